@@ -1,0 +1,51 @@
+# Everything a contributor types. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := $(or $(CARGO_TARGET_DIR),target)/release
+
+# The load test starts the descriptors it needs at the hard limit.
+RAISE := ulimit -n $$(ulimit -Hn);
+
+CONNECTIONS ?= 10000
+DURATION ?= 30s
+RATE ?= 5000
+ROUNDS ?= 5
+COMPARE ?=
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## All binaries, optimised
+	cargo build --release --workspace
+
+run: ## echo on 127.0.0.1:7007, settings in configs/echo.toml
+	cargo build --release -p echo
+	$(RAISE) exec $(BIN)/echo configs/echo.toml
+
+run-ping: ## ping on 127.0.0.1:7379, settings in configs/ping.toml
+	cargo build --release -p ping
+	$(RAISE) exec $(BIN)/ping configs/ping.toml
+
+check: ## Formatting, lints, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+test: build ## Every test, the black-box ones against the release binaries
+	$(RAISE) cargo test --release --workspace
+
+loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=)
+	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE)
+
+compare: build ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
+	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) $(COMPARE)
+
+asan: ## The test suite under AddressSanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/asan cargo build --release --workspace --target x86_64-unknown-linux-gnu
+	$(RAISE) RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" RUSTDOCFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/asan \
+	  cargo test --release --workspace --target x86_64-unknown-linux-gnu
+
+clean: ## Remove what was built
+	cargo clean
+
+.PHONY: help build run run-ping check test loadtest compare asan clean

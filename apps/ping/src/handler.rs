@@ -1,0 +1,68 @@
+//! What the ping server does with one connection.
+
+use corelane::{Conn, Error, Handler};
+
+use crate::reply::{Reply, answer, bulk_header, one_line};
+use crate::resp::{EXPECTED_BULK, Limits, Scan};
+
+/// One per shard.
+pub(crate) struct Ping {
+    limits: Limits,
+    frame_max: usize,
+}
+
+impl Ping {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, frame_max: limits.frame_max() }
+    }
+}
+
+impl Handler for Ping {
+    async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+        loop {
+            let mut scan = Scan::default();
+            let parse = |bytes: &[u8]| scan.step(bytes, &self.limits);
+            let frame = match conn.read_frame(self.frame_max, parse).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(()),
+                Err(Error::Protocol(why)) => return refuse(conn, why, scan.unexpected()).await,
+                Err(error) => return Err(error),
+            };
+            match answer(frame.value, &frame.bytes) {
+                Reply::Nothing => {}
+                Reply::Pong => conn.write(b"+PONG\r\n").await?,
+                Reply::Bulk(text) => bulk(conn, &text).await?,
+                Reply::Error(why) => error(conn, &why).await?,
+                Reply::Goodbye => return conn.write(b"+OK\r\n").await,
+                Reply::HangUp => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn bulk(conn: &mut Conn, text: &[u8]) -> Result<(), Error> {
+    let (header, length) = bulk_header(text.len());
+    conn.write(&header[..length]).await?;
+    conn.write(text).await?;
+    conn.write(b"\r\n").await
+}
+
+async fn error(conn: &mut Conn, why: &[u8]) -> Result<(), Error> {
+    conn.write(b"-ERR ").await?;
+    conn.write(why).await?;
+    conn.write(b"\r\n").await
+}
+
+/// Tell the client what was wrong with its bytes, then close: what follows cannot be understood.
+async fn refuse(conn: &mut Conn, why: &'static str, unexpected: u8) -> Result<(), Error> {
+    let mut text = format!("Protocol error: {why}").into_bytes();
+    if why == EXPECTED_BULK {
+        text.extend_from_slice(b", got '");
+        text.push(unexpected);
+        text.push(b'\'');
+        one_line(&mut text);
+    }
+    error(conn, &text).await?;
+    conn.flush().await?;
+    Err(Error::Protocol(why))
+}

@@ -1,0 +1,101 @@
+//! From `main` to the exit code: arguments, settings, preflight, server.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::arguments;
+use crate::config::{self, Settings};
+use crate::handler::{Handler, ShardContext};
+use crate::{log, preflight, server};
+
+/// The process did what it was asked to do.
+const CLEAN: u8 = 0;
+/// It failed while running.
+const FAILED: u8 = 1;
+/// It refused to start: bad settings, or a machine that cannot run them.
+const REFUSED: u8 = 2;
+
+/// Runs an application: reads the command line and the settings, checks the machine, serves until a signal, drains.
+///
+/// `factory` makes one handler per shard, on the shard's thread, from the shard's context and the application's own settings.
+///
+/// The exit code is 0 after a clean end, 1 after a failure while running, 2 when it refused to start; then standard error has every
+/// problem with its remedy.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use corelane::{Conn, Error, Handler, Settings, ShardContext};
+///
+/// #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct EchoSettings {}
+///
+/// impl Settings for EchoSettings {
+///     const NAME: &'static str = "echo";
+///     const ABOUT: &'static str = "Sends back what it gets";
+///     const LISTEN: &'static str = "127.0.0.1:7007";
+/// }
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+///         while let Some(bytes) = conn.read().await? {
+///             conn.write(bytes).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> ExitCode {
+///     corelane::run(|_shard: &ShardContext, _settings: &EchoSettings| Echo)
+/// }
+/// ```
+pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static) -> ExitCode {
+    let arguments = arguments::parse::<S>();
+    let loaded = match config::load::<S>(arguments.config.as_deref(), &arguments.sets) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(S::NAME, &problems),
+    };
+    if arguments.print_config {
+        return print(&loaded.to_toml());
+    }
+    if arguments.check {
+        return print("the settings are fine\n");
+    }
+    let plan = match preflight::check(&loaded.config) {
+        Ok(plan) => plan,
+        Err(problems) => return refuse(S::NAME, &problems),
+    };
+    log::start(&loaded.config.log);
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    let settings = loaded.app;
+    match server::run(loaded.config, &plan, move |shard| factory(shard, &settings)) {
+        Ok(()) => ExitCode::from(CLEAN),
+        Err(server::Failure::Start(error)) => refuse(S::NAME, &[error]),
+        Err(server::Failure::Running) => ExitCode::from(FAILED),
+    }
+}
+
+fn refuse(name: &str, problems: &[impl Display]) -> ExitCode {
+    for problem in problems {
+        eprintln!("{name}: {problem}");
+    }
+    ExitCode::from(REFUSED)
+}
+
+/// To standard output; a reader that left early is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::from(CLEAN),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(CLEAN),
+        Err(error) => {
+            eprintln!("standard output: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}

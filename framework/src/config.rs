@@ -1,0 +1,317 @@
+//! Settings: where they come from, and the checked form on which the server runs.
+//!
+//! An operator's text goes through three stages, one file each: `document` reads it and remembers where every value
+//! stood, `raw` holds what was written, of whatever type, and `check` turns that into a [`Config`] or into the list of
+//! everything wrong with it. Only a [`Config`] reaches the server.
+
+mod check;
+mod document;
+mod duration;
+mod names;
+mod problem;
+mod raw;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::Level;
+
+pub(crate) use self::check::SHARD_CONNECTIONS_MAX;
+use self::names::Known;
+pub(crate) use self::problem::Problem;
+use self::problem::{Fault, Sources};
+use self::raw::Raw;
+
+/// The settings a program runs on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Loaded<S> {
+    /// The framework's own.
+    pub config: Config,
+    /// The application's, from `[app]`.
+    pub app: S,
+}
+
+/// Read the settings: the built-in defaults, then the file, then each `--set section.key=VALUE` in order.
+///
+/// # Errors
+/// Everything that is wrong with them, in the order in which it was written.
+pub(crate) fn load<S: Settings>(file: Option<&Path>, sets: &[String]) -> Result<Loaded<S>, Vec<Problem>> {
+    let name = file.map(|path| path.display().to_string()).unwrap_or_default();
+    let text = file.map(document::read_file).transpose().map_err(|problem| vec![problem])?;
+    load_from(text.as_deref().map(|text| (name.as_str(), text)), sets)
+}
+
+/// [`load`], with the file's name and text.
+fn load_from<S: Settings>(file: Option<(&str, &str)>, sets: &[String]) -> Result<Loaded<S>, Vec<Problem>> {
+    let sources = Sources::new(file, sets);
+    let mut faults = Vec::new();
+    let readable = document::blank_mistakes(file.map_or("", |(_, text)| text), &mut faults);
+    let loaded = read::<S>(&sources, &readable, &mut faults);
+    if faults.is_empty() { Ok(loaded) } else { Err(sources.resolve(faults)) }
+}
+
+fn read<'i, S: Settings>(sources: &Sources<'i>, readable: &'i str, faults: &mut Vec<Fault>) -> Loaded<S> {
+    let written = document::parse(sources, readable, faults);
+    let mut written = document::strike_unknown(written, &Known::of::<S>(), faults);
+    let app = app(&written, faults);
+    written.remove("app");
+    let raw: Raw = document::deserialise(written, "", faults);
+    let listen = S::LISTEN.parse().expect("Settings::LISTEN is an IP address and a port");
+    Loaded { config: check::check(&raw, listen, faults), app }
+}
+
+fn app<S: Settings>(written: &document::Table<'_>, faults: &mut Vec<Fault>) -> S {
+    let table = written.get("app").and_then(|app| app.get_ref().as_table());
+    let app: S = table.map_or_else(S::default, |table| document::deserialise(table.clone(), "app", faults));
+    let check = app.check().into_iter().map(|(key, what)| {
+        let at = document::place_of(written, "app", key);
+        Fault { at, key: format!("app.{key}"), what, help: None }
+    });
+    faults.extend(check);
+    app
+}
+
+impl<S: Settings> Loaded<S> {
+    /// These settings as a file that [`load`] reads back to the same settings, every key named.
+    pub(crate) fn to_toml(&self) -> String {
+        let ours = toml::to_string(&Raw::from(&self.config)).expect("numbers, texts and lists of them are TOML");
+        match toml::Table::try_from(&self.app) {
+            Ok(app) if app.is_empty() => ours,
+            Ok(app) => format!("{ours}\n{}", toml::Table::from_iter([("app".to_owned(), app.into())])),
+            // An application's settings may hold what TOML cannot, for example a unit type: nothing could set it either.
+            Err(error) => format!("{ours}\n# [app] cannot be written as TOML: {}\n", error.to_string().escape_debug()),
+        }
+    }
+}
+
+/// The application's own `[app]` section, and its identity.
+///
+/// Derive `Serialize` and `Deserialize`, with `#[serde(default)]` on the type so that every key may be left out.
+pub trait Settings: serde::Serialize + serde::de::DeserializeOwned + Default + Send + Sync + 'static {
+    /// The program's name as it stands in `--help`, `--version` and messages.
+    const NAME: &'static str;
+    /// One line for `--help`.
+    const ABOUT: &'static str;
+    /// Default of `server.listen`, for example `"127.0.0.1:7007"`.
+    const LISTEN: &'static str;
+
+    /// What is wrong with the values themselves, as (key within `[app]`, what is wrong). Empty: nothing.
+    fn check(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+}
+
+/// Checked settings: every value in its range, no two in contradiction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Config {
+    /// Where to listen, and on how many cores.
+    pub server: Server,
+    /// The queue of connections the kernel holds for us.
+    pub listener: Listener,
+    /// Options every accepted socket inherits.
+    pub socket: Socket,
+    /// Each shard's receive buffers.
+    pub buffers: Buffers,
+    /// How long a peer may keep us waiting.
+    pub timeouts: Timeouts,
+    /// How much one process, shard or connection may hold.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// `[server]`: where to listen, and on how many cores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Address and port; port 0 lets the kernel choose one.
+    pub listen: SocketAddr,
+    /// Number of shards; 0 means one per allowed core.
+    pub shards: u32,
+    /// Cores to run on, none named twice; empty means every allowed core.
+    pub cpus: Vec<usize>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7007)), shards: 0, cpus: Vec::new() }
+    }
+}
+
+/// `[listener]`: the queue of connections the kernel holds for us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listener {
+    /// Connections that may wait in the kernel, per shard. The kernel cuts it to `net.core.somaxconn`.
+    pub backlog: u32,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self { backlog: 4096 }
+    }
+}
+
+/// `[socket]`: options set on the listener, which every accepted socket inherits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Socket {
+    /// TCP_NODELAY: send small segments at once.
+    pub nodelay: bool,
+    /// Probing of idle connections; `None` when off.
+    pub keepalive: Option<Keepalive>,
+    /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged; `None` leaves it to the kernel's retries.
+    pub user_timeout: Option<Duration>,
+    /// SO_RCVBUF in bytes; `None` leaves the kernel's own tuning on.
+    pub receive_buffer: Option<u32>,
+    /// SO_SNDBUF in bytes; `None` leaves the kernel's own tuning on.
+    pub send_buffer: Option<u32>,
+}
+
+impl Default for Socket {
+    fn default() -> Self {
+        Self {
+            nodelay: true,
+            keepalive: Some(Keepalive::default()),
+            user_timeout: Some(Duration::from_secs(30)),
+            receive_buffer: None,
+            send_buffer: None,
+        }
+    }
+}
+
+/// TCP keepalive (tcp(7)). An idle peer that vanished is found after `idle + interval * count`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keepalive {
+    /// Silence before the first probe, in whole seconds.
+    pub idle: Duration,
+    /// Time between probes, in whole seconds.
+    pub interval: Duration,
+    /// Unanswered probes that end the connection.
+    pub count: u32,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(60), interval: Duration::from_secs(10), count: 6 }
+    }
+}
+
+/// `[buffers]`: each shard's receive buffers. An idle connection owns none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Buffers {
+    /// Bytes per buffer, and so the longest chunk a handler is given.
+    pub size: u32,
+    /// Buffers per shard, a power of two.
+    pub count: u32,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self { size: 4096, count: 4096 }
+    }
+}
+
+/// `[timeouts]`: how long a peer may keep us waiting; `None` is "off".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    /// From accept to the first byte.
+    pub first_byte: Option<Duration>,
+    /// From a frame's first byte to its last.
+    pub read: Option<Duration>,
+    /// How long output may wait for a peer that does not read.
+    pub write: Option<Duration>,
+    /// Silence between frames.
+    pub idle: Option<Duration>,
+    /// Age at which a connection is closed whatever it does.
+    pub lifetime: Option<Duration>,
+    /// How long a stopping server lets connections finish.
+    pub drain: Duration,
+    /// How long a finished connection waits for the peer's FIN.
+    pub close: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Some(Duration::from_secs(30)),
+            read: Some(Duration::from_secs(30)),
+            write: Some(Duration::from_secs(30)),
+            idle: Some(Duration::from_secs(300)),
+            lifetime: None,
+            drain: Duration::from_secs(10),
+            close: Duration::from_secs(2),
+        }
+    }
+}
+
+/// `[limits]`: how much one process, shard or connection may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Connections of the whole process; `None` means what the descriptor limit allows.
+    pub connections_max: Option<u32>,
+    /// Connections of one shard; `None` means an equal share of `connections_max`.
+    pub connections_per_shard_max: Option<u32>,
+    /// Accepts a shard keeps posted to the kernel.
+    pub accepts_in_flight_max: u32,
+    /// Unread receive buffers one connection may hold.
+    pub recv_queue_max: u32,
+    /// Bytes of output one connection may hold.
+    pub write_queue_max: u32,
+    /// Completions a shard handles before it lets its tasks run.
+    pub turn_completions_max: u32,
+    /// A handler that keeps its shard busy this long is reported; `None` when off.
+    pub watchdog: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: None,
+            connections_per_shard_max: None,
+            accepts_in_flight_max: 64,
+            recv_queue_max: 8,
+            write_queue_max: 256 * 1024,
+            turn_completions_max: 1024,
+            watchdog: Some(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// `[log]`: what is logged to standard error, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// The least important level that is still logged.
+    pub level: Level,
+    /// How a log line is written.
+    pub format: LogFormat,
+    /// Time between `stats` lines; `None` for none.
+    pub stats_interval: Option<Duration>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::INFO, format: LogFormat::Text, stats_interval: None }
+    }
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The word for it in the settings.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

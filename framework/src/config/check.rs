@@ -1,0 +1,218 @@
+//! From raw settings to checked ones: every type, range and contradiction, in the order of the sections.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::problem::Fault;
+use super::raw::{Item, Raw, RawBuffers, RawLimits, RawLog, RawServer, RawSocket, RawTimeouts};
+use super::value::{Checker, Times, Whole};
+use super::{Buffers, Config, Keepalive, Limits, Listener, Log, LogFormat, Server, Socket, Timeouts, duration};
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The kernel's bound on one ring's file table (IORING_MAX_FIXED_FILES), and so on one shard's connections.
+pub(crate) const SHARD_CONNECTIONS_MAX: u32 = 1 << 20;
+
+// More shards than the largest machines have cores; past it a number is a slip.
+const SHARDS: Whole = Whole::new("a whole number of shards", 1, 1024).or_zero("one per allowed core");
+// Core numbers `sched_setaffinity` takes in its usual form (CPU_SETSIZE).
+const CPU: Whole = Whole::new("the number of a core", 0, 1023);
+const BACKLOG: Whole = Whole::new("a whole number of connections", 1, 65_535);
+const SOCKET_BUFFER: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * MIB).or_zero("the kernel's own tuning");
+// The kernel's bound on TCP_KEEPCNT (MAX_TCP_KEEPCNT).
+const KEEPALIVE_COUNT: Whole = Whole::new("a whole number of probes", 1, 127);
+// The kernel's bound on TCP_KEEPIDLE and TCP_KEEPINTVL (MAX_TCP_KEEPIDLE), which count seconds.
+const KEEPALIVE: Times = Times::new(Duration::from_secs(1), Duration::from_secs(32_767)).in_whole_seconds();
+// TCP_USER_TIMEOUT is an `int` of milliseconds: 24 days and a bit.
+const USER_TIMEOUT: Times = Times::new(TIMEOUT_MIN, Duration::from_secs(24 * DAY.as_secs())).or("off");
+const BUFFER_SIZE: Whole = Whole::new("a whole number of bytes", 256, MIB);
+// The kernel's bound on a ring of provided buffers is 32 768, and it wants a power of two.
+const BUFFER_COUNT: Whole = Whole::new("a whole number of buffers", 16, 32_768);
+// Deadlines are swept a few times a second; a shorter one would mean nothing.
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const TIMEOUT: Times = Times::new(TIMEOUT_MIN, Duration::from_secs(365 * DAY.as_secs()));
+const TIMEOUT_OR_OFF: Times = TIMEOUT.or("off");
+// Sixteen full shards: many times what the addresses of one machine are ever asked to hold.
+const CONNECTIONS: Whole =
+    Whole::new("a whole number of connections", 1, 16 * SHARD_CONNECTIONS_MAX).or_zero("what the descriptor limit allows");
+const SHARD_CONNECTIONS: Whole = Whole::new("a whole number of connections", 1, SHARD_CONNECTIONS_MAX).or_zero("an equal share");
+const ACCEPTS: Whole = Whole::new("a whole number of accepts", 1, 1024);
+const RECV_QUEUE: Whole = Whole::new("a whole number of buffers", 1, 1024);
+const WRITE_QUEUE: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * MIB);
+const TURN: Whole = Whole::new("a whole number of completions", 64, 65_536);
+const WATCHDOG: Times = Times::new(Duration::from_millis(10), Duration::from_secs(60)).or("off");
+const STATS: Times = Times::new(Duration::from_secs(1), DAY).or("0s");
+
+const PROFILES: [(&str, Buffers); 3] = [
+    ("small", Buffers { size: 4 * KIB, count: 4096 }),
+    ("medium", Buffers { size: 16 * KIB, count: 2048 }),
+    ("large", Buffers { size: 64 * KIB, count: 512 }),
+];
+
+const LEVELS: [(&str, Level); 5] =
+    [("error", Level::ERROR), ("warn", Level::WARN), ("info", Level::INFO), ("debug", Level::DEBUG), ("trace", Level::TRACE)];
+
+const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// Check everything that was written, and add what is wrong to `faults`. With no fault in it the result is valid.
+///
+/// `listen` is the application's default address.
+pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> Config {
+    let mut checker = Checker::new(faults);
+    let backlog = Listener::default().backlog;
+    let config = Config {
+        server: server(&raw.server, listen, &mut checker),
+        listener: Listener { backlog: checker.whole("listener.backlog", &raw.listener.backlog, &BACKLOG, backlog) },
+        socket: socket(&raw.socket, &mut checker),
+        buffers: buffers(&raw.buffers, &mut checker),
+        timeouts: timeouts(&raw.timeouts, &mut checker),
+        limits: limits(&raw.limits, &mut checker),
+        log: log(&raw.log, &mut checker),
+    };
+    connections_contradict(raw, &config, &mut checker);
+    queues_contradict(raw, &config, &mut checker);
+    timeouts_contradict(raw, &config, &mut checker);
+    config
+}
+
+fn server(raw: &RawServer, listen: SocketAddr, checker: &mut Checker<'_>) -> Server {
+    Server {
+        listen: checker.address("server.listen", &raw.listen, listen),
+        shards: checker.whole("server.shards", &raw.shards, &SHARDS, 0),
+        cpus: checker.distinct("server.cpus", &raw.cpus, "core", &CPU),
+    }
+}
+
+fn socket(raw: &RawSocket, checker: &mut Checker<'_>) -> Socket {
+    let default = Socket::default();
+    let keepalive = keepalive(raw, checker); // checked even when off: turning it on then brings no surprise
+    let on = checker.boolean("socket.keepalive", &raw.keepalive, true);
+    let user_timeout = default.user_timeout;
+    Socket {
+        nodelay: checker.boolean("socket.nodelay", &raw.nodelay, default.nodelay),
+        keepalive: on.then_some(keepalive),
+        user_timeout: checker.time_or_none("socket.user_timeout", &raw.user_timeout, &USER_TIMEOUT, user_timeout),
+        receive_buffer: checker.whole_or_none("socket.receive_buffer", &raw.receive_buffer, &SOCKET_BUFFER),
+        send_buffer: checker.whole_or_none("socket.send_buffer", &raw.send_buffer, &SOCKET_BUFFER),
+    }
+}
+
+fn keepalive(raw: &RawSocket, checker: &mut Checker<'_>) -> Keepalive {
+    let Keepalive { idle, interval, count } = Keepalive::default();
+    Keepalive {
+        idle: checker.time("socket.keepalive_idle", &raw.keepalive_idle, &KEEPALIVE, idle),
+        interval: checker.time("socket.keepalive_interval", &raw.keepalive_interval, &KEEPALIVE, interval),
+        count: checker.whole("socket.keepalive_count", &raw.keepalive_count, &KEEPALIVE_COUNT, count),
+    }
+}
+
+fn buffers(raw: &RawBuffers, checker: &mut Checker<'_>) -> Buffers {
+    let profile = checker.word("buffers.profile", &raw.profile, &PROFILES, &Buffers::default());
+    Buffers {
+        size: checker.whole("buffers.size", &raw.size, &BUFFER_SIZE, profile.size),
+        count: checker.power_of_two("buffers.count", &raw.count, &BUFFER_COUNT, profile.count),
+    }
+}
+
+fn timeouts(raw: &RawTimeouts, checker: &mut Checker<'_>) -> Timeouts {
+    let default = Timeouts::default();
+    let mut or_off = |key, item, default| checker.time_or_none(key, item, &TIMEOUT_OR_OFF, default);
+    Timeouts {
+        first_byte: or_off("timeouts.first_byte", &raw.first_byte, default.first_byte),
+        read: or_off("timeouts.read", &raw.read, default.read),
+        write: or_off("timeouts.write", &raw.write, default.write),
+        idle: or_off("timeouts.idle", &raw.idle, default.idle),
+        lifetime: or_off("timeouts.lifetime", &raw.lifetime, default.lifetime),
+        drain: checker.time("timeouts.drain", &raw.drain, &TIMEOUT, default.drain),
+        close: checker.time("timeouts.close", &raw.close, &TIMEOUT, default.close),
+    }
+}
+
+fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
+    let Limits { accepts_in_flight_max, recv_queue_max, write_queue_max, turn_completions_max, watchdog, .. } = Limits::default();
+    let all = checker.whole_or_none("limits.connections_max", &raw.connections_max, &CONNECTIONS);
+    let each = &raw.connections_per_shard_max;
+    let each = checker.whole_or_none("limits.connections_per_shard_max", each, &SHARD_CONNECTIONS);
+    let mut whole = |key, item, range, default| checker.whole(key, item, range, default);
+    Limits {
+        connections_max: all,
+        connections_per_shard_max: each,
+        accepts_in_flight_max: whole("limits.accepts_in_flight_max", &raw.accepts_in_flight_max, &ACCEPTS, accepts_in_flight_max),
+        recv_queue_max: whole("limits.recv_queue_max", &raw.recv_queue_max, &RECV_QUEUE, recv_queue_max),
+        write_queue_max: whole("limits.write_queue_max", &raw.write_queue_max, &WRITE_QUEUE, write_queue_max),
+        turn_completions_max: whole("limits.turn_completions_max", &raw.turn_completions_max, &TURN, turn_completions_max),
+        watchdog: checker.time_or_none("limits.watchdog", &raw.watchdog, &WATCHDOG, watchdog),
+    }
+}
+
+fn log(raw: &RawLog, checker: &mut Checker<'_>) -> Log {
+    let Log { level, format, stats_interval } = Log::default();
+    Log {
+        level: checker.word("log.level", &raw.level, &LEVELS, &level),
+        format: checker.word("log.format", &raw.format, &FORMATS, &format),
+        stats_interval: checker.time_or_none("log.stats_interval", &raw.stats_interval, &STATS, stats_interval),
+    }
+}
+
+/// The connections of the process against those of its shards. What the machine allows is for `preflight` to say.
+fn connections_contradict(raw: &Raw, config: &Config, checker: &mut Checker<'_>) {
+    let (Server { shards, cpus, .. }, limits) = (&config.server, &config.limits);
+    let shards = if *shards == 0 { u32::try_from(cpus.len()).unwrap_or(u32::MAX) } else { *shards };
+    let Some(all) = limits.connections_max.filter(|_| shards != 0) else {
+        return;
+    };
+    let all_key = ("limits.connections_max", &raw.limits.connections_max);
+    let each_key = ("limits.connections_per_shard_max", &raw.limits.connections_per_shard_max);
+    let shards_key: (&'static str, &Item) = match config.server.shards {
+        0 => ("server.cpus", &raw.server.cpus),
+        _ => ("server.shards", &raw.server.shards),
+    };
+    if all < shards {
+        let what = format!("{all} connections over {shards} shards leave some shard without any");
+        checker.contradiction(&[all_key, shards_key], what, "raise limits.connections_max or start fewer shards");
+    }
+    let Some(each) = limits.connections_per_shard_max else {
+        return;
+    };
+    let room = shards.saturating_mul(each);
+    if all > room {
+        let what = format!("{all} connections, but {shards} shards of {each} connections hold {room}");
+        let help = "lower limits.connections_max, or raise limits.connections_per_shard_max or server.shards";
+        checker.contradiction(&[all_key, each_key, shards_key], what, help);
+    }
+}
+
+/// One connection's queues against the shard's buffers.
+fn queues_contradict(raw: &Raw, config: &Config, checker: &mut Checker<'_>) {
+    let (Buffers { size, count }, limits) = (&config.buffers, &config.limits);
+    let profile_key = ("buffers.profile", &raw.buffers.profile);
+    let (queue, queue_key) = (limits.write_queue_max, ("limits.write_queue_max", &raw.limits.write_queue_max));
+    if *size > queue {
+        let what = format!("a received chunk of {size} bytes (buffers.size) does not fit a write queue of {queue}");
+        let keys = [queue_key, ("buffers.size", &raw.buffers.size), profile_key];
+        checker.contradiction(&keys, what, "raise limits.write_queue_max to buffers.size, or lower buffers.size");
+    }
+    let (queue, queue_key) = (limits.recv_queue_max, ("limits.recv_queue_max", &raw.limits.recv_queue_max));
+    let half = count / 2;
+    if queue > half {
+        let what = format!("one connection may hold {queue} of the shard's {count} buffers, which is more than half");
+        let keys = [queue_key, ("buffers.count", &raw.buffers.count), profile_key];
+        checker.contradiction(&keys, what, &format!("lower limits.recv_queue_max to {half}, or raise buffers.count"));
+    }
+}
+
+fn timeouts_contradict(raw: &Raw, config: &Config, checker: &mut Checker<'_>) {
+    let (Some(first_byte), Some(lifetime)) = (config.timeouts.first_byte, config.timeouts.lifetime) else {
+        return;
+    };
+    if first_byte > lifetime {
+        let (first_byte, lifetime) = (duration::format(first_byte), duration::format(lifetime));
+        let what = format!("a connection that lives {lifetime} (timeouts.lifetime) cannot wait {first_byte} for its first byte");
+        let keys = [("timeouts.first_byte", &raw.timeouts.first_byte), ("timeouts.lifetime", &raw.timeouts.lifetime)];
+        checker.contradiction(&keys, what, &format!("set timeouts.first_byte to at most \"{lifetime}\""));
+    }
+}

@@ -1,0 +1,292 @@
+//! A connection as its handler sees it.
+//!
+//! Every operation is a small future over the shard's state: nothing is boxed, and dropping one half-way loses nothing, because what
+//! was received or written belongs to the connection's slot and not to the future.
+
+mod frame;
+mod streams;
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::chunk::Chunk;
+use crate::error::Error;
+use crate::ring::Key;
+use crate::shard::{ConnId, Shard, ShardId, Waiting};
+
+pub use frame::{Frame, ReadFrame, ReadLine, Step};
+
+/// One accepted connection.
+///
+/// Reading and writing go through the shard: `write` collects, and everything collected is sent when the handler waits for input,
+/// calls [`flush`](Self::flush) or returns. Deadlines of the settings apply by themselves.
+///
+/// It is a name, not a resource: what it stands for is in its shard's table, and the shard is its thread's.
+pub struct Conn {
+    key: Key,
+    /// Not `Send`: on another thread the name would mean another connection.
+    of_this_thread: PhantomData<Rc<()>>,
+}
+
+impl Conn {
+    pub(crate) fn new(key: Key) -> Self {
+        Self { key, of_this_thread: PhantomData }
+    }
+
+    /// The next bytes that have come, at most one receive buffer of them; `None` when there will be no more: the peer has sent its
+    /// FIN, or the server is stopping and this peer was answered.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the connection was reset, timed out or was cut. Bytes that came before a reset are discarded.
+    pub fn read(&mut self) -> Read<'_> {
+        Read { conn: self, pending: false }
+    }
+
+    /// Waits for one frame, as `parse` sees it.
+    ///
+    /// `parse` is given the unread bytes from the frame's start, contiguous, and is called again when more have come; it may keep
+    /// state from call to call. The bytes of an [`Invalid`](Step::Invalid) frame stay unread. `None` as for [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if `parse` says the bytes are invalid, [`Error::FrameTooLong`] if the frame is not complete within
+    /// `frame_max` bytes, [`Error::Truncated`] if the peer ends its side within it; [`Error::Closed`] as for [`read`](Self::read),
+    /// and with [`ReadTimeout`](CloseReason::ReadTimeout) when a frame is not complete `timeouts.read` after its first byte.
+    pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(&mut self, frame_max: usize, parse: P) -> ReadFrame<'_, T, P> {
+        ReadFrame::new(self, frame_max, parse)
+    }
+
+    /// Waits for a line of at most `line_max` bytes, its end included. Gives it without the `\n` or `\r\n`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_frame`](Self::read_frame).
+    pub fn read_line(&mut self, line_max: usize) -> ReadLine<'_> {
+        ReadLine::new(self, line_max)
+    }
+
+    /// Waits for exactly `length` bytes, contiguous.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_frame`](Self::read_frame).
+    pub async fn read_exact(&mut self, length: usize) -> Result<Option<Chunk>, Error> {
+        if length == 0 {
+            return Ok(Some(Chunk::empty()));
+        }
+        let parse = move |bytes: &[u8]| {
+            if bytes.len() < length { Step::NeedMore } else { Step::Frame { value: (), length } }
+        };
+        Ok(self.read_frame(length, parse).await?.map(|frame| frame.bytes))
+    }
+
+    /// Queues `data` for sending: a [`Chunk`] is sent from where it lies, a slice is collected. Waits while the queue is at
+    /// `limits.write_queue_max`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the connection was reset, timed out or was cut. Success says only that the bytes are queued.
+    pub fn write<'a>(&'a mut self, data: impl Into<Output<'a>>) -> Write<'a> {
+        Write { conn: self, data: data.into() }
+    }
+
+    /// Waits until the kernel has taken everything that was written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] as for [`write`](Self::write).
+    pub fn flush(&mut self) -> Flush<'_> {
+        Flush { conn: self }
+    }
+
+    /// Sends everything that was written, then our FIN: nothing can be written after it, while the peer may go on and be read.
+    ///
+    /// Not needed at the end of [`serve`](crate::Handler::serve), which does the same and waits for the peer's FIN besides.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] as for [`write`](Self::write).
+    pub async fn close(&mut self) -> Result<(), Error> {
+        self.flush().await?;
+        Shard::with(|shard| shard.state().close_output(self.key));
+        Ok(())
+    }
+
+    /// The peer's address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        Shard::with(|shard| shard.state().peer(self.key))
+    }
+
+    /// The address of the shard's listener: what the settings say, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        Shard::with(|shard| shard.local_addr)
+    }
+
+    /// The shard that the connection lives on.
+    pub fn shard(&self) -> ShardId {
+        Shard::with(|shard| shard.id)
+    }
+
+    /// The connection's name, as in the log.
+    pub fn id(&self) -> ConnId {
+        ConnId::new(self.shard(), self.key)
+    }
+
+    // ---- the operations as polls, under the futures and the futures-io traits ----
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            if let Some(reason) = state.failure(self.key) {
+                return Poll::Ready(Err(Error::Closed(reason)));
+            }
+            if let Some(span) = state.pop_input(self.key) {
+                shard.metrics.messages.add(1);
+                return Poll::Ready(Ok(Some(Chunk::new(span))));
+            }
+            if state.input_is_over(self.key) {
+                return Poll::Ready(Ok(None));
+            }
+            state.wait(self.key, Waiting::Input, context.waker());
+            Poll::Pending
+        })
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, data: &mut Output<'_>) -> Poll<Result<(), Error>> {
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            while !data.is_empty() {
+                if let Some(error) = state.output_refusal(self.key) {
+                    return Poll::Ready(Err(error));
+                }
+                if !state.has_room(self.key) {
+                    state.wait(self.key, Waiting::Space, context.waker());
+                    return Poll::Pending;
+                }
+                match data {
+                    Output::Chunk(chunk) => state.push_output(self.key, std::mem::take(chunk).into_span()),
+                    Output::Slice(slice) => *slice = &slice[state.collect_output(self.key, slice)..],
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            if let Some(reason) = state.failure(self.key) {
+                return Poll::Ready(Err(Error::Closed(reason)));
+            }
+            if state.is_flushed(self.key) {
+                return Poll::Ready(Ok(()));
+            }
+            state.wait(self.key, Waiting::Flushed, context.waker());
+            Poll::Pending
+        })
+    }
+
+    fn stop_waiting(&self) {
+        Shard::with(|shard| shard.state().stop_waiting(self.key));
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Conn({})", self.id())
+    }
+}
+
+/// What [`Conn::write`] takes.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// Sent from where it lies. Empty once it is queued.
+    Chunk(Chunk),
+    /// Copied behind what was written before.
+    Slice(&'a [u8]),
+}
+
+impl Output<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Chunk(chunk) => chunk.is_empty(),
+            Self::Slice(slice) => slice.is_empty(),
+        }
+    }
+}
+
+impl From<Chunk> for Output<'_> {
+    fn from(chunk: Chunk) -> Self {
+        Self::Chunk(chunk)
+    }
+}
+
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Output<'a> {
+    fn from(bytes: &'a T) -> Self {
+        Self::Slice(bytes.as_ref())
+    }
+}
+
+/// The future of [`Conn::read`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Read<'a> {
+    conn: &'a mut Conn,
+    pending: bool,
+}
+
+impl Future for Read<'_> {
+    type Output = Result<Option<Chunk>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let poll = self.conn.poll_read(context);
+        self.pending = poll.is_pending();
+        poll
+    }
+}
+
+impl Drop for Read<'_> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.conn.stop_waiting();
+        }
+    }
+}
+
+/// The future of [`Conn::write`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Write<'a> {
+    conn: &'a mut Conn,
+    data: Output<'a>,
+}
+
+impl Future for Write<'_> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let write = &mut *self;
+        write.conn.poll_write(context, &mut write.data)
+    }
+}
+
+/// The future of [`Conn::flush`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Flush<'a> {
+    conn: &'a mut Conn,
+}
+
+impl Future for Flush<'_> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.conn.poll_flush(context)
+    }
+}

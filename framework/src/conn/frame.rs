@@ -1,0 +1,241 @@
+//! Frames: the unread bytes, contiguous, offered to a parser until it has a frame of them.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::Conn;
+use crate::chunk::Chunk;
+use crate::error::Error;
+use crate::shard::{Shard, Waiting};
+
+/// What a parser makes of the unread bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<T> {
+    /// They are the beginning of a frame.
+    NeedMore,
+    /// Their first `length` bytes are a frame that means `value`. At least one byte, at most those offered.
+    Frame {
+        /// What the frame means.
+        value: T,
+        /// Its bytes.
+        length: usize,
+    },
+    /// They cannot become a frame.
+    Invalid(&'static str),
+}
+
+/// A frame that was read.
+#[derive(Debug)]
+pub struct Frame<T> {
+    /// What the parser made of it.
+    pub value: T,
+    /// Its bytes, exactly.
+    pub bytes: Chunk,
+}
+
+/// The future of [`Conn::read_frame`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct ReadFrame<'a, T, P> {
+    conn: &'a mut Conn,
+    frame_max: usize,
+    parse: P,
+    pending: bool,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<'a, T, P> ReadFrame<'a, T, P> {
+    pub(super) fn new(conn: &'a mut Conn, frame_max: usize, parse: P) -> Self {
+        Self { conn, frame_max, parse, pending: false, value: PhantomData }
+    }
+}
+
+// Nothing in it is pinned.
+impl<T, P> Unpin for ReadFrame<'_, T, P> {}
+
+impl<T, P: FnMut(&[u8]) -> Step<T>> Future for ReadFrame<'_, T, P> {
+    type Output = Result<Option<Frame<T>>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let read = &mut *self;
+        let poll = read.conn.poll_frame(context, read.frame_max, &mut read.parse);
+        read.pending = poll.is_pending();
+        poll
+    }
+}
+
+impl<T, P> Drop for ReadFrame<'_, T, P> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.conn.stop_waiting();
+        }
+    }
+}
+
+/// The future of [`Conn::read_line`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct ReadLine<'a> {
+    conn: &'a mut Conn,
+    line_max: usize,
+    /// Bytes known to hold no line end: each byte is looked at once, however the line comes in.
+    scanned: usize,
+    pending: bool,
+}
+
+impl<'a> ReadLine<'a> {
+    pub(super) fn new(conn: &'a mut Conn, line_max: usize) -> Self {
+        Self { conn, line_max, scanned: 0, pending: false }
+    }
+}
+
+impl Future for ReadLine<'_> {
+    type Output = Result<Option<Chunk>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let read = &mut *self;
+        let poll = read.conn.poll_frame(context, read.line_max, &mut |bytes| find_line(bytes, &mut read.scanned));
+        read.pending = poll.is_pending();
+        poll.map_ok(|frame| {
+            frame.map(|Frame { value: length, mut bytes }| {
+                bytes.truncate(length);
+                bytes
+            })
+        })
+    }
+}
+
+impl Drop for ReadLine<'_> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.conn.stop_waiting();
+        }
+    }
+}
+
+/// A line ends with `\n`; a `\r` before it belongs to the end. The value is the length without the end.
+fn find_line(bytes: &[u8], scanned: &mut usize) -> Step<usize> {
+    match memchr::memchr(b'\n', &bytes[*scanned..]) {
+        None => {
+            *scanned = bytes.len();
+            Step::NeedMore
+        }
+        Some(offset) => {
+            let end = *scanned + offset;
+            let line = &bytes[..end];
+            Step::Frame { value: line.strip_suffix(b"\r").unwrap_or(line).len(), length: end + 1 }
+        }
+    }
+}
+
+impl Conn {
+    fn poll_frame<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        frame_max: usize,
+        parse: &mut impl FnMut(&[u8]) -> Step<T>,
+    ) -> Poll<Result<Option<Frame<T>>, Error>> {
+        loop {
+            let Some(mut unread) = self.take_unread()? else {
+                return self.poll_first_byte(context);
+            };
+            // No borrow of the shard is held: the parser is somebody else's code.
+            match parse(&unread) {
+                Step::Frame { length, .. } if length > frame_max => return self.refuse(unread, Error::FrameTooLong { max: frame_max }),
+                Step::Frame { value, length } if length <= unread.len() => {
+                    let bytes = unread.split_to(length);
+                    self.end_frame(unread);
+                    return Poll::Ready(Ok(Some(Frame { value, bytes })));
+                }
+                Step::Invalid(why) => return self.refuse(unread, Error::Protocol(why)),
+                Step::NeedMore | Step::Frame { .. } if unread.len() >= frame_max => {
+                    return self.refuse(unread, Error::FrameTooLong { max: frame_max });
+                }
+                Step::NeedMore | Step::Frame { .. } => {
+                    if self.poll_more(context, unread)?.is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first received buffer that was not read, if any.
+    fn take_unread(&mut self) -> Result<Option<Chunk>, Error> {
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            match state.failure(self.key) {
+                Some(reason) => Err(Error::Closed(reason)),
+                None => Ok(state.pop_input(self.key).map(Chunk::new)),
+            }
+        })
+    }
+
+    /// Nothing is unread: the end of the stream, or a wait for a frame to begin.
+    fn poll_first_byte<T>(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<T>, Error>> {
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            if state.input_is_over(self.key) {
+                return Poll::Ready(Ok(None));
+            }
+            state.wait(self.key, Waiting::Input, context.waker());
+            Poll::Pending
+        })
+    }
+
+    /// `unread` is not yet a frame: more of it from the queue, or a wait under the frame's deadline.
+    fn poll_more(&mut self, context: &mut Context<'_>, unread: Chunk) -> Result<Poll<()>, Error> {
+        let span = unread.into_span();
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            if let Some(next) = state.pop_input(self.key) {
+                state.unpop_input(self.key, shard.pool.concatenate(span, next));
+                return Ok(Poll::Ready(()));
+            }
+            state.unpop_input(self.key, shard.pool.set_aside(span));
+            state.begin_frame(self.key);
+            if state.input_is_over(self.key) {
+                return Err(Error::Truncated);
+            }
+            state.wait(self.key, Waiting::Input, context.waker());
+            Ok(Poll::Pending)
+        })
+    }
+
+    fn end_frame(&mut self, rest: Chunk) {
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            state.end_frame(self.key);
+            state.unpop_input(self.key, rest.into_span());
+            shard.metrics.messages.add(1);
+        });
+    }
+
+    /// Leaves the bytes unread and tells why.
+    fn refuse<T>(&mut self, unread: Chunk, error: Error) -> Poll<Result<T, Error>> {
+        Shard::with(|shard| shard.state().unpop_input(self.key, unread.into_span()));
+        Poll::Ready(Err(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_scanned_once() {
+        let mut scanned = 0;
+        assert_eq!(find_line(b"hel", &mut scanned), Step::NeedMore);
+        assert_eq!(scanned, 3);
+        assert_eq!(find_line(b"hello\r", &mut scanned), Step::NeedMore);
+        assert_eq!(find_line(b"hello\r\nmore", &mut scanned), Step::Frame { value: 5, length: 7 });
+    }
+
+    #[test]
+    fn lines_end_with_or_without_a_carriage_return() {
+        assert_eq!(find_line(b"\n", &mut 0), Step::Frame { value: 0, length: 1 });
+        assert_eq!(find_line(b"a\rb\n", &mut 0), Step::Frame { value: 3, length: 4 });
+    }
+}

@@ -1,0 +1,170 @@
+//! Why a connection ended, and what an operation on one can fail with.
+
+use std::fmt;
+
+/// The one reason for which a connection ended: the same word in the log, the counters and the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum CloseReason {
+    /// The peer sent its FIN and everything it asked for was answered.
+    PeerClosed,
+    /// The handler returned while the peer's side was still open.
+    HandlerClosed,
+    /// The peer reset the connection, or closed it while data was on its way (ECONNRESET, EPIPE).
+    PeerReset,
+    /// The network or the peer is gone: keepalive or TCP_USER_TIMEOUT gave up (ETIMEDOUT, EHOSTUNREACH and their like).
+    PeerUnreachable,
+    /// Nothing came within `timeouts.first_byte` of the accept.
+    FirstByteTimeout,
+    /// A frame was begun and not completed within `timeouts.read`.
+    ReadTimeout,
+    /// The peer took nothing of what it was sent for `timeouts.write`.
+    WriteTimeout,
+    /// Nothing came for `timeouts.idle`.
+    IdleTimeout,
+    /// The connection was open for `timeouts.lifetime`.
+    LifetimeExceeded,
+    /// The peer broke the protocol: an invalid, truncated or oversized frame.
+    ProtocolError,
+    /// The handler returned an error of its own.
+    HandlerFailed,
+    /// The handler panicked.
+    HandlerPanicked,
+    /// The server is stopping and the connection had nothing in hand.
+    Drained,
+    /// The server stopped at `timeouts.drain` with the connection still busy.
+    DrainCut,
+    /// Any other error of the socket.
+    SocketError,
+}
+
+impl CloseReason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::PeerClosed,
+        Self::HandlerClosed,
+        Self::PeerReset,
+        Self::PeerUnreachable,
+        Self::FirstByteTimeout,
+        Self::ReadTimeout,
+        Self::WriteTimeout,
+        Self::IdleTimeout,
+        Self::LifetimeExceeded,
+        Self::ProtocolError,
+        Self::HandlerFailed,
+        Self::HandlerPanicked,
+        Self::Drained,
+        Self::DrainCut,
+        Self::SocketError,
+    ];
+
+    /// The reason's word, in snake case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer_closed",
+            Self::HandlerClosed => "handler_closed",
+            Self::PeerReset => "peer_reset",
+            Self::PeerUnreachable => "peer_unreachable",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::ReadTimeout => "read_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::LifetimeExceeded => "lifetime_exceeded",
+            Self::ProtocolError => "protocol_error",
+            Self::HandlerFailed => "handler_failed",
+            Self::HandlerPanicked => "handler_panicked",
+            Self::Drained => "drained",
+            Self::DrainCut => "drain_cut",
+            Self::SocketError => "socket_error",
+        }
+    }
+
+    /// Whether the server itself put an end to it: the handler is not waited for.
+    pub(crate) fn is_cut(self) -> bool {
+        matches!(
+            self,
+            Self::FirstByteTimeout | Self::ReadTimeout | Self::WriteTimeout | Self::IdleTimeout | Self::LifetimeExceeded | Self::DrainCut
+        )
+    }
+
+    /// The reason behind an errno of a receive or a send (recv(2), send(2), tcp(7)).
+    pub(crate) fn of_errno(errno: i32) -> Self {
+        match errno {
+            libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => Self::PeerReset,
+            libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTDOWN => Self::PeerUnreachable,
+            _ => Self::SocketError,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// What an operation on a connection fails with, and what a handler may return.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection has ended; every further operation says the same.
+    #[error("the connection has ended: {0}")]
+    Closed(CloseReason),
+    /// The peer's frame is longer than the handler allows.
+    #[error("the frame is longer than {max} bytes")]
+    FrameTooLong {
+        /// The handler's bound, in bytes.
+        max: usize,
+    },
+    /// The peer's bytes are not a frame.
+    #[error("protocol error: {0}")]
+    Protocol(&'static str),
+    /// The peer ended its side in the middle of a frame.
+    #[error("the peer ended its side within a frame")]
+    Truncated,
+    /// The handler failed for a reason of its own.
+    #[error("{0}")]
+    Handler(Box<dyn std::error::Error>),
+}
+
+impl Error {
+    /// A failure of the handler's own.
+    pub fn handler(error: impl Into<Box<dyn std::error::Error>>) -> Self {
+        Self::Handler(error.into())
+    }
+
+    /// The reason for which a connection ends when its handler returns this.
+    pub(crate) fn reason(&self) -> CloseReason {
+        match self {
+            Self::Closed(reason) => *reason,
+            Self::FrameTooLong { .. } | Self::Protocol(_) | Self::Truncated => CloseReason::ProtocolError,
+            Self::Handler(_) => CloseReason::HandlerFailed,
+        }
+    }
+}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Closed(CloseReason::PeerReset) => std::io::ErrorKind::ConnectionReset,
+            Error::Closed(reason) if reason.is_cut() => std::io::ErrorKind::TimedOut,
+            Error::Closed(_) => std::io::ErrorKind::ConnectionAborted,
+            Error::FrameTooLong { .. } | Error::Protocol(_) => std::io::ErrorKind::InvalidData,
+            Error::Truncated => std::io::ErrorKind::UnexpectedEof,
+            Error::Handler(_) => std::io::ErrorKind::Other,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_at_its_number() {
+        for (number, reason) in CloseReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, number);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! All that an application author implements.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use crate::conn::Conn;
+use crate::error::Error;
+use crate::shard::ShardId;
+
+/// An application: one value per shard, made by the factory given to [`run`](crate::run), and one `serve` per connection.
+///
+/// A handler lives on one thread, and so do its futures: `Rc` and `Cell` are right inside it, locks are not needed.
+///
+/// What `serve` holds across an `await` is the memory of an idle connection. `while let Some(x) = conn.read().await?` holds some 40
+/// bytes more than `let Some(x) = conn.read().await? else { ... }` in a loop, because its temporaries live through the body.
+///
+/// ```
+/// use corelane::{Conn, Error, Handler};
+///
+/// struct Shout;
+///
+/// impl Handler for Shout {
+///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+///         while let Some(line) = conn.read_line(1024).await? {
+///             conn.write(&line.to_ascii_uppercase()).await?;
+///             conn.write("\n").await?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Handler: 'static {
+    /// Serves one connection to its end. What it wrote is sent before the connection closes.
+    ///
+    /// An `Err` closes the connection with the reason that the error stands for; a panic closes it with
+    /// [`HandlerPanicked`](crate::CloseReason::HandlerPanicked). Other connections are not affected by either.
+    fn serve(&self, conn: &mut Conn) -> impl Future<Output = Result<(), Error>>;
+}
+
+/// A handler from an async closure.
+///
+/// ```
+/// use corelane::{Conn, Error, ShardContext, from_fn};
+///
+/// let factory = |_shard: &ShardContext| {
+///     from_fn(async |conn: &mut Conn| {
+///         while let Some(bytes) = conn.read().await? {
+///             conn.write(bytes).await?;
+///         }
+///         Ok::<(), Error>(())
+///     })
+/// };
+/// # let _ = factory;
+/// ```
+pub fn from_fn<F>(serve: F) -> FromFn<F>
+where
+    F: AsyncFn(&mut Conn) -> Result<(), Error> + 'static,
+{
+    FromFn(serve)
+}
+
+/// What [`from_fn`] makes.
+#[derive(Clone, Copy, Debug)]
+pub struct FromFn<F>(F);
+
+impl<F> Handler for FromFn<F>
+where
+    F: AsyncFn(&mut Conn) -> Result<(), Error> + 'static,
+{
+    async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+        (self.0)(conn).await
+    }
+}
+
+/// What a shard tells the factory that makes its handler.
+#[derive(Clone, Debug)]
+pub struct ShardContext {
+    /// The shard's number, from 0.
+    pub id: ShardId,
+    /// How many shards there are.
+    pub shards: u32,
+    /// The core it is pinned to.
+    pub cpu: usize,
+    /// Connections it holds at most.
+    pub connections_max: u32,
+    /// The address it listens on, with the real port.
+    pub local_addr: SocketAddr,
+}

@@ -1,0 +1,73 @@
+//! TCP servers in which every core is an island.
+//!
+//! Each core has its own listener, its own executor, its own io_uring, its own buffers and its own connection table; nothing is shared
+//! between them. An application implements [`Handler`] in straight sequential code and is started by [`run`] with a TOML file that
+//! says buffers, timeouts and limits.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use corelane::{Conn, Error, Handler, Settings, ShardContext};
+//!
+//! #[derive(Default, serde::Serialize, serde::Deserialize)]
+//! #[serde(default, deny_unknown_fields)]
+//! struct EchoSettings {}
+//!
+//! impl Settings for EchoSettings {
+//!     const NAME: &'static str = "echo";
+//!     const ABOUT: &'static str = "Sends back what it gets (RFC 862)";
+//!     const LISTEN: &'static str = "127.0.0.1:7007";
+//! }
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+//!         while let Some(bytes) = conn.read().await? {
+//!             conn.write(bytes).await?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     corelane::run(|_shard: &ShardContext, _settings: &EchoSettings| Echo)
+//! }
+//! ```
+//!
+//! # The modules, in the order in which a connection meets them
+//!
+//! 1. `app`, `arguments`, `config`, `preflight`: from `main` to a plan that the machine can carry out.
+//! 2. `server`, `listen`, `watchdog`, `report`, `log`: the control thread.
+//! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life, `shard::serve` its handler's task,
+//!    `shard::deadline` and `shard::drain` its ends, `shard::turn` the loop that drives them all.
+//! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees.
+//! 5. `ring`: the io_uring and its buffers, the only `unsafe` code.
+//! 6. `runtime`: glommio, and what must be known of it.
+
+mod app;
+mod arguments;
+mod chunk;
+mod config;
+mod conn;
+mod error;
+mod handler;
+mod listen;
+mod log;
+mod metrics;
+mod preflight;
+mod report;
+mod ring;
+mod runtime;
+mod server;
+mod shard;
+mod watchdog;
+
+pub use app::run;
+pub use chunk::Chunk;
+pub use config::Settings;
+pub use conn::{Conn, Flush, Frame, Output, Read, ReadFrame, ReadLine, Step, Write};
+pub use error::{CloseReason, Error};
+pub use handler::{FromFn, Handler, ShardContext, from_fn};
+pub use runtime::sleep;
+pub use shard::{ConnId, ShardId};

@@ -1,0 +1,109 @@
+//! What a shard counts. One writer, the shard; any reader; no read-modify-write.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::CloseReason;
+
+/// A number that one thread writes and others may read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// For the one writer only: a plain load and store.
+    pub(crate) fn add(&self, amount: u64) {
+        self.set(self.get() + amount);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One shard's counters, on cache lines of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Metrics {
+    /// Connections accepted since the start.
+    pub(crate) accepted: Counter,
+    /// Connections open now.
+    pub(crate) connections: Counter,
+    /// Handler tasks alive now.
+    pub(crate) tasks: Counter,
+    /// Connections closed, by reason.
+    pub(crate) closed: [Counter; CloseReason::ALL.len()],
+    /// Chunks and frames that handlers have read.
+    pub(crate) messages: Counter,
+    /// Bytes received.
+    pub(crate) bytes_in: Counter,
+    /// Bytes the kernel has taken for sending.
+    pub(crate) bytes_out: Counter,
+    /// Accepts that failed because the peer had left.
+    pub(crate) accepts_aborted: Counter,
+    /// Accepts that failed for want of descriptors or memory.
+    pub(crate) accepts_refused: Counter,
+    /// Receives that found no free buffer.
+    pub(crate) buffers_exhausted: Counter,
+    /// Receives copied out because buffers ran short.
+    pub(crate) copied_out: Counter,
+    /// When the turn that runs now began, in milliseconds since the server's start, plus one; 0 while the shard waits.
+    pub(crate) busy_since: Counter,
+    /// The connection whose handler was polled last.
+    pub(crate) serving: Counter,
+    /// Times the watchdog found the shard blocked. Written by the watchdog, not the shard.
+    pub(crate) stalls: Counter,
+}
+
+/// A reading of one shard's counters, or the sum of several.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) accepted: u64,
+    pub(crate) connections: u64,
+    pub(crate) tasks: u64,
+    pub(crate) closed: [u64; CloseReason::ALL.len()],
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) stalls: u64,
+}
+
+impl Metrics {
+    pub(crate) fn read(&self) -> Reading {
+        Reading {
+            accepted: self.accepted.get(),
+            connections: self.connections.get(),
+            tasks: self.tasks.get(),
+            closed: std::array::from_fn(|reason| self.closed[reason].get()),
+            messages: self.messages.get(),
+            bytes: self.bytes_in.get() + self.bytes_out.get(),
+            stalls: self.stalls.get(),
+        }
+    }
+}
+
+impl Reading {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.connections += other.connections;
+        self.tasks += other.tasks;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.stalls += other.stalls;
+        for (sum, more) in self.closed.iter_mut().zip(other.closed) {
+            *sum += more;
+        }
+    }
+
+    pub(crate) fn closed_total(&self) -> u64 {
+        self.closed.iter().sum()
+    }
+
+    /// The reasons that occurred, as `word=count`.
+    pub(crate) fn reasons(&self) -> impl fmt::Display {
+        let counts = CloseReason::ALL.iter().zip(self.closed).filter(|(_, count)| *count > 0);
+        counts.map(|(reason, count)| format!("{reason}={count}")).collect::<Vec<_>>().join(" ")
+    }
+}

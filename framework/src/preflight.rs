@@ -1,0 +1,103 @@
+//! Whether this machine can carry out the settings, asked before a port is opened.
+//!
+//! `facts` asks the machine, in one place; everything else is pure: settings and facts in, a [`Plan`] or the whole list
+//! of [`Problem`]s out. `kernel` judges Linux and its io_uring, `limits` the descriptors, memory and cores, `port` the
+//! address.
+
+mod facts;
+mod kernel;
+mod limits;
+mod port;
+
+use std::fmt;
+
+use self::facts::Facts;
+use crate::config::Config;
+
+/// Something about the machine that does not let the server start. Its `Display` is "what, why: remedy".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    what: String,
+    why: String,
+    remedy: String,
+}
+
+impl Problem {
+    fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}, {}: {}", self.what, self.why, self.remedy)
+    }
+}
+
+/// What will be started on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// One entry per shard, at least one.
+    pub shards: Vec<ShardPlan>,
+    /// What the operator should know although it does not prevent the start.
+    pub warnings: Vec<String>,
+    /// Connections of the whole process: the sum over the shards.
+    pub connections_max: u32,
+}
+
+/// One shard of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShardPlan {
+    /// Its number, from 0.
+    pub id: u32,
+    /// The core it is pinned to; several shards may share one.
+    pub cpu: usize,
+    /// Its share of the connections, at least one.
+    pub connections_max: u32,
+}
+
+/// Check the machine against the settings, after raising this process's soft limits to the hard ones.
+///
+/// # Errors
+/// Everything that prevents the start, each with its remedy.
+pub(crate) fn check(config: &Config) -> Result<Plan, Vec<Problem>> {
+    facts::raise_limits();
+    plan(config, &Facts::gather(config))
+}
+
+/// The decision alone.
+fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
+    let mut problems: Vec<Problem> = Vec::new();
+    problems.extend(kernel::problem(facts));
+    problems.extend(limits::memlock_problem(facts));
+    problems.extend(port::problem(config.server.listen, &facts.port));
+    let plan = limits::cores(config, facts).and_then(|cores| {
+        let shards = shard_count(config, &cores);
+        problems.extend(limits::memory_problem(config, facts, shards));
+        let connections_max = limits::connections(config, facts, shards)?;
+        let warnings = limits::warnings(config, facts, &cores);
+        Ok(Plan { shards: share_out(connections_max, shards, &cores), warnings, connections_max })
+    });
+    match plan {
+        Ok(plan) if problems.is_empty() => Ok(plan),
+        outcome => Err(problems.into_iter().chain(outcome.err()).collect()),
+    }
+}
+
+/// Shards to start: as many as asked for, else one per core.
+fn shard_count(config: &Config, cores: &[usize]) -> u32 {
+    match config.server.shards {
+        0 => u32::try_from(cores.len()).unwrap_or(u32::MAX),
+        shards => shards,
+    }
+}
+
+/// Shares that differ by one at most and add up to `connections_max`; the cores take turns.
+fn share_out(connections_max: u32, shards: u32, cores: &[usize]) -> Vec<ShardPlan> {
+    let (share, rest) = (connections_max / shards, connections_max % shards);
+    let plan = |(id, cpu): (u32, &usize)| ShardPlan { id, cpu: *cpu, connections_max: share + u32::from(id < rest) };
+    (0..shards).zip(cores.iter().cycle()).map(plan).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Descriptors, locked memory, memory and cores against the settings.
+
+use super::Problem;
+use super::facts::Facts;
+use crate::config::{Config, SHARD_CONNECTIONS_MAX};
+
+/// Locked memory without which an executor is not made, in bytes. It looks at the soft limit alone: root and
+/// CAP_IPC_LOCK make no difference.
+const MEMLOCK_MIN: u64 = 512 * 1024;
+
+/// Descriptors of a shard, connections not among them, for they live in the ring's own table. Measured: the executor's
+/// three rings and its eventfd, the socket ring, the listener, and both ends of the eventfd that wakes the shard.
+const SHARD_DESCRIPTORS: u64 = 8;
+/// Descriptors for all else: standard streams, signals, the log, and what handlers open.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// Connections that nobody asked for by number: past a million an operator shall say so.
+const DERIVED_CONNECTIONS_MAX: u64 = 1 << 20;
+
+const KIB: u64 = 1024;
+
+pub(super) fn memlock_problem(facts: &Facts) -> Option<Problem> {
+    let (have, need) = (facts.memlock / KIB, MEMLOCK_MIN / KIB);
+    (facts.memlock < MEMLOCK_MIN).then(|| {
+        Problem::new(
+            format!("memlock limit is {have} KiB"),
+            format!("a shard's executor needs {need} KiB"),
+            format!("run `ulimit -l {need}` as root, or set LimitMEMLOCK={need}K in the unit"),
+        )
+    })
+}
+
+/// The cores to run on: those named, else those allowed.
+pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Problem> {
+    let (named, allowed) = (&config.server.cpus, &facts.cores);
+    if allowed.is_empty() {
+        let remedy = "see what `taskset -cp $$` says";
+        return Err(Problem::new("no core to run on", "sched_getaffinity(2) names none", remedy));
+    }
+    let foreign: Vec<usize> = named.iter().copied().filter(|core| !allowed.contains(core)).collect();
+    if !foreign.is_empty() {
+        return Err(Problem::new(
+            format!("server.cpus names {}", list(&foreign)),
+            format!("this process may run only on {}", list(allowed)),
+            "take it out, or widen what taskset, cpuset or CPUAffinity= allows",
+        ));
+    }
+    Ok(if named.is_empty() { allowed.clone() } else { named.clone() })
+}
+
+/// Connections of the process: what was asked for if there is room, else as many as there is room for.
+pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result<u32, Problem> {
+    let limits = &config.limits;
+    own_descriptors(facts, shards)?;
+    let table = facts.nofile.min(SHARD_CONNECTIONS_MAX.into());
+    let each = u64::from(limits.connections_per_shard_max.unwrap_or(SHARD_CONNECTIONS_MAX));
+    if limits.connections_per_shard_max.is_some() && each > table {
+        let remedy = format!("{}, or lower limits.connections_per_shard_max", raise(each));
+        return Err(Problem::new(
+            format!("limits.connections_per_shard_max is {each}"),
+            format!("the descriptor limit of {} allows a shard {table}", facts.nofile),
+            remedy,
+        ));
+    }
+    let room = u64::from(shards) * each.min(table);
+    let Some(asked) = limits.connections_max else {
+        let derived = room.min(DERIVED_CONNECTIONS_MAX).max(shards.into());
+        return Ok(u32::try_from(derived).unwrap_or(u32::MAX));
+    };
+    if asked < shards {
+        return Err(Problem::new(
+            format!("limits.connections_max is {asked}"),
+            format!("over {shards} shards that leaves some shard without any"),
+            format!("raise it to {shards} or start fewer shards (server.shards)"),
+        ));
+    }
+    if u64::from(asked) > room {
+        return Err(too_many(asked, shards, each.min(table), each < table, facts.nofile));
+    }
+    Ok(asked)
+}
+
+fn too_many(asked: u32, shards: u32, each: u64, by_setting: bool, nofile: u64) -> Problem {
+    let room = u64::from(shards) * each;
+    let more = u64::from(asked).div_ceil(each);
+    let share = u64::from(asked).div_ceil(shards.into());
+    let (cause, raise) = match by_setting {
+        true => ("limits.connections_per_shard_max".to_owned(), format!("set limits.connections_per_shard_max={share}")),
+        false => (format!("the descriptor limit of {nofile}"), raise(share)),
+    };
+    Problem::new(
+        format!("limits.connections_max is {asked}"),
+        format!("{shards} shards of {each} connections ({cause}) hold {room}"),
+        format!("{raise}, or start {more} shards (server.shards={more}), or lower limits.connections_max"),
+    )
+}
+
+/// The descriptors of the process itself.
+fn own_descriptors(facts: &Facts, shards: u32) -> Result<(), Problem> {
+    let need = u64::from(shards) * SHARD_DESCRIPTORS + RESERVED_DESCRIPTORS;
+    if need <= facts.nofile {
+        return Ok(());
+    }
+    Err(Problem::new(
+        format!("descriptor limit is {}", facts.nofile),
+        format!("{shards} shards of {SHARD_DESCRIPTORS} and {RESERVED_DESCRIPTORS} for the rest need {need}"),
+        format!("{}, or start fewer shards (server.shards)", raise(need)),
+    ))
+}
+
+fn raise(descriptors: u64) -> String {
+    format!("run `ulimit -n {descriptors}` as root, or set LimitNOFILE={descriptors} in the unit")
+}
+
+/// The receive buffers, the one large thing that a shard takes before any client comes.
+pub(super) fn memory_problem(config: &Config, facts: &Facts, shards: u32) -> Option<Problem> {
+    const MIB: u64 = 1024 * KIB;
+    let (size, count) = (u64::from(config.buffers.size), u64::from(config.buffers.count));
+    let need = size * count * u64::from(shards);
+    let machine = facts.memory_available.map(|have| (have, "the machine has"));
+    let group = facts.memory_max.map(|have| (have, "the control group's memory.max is"));
+    let (have, whose) = machine.into_iter().chain(group).min().filter(|(have, _)| *have < need)?;
+    Some(Problem::new(
+        format!("the receive buffers take {} MiB ({shards} shards x {count} x {size} bytes)", need.div_ceil(MIB)),
+        format!("{whose} {} MiB", have / MIB),
+        "lower buffers.count, choose a smaller buffers.profile, or start fewer shards (server.shards)",
+    ))
+}
+
+/// What is legal, but may not be what was meant.
+pub(super) fn warnings(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<String> {
+    let (shards, socket) = (config.server.shards, &config.socket);
+    let crowded = usize::try_from(shards).is_ok_and(|shards| shards > cores.len());
+    let crowded = crowded.then(|| format!("{shards} shards share {}", list(cores)));
+    let cut = [
+        ("listener.backlog", Some(config.listener.backlog), "net.core.somaxconn", facts.somaxconn),
+        ("socket.receive_buffer", socket.receive_buffer, "net.core.rmem_max", facts.rmem_max),
+        ("socket.send_buffer", socket.send_buffer, "net.core.wmem_max", facts.wmem_max),
+    ];
+    let cut = cut.into_iter().filter_map(|(key, asked, sysctl, bound)| {
+        let (asked, bound) = (asked?, bound?);
+        (asked > bound).then(|| format!("{key} is {asked}, the kernel cuts it to {bound}: run `sysctl -w {sysctl}={asked}`"))
+    });
+    crowded.into_iter().chain(cut).collect()
+}
+
+/// "core 3", "cores 0-3, 8".
+fn list(cores: &[usize]) -> String {
+    let mut sorted = cores.to_vec();
+    sorted.sort_unstable();
+    let runs: Vec<String> = sorted
+        .chunk_by(|a, b| a + 1 == *b)
+        .map(|run| match run {
+            [first, .., last] => format!("{first}-{last}"),
+            single => single.iter().map(usize::to_string).collect(),
+        })
+        .collect();
+    let noun = if cores.len() == 1 { "core" } else { "cores" };
+    format!("{noun} {}", runs.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_listed_as_runs() {
+        assert_eq!(list(&[3]), "core 3");
+        assert_eq!(list(&[0, 1, 2, 3, 8]), "cores 0-3, 8");
+        assert_eq!(list(&[5, 2]), "cores 2, 5");
+    }
+}

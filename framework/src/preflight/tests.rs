@@ -1,0 +1,248 @@
+//! Decisions from faked facts: a good machine, and one thing wrong with it at a time.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io;
+
+use super::*;
+use crate::config::Server;
+use crate::ring::ProbeError;
+
+/// A machine of four cores on which everything is in order.
+fn good() -> Facts {
+    Facts {
+        release: "6.1.0".to_owned(),
+        ring: Ok(()),
+        io_uring_disabled: Some(0),
+        memlock: 8 << 20,
+        nofile: 20_000,
+        cores: vec![0, 1, 2, 3],
+        port: Ok(()),
+        memory_available: Some(8 << 30),
+        memory_max: None,
+        somaxconn: Some(4096),
+        rmem_max: Some(212_992),
+        wmem_max: Some(212_992),
+    }
+}
+
+fn settings(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
+/// The one problem of a machine with the default settings.
+fn refusal(facts: Facts) -> String {
+    refusal_of(&Config::default(), facts)
+}
+
+fn refusal_of(config: &Config, facts: Facts) -> String {
+    let problems = plan(config, &facts).expect_err("refused");
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems[0].to_string()
+}
+
+fn ring_refused(errno: i32, io_uring_disabled: Option<u32>) -> Facts {
+    let ring = Err(ProbeError::SetupRefused(io::Error::from_raw_os_error(errno)));
+    Facts { ring, io_uring_disabled, ..good() }
+}
+
+#[test]
+fn a_good_machine_gets_one_shard_per_core_and_all_its_descriptors() {
+    let plan = plan(&Config::default(), &good()).unwrap();
+    assert_eq!(plan.connections_max, 80_000);
+    let shards: Vec<_> = plan.shards.iter().map(|shard| (shard.id, shard.cpu, shard.connections_max)).collect();
+    assert_eq!(shards, [(0, 0, 20_000), (1, 1, 20_000), (2, 2, 20_000), (3, 3, 20_000)]);
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+}
+
+#[test]
+fn shares_add_up_exactly() {
+    for (connections_max, shards) in [(10, 3), (3, 3), (1_000_000, 60), (7, 1)] {
+        let config = settings(|config| {
+            config.limits.connections_max = Some(connections_max);
+            config.server.shards = shards;
+        });
+        let plan = plan(&config, &good()).unwrap();
+        let shares: Vec<u32> = plan.shards.iter().map(|shard| shard.connections_max).collect();
+        assert_eq!(shares.iter().sum::<u32>(), connections_max);
+        assert!(shares[0] - shares[shares.len() - 1] <= 1, "{shares:?}");
+    }
+}
+
+#[test]
+fn sixty_shards_on_four_cores_hold_a_million_with_one_warning() {
+    let plan = plan(&settings(|config| config.server.shards = 60), &good()).unwrap();
+    assert_eq!(plan.connections_max, 1 << 20);
+    assert_eq!(plan.warnings, ["60 shards share cores 0-3"]);
+    assert_eq!((plan.shards[0].cpu, plan.shards[59].cpu), (0, 3));
+}
+
+#[test]
+fn named_cores_are_used_in_their_order() {
+    let plan = plan(&settings(|config| config.server.cpus = vec![3, 1]), &good()).unwrap();
+    assert_eq!(plan.shards.iter().map(|shard| shard.cpu).collect::<Vec<_>>(), [3, 1]);
+}
+
+#[test]
+fn an_old_kernel_is_named_and_nothing_that_follows_from_it() {
+    let ring = Err(ProbeError::SetupRefused(io::Error::from_raw_os_error(libc::EINVAL)));
+    let message = refusal(Facts { release: "5.15.0-91-generic".to_owned(), ring, ..good() });
+    assert_eq!(
+        message,
+        "the kernel is Linux 5.15.0-91-generic, its io_uring lacks what a shard needs before Linux 6.1: boot Linux 6.1 or later"
+    );
+}
+
+#[test]
+fn each_cause_of_a_forbidden_ring_has_its_own_message() {
+    let every = refusal(ring_refused(libc::EPERM, Some(2)));
+    assert!(every.contains("io_uring_disabled is 2: run `sysctl -w kernel.io_uring_disabled=0`"), "{every}");
+    let user = refusal(ring_refused(libc::EPERM, Some(1)));
+    assert!(user.contains("io_uring_disabled is 1") && user.contains("io_uring_group"), "{user}");
+    for disabled in [None, Some(0)] {
+        let seccomp = refusal(ring_refused(libc::EPERM, disabled));
+        assert!(seccomp.contains("seccomp filter") && seccomp.contains("--security-opt seccomp="), "{seccomp}");
+    }
+    let absent = refusal(ring_refused(libc::ENOSYS, None));
+    assert!(absent.contains("ENOSYS") && absent.contains("CONFIG_IO_URING=y"), "{absent}");
+    let memory = refusal(ring_refused(libc::ENOMEM, Some(0)));
+    assert!(memory.contains("ENOMEM") && memory.contains("ulimit -l unlimited"), "{memory}");
+    let other = refusal(ring_refused(libc::EMFILE, Some(0)));
+    assert!(other.starts_with("an io_uring was refused") && other.contains("ulimit -n"), "{other}");
+}
+
+#[test]
+fn a_missing_feature_is_named_with_the_version_that_brought_it() {
+    let feature = Err(ProbeError::MissingFeature { name: "IORING_FEAT_EXT_ARG", since: "5.11" });
+    let message = refusal(Facts { ring: feature, ..good() });
+    assert!(message.starts_with("io_uring feature IORING_FEAT_EXT_ARG is missing, Linux 5.11 brought it"), "{message}");
+    let operation = Err(ProbeError::MissingOperation { name: "IORING_OP_SEND", since: "5.6" });
+    let message = refusal(Facts { ring: operation, ..good() });
+    assert!(message.starts_with("io_uring operation IORING_OP_SEND is missing, Linux 5.6 brought it"), "{message}");
+    let buffers = Err(ProbeError::BufferRingRefused(io::Error::from_raw_os_error(libc::ENOMEM)));
+    assert!(refusal(Facts { ring: buffers, ..good() }).starts_with("a ring of receive buffers was refused"));
+}
+
+#[test]
+fn too_little_locked_memory_says_have_need_and_remedy() {
+    assert_eq!(
+        refusal(Facts { memlock: 64 * 1024, ..good() }),
+        "memlock limit is 64 KiB, a shard's executor needs 512 KiB: run `ulimit -l 512` as root, or set LimitMEMLOCK=512K in the unit"
+    );
+    assert!(plan(&Config::default(), &Facts { memlock: 512 * 1024, ..good() }).is_ok());
+    assert!(plan(&Config::default(), &Facts { memlock: u64::MAX, ..good() }).is_ok());
+}
+
+#[test]
+fn few_descriptors_mean_few_connections() {
+    let plan = plan(&Config::default(), &Facts { nofile: 256, ..good() }).unwrap();
+    assert_eq!(plan.connections_max, 4 * 256);
+}
+
+#[test]
+fn descriptors_that_do_not_even_hold_the_shards_are_refused() {
+    let config = settings(|config| config.server.shards = 60);
+    assert_eq!(
+        refusal_of(&config, Facts { nofile: 256, ..good() }),
+        "descriptor limit is 256, 60 shards of 8 and 64 for the rest need 544: run `ulimit -n 544` as root, or set \
+         LimitNOFILE=544 in the unit, or start fewer shards (server.shards)"
+    );
+}
+
+#[test]
+fn more_connections_than_descriptors_are_refused_with_the_arithmetic() {
+    let config = settings(|config| config.limits.connections_max = Some(100_000));
+    assert_eq!(
+        refusal_of(&config, good()),
+        "limits.connections_max is 100000, 4 shards of 20000 connections (the descriptor limit of 20000) hold 80000: run \
+         `ulimit -n 25000` as root, or set LimitNOFILE=25000 in the unit, or start 5 shards (server.shards=5), or lower \
+         limits.connections_max"
+    );
+    let config = settings(|config| config.limits.connections_per_shard_max = Some(30_000));
+    assert!(refusal_of(&config, good()).contains("is 30000, the descriptor limit of 20000 allows a shard 20000: run"));
+}
+
+#[test]
+fn a_limit_per_shard_bounds_the_whole() {
+    let mut config = settings(|config| config.limits.connections_per_shard_max = Some(100));
+    assert_eq!(plan(&config, &good()).unwrap().connections_max, 400);
+    config.limits.connections_max = Some(401);
+    let message = refusal_of(&config, good());
+    assert!(message.contains("4 shards of 100 connections (limits.connections_per_shard_max) hold 400: set"), "{message}");
+    config.limits.connections_max = Some(3);
+    assert!(refusal_of(&config, good()).contains("over 4 shards that leaves some shard without any"));
+}
+
+#[test]
+fn an_unlimited_descriptor_limit_is_bounded_by_the_ring() {
+    let facts = Facts { nofile: u64::MAX, ..good() };
+    let config = settings(|config| config.limits.connections_max = Some(4 << 20));
+    assert_eq!(plan(&config, &facts).unwrap().shards[0].connections_max, 1 << 20);
+    assert_eq!(plan(&Config::default(), &facts).unwrap().connections_max, 1 << 20);
+}
+
+#[test]
+fn a_core_that_is_not_allowed_is_refused() {
+    let config = settings(|config| config.server.cpus = vec![0, 5]);
+    let message = refusal_of(&config, good());
+    assert!(message.starts_with("server.cpus names core 5, this process may run only on cores 0-3: take"), "{message}");
+    let message = refusal(Facts { cores: Vec::new(), ..good() });
+    assert!(message.starts_with("no core to run on"), "{message}");
+}
+
+#[test]
+fn each_trouble_with_the_port_has_its_own_remedy() {
+    let failed = |errno| Facts { port: Err(io::Error::from_raw_os_error(errno)), ..good() };
+    let used = refusal(failed(libc::EADDRINUSE));
+    assert!(used.starts_with("cannot listen on 127.0.0.1:7007, another program or another copy"), "{used}");
+    assert!(used.contains("ss -ltnp 'sport = :7007'"), "{used}");
+    assert!(refusal(failed(libc::EACCES)).contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
+    assert!(refusal(failed(libc::EADDRNOTAVAIL)).contains("`ip address`"));
+    assert!(refusal(failed(libc::EAFNOSUPPORT)).contains("the kernel says: Address family not supported"));
+}
+
+#[test]
+fn buffers_that_do_not_fit_the_memory_are_refused_with_the_arithmetic() {
+    let message = refusal(Facts { memory_available: Some(32 << 20), ..good() });
+    let start = "the receive buffers take 64 MiB (4 shards x 4096 x 4096 bytes), the machine has 32 MiB: lower";
+    assert!(message.starts_with(start), "{message}");
+    let message = refusal(Facts { memory_max: Some(16 << 20), ..good() });
+    assert!(message.contains("the control group's memory.max is 16 MiB"), "{message}");
+    assert!(plan(&Config::default(), &Facts { memory_available: None, ..good() }).is_ok());
+}
+
+#[test]
+fn what_the_kernel_cuts_is_warned_of() {
+    let config = settings(|config| {
+        config.listener.backlog = 65_535;
+        config.socket.receive_buffer = Some(1 << 20);
+    });
+    let warnings = plan(&config, &good()).unwrap().warnings;
+    assert_eq!(
+        warnings,
+        [
+            "listener.backlog is 65535, the kernel cuts it to 4096: run `sysctl -w net.core.somaxconn=65535`",
+            "socket.receive_buffer is 1048576, the kernel cuts it to 212992: run `sysctl -w net.core.rmem_max=1048576`",
+        ]
+    );
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let facts = Facts {
+        memlock: 0,
+        memory_available: Some(1),
+        port: Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
+        nofile: 10,
+        ..ring_refused(libc::EPERM, Some(2))
+    };
+    assert_eq!(plan(&Config::default(), &facts).expect_err("refused").len(), 5);
+}
+
+#[test]
+fn this_machine_is_judged_without_a_panic() {
+    let server = Server { listen: ([127, 0, 0, 1], 0).into(), ..Server::default() };
+    let _ = check(&Config { server, ..Config::default() });
+}

@@ -1,0 +1,311 @@
+//! The socket ring: one io_uring per shard, the only place of the project that needs `unsafe`.
+//!
+//! A [`Ring`] owns everything the kernel may write to or read from on its behalf: the provided buffers ([`buffers::Pool`]), the
+//! peer addresses of accepts in flight and the vectors of gathered sends. Its callers pass slot numbers and spans, never pointers.
+//!
+//! Reading order: [`Ring::new`] (setup), the operations a shard submits, [`Ring::enter`] (the one system call of a turn), [`Ring::reap`].
+//! Sources: io_uring_setup(2), io_uring_enter(2), io_uring_register(2).
+#![allow(unsafe_code)]
+
+pub(crate) mod buffers;
+mod probe;
+mod sockaddr;
+mod token;
+mod wake;
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use io_uring::{IoUring, opcode, squeue, types};
+
+use buffers::{Pool, Span};
+pub use probe::{ProbeError, probe};
+use sockaddr::PeerStorage;
+pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token};
+pub(crate) use wake::{WakeFd, file_from};
+
+/// Entries of the submission queue: more than a turn submits in the common case; when it is full the ring enters early.
+const SUBMISSIONS: u32 = 1024;
+/// Entries of the completion queue. The kernel keeps what does not fit (IORING_FEAT_NODROP), at a price.
+const COMPLETIONS: u32 = 8192;
+/// Buffers that one gathered send takes along.
+const SEND_VECTOR_MAX: usize = 16;
+/// The provided-buffer group; a ring of ours has just one.
+const BUFFER_GROUP: u16 = 0;
+
+/// One shard's io_uring with the memory it lends to the kernel.
+pub(crate) struct Ring {
+    io: IoUring,
+    /// Index of the ring's own descriptor in the thread's registered rings: spares a descriptor look-up per enter.
+    registered: Option<u32>,
+    /// What the kernel may touch while operations are in flight. Freed only after `io` is closed with nothing in flight.
+    lent: ManuallyDrop<Lent>,
+    /// The first error that the ring itself met: its shard cannot go on.
+    failure: Option<io::Error>,
+    /// Operations that use lent memory and whose last completion has not come.
+    in_flight: usize,
+}
+
+struct Lent {
+    pool: Rc<Pool>,
+    peers: Box<[PeerStorage]>,
+    vectors: Vec<Box<SendVector>>,
+    /// Vectors used since the last enter; the kernel has read them once it has consumed the submission (IORING_FEAT_SUBMIT_STABLE).
+    vectors_used: usize,
+    timer: Box<types::Timespec>,
+}
+
+/// The `msghdr` of a gathered send with the vector it points to.
+struct SendVector {
+    header: libc::msghdr,
+    parts: [libc::iovec; SEND_VECTOR_MAX],
+}
+
+/// How long [`Ring::enter`] may wait for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    AtMost(Duration),
+}
+
+impl Ring {
+    /// A ring with a table of `files` direct descriptors and `accepts` addresses, for the calling thread alone.
+    pub(crate) fn new(files: u32, accepts: u32, pool: Rc<Pool>) -> io::Result<Self> {
+        let io = setup(SUBMISSIONS, COMPLETIONS)?;
+        io.submitter().register_files_sparse(files)?;
+        // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives the ring: see `Drop`.
+        unsafe { io.submitter().register_buf_ring_with_flags(pool.entries_addr(), pool.count_u16(), BUFFER_GROUP, 0)? };
+        let registered = register_own_descriptor(io.as_raw_fd());
+        let lent = Lent {
+            pool,
+            peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
+            vectors: Vec::new(),
+            vectors_used: 0,
+            timer: Box::new(types::Timespec::new()),
+        };
+        Ok(Self { io, registered, lent: ManuallyDrop::new(lent), failure: None, in_flight: 0 })
+    }
+
+    /// Signals `wake` for completions while [`Ring::set_wakeups`] is on.
+    pub(crate) fn register_wake(&mut self, wake: &WakeFd) -> io::Result<()> {
+        self.io.submitter().register_eventfd(wake.as_raw_fd())?;
+        self.set_wakeups(false);
+        Ok(())
+    }
+
+    /// Completions signal the wake descriptor only while this is on: a shard that is awake anyway must not pay for it.
+    pub(crate) fn set_wakeups(&mut self, on: bool) {
+        let completions = self.io.completion();
+        if on { completions.enable_eventfd() } else { completions.disable_eventfd() }
+    }
+
+    /// One accept from `listener` into the lowest free direct descriptor; its peer's address lands in address `place`.
+    pub(crate) fn accept(&mut self, listener: RawFd, place: u32) {
+        let (address, length) = self.lent.peers[place as usize].pointers();
+        let entry =
+            opcode::Accept::new(types::Fd(listener), address, length).file_index(Some(types::DestinationSlot::auto_target())).build();
+        self.push(entry, Token::new(Operation::Accept, Key::of_place(place)));
+    }
+
+    /// The address that the completed accept of `place` left.
+    pub(crate) fn accepted_peer(&self, place: u32) -> SocketAddr {
+        self.lent.peers[place as usize].get()
+    }
+
+    /// Receives into provided buffers until cancelled, out of buffers, at the end of the stream or on an error.
+    pub(crate) fn receive(&mut self, key: Key) {
+        let entry = opcode::RecvMulti::new(types::Fixed(key.slot.0), BUFFER_GROUP).build();
+        self.push(entry, Token::new(Operation::Receive, key));
+    }
+
+    /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. The caller keeps every span until the completion came.
+    pub(crate) fn send<'a>(&mut self, key: Key, spans: impl Iterator<Item = &'a Span>) {
+        let mut parts = spans.take(SEND_VECTOR_MAX).map(|span| (span.address(), span.len()));
+        let Some(first) = parts.next() else { return };
+        let entry = match parts.next() {
+            None => opcode::Send::new(types::Fixed(key.slot.0), first.0, first.1).flags(libc::MSG_NOSIGNAL).build(),
+            Some(second) => {
+                let header = self.lent.vector([first, second].into_iter().chain(parts));
+                opcode::SendMsg::new(types::Fixed(key.slot.0), header).flags(libc::MSG_NOSIGNAL as u32).build()
+            }
+        };
+        self.push(entry, Token::new(Operation::Send, key));
+    }
+
+    /// Ends the sending half (FIN), after what was sent.
+    pub(crate) fn shutdown(&mut self, key: Key) {
+        let entry = opcode::Shutdown::new(types::Fixed(key.slot.0), libc::SHUT_WR).build();
+        self.push(entry, Token::new(Operation::Shutdown, key));
+    }
+
+    /// Closes the direct descriptor; its number is free again once this has completed.
+    pub(crate) fn close(&mut self, key: Key) {
+        let entry = opcode::Close::new(types::Fixed(key.slot.0)).build();
+        self.push(entry, Token::new(Operation::Close, key));
+    }
+
+    /// Asks for the early end of the operation that was submitted under `token`; that operation still completes.
+    pub(crate) fn cancel(&mut self, token: Token) {
+        let entry = opcode::AsyncCancel::new(token.encode()).build();
+        self.push(entry, Token::new(Operation::Cancel, token.key));
+    }
+
+    /// A completion after `delay`, so that a parked shard wakes for its deadlines. `serial` tells it from others.
+    pub(crate) fn timer(&mut self, delay: Duration, serial: u32) {
+        *self.lent.timer = types::Timespec::from(delay);
+        let timespec: *const types::Timespec = &*self.lent.timer;
+        let entry = opcode::Timeout::new(timespec).build();
+        self.push(entry, Token::timer(serial));
+    }
+
+    fn push(&mut self, entry: squeue::Entry, token: Token) {
+        let entry = entry.user_data(token.encode());
+        // SAFETY: every address in an entry of this module lies in `lent` or in a span that its slot keeps until the completion.
+        if unsafe { self.io.submission().push(&entry) }.is_err() {
+            self.enter(Wait::No);
+            // SAFETY: as above.
+            if unsafe { self.io.submission().push(&entry) }.is_err() {
+                self.failure.get_or_insert_with(|| io::Error::from_raw_os_error(libc::EBUSY));
+                return;
+            }
+        }
+        self.in_flight += usize::from(token.operation.lends_memory());
+    }
+
+    /// Submits everything, runs the kernel's deferred work and waits as told: the one system call of a turn.
+    pub(crate) fn enter(&mut self, wait: Wait) {
+        let submit = self.io.submission().len() as u32;
+        let entered = match wait {
+            Wait::No => self.enter_raw(submit, 0, libc_flags::GETEVENTS, None),
+            Wait::AtMost(limit) => {
+                let timespec = types::Timespec::from(limit);
+                let argument = EnterArgument { timespec: (&raw const timespec) as u64, ..EnterArgument::default() };
+                self.enter_raw(submit, 1, libc_flags::GETEVENTS | libc_flags::EXT_ARG, Some(&argument))
+            }
+        };
+        self.lent.vectors_used = 0;
+        if let Err(error) = entered
+            // Nothing came in time, a signal came first, or completions must be reaped before more is taken: all of them a plain "go on".
+            && !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
+        {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    fn enter_raw(&self, submit: u32, complete: u32, flags: u32, argument: Option<&EnterArgument>) -> io::Result<()> {
+        let (descriptor, flags) = match self.registered {
+            Some(index) => (index as i32, flags | libc_flags::REGISTERED_RING),
+            None => (self.io.as_raw_fd(), flags),
+        };
+        let pointer = argument.map_or(std::ptr::null(), |argument| argument as *const EnterArgument);
+        let size = argument.map_or(0, |_| size_of::<EnterArgument>());
+        // SAFETY: the argument lives through the call, and so does the timespec it points to.
+        let result = unsafe { libc::syscall(libc::SYS_io_uring_enter, descriptor, submit, complete, flags, pointer, size) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Moves at most `most` completions into `into`.
+    pub(crate) fn reap(&mut self, into: &mut Vec<Completion>, most: usize) {
+        let mut completions = self.io.completion();
+        for entry in completions.by_ref().take(most) {
+            let completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
+            self.in_flight -= usize::from(completion.token.operation.lends_memory() && !completion.more);
+            into.push(completion);
+        }
+    }
+
+    /// The error after which the ring is of no use, once.
+    pub(crate) fn take_failure(&mut self) -> Option<io::Error> {
+        self.failure.take()
+    }
+
+    /// Whether completions wait to be reaped.
+    pub(crate) fn has_completions(&mut self) -> bool {
+        !self.io.completion().is_empty()
+    }
+}
+
+impl Lent {
+    /// The next free vector, filled; it stays as it is until the submission was consumed.
+    fn vector(&mut self, parts: impl Iterator<Item = (*const u8, u32)>) -> *const libc::msghdr {
+        if self.vectors_used == self.vectors.len() {
+            self.vectors.push(Box::new(SendVector::empty()));
+        }
+        let vector = &mut self.vectors[self.vectors_used];
+        self.vectors_used += 1;
+        let mut used = 0;
+        for (place, (address, length)) in vector.parts.iter_mut().zip(parts) {
+            *place = libc::iovec { iov_base: address.cast_mut().cast(), iov_len: length as usize };
+            used += 1;
+        }
+        vector.header.msg_iov = vector.parts.as_mut_ptr();
+        vector.header.msg_iovlen = used;
+        &raw const vector.header
+    }
+}
+
+impl SendVector {
+    fn empty() -> Self {
+        // SAFETY: all-zero is the documented empty state of both C structs (null pointers, zero lengths).
+        unsafe { std::mem::zeroed() }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // A kernel that still owes completions may still write: then the memory is leaked, which only a shard that died can reach.
+        if self.in_flight == 0 {
+            // SAFETY: taken once, here; nothing is in flight, so the kernel touches none of it when `io` closes after this.
+            unsafe { ManuallyDrop::drop(&mut self.lent) };
+        }
+    }
+}
+
+/// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes preflight.
+fn setup(submissions: u32, completions: u32) -> io::Result<IoUring> {
+    IoUring::builder()
+        .dontfork()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_cqsize(completions)
+        .build(submissions)
+}
+
+/// Registers the ring's descriptor with its thread; a kernel that refuses costs a look-up per enter, nothing else.
+fn register_own_descriptor(descriptor: RawFd) -> Option<u32> {
+    const REGISTER_RING_FDS: u32 = 20;
+    let mut update = RingFdUpdate { offset: u32::MAX, reserved: 0, data: descriptor as u64 };
+    // SAFETY: the kernel reads and writes one io_uring_rsrc_update, which lives through the call.
+    let done = unsafe { libc::syscall(libc::SYS_io_uring_register, descriptor, REGISTER_RING_FDS, &raw mut update, 1) };
+    (done == 1).then_some(update.offset)
+}
+
+/// `struct io_uring_rsrc_update` of linux/io_uring.h.
+#[repr(C)]
+struct RingFdUpdate {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}
+
+/// `struct io_uring_getevents_arg` of linux/io_uring.h.
+#[repr(C)]
+#[derive(Default)]
+struct EnterArgument {
+    signals: u64,
+    signals_size: u32,
+    min_wait_us: u32,
+    timespec: u64,
+}
+
+/// Flags of io_uring_enter(2).
+mod libc_flags {
+    pub(super) const GETEVENTS: u32 = 1;
+    pub(super) const EXT_ARG: u32 = 1 << 3;
+    pub(super) const REGISTERED_RING: u32 = 1 << 4;
+}

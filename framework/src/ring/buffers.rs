@@ -1,0 +1,458 @@
+//! The shard's buffers: provided to the kernel for receiving, or from the heap for collected output and copied-out input.
+//!
+//! A [`Span`] is one counted reference to a part of one buffer. A buffer goes back when its last span is released: a provided one
+//! to the kernel, a heap one to the spares or the allocator. A buffer is written only by the kernel while it is published (it has no
+//! span then), or through its one and only span ([`Pool::append`]).
+
+use std::alloc::{self, Layout};
+use std::cell::RefCell;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+
+/// Buffers published to the kernel at first. The set in use stays small and warm, and grows only when the kernel ran out.
+const PUBLISHED_FIRST: u32 = 32;
+/// Freed heap buffers of the standard size that are kept for reuse.
+const SPARE_HEAP_MAX: usize = 64;
+/// Heap buffers are sized in multiples of this many bytes.
+const HEAP_GRAIN: u32 = 64;
+/// When fewer than one in this many provided buffers is free, input is copied out so that the buffer is free at once.
+const LOW_FRACTION: u32 = 8;
+
+/// Every buffer of one shard.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// Bytes of a provided buffer, and of a collecting one.
+    size: u32,
+    /// Provided buffers: a power of two, at most 32 768 (io_uring_register(2), IORING_REGISTER_PBUF_RING).
+    count: u32,
+    entries: Mapping,
+    memory: Mapping,
+    state: RefCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    buffers: Vec<Buffer>,
+    /// Provided buffers that are neither published nor in use; the last freed is published first, while its lines are warm.
+    free: Vec<u16>,
+    /// Provided buffers that the kernel may fill.
+    published: u32,
+    /// How many the pool keeps published.
+    window: u32,
+    /// More than the first window is published, or was since the memory was given back.
+    wide: bool,
+    /// Receives since the memory was given back.
+    filled: u32,
+    /// The producer's end of the ring of entries.
+    tail: u16,
+    /// Places in `buffers` past the provided ones that are vacant.
+    vacant: Vec<u32>,
+    /// Heap buffers of the standard size, kept for reuse.
+    spare: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Buffer {
+    base: NonNull<u8>,
+    capacity: u32,
+    references: u32,
+}
+
+/// A counted reference to bytes of one buffer. Not dropped but released: [`Pool::release`].
+#[derive(Debug)]
+#[must_use = "a span holds its buffer until it is released"]
+pub(crate) struct Span {
+    start: NonNull<u8>,
+    length: u32,
+    buffer: u32,
+}
+
+impl Span {
+    /// No bytes of no buffer: what is left where a span was taken. A pool releases it as it releases any other.
+    pub(crate) const NONE: Self = Self { start: NonNull::dangling(), length: 0, buffer: u32::MAX };
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.buffer == Self::NONE.buffer
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.length
+    }
+
+    pub(super) fn address(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: a span covers initialised bytes of a buffer it references, in a pool that its holder keeps alive; nobody writes to
+        // them while it exists.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length as usize) }
+    }
+
+    /// Drops the first `count` bytes.
+    pub(crate) fn advance(&mut self, count: u32) {
+        assert!(count <= self.length, "a span is advanced within itself");
+        // SAFETY: the result is within the span, or one past its end.
+        self.start = unsafe { self.start.add(count as usize) };
+        self.length -= count;
+    }
+}
+
+impl Pool {
+    /// `count` provided buffers of `size` bytes. Their pages are touched, and so resident, only once they are used.
+    pub(crate) fn new(size: u32, count: u32) -> io::Result<Self> {
+        assert!(count.is_power_of_two() && count <= 32_768, "checked settings: a power of two, at most 32768");
+        let entries = Mapping::new(count as usize * size_of::<BufRingEntry>())?;
+        let memory = Mapping::new(count as usize * size as usize)?;
+        let buffers = (0..count as usize)
+            // SAFETY: buffer `index` starts inside the mapping, which has room for `count` of them.
+            .map(|index| Buffer { base: unsafe { memory.base.add(index * size as usize) }, capacity: size, references: 0 })
+            .collect();
+        let state = State {
+            buffers,
+            free: (0..count as u16).rev().collect(),
+            published: 0,
+            window: PUBLISHED_FIRST.min(count),
+            wide: false,
+            filled: 0,
+            tail: 0,
+            vacant: Vec::new(),
+            spare: Vec::new(),
+        };
+        let pool = Self { size, count, entries, memory, state: RefCell::new(state) };
+        pool.publish();
+        Ok(pool)
+    }
+
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
+    pub(super) fn entries_addr(&self) -> u64 {
+        self.entries.base.as_ptr() as u64
+    }
+
+    pub(super) fn count_u16(&self) -> u16 {
+        self.count as u16
+    }
+
+    /// Hands free buffers to the kernel until the window is full.
+    pub(crate) fn publish(&self) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let before = state.tail;
+        while state.published < state.window {
+            let Some(index) = state.free.pop() else { break };
+            self.write_entry(state.tail, index, state.buffers[usize::from(index)].base);
+            state.tail = state.tail.wrapping_add(1);
+            state.published += 1;
+        }
+        if state.tail != before {
+            self.kernel_tail().store(state.tail, Ordering::Release);
+        }
+    }
+
+    /// The kernel found no buffer: keep twice as many published from now on.
+    pub(crate) fn widen(&self) {
+        let mut state = self.state.borrow_mut();
+        state.window = (state.window * 2).min(self.count);
+        state.wide = true;
+        drop(state);
+        self.publish();
+    }
+
+    /// Gives the memory of provided buffers back to the system, if a burst has made many of them resident and none is in use. To be
+    /// called when every completion was reaped. Cheap to ask; the pages come back, zeroed, as they are used again.
+    pub(crate) fn trim(&self) {
+        let mut state = self.state.borrow_mut();
+        let in_use = self.count - state.published - state.free.len() as u32;
+        if in_use == 0 && state.wide && state.filled >= PUBLISHED_FIRST {
+            self.memory.discard();
+            state.filled = 0;
+            state.window = PUBLISHED_FIRST.min(self.count);
+            // What is published above the window stays so until the kernel has worked it off, and is resident then once more.
+            state.wide = state.published > state.window;
+        }
+    }
+
+    /// Whether the kernel has buffers to receive into.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.state.borrow().published == 0
+    }
+
+    /// Whether provided buffers run short, so that input should be copied out.
+    pub(crate) fn is_low(&self) -> bool {
+        let state = self.state.borrow();
+        state.published + (state.free.len() as u32) < self.count / LOW_FRACTION
+    }
+
+    /// The span of a receive that the kernel completed into provided buffer `index`.
+    pub(crate) fn received(&self, index: u16, length: u32) -> Span {
+        let mut state = self.state.borrow_mut();
+        state.published -= 1;
+        state.filled = state.filled.saturating_add(1);
+        let buffer = &mut state.buffers[usize::from(index)];
+        debug_assert_eq!(buffer.references, 0, "a published buffer has no span");
+        assert!(length <= buffer.capacity, "the kernel fills a buffer at most");
+        buffer.references = 1;
+        Span { start: buffer.base, length, buffer: u32::from(index) }
+    }
+
+    /// An empty span at the start of a heap buffer with room for at least `capacity` bytes.
+    pub(crate) fn allocate(&self, capacity: u32) -> Span {
+        let mut state = self.state.borrow_mut();
+        if capacity == self.size
+            && let Some(index) = state.spare.pop()
+        {
+            let buffer = &mut state.buffers[index as usize];
+            buffer.references = 1;
+            return Span { start: buffer.base, length: 0, buffer: index };
+        }
+        let capacity = capacity.max(1).next_multiple_of(HEAP_GRAIN);
+        let buffer = Buffer { base: heap_allocate(capacity), capacity, references: 1 };
+        let start = buffer.base;
+        let index = match state.vacant.pop() {
+            Some(index) => {
+                state.buffers[index as usize] = buffer;
+                index
+            }
+            None => {
+                state.buffers.push(buffer);
+                state.buffers.len() as u32 - 1
+            }
+        };
+        Span { start, length: 0, buffer: index }
+    }
+
+    /// `bytes` in a heap buffer of their own.
+    pub(crate) fn copy(&self, bytes: &[u8]) -> Span {
+        let mut span = self.allocate(bytes.len() as u32);
+        let copied = self.append(&mut span, bytes);
+        debug_assert_eq!(copied, bytes.len(), "the buffer was allocated for them");
+        span
+    }
+
+    /// Copies as much of `bytes` behind `span` as its buffer has room for; nothing while another span shares the buffer.
+    pub(crate) fn append(&self, span: &mut Span, bytes: &[u8]) -> usize {
+        let state = self.state.borrow();
+        let buffer = &state.buffers[span.buffer as usize];
+        if buffer.references != 1 {
+            return 0;
+        }
+        let offset = span.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
+        let room = buffer.capacity as usize - offset - span.length as usize;
+        let count = room.min(bytes.len());
+        // SAFETY: `count` bytes behind the span lie within its buffer, and no other span or published entry covers them.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), span.start.add(span.length as usize).as_ptr(), count) };
+        span.length += count as u32;
+        count
+    }
+
+    /// `next` behind `span`, contiguous: in place if there is room, else in a heap buffer that grows by doubling.
+    pub(crate) fn concatenate(&self, mut span: Span, next: Span) -> Span {
+        let copied = self.append(&mut span, next.bytes());
+        if copied < next.length as usize {
+            let mut grown = self.allocate((span.length + next.length).max(2 * span.length));
+            self.append(&mut grown, span.bytes());
+            self.append(&mut grown, &next.bytes()[copied..]);
+            self.release(std::mem::replace(&mut span, grown));
+        }
+        self.release(next);
+        span
+    }
+
+    /// Moves the bytes of a provided buffer to a heap buffer just large enough, so that the provided one is free while they wait.
+    pub(crate) fn set_aside(&self, span: Span) -> Span {
+        if span.buffer >= self.count {
+            return span;
+        }
+        let aside = self.copy(span.bytes());
+        self.release(span);
+        aside
+    }
+
+    /// Makes `next` continue `span` if it lies right behind it in the same buffer. Gives `next` back otherwise.
+    pub(crate) fn join(&self, span: &mut Span, next: Span) -> Result<(), Span> {
+        // SAFETY: one past the end of a span is within its buffer or one past its end.
+        let end = unsafe { span.start.add(span.length as usize) };
+        if span.buffer != next.buffer || end != next.start {
+            return Err(next);
+        }
+        span.length += next.length;
+        self.release(next);
+        Ok(())
+    }
+
+    /// Cuts the first `count` bytes off `span`; both share the buffer.
+    pub(crate) fn split(&self, span: &mut Span, count: u32) -> Span {
+        assert!(count <= span.length, "a span is split within itself");
+        self.state.borrow_mut().buffers[span.buffer as usize].references += 1;
+        let head = Span { start: span.start, length: count, buffer: span.buffer };
+        span.advance(count);
+        head
+    }
+
+    /// Gives up one reference; the last one frees the buffer.
+    pub(crate) fn release(&self, span: Span) {
+        if span.is_none() {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        let index = span.buffer;
+        let buffer = &mut state.buffers[index as usize];
+        buffer.references -= 1;
+        if buffer.references > 0 {
+            return;
+        }
+        let (base, capacity) = (buffer.base, buffer.capacity);
+        if index < self.count {
+            state.free.push(index as u16);
+        } else if capacity == self.size && state.spare.len() < SPARE_HEAP_MAX {
+            state.spare.push(index);
+        } else {
+            heap_free(base, capacity);
+            state.buffers[index as usize].capacity = 0;
+            state.vacant.push(index);
+        }
+    }
+
+    fn write_entry(&self, tail: u16, index: u16, base: NonNull<u8>) {
+        let place = usize::from(tail) & (self.count as usize - 1);
+        // SAFETY: `place` is within the mapping's `count` entries, and the kernel reads an entry only once the tail has passed it.
+        let entry = unsafe { self.entries.base.cast::<BufRingEntry>().add(place).as_mut() };
+        entry.set_addr(base.as_ptr() as u64);
+        entry.set_len(self.size);
+        entry.set_bid(index);
+    }
+
+    fn kernel_tail(&self) -> &AtomicU16 {
+        // SAFETY: the address is of the ring's first entry, whose reserved field is the tail (io_uring_register(2)); the kernel reads it.
+        unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.base.as_ptr().cast()).cast_mut()) }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        for buffer in state.buffers.iter().skip(self.count as usize).filter(|buffer| buffer.capacity > 0) {
+            heap_free(buffer.base, buffer.capacity);
+        }
+    }
+}
+
+fn heap_layout(capacity: u32) -> Layout {
+    Layout::from_size_align(capacity as usize, HEAP_GRAIN as usize).expect("a buffer's size is below 2^32, its alignment a power of two")
+}
+
+fn heap_allocate(capacity: u32) -> NonNull<u8> {
+    let layout = heap_layout(capacity);
+    // SAFETY: the capacity is at least one grain, so the layout is not empty.
+    NonNull::new(unsafe { alloc::alloc(layout) }).unwrap_or_else(|| alloc::handle_alloc_error(layout))
+}
+
+fn heap_free(base: NonNull<u8>, capacity: u32) {
+    // SAFETY: allocated by `heap_allocate` with the same capacity, and freed once: its place is vacant afterwards.
+    unsafe { alloc::dealloc(base.as_ptr(), heap_layout(capacity)) };
+}
+
+/// Anonymous private memory, page-aligned and zero: mmap(2).
+#[derive(Debug)]
+struct Mapping {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    fn new(length: usize) -> io::Result<Self> {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a fresh anonymous mapping overlaps nothing.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { base: NonNull::new(base.cast()).expect("mmap does not return null for a null hint"), length })
+    }
+}
+
+impl Mapping {
+    /// Drops the pages; the next touch finds zeroes (madvise(2), MADV_DONTNEED).
+    fn discard(&self) {
+        // SAFETY: the mapping is ours and whole, and nobody holds a reference into it: the caller has no buffer in use.
+        let done = unsafe { libc::madvise(self.base.as_ptr().cast(), self.length, libc::MADV_DONTNEED) };
+        debug_assert_eq!(done, 0, "the range is a whole mapping");
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length, unmapped once.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.length) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_appends_while_it_is_alone() {
+        let pool = Pool::new(4096, 16).expect("memory");
+        let mut span = pool.allocate(64);
+        assert_eq!(pool.append(&mut span, b"hello "), 6);
+        assert_eq!(pool.append(&mut span, b"world"), 5);
+        let head = pool.split(&mut span, 6);
+        assert_eq!((head.bytes(), span.bytes()), (&b"hello "[..], &b"world"[..]));
+        assert_eq!(pool.append(&mut span, b"!"), 0, "shared");
+        pool.release(head);
+        assert_eq!(pool.append(&mut span, b"!"), 1);
+        assert_eq!(pool.append(&mut span, &[b'x'; 100]), 64 - 12, "its buffer holds 64");
+        pool.release(span);
+    }
+
+    #[test]
+    fn neighbours_join_again() {
+        let pool = Pool::new(4096, 16).expect("memory");
+        let mut tail = pool.copy(b"one two three");
+        let mut head = pool.split(&mut tail, 4);
+        let middle = pool.split(&mut tail, 4);
+        let tail = pool.join(&mut head, tail).expect_err("the middle lies between");
+        pool.join(&mut head, middle).expect("neighbours");
+        pool.join(&mut head, tail).expect("neighbours");
+        assert_eq!(head.bytes(), b"one two three");
+        pool.release(head);
+        assert_eq!(pool.state.borrow().vacant.len(), 1);
+    }
+
+    #[test]
+    fn standard_buffers_are_kept_and_reused_up_to_a_bound() {
+        let pool = Pool::new(4096, 16).expect("memory");
+        let spans: Vec<Span> = (0..SPARE_HEAP_MAX + 10).map(|_| pool.allocate(4096)).collect();
+        for span in spans {
+            pool.release(span);
+        }
+        assert_eq!(pool.state.borrow().spare.len(), SPARE_HEAP_MAX);
+        assert_eq!(pool.state.borrow().vacant.len(), 10);
+        let again = pool.allocate(4096);
+        assert_eq!(pool.state.borrow().spare.len(), SPARE_HEAP_MAX - 1);
+        pool.release(again);
+    }
+
+    #[test]
+    fn provided_buffers_return_to_the_kernel() {
+        let pool = Pool::new(256, 256).expect("memory");
+        assert_eq!(pool.state.borrow().published, PUBLISHED_FIRST);
+        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16).map(|index| pool.received(index, 1)).collect();
+        assert!(pool.is_dry());
+        pool.widen();
+        assert_eq!(pool.state.borrow().published, 2 * PUBLISHED_FIRST);
+        assert!(!pool.is_low());
+        for span in spans {
+            pool.release(span);
+        }
+        assert_eq!(pool.state.borrow().free.len(), 256 - 2 * PUBLISHED_FIRST as usize);
+    }
+}

@@ -1,0 +1,144 @@
+//! What a submission carries and a completion brings back.
+
+use std::num::NonZeroU32;
+
+use io_uring::cqueue;
+
+/// A direct descriptor's number, which is also the number of its connection's slot. At most 24 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SlotIndex(pub(crate) u32);
+
+/// Slots that a token can name.
+pub(crate) const SLOTS_MAX: u32 = 1 << 24;
+
+/// One life of one slot: what an operation, a task or a handle names a connection by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) slot: SlotIndex,
+    pub(crate) generation: Generation,
+}
+
+/// Which life of a slot. Not zero, so that an `Option` around a key costs an idle connection nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(NonZeroU32);
+
+impl Generation {
+    pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
+
+    pub(crate) fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    pub(crate) fn next(self) -> Self {
+        self.0.checked_add(1).map_or(Self::FIRST, Self)
+    }
+
+    fn of(number: u32) -> Self {
+        NonZeroU32::new(number).map_or(Self::FIRST, Self)
+    }
+}
+
+impl Key {
+    /// For operations that belong to a place of an array and not to a connection.
+    pub(crate) fn of_place(place: u32) -> Self {
+        Self { slot: SlotIndex(place), generation: Generation::FIRST }
+    }
+}
+
+/// The kinds of submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Operation {
+    Accept = 1,
+    Receive,
+    Send,
+    Shutdown,
+    Close,
+    Cancel,
+    Timer,
+}
+
+impl Operation {
+    /// Whether the kernel may touch memory of ours until the operation has completed.
+    pub(super) fn lends_memory(self) -> bool {
+        matches!(self, Self::Accept | Self::Receive | Self::Send)
+    }
+}
+
+/// Which operation of which life of which slot: the `user_data` of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) operation: Operation,
+    pub(crate) key: Key,
+}
+
+impl Token {
+    pub(crate) fn new(operation: Operation, key: Key) -> Self {
+        debug_assert!(key.slot.0 < SLOTS_MAX, "slot numbers fit 24 bits");
+        Self { operation, key }
+    }
+
+    pub(crate) fn timer(serial: u32) -> Self {
+        Self { operation: Operation::Timer, key: Key { slot: SlotIndex(0), generation: Generation::of(serial) } }
+    }
+
+    /// Operation in the top byte, slot below it, generation in the low half.
+    pub(crate) fn encode(self) -> u64 {
+        u64::from(self.operation as u8) << 56 | u64::from(self.key.slot.0) << 32 | u64::from(self.key.generation.number())
+    }
+
+    fn decode(data: u64) -> Self {
+        let operation = match (data >> 56) as u8 {
+            1 => Operation::Accept,
+            2 => Operation::Receive,
+            3 => Operation::Send,
+            4 => Operation::Shutdown,
+            5 => Operation::Close,
+            6 => Operation::Cancel,
+            _ => Operation::Timer,
+        };
+        let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));
+        Self { operation, key: Key { slot, generation: Generation::of(data as u32) } }
+    }
+}
+
+/// One completion, decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: Token,
+    /// Bytes, a descriptor number, or a negated errno.
+    pub(crate) result: i32,
+    /// The provided buffer that was filled.
+    pub(crate) buffer: Option<u16>,
+    /// The operation goes on and will complete again.
+    pub(crate) more: bool,
+}
+
+impl Completion {
+    pub(super) fn decode(data: u64, result: i32, flags: u32) -> Self {
+        Self { token: Token::decode(data), result, buffer: cqueue::buffer_select(flags), more: cqueue::more(flags) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_survives_the_kernel() {
+        for operation in [
+            Operation::Accept,
+            Operation::Receive,
+            Operation::Send,
+            Operation::Shutdown,
+            Operation::Close,
+            Operation::Cancel,
+            Operation::Timer,
+        ] {
+            for (slot, generation) in [(0, 1), (1, u32::MAX), (SLOTS_MAX - 1, 7)] {
+                let token = Token::new(operation, Key { slot: SlotIndex(slot), generation: Generation::of(generation) });
+                assert_eq!(Token::decode(token.encode()), token);
+            }
+        }
+    }
+}

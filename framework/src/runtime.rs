@@ -1,0 +1,76 @@
+//! The executor under a shard. The only file that names glommio, so that what glommio does to the unwary is answered in one place.
+
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use glommio::io::BufferedFile;
+use glommio::{LocalExecutorBuilder, Placement};
+
+use crate::ring::{WakeFd, file_from};
+
+/// Memory of glommio's own I/O buffers per executor: its default is 10 MB, and the data path uses none of it.
+const IO_MEMORY: usize = 64 * 1024;
+/// Entries of each of glommio's three rings: they carry a parked shard's wait and what handlers do beside their connection.
+const RING_DEPTH: usize = 32;
+/// How often a busy executor looks at its own timers and rings.
+const PREEMPT_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A thread pinned to `cpu` that runs `main` on an executor of its own, and tells `ended` how that came out: whatever happens, a panic
+/// and an executor that cannot be made (memlock, io_uring refused) included.
+pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
+    name: &str,
+    cpu: usize,
+    main: impl FnOnce() -> F + Send + 'static,
+    ended: impl FnOnce(Result<(), String>) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(name)
+        .io_memory(IO_MEMORY)
+        .ring_depth(RING_DEPTH)
+        .preempt_timer(PREEMPT_INTERVAL);
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let run = move || -> Result<(), String> {
+            let executor = builder.make().map_err(|error| error.to_string())?;
+            executor.run(main()).map_err(|error| error.to_string())
+        };
+        ended(catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_panic| Err("it panicked".to_owned())));
+    })
+}
+
+/// Runs `task` beside the others of this shard. It is polled once before this returns.
+pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
+    drop(glommio::spawn_local(task).detach());
+}
+
+/// Suspends a handler for `duration`, at least.
+///
+/// For use inside [`Handler::serve`](crate::Handler::serve); a duration of more than a year is cut to a year.
+pub async fn sleep(duration: Duration) {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400); // the timer panics on Duration::MAX
+    glommio::timer::sleep(duration.min(YEAR)).await;
+}
+
+/// A [`WakeFd`] as the executor waits for it: the parked shard's only wait.
+pub(crate) struct WakeWait {
+    file: BufferedFile,
+}
+
+impl WakeWait {
+    pub(crate) fn new(wake: WakeFd) -> Self {
+        Self { file: file_from(wake.into_fd()) }
+    }
+
+    /// Waits until the descriptor is signalled, and clears it.
+    pub(crate) async fn wait(&self) -> io::Result<()> {
+        self.file.read_at(0, size_of::<u64>()).await.map_err(io::Error::from)?;
+        Ok(())
+    }
+
+    /// Closes the descriptor; dropping it instead would leave that to the executor's next cycle.
+    pub(crate) async fn close(self) -> io::Result<()> {
+        self.file.close().await.map_err(io::Error::from)
+    }
+}

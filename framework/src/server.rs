@@ -1,0 +1,250 @@
+//! The process: starts the shards, waits for a signal, drains, reports. Everything here runs on the control thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::Config;
+use crate::handler::{Handler, ShardContext};
+use crate::listen::listen;
+use crate::metrics::{Metrics, Reading};
+use crate::preflight::{Plan, ShardPlan};
+use crate::report::Reporter;
+use crate::ring::WakeFd;
+use crate::runtime::spawn_shard;
+use crate::shard::{self, Orders, Setup, ShardId};
+use crate::watchdog::Watchdog;
+
+/// How long a shard may take to become ready.
+const READY_MAX: Duration = Duration::from_secs(30);
+/// Beyond the drain deadline, how long the shards may take to end.
+const END_MAX: Duration = Duration::from_secs(3);
+
+/// Why a server ended other than cleanly.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It never served; the text says why.
+    Start(String),
+    /// It failed while serving; the log says why.
+    Running,
+}
+
+/// What the control thread hears of.
+enum Event {
+    Ready,
+    /// A shard has ended; an error if it should not have.
+    Ended(ShardId, Result<(), String>),
+    Signal(i32),
+}
+
+/// The control thread's end of one shard.
+struct Lane {
+    plan: ShardPlan,
+    orders: Arc<Orders>,
+    metrics: Arc<Metrics>,
+    wake: WakeFd,
+    thread: JoinHandle<()>,
+}
+
+/// Serves until a signal has drained the server or a shard has died.
+pub(crate) fn run<H: Handler>(
+    config: Config,
+    plan: &Plan,
+    factory: impl Fn(&ShardContext) -> H + Send + Sync + 'static,
+) -> Result<(), Failure> {
+    let (events, inbox) = channel();
+    // Before any shard: a signal that comes during the start must not kill the process half-way.
+    watch_signals(events.clone()).map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
+    let config = Arc::new(config);
+    let start = |error: io::Error| Failure::Start(format!("cannot listen on {}: {error}", config.server.listen));
+    let (listeners, address) = listen(&config, plan.shards.len()).map_err(start)?;
+    let factory = Arc::new(factory);
+    let started = Instant::now();
+    let mut lanes = Vec::with_capacity(plan.shards.len());
+    for (shard, listener) in plan.shards.iter().zip(listeners) {
+        let context = ShardContext {
+            id: ShardId(shard.id),
+            shards: plan.shards.len() as u32,
+            cpu: shard.cpu,
+            connections_max: shard.connections_max,
+            local_addr: address,
+        };
+        let lane = Lane::start(&config, shard, context, listener, started, Arc::clone(&factory), events.clone());
+        lanes.push(lane.map_err(|error| Failure::Start(format!("shard {} does not start: {error}", shard.id)))?);
+    }
+    Server { config, address, lanes, inbox, started }.run()
+}
+
+impl Lane {
+    fn start<H: Handler>(
+        config: &Arc<Config>,
+        plan: &ShardPlan,
+        context: ShardContext,
+        listener: std::net::TcpListener,
+        started: Instant,
+        factory: Arc<impl Fn(&ShardContext) -> H + Send + Sync + 'static>,
+        events: Sender<Event>,
+    ) -> io::Result<Self> {
+        let (orders, metrics) = (Arc::<Orders>::default(), Arc::<Metrics>::default());
+        let wake = WakeFd::new()?;
+        let setup = Setup {
+            id: context.id,
+            connections_max: plan.connections_max,
+            config: Arc::clone(config),
+            listener,
+            local_addr: context.local_addr,
+            wake: wake.try_clone()?,
+            orders: Arc::clone(&orders),
+            metrics: Arc::clone(&metrics),
+            started,
+        };
+        let (id, ready) = (context.id, events.clone());
+        let main = async move || shard::run(setup, factory(&context), || tell(&ready, Event::Ready)).await;
+        let thread = spawn_shard(&format!("shard-{id}"), plan.cpu, main, move |outcome| tell(&events, Event::Ended(id, outcome)))?;
+        Ok(Self { plan: plan.clone(), orders, metrics, wake, thread })
+    }
+
+    fn drain(&self) {
+        self.orders.drain();
+        if let Err(error) = self.wake.signal() {
+            tracing::error!(shard = self.plan.id, %error, "the shard cannot be woken");
+        }
+    }
+}
+
+struct Server {
+    config: Arc<Config>,
+    address: SocketAddr,
+    lanes: Vec<Lane>,
+    inbox: Receiver<Event>,
+    started: Instant,
+}
+
+/// How far the server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Starting { until: Instant },
+    Serving,
+    Draining { until: Instant },
+}
+
+impl Server {
+    fn run(self) -> Result<(), Failure> {
+        let (mut waiting, mut alive) = (self.lanes.len(), self.lanes.len());
+        let mut stage = Stage::Starting { until: self.started + READY_MAX };
+        let mut failure = None;
+        let mut watchdog = Watchdog::new(self.config.limits.watchdog, self.started);
+        let mut reporter = Reporter::new(self.config.log.stats_interval, self.started);
+        while alive > 0 {
+            let event = self.next_event(stage, &watchdog, &reporter);
+            match (event, stage) {
+                (Some(Event::Ready), _) => {
+                    waiting -= 1;
+                    if waiting == 0 && matches!(stage, Stage::Starting { .. }) {
+                        tracing::info!(addr = %self.address, shards = self.lanes.len(), "listening");
+                        stage = Stage::Serving;
+                    }
+                }
+                (Some(Event::Ended(_, Ok(()))), Stage::Draining { .. }) => alive -= 1,
+                (Some(Event::Ended(shard, outcome)), _) => {
+                    alive -= 1;
+                    let why = outcome.err().unwrap_or_else(|| "ended without an order to".to_owned());
+                    tracing::error!(%shard, why, "a shard died; the others drain");
+                    failure.get_or_insert(if waiting > 0 {
+                        Failure::Start(format!("shard {shard} does not start: {why}"))
+                    } else {
+                        Failure::Running
+                    });
+                    stage = self.drain(stage);
+                }
+                (Some(Event::Signal(signal)), Stage::Draining { .. }) => {
+                    tracing::warn!(signal, "a second signal: exiting at once");
+                    return Err(Failure::Running);
+                }
+                (Some(Event::Signal(signal)), _) => {
+                    tracing::info!(signal, connections = self.read().connections, "draining");
+                    stage = self.drain(stage);
+                }
+                (None, Stage::Starting { until } | Stage::Draining { until }) if Instant::now() >= until => {
+                    tracing::error!(?stage, shards = alive, "shards do not answer");
+                    return Err(Failure::Running);
+                }
+                (None, _) => {}
+            }
+            watchdog.look(Instant::now(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), &*lane.metrics)));
+            reporter.report(Instant::now(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), lane.metrics.read())));
+        }
+        self.end();
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The next event, or none when it is time to look at something.
+    fn next_event(&self, stage: Stage, watchdog: &Watchdog, reporter: &Reporter) -> Option<Event> {
+        let deadline = match stage {
+            Stage::Starting { until } | Stage::Draining { until } => Some(until),
+            Stage::Serving => None,
+        };
+        let due = [deadline, watchdog.due(), reporter.due()].into_iter().flatten().min();
+        let patience = due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(Instant::now()));
+        match self.inbox.recv_timeout(patience) {
+            Ok(event) => Some(event),
+            // The sender of signals lives as long as the process.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Orders every shard to drain, once.
+    fn drain(&self, stage: Stage) -> Stage {
+        if let Stage::Draining { .. } = stage {
+            return stage;
+        }
+        self.lanes.iter().for_each(Lane::drain);
+        Stage::Draining { until: Instant::now() + self.config.timeouts.drain + END_MAX }
+    }
+
+    fn read(&self) -> Reading {
+        let mut whole = Reading::default();
+        self.lanes.iter().for_each(|lane| whole.add(&lane.metrics.read()));
+        whole
+    }
+
+    fn end(self) {
+        let whole = self.read();
+        tracing::info!(
+            accepted = whole.accepted,
+            closed = whole.closed_total(),
+            connections = whole.connections,
+            tasks = whole.tasks,
+            stalls = whole.stalls,
+            reasons = %whole.reasons(),
+            "drained"
+        );
+        for lane in self.lanes {
+            if lane.thread.join().is_err() {
+                tracing::error!(shard = lane.plan.id, "the shard's thread panicked");
+            }
+        }
+    }
+}
+
+/// Passes SIGTERM and SIGINT on as events, from a thread of its own.
+fn watch_signals(events: Sender<Event>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            tell(&events, Event::Signal(signal));
+        }
+    })?;
+    Ok(())
+}
+
+/// A control thread that has gone needs no news.
+fn tell(events: &Sender<Event>, event: Event) {
+    drop(events.send(event));
+}

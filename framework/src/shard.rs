@@ -1,0 +1,211 @@
+//! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
+//!
+//! In the order in which a connection meets them: [`accept`], [`connection`] (receive, send, end), [`serve`] (its handler's task),
+//! [`deadline`], [`drain`]. [`turn`] is the loop that drives them; [`table`] and [`queue`] are what they work on.
+
+pub(crate) mod accept;
+mod connection;
+pub(crate) mod deadline;
+mod drain;
+mod queue;
+mod serve;
+mod table;
+mod turn;
+
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use accept::Acceptor;
+use connection::Bounds;
+use deadline::Tick;
+use drain::Drain;
+use table::Table;
+
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::metrics::Metrics;
+use crate::ring::buffers::{Pool, Span};
+use crate::ring::{Completion, Key, Ring, WakeFd};
+use crate::runtime::{self, WakeWait};
+
+pub(crate) use table::Waiting;
+
+/// A shard's number, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u32);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A connection's name, unique in its process until its slot has been used 2^32 times: `shard.slot.generation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    shard: ShardId,
+    slot: u32,
+    generation: u32,
+}
+
+impl ConnId {
+    pub(crate) fn new(shard: ShardId, key: Key) -> Self {
+        Self { shard, slot: key.slot.0, generation: key.generation.number() }
+    }
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}.{}", self.shard, self.slot, self.generation)
+    }
+}
+
+/// What the control thread tells a shard: it only ever grows.
+#[derive(Debug, Default)]
+pub(crate) struct Orders(AtomicU8);
+
+impl Orders {
+    const DRAIN: u8 = 1;
+
+    pub(crate) fn drain(&self) {
+        self.0.store(Self::DRAIN, Ordering::Release);
+    }
+
+    fn says_drain(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::DRAIN
+    }
+}
+
+/// All that a shard needs to start, made by the control thread.
+pub(crate) struct Setup {
+    pub(crate) id: ShardId,
+    pub(crate) connections_max: u32,
+    pub(crate) config: Arc<Config>,
+    pub(crate) listener: TcpListener,
+    pub(crate) local_addr: SocketAddr,
+    pub(crate) wake: WakeFd,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The server's start: tick 0, and the zero of `busy_since`.
+    pub(crate) started: Instant,
+}
+
+thread_local! {
+    /// The shard of this thread. It stands here and not in every connection and chunk because these are the memory of an idle
+    /// connection: a pointer saved in each is 32 bytes in an echo.
+    static CURRENT: OnceCell<Rc<Shard>> = const { OnceCell::new() };
+}
+
+/// One shard, shared by its pump, its tasks and their connections: all of them on its thread.
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) local_addr: SocketAddr,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) metrics: Arc<Metrics>,
+    state: RefCell<State>,
+    orders: Arc<Orders>,
+    started: Instant,
+    /// Polls of handler tasks: tells the pump whether a pass over the run queue found any.
+    polls: Cell<u64>,
+    /// Tasks that wait for something other than their connection, so that the executor must be given its turn.
+    foreign: Cell<u32>,
+}
+
+/// What changes in a shard, behind one borrow. Nobody holds it across a wake, a poll or an await.
+pub(crate) struct State {
+    ring: Ring,
+    table: Table,
+    acceptor: Acceptor,
+    drain: Drain,
+    bounds: Bounds,
+    pool: Rc<Pool>,
+    metrics: Arc<Metrics>,
+    id: ShardId,
+    /// The time of this turn, since the server's start, and its tick.
+    clock: Duration,
+    now: Tick,
+    /// Connections whose tasks are to be woken at the end of the turn.
+    wakes: Vec<Key>,
+    /// Connections whose tasks are to be spawned at the end of the turn.
+    arrivals: Vec<Key>,
+    /// Connections whose receive waits for a buffer.
+    starved: Vec<Key>,
+    /// The turn's completions.
+    completions: Vec<Completion>,
+    /// The tick that the timer in the kernel is set to; never if there is none.
+    timer: Tick,
+    /// The shard was late: this turn's sweep is left out.
+    grace: bool,
+}
+
+impl Shard {
+    /// Makes the shard's ring and buffers, on the shard's own thread.
+    fn new(setup: Setup) -> io::Result<(Rc<Self>, WakeWait)> {
+        let config = &*setup.config;
+        let pool = Rc::new(Pool::new(config.buffers.size, config.buffers.count)?);
+        let mut ring = Ring::new(setup.connections_max, config.limits.accepts_in_flight_max, Rc::clone(&pool))?;
+        ring.register_wake(&setup.wake)?;
+        let state = State {
+            ring,
+            table: Table::with_capacity(setup.connections_max),
+            acceptor: Acceptor::new(setup.listener, config.limits.accepts_in_flight_max),
+            drain: Drain::default(),
+            bounds: Bounds::of(config),
+            pool: Rc::clone(&pool),
+            metrics: Arc::clone(&setup.metrics),
+            id: setup.id,
+            clock: setup.started.elapsed(),
+            now: Tick::at(setup.started.elapsed()),
+            wakes: Vec::new(),
+            arrivals: Vec::new(),
+            starved: Vec::new(),
+            completions: Vec::new(),
+            timer: Tick::NEVER,
+            grace: false,
+        };
+        let shard = Self {
+            id: setup.id,
+            local_addr: setup.local_addr,
+            pool,
+            metrics: setup.metrics,
+            state: RefCell::new(state),
+            orders: setup.orders,
+            started: setup.started,
+            polls: Cell::new(0),
+            foreign: Cell::new(0),
+        };
+        Ok((Rc::new(shard), WakeWait::new(setup.wake)))
+    }
+
+    /// This thread's shard. Handlers, connections and chunks live on shard threads only.
+    pub(crate) fn with<R>(act: impl FnOnce(&Self) -> R) -> R {
+        CURRENT.with(|current| act(current.get().expect("a connection or chunk never leaves its shard's thread")))
+    }
+
+    /// Releases a span of this thread's pool. At the thread's very end the pool may be gone already, and the span with it.
+    pub(crate) fn release(span: Span) {
+        let released = CURRENT.try_with(|current| current.get().map(|shard| shard.pool.release(span)));
+        debug_assert!(released.is_ok(), "a chunk outlived its thread's shard");
+    }
+
+    pub(crate) fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+}
+
+/// Runs one shard to its end: after a drain, or with the error that its ring met. `ready` is told once connections can be served.
+pub(crate) async fn run<H: Handler>(setup: Setup, handler: H, ready: impl FnOnce()) -> io::Result<()> {
+    let (shard, wake) = Shard::new(setup)?;
+    let shard = CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard)));
+    let handler = Rc::new(handler);
+    ready();
+    let outcome = shard.pump(&wake, &|key| runtime::spawn(serve::serve(Rc::clone(&handler), key))).await;
+    shard.metrics.busy_since.set(0);
+    outcome.and(wake.close().await)
+}

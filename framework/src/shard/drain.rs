@@ -1,0 +1,68 @@
+//! The end of a shard: stop accepting, serve what the kernel's queue holds, let requests in hand finish, end the rest politely, and
+//! at the deadline cut what is left.
+
+use std::time::Duration;
+
+use super::State;
+use super::deadline::{Tick, Ticks};
+use crate::error::CloseReason;
+
+/// After the cut, how long the kernel may take to give back what it holds.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// How far the drain has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Drain {
+    #[default]
+    Off,
+    /// Connections end by themselves until this tick.
+    Polite { until: Tick },
+    /// Everything is being cut, and given up at this tick.
+    Cut { until: Tick },
+}
+
+impl Drain {
+    pub(super) fn is_on(self) -> bool {
+        self != Self::Off
+    }
+
+    /// When the drain must be looked at again.
+    pub(super) fn wakes(self, now: Tick) -> Tick {
+        match self {
+            Self::Off => Tick::NEVER,
+            // The listener's queue has no completion that tells of it.
+            Self::Polite { .. } | Self::Cut { .. } => Tick(now.0 + 1),
+        }
+    }
+}
+
+impl State {
+    /// The order to drain has come.
+    pub(super) fn begin_drain(&mut self) {
+        self.drain = Drain::Polite { until: self.now.after(self.bounds.drain) };
+        self.close_queue();
+        for key in self.table.occupants() {
+            self.set_deadline(key);
+        }
+    }
+
+    /// One look at the drain. True when nothing is left.
+    pub(super) fn advance_drain(&mut self) -> bool {
+        match self.drain {
+            Drain::Off => return false,
+            Drain::Polite { until } if self.now >= until => {
+                self.drain = Drain::Cut { until: self.now.after(Ticks::at_least(SETTLE)) };
+                for key in self.table.occupants() {
+                    self.fail(key, CloseReason::DrainCut);
+                }
+            }
+            Drain::Cut { until } if self.now >= until => {
+                tracing::error!(shard = self.id.0, left = self.table.open(), "connections did not settle and are given up");
+                return true;
+            }
+            Drain::Polite { .. } | Drain::Cut { .. } => {}
+        }
+        self.drain_listener(matches!(self.drain, Drain::Cut { .. }));
+        self.acceptor.is_closed() && self.table.open() == 0
+    }
+}

@@ -1,0 +1,273 @@
+//! The connection table: one slot per direct descriptor, under the descriptor's number.
+
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::task::Waker;
+
+use super::deadline::{Deadlines, Tick};
+use super::queue::{Queue, Segments};
+use crate::error::CloseReason;
+use crate::ring::{Generation, Key, SlotIndex};
+
+/// Where a connection stands between accept and the freeing of its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No connection.
+    Free,
+    /// Its handler runs.
+    Serving,
+    /// The handler has returned; what it wrote is being sent.
+    Flushing,
+    /// Our FIN is sent; the peer's is awaited, and what still comes is discarded.
+    Lingering,
+    /// The descriptor closes as soon as no operation uses it.
+    Closing,
+    /// The close is in the kernel: the last operation there is.
+    Closed,
+}
+
+/// What the receive of a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receive {
+    /// Not submitted.
+    Disarmed,
+    /// In the kernel.
+    Armed,
+    /// In the kernel, and asked to end.
+    Cancelling,
+    /// Not submitted for want of buffers; the shard submits it when there are some.
+    Starved,
+    /// The peer's FIN or an error has come; there is nothing more to receive.
+    Ended,
+}
+
+/// What a handler waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// It runs, or it has returned.
+    Nothing,
+    /// Input, the end of the stream, or the end of the server.
+    Input,
+    /// Room in the output queue.
+    Space,
+    /// An empty output queue.
+    Flushed,
+    /// Something other than its connection.
+    Foreign,
+}
+
+/// What the peer has done so far, as far as deadlines and a drain ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// It has sent nothing.
+    Silent,
+    /// It has sent something.
+    Spoken,
+    /// It has sent something while the server drains: it ends when that is answered.
+    Answering,
+    /// Its next read ends the stream.
+    Over,
+}
+
+/// Our FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fin {
+    Unsent,
+    /// In the kernel.
+    Submitted,
+    Sent,
+}
+
+/// A peer's address in 22 bytes, where a `SocketAddr` takes 32. An IPv6 flow label is not kept: nothing is done with it.
+#[derive(Clone, Copy, Debug)]
+#[repr(packed(2))]
+pub(crate) struct Peer {
+    /// IPv4 as v4-mapped, so that one rule serves both (RFC 4291, 2.5.5.2).
+    address: [u8; 16],
+    port: u16,
+    /// The interface of a link-local address; [`Peer::V4`] says the address was IPv4.
+    scope: u32,
+}
+
+impl Peer {
+    /// No interface has this number: they count from 1 and are signed in the kernel.
+    const V4: u32 = u32::MAX;
+    const NOBODY: Self = Self { address: [0; 16], port: 0, scope: 0 };
+
+    fn of(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(v4) => Self { address: v4.ip().to_ipv6_mapped().octets(), port: v4.port(), scope: Self::V4 },
+            SocketAddr::V6(v6) => Self { address: v6.ip().octets(), port: v6.port(), scope: v6.scope_id() },
+        }
+    }
+
+    pub(crate) fn addr(self) -> SocketAddr {
+        let ip = Ipv6Addr::from(self.address);
+        match ip.to_ipv4_mapped() {
+            Some(v4) if self.scope == Self::V4 => SocketAddr::new(v4.into(), self.port),
+            _ => SocketAddrV6::new(ip, self.port, 0, self.scope).into(),
+        }
+    }
+}
+
+/// One connection in 72 bytes: an idle connection owns this, a deadline and its handler's task, nothing else.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// Wakes the handler's task; kept from wait to wait.
+    pub(crate) waker: Option<Waker>,
+    pub(crate) peer: Peer,
+    /// Received and not yet read.
+    pub(crate) input: Queue,
+    /// Written and not yet taken by the kernel. Its bytes are `output_bytes`.
+    pub(crate) output: Queue,
+    pub(crate) output_bytes: u32,
+    /// Which life of the slot this is.
+    pub(crate) generation: Generation,
+    pub(crate) opened: Tick,
+    /// When the frame that has begun must be complete; [`Tick::NEVER`] between frames.
+    pub(crate) frame_deadline: Tick,
+    /// Segments of `input`.
+    pub(crate) input_count: u16,
+    pub(crate) phase: Phase,
+    pub(crate) receive: Receive,
+    pub(crate) waiting: Waiting,
+    pub(crate) talk: Talk,
+    pub(crate) fin: Fin,
+    /// A send is in the kernel.
+    pub(crate) sending: bool,
+    /// Set when the connection can go on no more; every operation of the handler reports it.
+    pub(crate) failed: Option<CloseReason>,
+    /// Why it ended, once the handler has.
+    pub(crate) reason: CloseReason,
+}
+
+impl Slot {
+    fn vacant() -> Self {
+        Self {
+            waker: None,
+            peer: Peer::NOBODY,
+            input: Queue::EMPTY,
+            output: Queue::EMPTY,
+            output_bytes: 0,
+            generation: Generation::FIRST,
+            opened: Tick(0),
+            frame_deadline: Tick::NEVER,
+            input_count: 0,
+            phase: Phase::Free,
+            receive: Receive::Disarmed,
+            waiting: Waiting::Nothing,
+            talk: Talk::Silent,
+            fin: Fin::Unsent,
+            sending: false,
+            failed: None,
+            reason: CloseReason::HandlerClosed,
+        }
+    }
+}
+
+/// The slots of a shard with the arrays that run beside them.
+#[derive(Debug)]
+pub(crate) struct Table {
+    slots: Vec<Slot>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) segments: Segments,
+    capacity: u32,
+    open: u32,
+}
+
+impl Table {
+    /// Room for `capacity` connections; a slot's memory is touched only once the slot is used.
+    pub(crate) fn with_capacity(capacity: u32) -> Self {
+        Self {
+            slots: Vec::with_capacity(capacity as usize),
+            deadlines: Deadlines::with_capacity(capacity),
+            segments: Segments::new(),
+            capacity,
+            open: 0,
+        }
+    }
+
+    /// Slots in use.
+    pub(crate) fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// Slots not in use.
+    pub(crate) fn free(&self) -> u32 {
+        self.capacity - self.open
+    }
+
+    /// Begins a life of `index`, which the kernel has just allocated.
+    pub(crate) fn occupy(&mut self, index: SlotIndex, peer: SocketAddr, now: Tick) -> Key {
+        while self.slots.len() <= index.0 as usize {
+            self.slots.push(Slot::vacant());
+        }
+        self.deadlines.grow_to(index);
+        self.open += 1;
+        let slot = &mut self.slots[index.0 as usize];
+        debug_assert_eq!(slot.phase, Phase::Free, "the kernel allocates free descriptors only");
+        *slot = Slot { peer: Peer::of(peer), opened: now, generation: slot.generation, phase: Phase::Serving, ..Slot::vacant() };
+        Key { slot: index, generation: slot.generation }
+    }
+
+    /// Ends the life of `index`: whoever still names it by its generation finds nothing.
+    pub(crate) fn vacate(&mut self, index: SlotIndex) {
+        self.deadlines.set(index, Tick::NEVER);
+        let slot = &mut self.slots[index.0 as usize];
+        *slot = Slot { generation: slot.generation.next(), ..Slot::vacant() };
+        self.open -= 1;
+    }
+
+    /// The slot, if it still lives the life that `key` names.
+    pub(crate) fn get(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.slot.0 as usize)?;
+        (slot.generation == key.generation && slot.phase != Phase::Free).then_some(slot)
+    }
+
+    /// The slot as [`Self::get`], and the slab its queues live in.
+    pub(crate) fn get_with_segments(&mut self, key: Key) -> Option<(&mut Slot, &mut Segments)> {
+        let slot = self.slots.get_mut(key.slot.0 as usize)?;
+        (slot.generation == key.generation && slot.phase != Phase::Free).then_some((slot, &mut self.segments))
+    }
+
+    /// The connection in `index`, if there is one.
+    pub(crate) fn occupant(&self, index: SlotIndex) -> Option<Key> {
+        let slot = self.slots.get(index.0 as usize).filter(|slot| slot.phase != Phase::Free)?;
+        Some(Key { slot: index, generation: slot.generation })
+    }
+
+    /// Every connection.
+    pub(crate) fn occupants(&self) -> Vec<Key> {
+        (0..self.slots.len() as u32).filter_map(|index| self.occupant(SlotIndex(index))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_small() {
+        assert!(size_of::<Slot>() <= 72, "{} bytes", size_of::<Slot>());
+    }
+
+    #[test]
+    fn peers_keep_their_addresses() {
+        for address in ["127.0.0.1:7", "[::1]:65535", "[fe80::1%3]:1", "[::ffff:10.0.0.1]:80", "0.0.0.0:0"] {
+            let address: SocketAddr = address.parse().expect("an address");
+            assert_eq!(Peer::of(address).addr(), address);
+        }
+    }
+
+    #[test]
+    fn a_key_of_an_earlier_life_finds_nothing() {
+        let mut table = Table::with_capacity(2);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let first = table.occupy(SlotIndex(1), peer, Tick(0));
+        assert_eq!((table.open(), table.free()), (1, 1));
+        table.vacate(first.slot);
+        assert!(table.get(first).is_none());
+        let second = table.occupy(SlotIndex(1), peer, Tick(0));
+        assert!(table.get(first).is_none() && table.get(second).is_some());
+        assert_eq!(table.occupants(), [second]);
+    }
+}

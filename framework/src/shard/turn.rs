@@ -1,0 +1,215 @@
+//! The pump: the loop of a shard. One kernel entry serves a whole batch.
+//!
+//! A turn reaps completions, applies them to the table, lets go of every borrow, wakes and spawns the tasks concerned and lets them
+//! run; what they submit goes out with the next entry.
+//!
+//! Waiting has two forms. Straight after work the shard waits in its own ring ([`LINGER`] at most): one system call, the shortest way
+//! from a packet to its handler. A longer rest is spent parked in the executor, whose rings and timers may have work of their own; the
+//! ring's eventfd ends it. While a handler waits for something foreign there is no lingering.
+
+use std::io;
+use std::time::Duration;
+
+use futures_lite::future::yield_now;
+
+use super::deadline::Tick;
+use super::{Shard, State};
+use crate::ring::{Completion, Key, Operation, Token, Wait};
+use crate::runtime::WakeWait;
+
+/// How long a shard waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone notices.
+const LINGER: Duration = Duration::from_millis(1);
+/// A timer is never set shorter than this.
+const TIMER_MIN: Duration = Duration::from_millis(1);
+/// Passes over the run queue in search of tasks that woke each other, before the shard looks at its ring again.
+const PASSES_MAX: usize = 4;
+/// A shard that looks at its deadlines this much later than it meant to was stopped or starved: its peers get one more turn.
+const LATE: u32 = 8;
+
+impl Shard {
+    /// Drives the shard until it has drained or its ring has failed. `spawn` starts the task of a new connection.
+    pub(super) async fn pump(&self, wake: &WakeWait, spawn: &impl Fn(Key)) -> io::Result<()> {
+        loop {
+            let over = self.turn(spawn);
+            self.run_tasks().await;
+            if let Some(failure) = self.state().ring.take_failure() {
+                return Err(failure);
+            }
+            if over {
+                return Ok(());
+            }
+            self.rest(wake).await?;
+        }
+    }
+
+    /// Applies what has happened. True when the shard has drained.
+    fn turn(&self, spawn: &impl Fn(Key)) -> bool {
+        let now = self.started.elapsed();
+        self.metrics.busy_since.set(now.as_millis() as u64 + 1);
+        let (over, arrivals) = {
+            let mut state = self.state();
+            state.tell_time(now);
+            if self.orders.says_drain() && !state.drain.is_on() {
+                state.begin_drain();
+            }
+            state.apply_completions();
+            state.sweep();
+            let over = state.advance_drain();
+            state.post_accepts();
+            (over, std::mem::take(&mut state.arrivals))
+        };
+        self.wake_tasks();
+        for key in &arrivals {
+            spawn(*key);
+        }
+        self.state().keep_arrivals(arrivals);
+        over
+    }
+
+    /// Wakes the tasks whose connections have news. No borrow is held: a waker is somebody else's code.
+    fn wake_tasks(&self) {
+        let mut wakes = std::mem::take(&mut self.state().wakes);
+        for key in wakes.drain(..) {
+            let waker = self.state().table.get(key).and_then(|slot| slot.waker.take());
+            let Some(waker) = waker else { continue };
+            waker.wake_by_ref();
+            if let Some(slot) = self.state().table.get(key) {
+                slot.waker.get_or_insert(waker);
+            }
+        }
+        self.state().keep_wakes(wakes);
+    }
+
+    /// Lets every task that can run do so, those included that they wake.
+    async fn run_tasks(&self) {
+        for _ in 0..PASSES_MAX {
+            let before = self.polls.get();
+            yield_now().await;
+            if self.polls.get() == before {
+                break;
+            }
+        }
+    }
+
+    /// Submits what the tasks wanted and waits for something to do.
+    async fn rest(&self, wake: &WakeWait) -> io::Result<()> {
+        {
+            let mut state = self.state();
+            state.pool.publish();
+            state.feed_starved();
+            let wait = state.linger(self.foreign.get() > 0);
+            if wait != Wait::No {
+                self.metrics.busy_since.set(0);
+            }
+            state.ring.enter(wait);
+            if state.has_work() || !state.prepare_to_park() {
+                return Ok(());
+            }
+        }
+        self.metrics.busy_since.set(0);
+        let parked = wake.wait().await;
+        self.state().ring.set_wakeups(false);
+        parked
+    }
+}
+
+impl State {
+    /// Time has come to `clock` since the start. After a stop the deadlines that passed meanwhile are put off by one turn, in which peers are heard.
+    fn tell_time(&mut self, clock: Duration) {
+        let now = Tick::at(clock);
+        self.clock = clock;
+        let due = self.table.deadlines.earliest();
+        self.grace = !self.grace && now.0.saturating_sub(due.0.max(self.now.0)) > LATE;
+        self.now = now;
+    }
+
+    fn apply_completions(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.reap(&mut completions, self.bounds.turn_completions_max);
+        for completion in completions.drain(..) {
+            self.apply(completion);
+        }
+        self.completions = completions;
+    }
+
+    fn apply(&mut self, completion: Completion) {
+        match completion.token.operation {
+            Operation::Accept => self.accepted(completion),
+            Operation::Receive => self.received(completion),
+            Operation::Send => self.sent(completion),
+            Operation::Shutdown => self.shut_down(completion),
+            Operation::Close => self.closed(completion),
+            // The turn that it caused does the rest. One that was replaced is not the timer any more.
+            Operation::Timer if completion.token == Token::timer(self.timer.0) => self.timer = Tick::NEVER,
+            // What was cancelled completes by itself.
+            Operation::Cancel | Operation::Timer => {}
+        }
+    }
+
+    fn sweep(&mut self) {
+        if self.grace || self.now < self.table.deadlines.earliest() {
+            return;
+        }
+        let mut expired = Vec::new();
+        self.table.deadlines.sweep(self.now, &mut expired);
+        for slot in expired {
+            if let Some(key) = self.table.occupant(slot) {
+                self.expire(key);
+            }
+        }
+    }
+
+    /// How long the coming entry may wait.
+    fn linger(&mut self, foreign: bool) -> Wait {
+        if foreign || self.has_work() {
+            return Wait::No;
+        }
+        Wait::AtMost(LINGER)
+    }
+
+    /// Whether the next turn has something to do already.
+    fn has_work(&mut self) -> bool {
+        !self.wakes.is_empty() || self.ring.has_completions()
+    }
+
+    /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in between.
+    fn prepare_to_park(&mut self) -> bool {
+        self.ring.set_wakeups(true);
+        let next = self.table.deadlines.earliest().min(self.acceptor.resumes(self.now)).min(self.drain.wakes(self.now));
+        self.set_timer(next);
+        self.ring.enter(Wait::No);
+        let idle = !self.has_work();
+        if idle {
+            self.pool.trim();
+        } else {
+            self.ring.set_wakeups(false);
+        }
+        idle
+    }
+
+    /// Has the kernel wake the shard at `next`. One timer at most is in the kernel; an earlier one than needed may stay.
+    fn set_timer(&mut self, next: Tick) {
+        if next >= self.timer {
+            return;
+        }
+        if self.timer != Tick::NEVER {
+            self.ring.cancel(Token::timer(self.timer.0));
+        }
+        let delay = next.start().saturating_sub(self.clock);
+        self.ring.timer(delay.max(TIMER_MIN), next.0);
+        self.timer = next;
+    }
+
+    /// Keeps the allocation of a list that was worked off.
+    fn keep_wakes(&mut self, mut worked_off: Vec<Key>) {
+        if self.wakes.is_empty() {
+            worked_off.clear();
+            self.wakes = worked_off;
+        }
+    }
+
+    fn keep_arrivals(&mut self, mut worked_off: Vec<Key>) {
+        worked_off.clear();
+        self.arrivals = worked_off;
+    }
+}

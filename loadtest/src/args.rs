@@ -1,0 +1,182 @@
+//! The command line as typed. [`Plan`](crate::plan::Plan) is what is left of it once checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::compare::ServerKind;
+use crate::workload::Protocol;
+
+/// Load tester for TCP servers: it checks every byte that comes back.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Load one server. A closed loop: each connection sends, awaits the reply, sends the next, so
+    /// a slow server is asked less often and its worst latencies are understated.
+    Run(RunArguments),
+    /// Load the echo servers in turn and compare the processor time a request costs each of them.
+    Compare(CompareArguments),
+}
+
+/// Arguments of `loadtest run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArguments {
+    /// Server to load. More than 20000 connections to 127.0.0.1 spread over 127.0.0.1, 127.0.0.2
+    /// and so on: have the server listen on 0.0.0.0
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub target: SocketAddr,
+    /// What the connections do
+    #[arg(long, value_enum, default_value_t = ModeName::Closed)]
+    pub mode: ModeName,
+    /// Connections open at the same time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Length of the measured window, after the ramp and the warm-up
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub duration: Duration,
+    /// Load that is not measured, before the window
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub warmup: Duration,
+    /// Bytes per request (echo only) [default: 64]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
+    pub payload: Option<u32>,
+    /// Requests sent in one go, before their replies are awaited
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub pipeline: u32,
+    /// What is sent and expected back
+    #[arg(long, value_enum, default_value_t = Protocol::Echo)]
+    pub protocol: Protocol,
+    /// Connects per second at most [default: as fast as they are served]
+    #[arg(long, value_name = "CONNECTS_PER_S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// Connects begun and not yet served at most, while the connections are built up
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connects_in_flight: u32,
+    /// Connections in all, with `--mode storm` [default: as many as fit into the duration]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub cycles: Option<u64>,
+    /// How long a connect, or the replies to one write, may take; in a storm, a cycle
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Seed of the payloads: the same seed sends the same bytes
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Core to run on
+    #[arg(long, value_name = "CORE")]
+    pub cpu: Option<usize>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the connections of `loadtest run` do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeName {
+    /// Send, await the reply, send the next
+    Closed,
+    /// One request each, then silence for the duration
+    Idle,
+    /// Connect, one request, close, and again
+    Storm,
+}
+
+/// Arguments of `loadtest compare`.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArguments {
+    /// Servers to compare; ratios are to raw_uring
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "echo,raw_uring,tokio")]
+    pub servers: Vec<ServerKind>,
+    /// Numbers of connections, a table for each
+    #[arg(long, value_delimiter = ',', default_value = "1,100,1000,10000",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: Vec<u32>,
+    /// Rounds per size; each starts every server once, in alternating order
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// Length of the measured window of each server and round
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    pub duration: Duration,
+    /// Load that is not measured, before each window
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub warmup: Duration,
+    /// Bytes per request
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
+    pub payload: u32,
+    /// Requests sent in one go, before their replies are awaited
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub pipeline: u32,
+    /// Idle connections whose memory and processor time to measure; 0: none
+    #[arg(long, default_value_t = 15_000)]
+    pub idle: u32,
+    /// Core of the servers
+    #[arg(long, value_name = "CORE", default_value_t = 0)]
+    pub cpu_server: usize,
+    /// Core of the client
+    #[arg(long, value_name = "CORE", default_value_t = 1)]
+    pub cpu_client: usize,
+    /// Directory of the server binaries [default: that of this one]
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+    /// Exit with 1 if echo's median ratio to raw_uring is above this at 100 connections or more
+    #[arg(long, value_name = "RATIO")]
+    pub assert_ratio: Option<f64>,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// "250ms", "30s", "5m", "2h" or "1d", as in the servers' configuration; more than none.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const HINT: &str = "want a number and a unit, such as \"250ms\", \"30s\", \"5m\"";
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| HINT.to_owned())?;
+    let milliseconds_per_unit = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(HINT.to_owned()),
+    };
+    match number.checked_mul(milliseconds_per_unit) {
+        Some(milliseconds) if milliseconds <= DURATION_MAX_MS => Ok(Duration::from_millis(milliseconds)),
+        _ => Err("the longest is 365d".to_owned()),
+    }
+}
+
+/// A bound far below what would overflow an `Instant`.
+const DURATION_MAX_MS: u64 = 365 * 86_400_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_have_a_bound() {
+        assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(duration("2h").unwrap(), Duration::from_secs(7200));
+        for wrong in ["", "5", "s", "-1s", "1.5s", "1 s", "9999999d", "99999999999999999999s"] {
+            duration(wrong).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A server process under measurement: found, started on its core, stopped whatever happens.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::ServerKind;
+use super::sample::Sample;
+use crate::Stop;
+use crate::error::Error;
+
+/// How long a server may take until it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to end after SIGTERM: longer than echo's drain deadline.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a wait looks at its condition, and for a signal.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Port 0: the kernel picks a free one, and the server says which.
+const LISTEN: &str = "127.0.0.1:0";
+
+/// Where the servers' binaries are.
+pub(super) struct Binaries(PathBuf);
+
+impl Binaries {
+    /// In `directory`, or beside this program; refused unless all are there.
+    pub(super) fn find(directory: Option<&Path>, servers: &[ServerKind]) -> Result<Self, Error> {
+        let own = env::current_exe().map_err(Error::failed("cannot tell where this program is"))?;
+        let beside = own.parent().unwrap_or(Path::new("."));
+        let binaries = Self(directory.unwrap_or(beside).to_owned());
+        match servers.iter().find(|&&server| !binaries.path(server).is_file()) {
+            None => Ok(binaries),
+            Some(&server) => Err(Error::Refused(format!(
+                "there is no {}: build it with `cargo build --release -p {}`, or say where it is \
+                 with --bin-dir",
+                binaries.path(server).display(),
+                package(server)
+            ))),
+        }
+    }
+
+    fn path(&self, server: ServerKind) -> PathBuf {
+        self.0.join(package(server))
+    }
+
+    fn command(&self, server: ServerKind, core: usize) -> Command {
+        let mut command = Command::new(self.path(server));
+        match server {
+            ServerKind::Echo => {
+                let listen = format!("server.listen=\"{LISTEN}\"");
+                let cpus = format!("server.cpus=[{core}]");
+                for set in [&*listen, &*cpus, "server.shards=1", "log.format=\"json\""] {
+                    command.args(["--set", set]);
+                }
+            }
+            ServerKind::RawUring | ServerKind::Tokio => {
+                command.args([LISTEN, &core.to_string()]);
+            }
+        }
+        command
+    }
+}
+
+fn package(server: ServerKind) -> &'static str {
+    match server {
+        ServerKind::Echo => "echo",
+        ServerKind::RawUring => "baseline_raw_uring",
+        ServerKind::Tokio => "baseline_tokio",
+    }
+}
+
+/// A running server. Dropping it stops it.
+pub(super) struct Server {
+    kind: ServerKind,
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Server {
+    /// Start it on `core` and wait until it listens.
+    pub(super) fn start(binaries: &Binaries, kind: ServerKind, core: usize, stop: &Stop) -> Result<Self, Error> {
+        let mut command = binaries.command(kind, core);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(Error::failed(format!("cannot start {kind}")))?;
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        // From here on a failure drops it, and so stops the process.
+        let mut server = Self { kind, child, addr: unspecified };
+        server.addr = server.await_listening(stop)?;
+        Ok(server)
+    }
+
+    pub(super) fn kind(&self) -> ServerKind {
+        self.kind
+    }
+
+    pub(super) fn sample(&self) -> Result<Sample, Error> {
+        Sample::take(self.child.id()).map_err(Error::failed(format!("cannot observe {}", self.kind)))
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    fn await_listening(&mut self, stop: &Stop) -> Result<SocketAddr, Error> {
+        let lines = self.lines();
+        let deadline = Instant::now() + START_TIMEOUT;
+        let mut said = Vec::new();
+        while Instant::now() < deadline {
+            if stop.is_set() {
+                return Err(Error::Interrupted);
+            }
+            match lines.recv_timeout(LOOK_INTERVAL) {
+                Ok(line) => match listening(&line) {
+                    Some(addr) => return Ok(addr),
+                    None => said.push(line),
+                },
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(self.not_started("it ended", &said)),
+            }
+        }
+        Err(self.not_started("it took too long", &said))
+    }
+
+    fn not_started(&self, why: &str, said: &[String]) -> Error {
+        let said = if said.is_empty() { "nothing".to_owned() } else { said.join("\n") };
+        Error::Failed(format!("{} did not listen within {START_TIMEOUT:?}: {why}. It said: {said}", self.kind))
+    }
+
+    /// What it prints, from both pipes. They are read to their end even when nobody listens any
+    /// more: a server must not block on a full pipe.
+    fn lines(&mut self) -> Receiver<String> {
+        let (sender, receiver) = channel();
+        if let Some(stdout) = self.child.stdout.take() {
+            forward(stdout, sender.clone());
+        }
+        if let Some(stderr) = self.child.stderr.take() {
+            forward(stderr, sender);
+        }
+        receiver
+    }
+
+    /// SIGTERM, and SIGKILL if that does not end it in time.
+    fn stop(&mut self) {
+        let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return };
+        // An exited child stays a zombie until waited for, so this pid cannot be someone else's.
+        if matches!(self.child.try_wait(), Ok(Some(_))) || kill_process(pid, Signal::TERM).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(None) => thread::sleep(LOOK_INTERVAL),
+                _ => return,
+            }
+        }
+        eprintln!("warning: {} is still there {STOP_TIMEOUT:?} after SIGTERM: SIGKILL", self.kind);
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn forward(pipe: impl Read + Send + 'static, lines: Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            drop(lines.send(line));
+        }
+    });
+}
+
+/// The address in a line that announces it: `listening ADDR:PORT` of the baselines, the JSON log
+/// line of an application.
+fn listening(line: &str) -> Option<SocketAddr> {
+    if let Some(addr) = line.strip_prefix("listening ") {
+        return addr.parse().ok();
+    }
+    let log: Value = serde_json::from_str(line).ok()?;
+    let fields = log.get("fields")?;
+    if fields.get("message")? != "listening" {
+        return None;
+    }
+    fields.get("addr")?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_line_that_announces_the_address_is_told_from_others() {
+        let addr = Some("127.0.0.1:7007".parse().unwrap());
+        assert_eq!(listening("listening 127.0.0.1:7007"), addr);
+        let log = |message: &str| {
+            format!(
+                r#"{{"timestamp":"x","level":"INFO","fields":{{"message":"{message}","addr":"127.0.0.1:7007","shards":1}},"target":"y"}}"#
+            )
+        };
+        assert_eq!(listening(&log("listening")), addr);
+        assert_eq!(listening(&log("draining")), None);
+        assert_eq!(listening("not listening 127.0.0.1:7007"), None);
+        assert_eq!(listening("{"), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! A server whose handler does what handlers must not do, for the tests of isolation.
+//!
+//! Unless `[app]` fixes a behaviour for all, each connection asks for its own by its first line.
+
+use std::future::pending;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use corelane::{Chunk, Conn, Error, Handler, Settings};
+use futures_lite::future::{or, yield_now};
+
+/// Longest first line.
+const LINE_MAX: usize = 1024;
+/// How long `block` keeps its shard's thread.
+const BLOCKED: Duration = Duration::from_secs(1);
+/// What `flood` writes, again and again.
+const FLOOD: &[u8] = &[b'~'; 4096];
+/// `hesitate` drops up to this many reads before it waits for one.
+const DROPPED_MAX: u32 = 7;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Behaviour {
+    /// The first line says which of the others.
+    #[default]
+    Ask,
+    /// Sends back what it receives.
+    Echo,
+    /// Tells its shard's number, then echoes.
+    Shard,
+    /// Panics at once.
+    Panic,
+    /// Panics when it is dropped, having stalled until then.
+    Bomb,
+    /// Keeps every chunk it receives, for ever.
+    Hold,
+    /// Reads nothing, writes nothing, and never returns.
+    Stall,
+    /// Keeps the shard's thread for a second, then tells its number and echoes.
+    Block,
+    /// Writes for ever and reads nothing.
+    Flood,
+    /// Echoes, but gives up most of its reads half-way.
+    Hesitate,
+    /// Fails with an error of its own.
+    Fail,
+    /// Returns at once, whatever the client still sends.
+    Leave,
+}
+
+impl Behaviour {
+    fn named(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"echo" => Self::Echo,
+            b"shard" => Self::Shard,
+            b"panic" => Self::Panic,
+            b"bomb" => Self::Bomb,
+            b"hold" => Self::Hold,
+            b"stall" => Self::Stall,
+            b"block" => Self::Block,
+            b"flood" => Self::Flood,
+            b"hesitate" => Self::Hesitate,
+            b"fail" => Self::Fail,
+            b"leave" => Self::Leave,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HostileSettings {
+    behaviour: Behaviour,
+}
+
+impl Settings for HostileSettings {
+    const NAME: &'static str = "hostile";
+    const ABOUT: &'static str = "Misbehaves on demand";
+    const LISTEN: &'static str = "127.0.0.1:7009";
+}
+
+struct Hostile(Behaviour);
+
+impl Handler for Hostile {
+    async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+        let behaviour = match self.0 {
+            Behaviour::Ask => asked(conn).await?,
+            fixed => Some(fixed),
+        };
+        match behaviour {
+            None | Some(Behaviour::Ask | Behaviour::Echo) => echo(conn).await,
+            Some(Behaviour::Shard) => shard(conn).await,
+            Some(Behaviour::Panic) => panic!("on demand"),
+            Some(Behaviour::Bomb) => bomb().await,
+            Some(Behaviour::Hold) => hold(conn).await,
+            Some(Behaviour::Stall) => pending().await,
+            Some(Behaviour::Block) => block(conn).await,
+            Some(Behaviour::Flood) => flood(conn).await,
+            Some(Behaviour::Hesitate) => hesitate(conn).await,
+            Some(Behaviour::Fail) => Err(Error::handler(std::io::Error::other("on demand"))),
+            Some(Behaviour::Leave) => Ok(()),
+        }
+    }
+}
+
+/// What the first line asks for; a line that asks for nothing is sent back.
+async fn asked(conn: &mut Conn) -> Result<Option<Behaviour>, Error> {
+    let Some(line) = conn.read_line(LINE_MAX).await? else {
+        return Ok(None);
+    };
+    let behaviour = Behaviour::named(&line);
+    if behaviour.is_none() {
+        conn.write(line).await?;
+        conn.write(b"\n").await?;
+    }
+    Ok(behaviour)
+}
+
+async fn echo(conn: &mut Conn) -> Result<(), Error> {
+    while let Some(bytes) = conn.read().await? {
+        conn.write(bytes).await?;
+    }
+    Ok(())
+}
+
+async fn shard(conn: &mut Conn) -> Result<(), Error> {
+    let number = format!("{}\n", conn.shard());
+    conn.write(number.as_str()).await?;
+    echo(conn).await
+}
+
+async fn bomb() -> Result<(), Error> {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            // A panic while unwinding would abort the process by the language's own rule.
+            assert!(thread::panicking(), "dropped on demand");
+        }
+    }
+    let _bomb = Bomb;
+    pending().await
+}
+
+async fn hold(conn: &mut Conn) -> Result<(), Error> {
+    let mut held: Vec<Chunk> = Vec::new();
+    while let Some(bytes) = conn.read().await? {
+        held.push(bytes);
+    }
+    drop(held);
+    Ok(())
+}
+
+async fn block(conn: &mut Conn) -> Result<(), Error> {
+    thread::sleep(BLOCKED);
+    let number = format!("blocked {}\n", conn.shard());
+    conn.write(number.as_str()).await?;
+    echo(conn).await
+}
+
+async fn flood(conn: &mut Conn) -> Result<(), Error> {
+    loop {
+        conn.write(FLOOD).await?;
+    }
+}
+
+async fn hesitate(conn: &mut Conn) -> Result<(), Error> {
+    for round in 0_u32.. {
+        let mut read = None;
+        for polls in 0..round % (DROPPED_MAX + 1) {
+            read = or(async { Some(conn.read().await) }, give_up_after(polls)).await;
+            if read.is_some() {
+                break;
+            }
+        }
+        let read = match read {
+            Some(read) => read,
+            None => conn.read().await,
+        };
+        match read? {
+            Some(bytes) => conn.write(bytes).await?,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+async fn give_up_after<T>(polls: u32) -> Option<T> {
+    for _ in 0..polls {
+        yield_now().await;
+    }
+    None
+}
+
+fn main() -> ExitCode {
+    corelane::run(|_shard, settings: &HostileSettings| Hostile(settings.behaviour))
+}

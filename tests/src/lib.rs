@@ -1,0 +1,33 @@
+//! The rig of the black-box tests: it starts the real binaries, talks to them over loopback, reads
+//! their logs and sees how they end. Every wait in it is bounded and fails with what it waited for.
+//!
+//! In the order in which a test meets it: [`Launch`] describes a server, [`Server`] is one that
+//! runs, [`Client`] is one connection to it, [`Counts`] is what it says it has done.
+//!
+//! Binaries are taken from the profile directory the test itself was built into and built first if
+//! one is missing. They are not rebuilt when stale: run `cargo build --workspace` (with `--release`
+//! for `cargo test --release`) before, as `make test` does.
+//!
+//! Environment: `CORELANE_TESTS_STRICT=1` turns a skipped test into a failed one;
+//! `CORELANE_TESTS_SEED=N` repeats a run of the seeded tests.
+#![allow(clippy::unwrap_used)] // A rig reports what it did not expect by panicking.
+
+mod client;
+mod log;
+mod process;
+mod program;
+mod random;
+mod server;
+mod skip;
+mod turn;
+mod wait;
+
+pub use client::{Client, End, connect, reset};
+pub use log::{Counts, Line, Log};
+pub use process::{descriptors, raise_descriptor_limit, resident_bytes};
+pub use program::Program;
+pub use random::Random;
+pub use server::{Exit, Launch, Server};
+pub use skip::{announce, have};
+pub use turn::{Turn, alone, shared};
+pub use wait::{BOUND, within};

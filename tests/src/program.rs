@@ -1,0 +1,69 @@
+//! Where the binaries under test are.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+/// A binary of this workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `apps/echo`
+    Echo,
+    /// `apps/ping`
+    Ping,
+    /// `tests/src/bin/hostile.rs`
+    Hostile,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Program::Echo => "echo",
+            Program::Ping => "ping",
+            Program::Hostile => "hostile",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Program::Echo => "echo",
+            Program::Ping => "ping",
+            Program::Hostile => "tests",
+        }
+    }
+
+    /// The binary, built first if it is not there.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    #[must_use]
+    pub fn path(self) -> PathBuf {
+        static BUILDING: Mutex<()> = Mutex::new(());
+        let profile = profile_directory();
+        let path = profile.join(self.name());
+        let _one_at_a_time = BUILDING.lock();
+        if !path.exists() {
+            self.build(&profile);
+        }
+        assert!(path.exists(), "no {} after building it", path.display());
+        path
+    }
+
+    fn build(self, profile: &Path) {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--package", self.package()]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let status = cargo.status().expect("cargo runs");
+        assert!(status.success(), "cannot build {self:?}");
+    }
+}
+
+/// `target/release`, say: test executables lie in its directory `deps`.
+fn profile_directory() -> PathBuf {
+    let executable = env::current_exe().expect("the test knows its own path");
+    let deps = executable.parent().expect("an executable lies in a directory");
+    deps.parent().expect("deps lies in the profile directory").to_owned()
+}

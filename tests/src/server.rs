@@ -1,0 +1,297 @@
+//! A server under test: how it is started, watched and ended.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::{BOUND, Client, Counts, Line, Log, Program, Turn, alone, shared, within};
+
+/// Lines of a log that are shown when a test fails.
+const SHOWN_MAX: usize = 40;
+
+/// A server about to be started. Unless told otherwise it listens on a free port of 127.0.0.1 and
+/// logs JSON.
+#[derive(Debug)]
+pub struct Launch {
+    program: Program,
+    wrapper: Vec<String>,
+    arguments: Vec<String>,
+    alone: bool,
+}
+
+/// How a process ended and what it said.
+#[derive(Debug)]
+pub struct Exit {
+    /// Its exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Launch {
+    /// Without any of the rig's own settings.
+    #[must_use]
+    pub fn bare(program: Program) -> Self {
+        Self { program, wrapper: Vec::new(), arguments: Vec::new(), alone: false }
+    }
+
+    fn new(program: Program) -> Self {
+        Self::bare(program).set("server.listen=\"127.0.0.1:0\"").set("log.format=\"json\"")
+    }
+
+    /// The echo server.
+    #[must_use]
+    pub fn echo() -> Self {
+        Self::new(Program::Echo)
+    }
+
+    /// The ping server.
+    #[must_use]
+    pub fn ping() -> Self {
+        Self::new(Program::Ping)
+    }
+
+    /// The server whose handler misbehaves.
+    #[must_use]
+    pub fn hostile() -> Self {
+        Self::new(Program::Hostile)
+    }
+
+    /// With `--set setting`.
+    #[must_use]
+    pub fn set(self, setting: &str) -> Self {
+        self.argument("--set").argument(setting)
+    }
+
+    /// With a further command-line argument.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// With each close in the log.
+    #[must_use]
+    pub fn debug(self) -> Self {
+        self.set("log.level=\"debug\"")
+    }
+
+    /// Run by another program: `taskset -c 0`, say.
+    #[must_use]
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper.extend(wrapper.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    /// Run by a shell that has done `preparation` first: `ulimit -l 64`, say.
+    #[must_use]
+    pub fn after(self, preparation: &str) -> Self {
+        let script = format!("{preparation}; exec \"$0\" \"$@\"");
+        self.under(&["sh", "-c", &script])
+    }
+
+    /// While no other test of this binary has a server.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// The process, whatever becomes of it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn(self) -> Server {
+        let turn = if self.alone { alone() } else { shared() };
+        let program = self.program.path().into_os_string();
+        let mut words = self.wrapper.iter().map(Into::into).chain([program]);
+        let mut command = Command::new(words.next().expect("the program is always there"));
+        command.args(words).args(&self.arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own, so that a wrapper and what it started end together.
+        let mut child = command.process_group(0).spawn().expect("the program starts");
+        let log = Log::collect(child.stderr.take().expect("standard error is piped"));
+        Server { child, log, address: None, status: None, _turn: turn }
+    }
+
+    /// The server, once it listens.
+    ///
+    /// # Panics
+    /// When it does not within ten seconds.
+    #[must_use]
+    pub fn start(self) -> Server {
+        let mut server = self.spawn();
+        let line = server.wait_for_log("listening", BOUND);
+        let address = line.field("addr").and_then(|address| address.parse().ok());
+        server.address = Some(address.expect("`listening` gives the address"));
+        server
+    }
+
+    /// How it ends, when it is expected to end by itself.
+    ///
+    /// # Panics
+    /// When it does not within ten seconds.
+    #[must_use]
+    pub fn run(self) -> Exit {
+        let mut server = self.spawn();
+        let mut output = server.child.stdout.take().expect("standard output is piped");
+        let reader = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = output.read_to_string(&mut text);
+            text
+        });
+        let status = server.wait_status(BOUND);
+        server.log.wait_end(BOUND);
+        Exit { code: status.code(), signal: status.signal(), stdout: reader.join().unwrap(), stderr: server.log.text() }
+    }
+}
+
+/// A running server. On drop it is killed, and a test that passed fails if it had died before.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    log: Log,
+    address: Option<SocketAddr>,
+    status: Option<ExitStatus>,
+    _turn: Turn,
+}
+
+impl Server {
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// When it was not waited for.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.address.expect("the server was started, not only spawned")
+    }
+
+    /// The same port at another address of this machine.
+    #[must_use]
+    pub fn addr_at(&self, ip: impl Into<IpAddr>) -> SocketAddr {
+        SocketAddr::new(ip.into(), self.addr().port())
+    }
+
+    /// A new connection to it.
+    #[must_use]
+    pub fn connect(&self) -> Client {
+        Client::connect(self.addr())
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its log so far, and to come.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Waits for the first event called `message`.
+    ///
+    /// # Panics
+    /// When `bound` passed first.
+    pub fn wait_for_log(&self, message: &str, bound: Duration) -> Line {
+        self.wait_for_line(0, bound, message, |line| line.message() == message)
+    }
+
+    /// Waits for as many connections to have been closed with `reason`. Needs [`Launch::debug`].
+    ///
+    /// # Panics
+    /// When ten seconds passed first.
+    pub fn wait_for_closed(&self, reason: &str, count: usize) {
+        let what = format!("{count} connections closed with {reason}");
+        let is = |line: &Line| line.message() == "closed" && line.field("reason").as_deref() == Some(reason);
+        within(BOUND, &what, || (self.log.lines().iter().filter(|line| is(line)).count() >= count).then_some(()));
+    }
+
+    /// Waits for an event from line number `from` on.
+    ///
+    /// # Panics
+    /// When `bound` passed first, with `what` was waited for.
+    pub fn wait_for_line(&self, from: usize, bound: Duration, what: &str, wanted: impl Fn(&Line) -> bool) -> Line {
+        let found = self.log.find(from, bound, wanted);
+        found.unwrap_or_else(|| panic!("no `{what}` in the log within {bound:?}"))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.process(), signal).expect("the server runs");
+    }
+
+    /// Waits for its end and gives the exit code; none when a signal ended it.
+    ///
+    /// # Panics
+    /// When `bound` passed first.
+    pub fn wait_exit(&mut self, bound: Duration) -> Option<i32> {
+        let status = self.wait_status(bound);
+        self.log.wait_end(BOUND);
+        status.code()
+    }
+
+    /// Ends it as an operator would and gives its final counts.
+    ///
+    /// # Panics
+    /// When it does not exit with 0, or its counts do not balance.
+    pub fn stop(mut self) -> Counts {
+        self.signal(Signal::TERM);
+        assert_eq!(self.wait_exit(2 * BOUND), Some(0), "exit code after SIGTERM");
+        let counts = self.counts();
+        counts.assert_balanced();
+        counts
+    }
+
+    /// The final counts of a server that has drained.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts::from(&self.wait_for_log("drained", BOUND))
+    }
+
+    fn wait_status(&mut self, bound: Duration) -> ExitStatus {
+        let child = &mut self.child;
+        let status = within(bound, "the end of the process", || child.try_wait().unwrap());
+        self.status = Some(status);
+        status
+    }
+
+    fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let died = self.status.is_none() && matches!(self.child.try_wait(), Ok(Some(_)));
+        // Fails when all of them are gone already.
+        let _ = kill_process_group(self.process(), Signal::KILL);
+        let status = self.child.wait();
+        if thread::panicking() {
+            show(&self.log);
+        } else if died {
+            panic!("the server died: {status:?}\n{}", self.log.text());
+        }
+    }
+}
+
+fn show(log: &Log) {
+    let lines = log.lines();
+    let left_out = lines.len().saturating_sub(SHOWN_MAX);
+    eprintln!("--- the server's log, without the first {left_out} lines");
+    lines[left_out..].iter().for_each(|line| eprintln!("{}", line.text));
+}

@@ -1,0 +1,217 @@
+//! Deadlines: how long a peer may take for its first byte, its next one, a whole request, its
+//! replies, its life. Each closes with its own reason, and none before its time.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tests::{Client, End, Launch, Server};
+
+/// Deadlines are swept a few times a second, and machines get busy.
+const LATE_MAX: Duration = Duration::from_millis(1500);
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// Fails unless the connection is ended `timeout` after `start`, not earlier and not much later.
+fn expect_end_after(client: &mut Client, start: Instant, timeout: Duration) {
+    let taken = client.time_to_end(start);
+    assert!(taken >= timeout, "ended after {taken:?}, before its time of {timeout:?}");
+    assert!(taken <= timeout + LATE_MAX, "ended only after {taken:?}, {timeout:?} was its time");
+}
+
+fn assert_closed_once(server: Server, reason: &str) {
+    let counts = server.stop();
+    assert_eq!((counts.of(reason), counts.closed), (1, 1), "{counts:?}");
+}
+
+#[test]
+fn a_silent_connection_is_closed_at_its_first_byte_deadline() {
+    let server = Launch::echo().alone().set("timeouts.first_byte=\"500ms\"").start();
+    let start = Instant::now();
+    let mut client = server.connect();
+    expect_end_after(&mut client, start, ms(500));
+    assert_closed_once(server, "first_byte_timeout");
+}
+
+#[test]
+fn a_first_byte_in_time_lifts_its_deadline() {
+    let server = Launch::echo().alone().set("timeouts.first_byte=\"500ms\"").start();
+    let mut client = server.connect();
+    client.ask(b"early", b"early");
+    assert!(client.is_silent_for(ms(1200)), "closed though it spoke in time");
+    client.ask(b"later", b"later");
+    drop(client);
+    assert_closed_once(server, "peer_closed");
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_timeout() {
+    let server = Launch::echo().alone().set("timeouts.idle=\"600ms\"").start();
+    let mut client = server.connect();
+    let mut last = Instant::now();
+    client.ask(b"hello", b"hello");
+    // Each message starts the time anew.
+    for _ in 0..5 {
+        assert!(client.is_silent_for(ms(300)), "closed while it spoke");
+        last = Instant::now();
+        client.ask(b"hello", b"hello");
+    }
+    expect_end_after(&mut client, last, ms(600));
+    assert_closed_once(server, "idle_timeout");
+}
+
+#[test]
+fn an_idle_connection_between_requests_is_closed_after_its_timeout() {
+    let server = Launch::ping().alone().set("timeouts.idle=\"500ms\"").start();
+    let mut client = server.connect();
+    let start = Instant::now();
+    client.ask(b"PING\r\n", b"+PONG\r\n");
+    expect_end_after(&mut client, start, ms(500));
+    assert_closed_once(server, "idle_timeout");
+}
+
+#[test]
+fn a_request_dripped_byte_by_byte_is_closed_at_its_deadline() {
+    let server =
+        Launch::ping().alone().set("timeouts.read=\"1s\"").set("timeouts.idle=\"500ms\"").set("timeouts.first_byte=\"500ms\"").start();
+    let mut client = server.connect();
+    let start = Instant::now();
+    // Never silent for long, so only a deadline of the whole request can end it.
+    while client.end() == End::Open && start.elapsed() < ms(5000) {
+        let _ = client.stream().write_all(b"x");
+        let _ = client.is_silent_for(ms(50));
+    }
+    let taken = start.elapsed();
+    assert!(taken >= ms(1000), "closed after {taken:?}, before its time");
+    assert!(taken <= ms(1000) + LATE_MAX, "still open after {taken:?}");
+    drop(client);
+    assert_closed_once(server, "read_timeout");
+}
+
+#[test]
+fn a_request_that_stops_half_way_is_closed_at_its_deadline() {
+    let server = Launch::ping().alone().set("timeouts.read=\"700ms\"").start();
+    let mut client = server.connect();
+    let start = Instant::now();
+    client.send(b"*1\r\n$4\r\nPI");
+    expect_end_after(&mut client, start, ms(700));
+    assert_closed_once(server, "read_timeout");
+}
+
+#[test]
+fn a_request_whole_in_time_lifts_its_deadline() {
+    let server = Launch::ping().alone().set("timeouts.read=\"700ms\"").start();
+    let mut client = server.connect();
+    for _ in 0..4 {
+        client.send(b"PI");
+        assert!(client.is_silent_for(ms(300)), "closed in mid-request");
+        client.ask(b"NG\r\n", b"+PONG\r\n");
+    }
+    drop(client);
+    assert_closed_once(server, "peer_closed");
+}
+
+#[test]
+fn a_connection_that_reads_nothing_is_closed_at_its_write_deadline() {
+    let server = Launch::hostile().alone().debug().set("socket.send_buffer=65536").set("timeouts.write=\"700ms\"").start();
+    let mut client = server.connect();
+    let start = Instant::now();
+    client.send(b"flood\n");
+    server.wait_for_closed("write_timeout", 1);
+    let taken = start.elapsed();
+    assert!(taken >= ms(700) && taken <= ms(700) + LATE_MAX, "closed after {taken:?}");
+    drop(client);
+    assert_closed_once(server, "write_timeout");
+}
+
+#[test]
+fn a_connection_ends_with_its_lifetime_whatever_it_does() {
+    let server = Launch::echo().alone().set("timeouts.lifetime=\"1s\"").set("timeouts.first_byte=\"1s\"").start();
+    let start = Instant::now();
+    let mut client = server.connect();
+    while client.end() == End::Open && start.elapsed() < ms(5000) {
+        let _ = client.stream().write_all(b"busy");
+        let _ = client.is_silent_for(ms(20));
+        let mut drained = [0; 64];
+        let _ = std::io::Read::read(client.stream(), &mut drained);
+    }
+    let taken = start.elapsed();
+    assert!(taken >= ms(1000), "closed after {taken:?}, before its time");
+    assert!(taken <= ms(1000) + LATE_MAX, "still open after {taken:?}");
+    drop(client);
+    assert_closed_once(server, "lifetime_exceeded");
+}
+
+#[test]
+fn a_handler_that_stalls_ends_with_its_connections_lifetime() {
+    let server = Launch::hostile().alone().set("timeouts.lifetime=\"1s\"").set("timeouts.first_byte=\"1s\"").start();
+    let start = Instant::now();
+    let mut client = server.connect();
+    client.send(b"stall\n");
+    expect_end_after(&mut client, start, ms(1000));
+    assert_closed_once(server, "lifetime_exceeded");
+}
+
+#[test]
+fn what_is_off_closes_nobody() {
+    let off = ["first_byte", "read", "write", "idle", "lifetime"];
+    let launch = off.iter().fold(Launch::ping().alone(), |launch, name| launch.set(&format!("timeouts.{name}=\"off\"")));
+    let server = launch.start();
+    let mut silent = server.connect();
+    let mut halfway = server.connect();
+    halfway.send(b"PI");
+    assert!(silent.is_silent_for(ms(1500)));
+    assert!(halfway.is_silent_for(ms(10)));
+    halfway.ask(b"NG\r\n", b"+PONG\r\n");
+    silent.ask(b"PING\r\n", b"+PONG\r\n");
+    drop((silent, halfway));
+    assert_eq!(server.stop().of("peer_closed"), 2);
+}
+
+#[test]
+fn a_client_that_never_says_goodbye_is_not_waited_for() {
+    let server = Launch::ping().alone().debug().set("timeouts.close=\"500ms\"").start();
+    let mut client = server.connect();
+    let start = Instant::now();
+    client.ask(b"QUIT\r\n", b"+OK\r\n");
+    client.expect_eof();
+    // The client keeps its half open: the server must not keep the slot for it.
+    server.wait_for_closed("handler_closed", 1);
+    assert!(start.elapsed() <= ms(500) + LATE_MAX, "{:?}", start.elapsed());
+    assert_closed_once(server, "handler_closed");
+    drop(client);
+}
+
+#[test]
+fn thousands_of_deadlines_pass_together() {
+    const CLIENTS: usize = 3000;
+    let server = Launch::echo().alone().set("timeouts.first_byte=\"1s\"").start();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let start = Instant::now();
+    for client in &mut clients {
+        client.expect_eof();
+    }
+    assert!(start.elapsed() <= ms(1000) + LATE_MAX, "{:?}", start.elapsed());
+    assert_eq!(server.stop().of("first_byte_timeout"), CLIENTS as u64);
+}
+
+#[test]
+fn nobody_expires_for_the_servers_own_pause() {
+    const CLIENTS: usize = 50;
+    let server = Launch::echo().alone().set("timeouts.idle=\"1s\"").start();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| client.ask(b"before", b"before"));
+    server.signal(Signal::STOP);
+    // What they say meanwhile lies in the kernel, in time, when the server goes on.
+    clients.iter_mut().for_each(|client| client.send(b"meanwhile"));
+    thread::sleep(ms(2500));
+    server.signal(Signal::CONT);
+    clients.iter_mut().for_each(|client| client.expect(b"meanwhile"));
+    clients.iter_mut().for_each(|client| client.ask(b"after", b"after"));
+    drop(clients);
+    assert_eq!(server.stop().of("peer_closed"), CLIENTS as u64);
+}

@@ -1,0 +1,365 @@
+//! How a server starts, or refuses to: with exit code 2, everything that is wrong at once, each with
+//! what to do about it, and nothing bound.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use socket2::{Domain, Socket, Type};
+use tests::{BOUND, Client, Exit, Launch, Program, have, needs, skip};
+
+/// A file of the test's own.
+fn file(name: &str, content: impl AsRef<[u8]>) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let unique = format!("start-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(unique);
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(name);
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Fails unless the server refused to start and said each of `needles`.
+fn assert_refused(exit: &Exit, needles: &[&str]) {
+    let said = &exit.stderr;
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(!said.contains("panicked") && !said.contains("listening"), "{said}");
+    for needle in needles {
+        assert!(said.contains(needle), "no `{needle}` in:\n{said}");
+    }
+}
+
+fn assert_config_refused(content: impl AsRef<[u8]>, needles: &[&str]) {
+    let path = file("bad.toml", content);
+    assert_refused(&Launch::bare(Program::Echo).argument(&path).run(), needles);
+}
+
+fn listen_on(address: SocketAddr) -> Launch {
+    Launch::bare(Program::Echo)
+        .set(&format!("server.listen=\"{address}\""))
+        .set("log.format=\"json\"")
+}
+
+#[test]
+fn listening_tells_the_address_and_the_shards() {
+    let server = Launch::echo().set("server.shards=2").start();
+    let line = server.wait_for_log("listening", BOUND);
+    assert_ne!(server.addr().port(), 0);
+    assert_eq!((line.level(), line.number("shards")), ("INFO", 2));
+    // Each shard listens by the time it is said: no connection is refused.
+    for _ in 0..100 {
+        server.connect().ask(b"here", b"here");
+    }
+    server.stop();
+}
+
+#[test]
+fn the_log_is_text_by_default() {
+    let mut server = Launch::bare(Program::Echo).set("server.listen=\"127.0.0.1:0\"").spawn();
+    server.wait_for_line(0, BOUND, "listening", |line| {
+        line.text.contains("INFO") && line.text.contains("listening") && line.text.contains("127.0.0.1:")
+    });
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.wait_exit(BOUND), Some(0));
+}
+
+#[test]
+fn a_port_taken_by_another_program_is_refused() {
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = other.local_addr().unwrap();
+    assert_refused(&listen_on(address).run(), &[&address.to_string(), "server.listen"]);
+    drop(other);
+}
+
+#[test]
+fn a_port_shared_by_another_program_is_refused() {
+    let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    other.set_reuse_port(true).unwrap();
+    other.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    other.listen(16).unwrap();
+    let address = other.local_addr().unwrap().as_socket().unwrap();
+    assert_refused(&listen_on(address).run(), &[&address.to_string()]);
+}
+
+#[test]
+fn a_second_copy_is_refused_and_the_first_goes_on() {
+    let first = Launch::echo().start();
+    assert_refused(&listen_on(first.addr()).run(), &[&first.addr().to_string()]);
+    for _ in 0..50 {
+        first.connect().ask(b"still yours", b"still yours");
+    }
+    first.stop();
+}
+
+#[test]
+fn a_port_is_free_as_soon_as_its_server_is_gone() {
+    let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    for round in 0..4 {
+        let server = listen_on(address).start();
+        address = server.addr();
+        let mut client = server.connect();
+        client.ask(b"x", b"x");
+        // The server ends the connection first, which leaves its port in TIME_WAIT.
+        if round % 2 == 0 {
+            server.stop();
+        } else {
+            drop(server);
+        }
+        let _ = client.receive_all();
+    }
+}
+
+#[test]
+fn an_address_of_another_machine_is_refused() {
+    let address = SocketAddr::from(([203, 0, 113, 7], 7007));
+    assert_refused(&listen_on(address).run(), &["203.0.113.7:7007"]);
+}
+
+#[test]
+fn a_typo_is_refused_with_its_place_and_the_expected_keys() {
+    assert_config_refused(
+        "[server]\nshards = 1\n\n[timeouts]\nidel = \"5m\"\n",
+        &["bad.toml:5:1", "idel", "idle"],
+    );
+    assert_config_refused("[servre]\nshards = 1\n", &["bad.toml:1", "servre", "server"]);
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_place_and_its_range() {
+    assert_config_refused("[timeouts]\nidle = \"5 minutes\"\n", &["bad.toml:2:8", "timeouts.idle"]);
+    assert_config_refused("[timeouts]\nidle = 300\n", &["bad.toml:2:8", "timeouts.idle"]);
+    assert_config_refused("[timeouts]\ndrain = \"off\"\n", &["bad.toml:2:9", "timeouts.drain"]);
+    assert_config_refused("[timeouts]\nidle = \"0s\"\n", &["bad.toml:2:8", "timeouts.idle"]);
+    assert_config_refused("[listener]\nbacklog = 0\n", &["bad.toml:2:11", "listener.backlog"]);
+    assert_config_refused("[server]\nshards = -1\n", &["bad.toml:2:10", "server.shards"]);
+    assert_config_refused("[server]\nshards = 1.5\n", &["bad.toml:2:10", "server.shards"]);
+    assert_config_refused("[server]\nlisten = \"localhost\"\n", &["bad.toml:2:10", "server.listen"]);
+    assert_config_refused("[buffers]\ncount = 1000\n", &["bad.toml:2:9", "buffers.count"]);
+    assert_config_refused("[server\nshards = 1\n", &["bad.toml:1"]);
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    assert_config_refused(
+        "[server]\nshards = -1\nlisten = 7\n[timeouts]\nidle = \"x\"\nidel = 1\n[log]\nlevel = \"loud\"\n",
+        &["server.shards", "server.listen", "timeouts.idle", "idel", "log.level"],
+    );
+    let exit = Launch::bare(Program::Ping)
+        .set("app.inline_max=1")
+        .set("app.bulk_max=0")
+        .set("server.shards=-1")
+        .run();
+    assert_refused(&exit, &["app.inline_max", "app.bulk_max", "server.shards"]);
+}
+
+#[test]
+fn a_file_that_is_no_settings_file_is_refused() {
+    assert_refused(
+        &Launch::bare(Program::Echo).argument("no/such/file.toml").run(),
+        &["no/such/file.toml"],
+    );
+    assert_refused(&Launch::bare(Program::Echo).argument("/").run(), &["/"]);
+    assert_config_refused(b"[server]\nlisten = \"\xff\xfe\"\n", &["bad.toml", "UTF-8"]);
+    assert_config_refused(vec![0; 100], &["bad.toml"]);
+    let start = Instant::now();
+    assert_config_refused(vec![b'#'; 64 << 20], &["bad.toml"]);
+    assert!(start.elapsed().as_secs() < 5, "took {:?}", start.elapsed());
+}
+
+#[test]
+fn a_byte_order_mark_is_no_mistake() {
+    let path = file("bom.toml", "\u{feff}[server]\nshards = 1\n");
+    let exit = Launch::bare(Program::Echo).argument(&path).argument("--check").run();
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+}
+
+#[test]
+fn a_set_that_is_none_is_refused() {
+    for set in ["server.shards", "shards=1", "server.shards=", "server.listen=127.0.0.1:0", "=", ""] {
+        assert_refused(&Launch::bare(Program::Echo).set(set).run(), &["--set"]);
+    }
+}
+
+#[test]
+fn contradictions_are_refused_with_the_arithmetic() {
+    let refused = |sets: &[&str], needles: &[&str]| {
+        let launch = sets.iter().fold(Launch::echo(), |launch, set| launch.set(set));
+        assert_refused(&launch.run(), needles);
+    };
+    refused(
+        &["limits.connections_max=3", "server.shards=4"],
+        &["limits.connections_max", "3", "4"],
+    );
+    refused(
+        &["buffers.profile=\"large\"", "limits.write_queue_max=4096"],
+        &["buffers.size", "65536", "4096"],
+    );
+    refused(&["buffers.count=16", "limits.recv_queue_max=9"], &["limits.recv_queue_max", "16"]);
+    refused(
+        &["timeouts.first_byte=\"10s\"", "timeouts.lifetime=\"5s\""],
+        &["timeouts.first_byte", "10s", "5s"],
+    );
+    refused(&["server.cpus=[900]"], &["900"]);
+}
+
+#[test]
+fn a_descriptor_limit_too_low_is_refused_with_the_remedy() {
+    let exit = Launch::echo().after("ulimit -n 40").run();
+    assert_refused(&exit, &["40", "ulimit -n", "LimitNOFILE"]);
+    let exit = Launch::echo()
+        .set("server.shards=1")
+        .set("limits.connections_max=5000")
+        .after("ulimit -n 1000")
+        .run();
+    assert_refused(&exit, &["5000", "1000", "ulimit -n"]);
+}
+
+#[test]
+fn a_refused_start_binds_nothing() {
+    needs!("strace");
+    let trace = file("trace", "");
+    let strace = ["strace", "-f", "-o", &trace, "-e", "trace=bind,listen"];
+    for launch in [
+        Launch::echo().set("server.shards=-1"),
+        Launch::echo().argument("--check"),
+        Launch::echo().argument("--print-config"),
+    ] {
+        let _ = launch.under(&strace).run();
+        let trace = fs::read_to_string(&trace).unwrap();
+        assert!(!trace.contains("bind(") && !trace.contains("listen("), "{trace}");
+    }
+}
+
+#[test]
+fn check_tells_good_from_bad() {
+    let good = Launch::echo().argument("--check").run();
+    assert_eq!((good.code, good.stderr.as_str()), (Some(0), ""));
+    assert_refused(&Launch::echo().set("server.shards=-1").argument("--check").run(), &["shards"]);
+}
+
+#[test]
+fn printed_settings_are_read_back_the_same() {
+    for program in [Program::Echo, Program::Ping] {
+        let bare = || Launch::bare(program).argument("--print-config");
+        let default = bare().run();
+        assert_eq!((default.code, default.stderr.as_str()), (Some(0), ""));
+        let changed = bare().set("server.cpus=[0]").set("timeouts.idle=\"off\"").set("buffers.count=64").run();
+        assert_ne!(changed.stdout, default.stdout);
+        for printed in [default, changed] {
+            let path = file("printed.toml", &printed.stdout);
+            let again = bare().argument(&path).run();
+            assert_eq!((again.code, again.stdout), (Some(0), printed.stdout), "{}", again.stderr);
+        }
+    }
+}
+
+#[test]
+fn the_shipped_settings_are_the_built_in_ones() {
+    for (program, name) in [(Program::Echo, "echo.toml"), (Program::Ping, "ping.toml")] {
+        let shipped = format!("{}/../configs/{name}", env!("CARGO_MANIFEST_DIR"));
+        let built_in = Launch::bare(program).argument("--print-config").run();
+        let read = Launch::bare(program).argument(&shipped).argument("--print-config").run();
+        assert_eq!((read.code, read.stdout), (Some(0), built_in.stdout), "{}", read.stderr);
+    }
+}
+
+#[test]
+fn a_set_wins_over_the_file_and_a_later_one_over_an_earlier() {
+    let path = file("file.toml", "[server]\nshards = 3\n[log]\nlevel = \"warn\"\n");
+    let printed = Launch::bare(Program::Echo)
+        .argument(&path)
+        .set("server.shards=4")
+        .set("server.shards=5")
+        .argument("--print-config")
+        .run();
+    let settings: toml::Table = printed.stdout.parse().unwrap();
+    assert_eq!(settings["server"]["shards"].as_integer(), Some(5));
+    assert_eq!(settings["log"]["level"].as_str(), Some("warn"));
+}
+
+#[test]
+fn help_and_version_succeed_and_an_unknown_flag_does_not() {
+    for flag in ["--help", "--version"] {
+        let exit = Launch::bare(Program::Echo).argument(flag).run();
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        assert!(exit.stdout.contains("echo"), "{exit:?}");
+    }
+    assert_refused(&Launch::bare(Program::Echo).argument("--frobnicate").run(), &["--frobnicate"]);
+}
+
+#[test]
+fn too_little_locked_memory_is_refused_with_have_need_and_remedy() {
+    let exit = Launch::echo().after("ulimit -l 64").run();
+    assert_refused(&exit, &["64 KiB", "512 KiB", "ulimit -l 512", "LimitMEMLOCK"]);
+}
+
+/// Runs the server with a system call of its whole life answered by an error.
+fn with_refused_call(call: &str, error: &str) -> Exit {
+    let trace = format!("trace={call}");
+    let inject = format!("inject={call}:error={error}");
+    Launch::echo().under(&["strace", "-f", "-o", "/dev/null", "-e", &trace, "-e", &inject]).run()
+}
+
+#[test]
+fn without_io_uring_it_is_refused_with_the_cause() {
+    if !have("strace") {
+        skip!("needs strace");
+    }
+    let mut messages = Vec::new();
+    for error in ["EPERM", "ENOSYS", "ENOMEM"] {
+        let exit = with_refused_call("io_uring_setup", error);
+        assert_refused(&exit, &["io_uring"]);
+        assert_eq!(exit.stderr.lines().count(), 1, "one cause, one message: {}", exit.stderr);
+        messages.push(exit.stderr);
+    }
+    messages.dedup();
+    assert_eq!(messages.len(), 3, "each cause has its own message: {messages:?}");
+}
+
+#[test]
+fn a_kernel_that_lacks_a_feature_is_refused() {
+    needs!("strace");
+    assert_refused(&with_refused_call("io_uring_register", "EINVAL"), &["io_uring"]);
+}
+
+#[test]
+fn a_kernel_too_old_is_refused_with_the_version_that_will_do() {
+    needs!("setarch");
+    let exit = Launch::echo().under(&["setarch", "--uname-2.6"]).run();
+    assert_refused(&exit, &["Linux 2.6", "Linux 6.1"]);
+}
+
+#[test]
+fn shards_follow_the_allowed_cores() {
+    needs!("taskset");
+    let server = Launch::echo().under(&["taskset", "-c", "0"]).start();
+    assert_eq!(server.wait_for_log("listening", BOUND).number("shards"), 1);
+    Client::connect(server.addr()).ask(b"one", b"one");
+    server.stop();
+    let server = Launch::echo().set("server.cpus=[0]").start();
+    assert_eq!(server.wait_for_log("listening", BOUND).number("shards"), 1);
+    server.stop();
+}
+
+#[test]
+fn more_shards_than_cores_start_with_one_warning() {
+    needs!("taskset");
+    let server = Launch::echo().set("server.shards=4").under(&["taskset", "-c", "0"]).start();
+    assert_eq!(server.wait_for_log("listening", BOUND).number("shards"), 4);
+    let warnings = server.log().lines().iter().filter(|line| line.level() == "WARN").count();
+    assert_eq!(warnings, 1, "{}", server.log().text());
+    for _ in 0..40 {
+        server.connect().ask(b"four", b"four");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_core_outside_the_allowed_ones_is_refused() {
+    needs!("taskset");
+    let exit = Launch::echo().set("server.cpus=[1]").under(&["taskset", "-c", "0"]).run();
+    assert_refused(&exit, &["server.cpus", "core 1", "core 0"]);
+}

@@ -1,0 +1,216 @@
+//! The rules that a machine can keep, kept.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tests::{Launch, Program};
+
+const FILE_LINES_MAX: usize = 600;
+const MAIN_LINES_MAX: usize = 40;
+
+/// Close reasons that no test can bring about from outside, and why.
+const NOT_CAUSABLE: [(&str, &str); 1] =
+    [("socket_error", "stands for the errors of a socket that nobody expects")];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every Rust file of ours below `directory`, as a path from the root.
+fn sources(directory: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![root().join(directory)];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if entry.file_type().unwrap().is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    pending.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                found.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The lines of a file that are code, without comments at their ends, each with its number.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = read(path);
+    let lines = text.lines().enumerate().map(|(index, line)| {
+        let code = line.split("//").next().unwrap_or_default();
+        (index + 1, code.to_owned())
+    });
+    lines.collect()
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    code.split(|character: char| !is_word(character)).any(|found| found == word)
+}
+
+/// Files that break a rule, as `path:line`, for the message.
+fn breaches(breaks: impl Fn(&Path, &str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in sources(".") {
+        for (number, code) in code(&path) {
+            if breaks(&path, &code) {
+                found.push(format!("{}:{number}", path.display()));
+            }
+        }
+    }
+    found
+}
+
+fn this_file(path: &Path) -> bool {
+    path == Path::new("tests/tests/tidy.rs")
+}
+
+#[test]
+fn unsafe_stays_in_the_ring_and_the_raw_baselines() {
+    let allowed = |path: &Path| {
+        let name = path.to_string_lossy();
+        ["framework/src/ring.rs", "framework/src/ring/", "loadtest/baselines/raw_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    let found = breaches(|path, code| {
+        has_word(code, "unsafe") && !allowed(path) && !this_file(path)
+    });
+    assert!(found.is_empty(), "unsafe outside the ring: {found:#?}");
+}
+
+#[test]
+fn every_unsafe_block_gives_its_reason() {
+    for path in sources("framework/src") {
+        let text = read(&path);
+        let lines: Vec<&str> = text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if !has_word(code, "unsafe") || code.contains("unsafe fn") {
+                continue;
+            }
+            let above = &lines[index.saturating_sub(8)..index];
+            let reasoned = above.iter().any(|line| line.contains("SAFETY:"));
+            assert!(reasoned, "{}:{}: no SAFETY comment", path.display(), index + 1);
+        }
+    }
+}
+
+#[test]
+fn glommio_is_named_only_in_the_runtime() {
+    let found = breaches(|path, code| {
+        let names_it = code.contains("glommio::") || code.contains("use glommio");
+        names_it && path != Path::new("framework/src/runtime.rs") && !this_file(path)
+    });
+    assert!(found.is_empty(), "glommio outside the runtime: {found:#?}");
+    for package in ["apps/echo", "apps/ping", "loadtest", "tests"] {
+        let manifest = read(&Path::new(package).join("Cargo.toml"));
+        assert!(!manifest.contains("glommio"), "{package} depends on glommio");
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    let long: Vec<_> = sources(".")
+        .into_iter()
+        .map(|path| (read(&path).lines().count(), path))
+        .filter(|(lines, _)| *lines > FILE_LINES_MAX)
+        .collect();
+    assert!(long.is_empty(), "longer than {FILE_LINES_MAX} lines: {long:#?}");
+}
+
+#[test]
+fn the_main_files_of_the_apps_are_short() {
+    for app in ["echo", "ping"] {
+        let lines = read(&PathBuf::from(format!("apps/{app}/src/main.rs"))).lines().count();
+        assert!(lines < MAIN_LINES_MAX, "apps/{app}/src/main.rs has {lines} lines");
+    }
+}
+
+/// The words of the framework's close reasons, from where they are written.
+fn close_reasons() -> BTreeSet<String> {
+    let source = read(Path::new("framework/src/error.rs"));
+    let words = source.lines().filter_map(|line| {
+        let word = line.trim().strip_prefix("Self::")?.split_once(" => \"")?.1;
+        Some(word.split_once('"')?.0.to_owned())
+    });
+    words.collect()
+}
+
+#[test]
+fn every_close_reason_is_reached_by_some_test() {
+    let reasons = close_reasons();
+    assert!(reasons.len() >= 15, "{reasons:?}");
+    let tests: String = sources("tests/tests")
+        .iter()
+        .filter(|path| !this_file(path))
+        .map(|path| read(path))
+        .collect();
+    for reason in reasons {
+        let excused = NOT_CAUSABLE.iter().any(|(name, _)| *name == reason);
+        let named = tests.contains(&format!("\"{reason}\""));
+        assert!(named || excused, "no test names the close reason {reason}");
+        assert!(!(named && excused), "{reason} is tested, so it needs no excuse");
+    }
+}
+
+/// Every key of `table` below `prefix`, as `section.key`.
+fn keys(settings: &toml::Table) -> Vec<(String, String)> {
+    let sections = settings.iter().filter_map(|(section, value)| Some((section, value.as_table()?)));
+    sections
+        .flat_map(|(section, table)| table.keys().map(|key| (section.clone(), key.clone())))
+        .collect()
+}
+
+/// Whether `key` stands in `[section]` of the file, with a comment above it.
+fn is_explained(file: &str, section: &str, key: &str) -> bool {
+    let header = format!("[{section}]");
+    let mut lines = file.lines().skip_while(|line| line.trim() != header).skip(1);
+    let mut above = "";
+    loop {
+        let Some(line) = lines.next().filter(|line| !line.starts_with('[')) else {
+            return false;
+        };
+        // A key that is off by default is shown commented out.
+        let setting = line.trim_start_matches(['#', ' ']);
+        if setting.split('=').next().is_some_and(|name| name.trim() == key) {
+            return above.starts_with('#');
+        }
+        // Keys of one paragraph share the comment that opens it.
+        if line.starts_with('#') || line.trim().is_empty() {
+            above = line;
+        }
+    }
+}
+
+#[test]
+fn every_setting_is_explained_in_the_shipped_files() {
+    for (program, name) in [(Program::Echo, "echo.toml"), (Program::Ping, "ping.toml")] {
+        let printed = Launch::bare(program).argument("--print-config").run();
+        let file = read(&Path::new("configs").join(name));
+        let keys = keys(&printed.stdout.parse().unwrap());
+        assert!(keys.len() > 30, "{keys:?}");
+        for (section, key) in keys {
+            assert!(is_explained(&file, &section, &key), "configs/{name}: {section}.{key}");
+        }
+    }
+}
+
+#[test]
+fn no_file_names_a_directory_of_somebodys_machine() {
+    let found = breaches(|path, code| {
+        let private = ["/home/", "/root/", "/work/"].iter().any(|private| code.contains(private));
+        private && !this_file(path)
+    });
+    assert!(found.is_empty(), "paths of one machine: {found:#?}");
+}
