@@ -69,12 +69,12 @@ pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + S
         Ok(plan) => plan,
         Err(problems) => return refuse(S::NAME, &problems),
     };
-    log::start(&loaded.config.log);
+    let log = log::start(&loaded.config.log);
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
     let settings = loaded.app;
-    match server::run(loaded.config, &plan, move |shard| factory(shard, &settings)) {
+    match server::run(loaded.config, &plan, &log, move |shard| factory(shard, &settings)) {
         Ok(()) => ExitCode::from(CLEAN),
         Err(server::Failure::Start(error)) => refuse(S::NAME, &[error]),
         Err(server::Failure::Running) => ExitCode::from(FAILED),

@@ -26,7 +26,7 @@ impl Reporter {
     }
 
     /// Logs if it is time to.
-    pub(crate) fn report(&mut self, now: Instant, shards: impl Iterator<Item = (ShardId, Reading)>) {
+    pub(crate) fn report(&mut self, now: Instant, log_lines_dropped: u64, shards: impl Iterator<Item = (ShardId, Reading)>) {
         let Some(interval) = self.interval.filter(|_| now >= self.next) else { return };
         let seconds = now.saturating_duration_since(self.last).as_secs_f64().max(f64::EPSILON);
         (self.last, self.next) = (now, now + interval);
@@ -40,7 +40,7 @@ impl Reporter {
             whole_before.add(&before);
             log_shard(shard, &reading, &before, seconds);
         }
-        log_whole(&whole, &whole_before, seconds);
+        log_whole(&whole, &whole_before, seconds, log_lines_dropped);
     }
 }
 
@@ -63,7 +63,7 @@ fn log_shard(shard: ShardId, now: &Reading, before: &Reading, seconds: f64) {
     );
 }
 
-fn log_whole(now: &Reading, before: &Reading, seconds: f64) {
+fn log_whole(now: &Reading, before: &Reading, seconds: f64, log_lines_dropped: u64) {
     tracing::info!(
         connections = now.connections,
         accepted = now.accepted,
@@ -71,6 +71,7 @@ fn log_whole(now: &Reading, before: &Reading, seconds: f64) {
         tasks = now.tasks,
         messages_per_second = per_second(now.messages, before.messages, seconds),
         bytes_per_second = per_second(now.bytes, before.bytes, seconds),
+        log_lines_dropped,
         resident_bytes = resident_bytes().unwrap_or(0),
         stalls = now.stalls,
         reasons = %now.reasons(),

@@ -23,7 +23,7 @@ use std::time::Duration;
 use io_uring::{IoUring, opcode, squeue, types};
 
 use buffers::{Pool, Span};
-pub use probe::{ProbeError, probe};
+pub(crate) use probe::{ProbeError, probe};
 use sockaddr::PeerStorage;
 pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token};
 pub(crate) use wake::{WakeFd, file_from};
@@ -51,8 +51,9 @@ pub(crate) struct Ring {
 }
 
 struct Lent {
-    pool: Rc<Pool>,
+    _pool: Rc<Pool>,
     peers: Box<[PeerStorage]>,
+    #[expect(clippy::vec_box, reason = "submissions point to the vectors while the list grows")]
     vectors: Vec<Box<SendVector>>,
     /// Vectors used since the last enter; the kernel has read them once it has consumed the submission (IORING_FEAT_SUBMIT_STABLE).
     vectors_used: usize,
@@ -81,7 +82,7 @@ impl Ring {
         unsafe { io.submitter().register_buf_ring_with_flags(pool.entries_addr(), pool.count_u16(), BUFFER_GROUP, 0)? };
         let registered = register_own_descriptor(io.as_raw_fd());
         let lent = Lent {
-            pool,
+            _pool: pool,
             peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
             vectors: Vec::new(),
             vectors_used: 0,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use crate::config::Config;
 use crate::handler::{Handler, ShardContext};
 use crate::listen::listen;
+use crate::log::LogHandle;
 use crate::metrics::{Metrics, Reading};
 use crate::preflight::{Plan, ShardPlan};
 use crate::report::Reporter;
@@ -56,11 +57,13 @@ struct Lane {
 pub(crate) fn run<H: Handler>(
     config: Config,
     plan: &Plan,
+    log: &LogHandle,
     factory: impl Fn(&ShardContext) -> H + Send + Sync + 'static,
 ) -> Result<(), Failure> {
     let (events, inbox) = channel();
     // Before any shard: a signal that comes during the start must not kill the process half-way.
     watch_signals(events.clone()).map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
+    shard::panics::install_hook();
     let config = Arc::new(config);
     let start = |error: io::Error| Failure::Start(format!("cannot listen on {}: {error}", config.server.listen));
     let (listeners, address) = listen(&config, plan.shards.len()).map_err(start)?;
@@ -78,7 +81,7 @@ pub(crate) fn run<H: Handler>(
         let lane = Lane::start(&config, shard, context, listener, started, Arc::clone(&factory), events.clone());
         lanes.push(lane.map_err(|error| Failure::Start(format!("shard {} does not start: {error}", shard.id)))?);
     }
-    Server { config, address, lanes, inbox, started }.run()
+    Server { config, address, connections_max: plan.connections_max, lanes, inbox, started }.run(log)
 }
 
 impl Lane {
@@ -121,6 +124,7 @@ impl Lane {
 struct Server {
     config: Arc<Config>,
     address: SocketAddr,
+    connections_max: u32,
     lanes: Vec<Lane>,
     inbox: Receiver<Event>,
     started: Instant,
@@ -135,7 +139,7 @@ enum Stage {
 }
 
 impl Server {
-    fn run(self) -> Result<(), Failure> {
+    fn run(self, log: &LogHandle) -> Result<(), Failure> {
         let (mut waiting, mut alive) = (self.lanes.len(), self.lanes.len());
         let mut stage = Stage::Starting { until: self.started + READY_MAX };
         let mut failure = None;
@@ -147,7 +151,7 @@ impl Server {
                 (Some(Event::Ready), _) => {
                     waiting -= 1;
                     if waiting == 0 && matches!(stage, Stage::Starting { .. }) {
-                        tracing::info!(addr = %self.address, shards = self.lanes.len(), "listening");
+                        tracing::info!(addr = %self.address, shards = self.lanes.len(), connections_max = self.connections_max, "listening");
                         stage = Stage::Serving;
                     }
                 }
@@ -178,9 +182,9 @@ impl Server {
                 (None, _) => {}
             }
             watchdog.look(Instant::now(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), &*lane.metrics)));
-            reporter.report(Instant::now(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), lane.metrics.read())));
+            reporter.report(Instant::now(), log.dropped(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), lane.metrics.read())));
         }
-        self.end();
+        self.end(log);
         failure.map_or(Ok(()), Err)
     }
 
@@ -192,11 +196,7 @@ impl Server {
         };
         let due = [deadline, watchdog.due(), reporter.due()].into_iter().flatten().min();
         let patience = due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(Instant::now()));
-        match self.inbox.recv_timeout(patience) {
-            Ok(event) => Some(event),
-            // The sender of signals lives as long as the process.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.inbox.recv_timeout(patience).ok()
     }
 
     /// Orders every shard to drain, once.
@@ -214,7 +214,7 @@ impl Server {
         whole
     }
 
-    fn end(self) {
+    fn end(self, log: &LogHandle) {
         let whole = self.read();
         tracing::info!(
             accepted = whole.accepted,
@@ -222,6 +222,7 @@ impl Server {
             connections = whole.connections,
             tasks = whole.tasks,
             stalls = whole.stalls,
+            log_lines_dropped = log.dropped(),
             reasons = %whole.reasons(),
             "drained"
         );

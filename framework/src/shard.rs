@@ -7,9 +7,11 @@ pub(crate) mod accept;
 mod connection;
 pub(crate) mod deadline;
 mod drain;
+pub(crate) mod panics;
 mod queue;
 mod serve;
 mod table;
+mod throttle;
 mod turn;
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
@@ -26,6 +28,8 @@ use connection::Bounds;
 use deadline::Tick;
 use drain::Drain;
 use table::Table;
+use throttle::Throttle;
+use turn::Grace;
 
 use crate::config::Config;
 use crate::handler::Handler;
@@ -138,10 +142,13 @@ pub(crate) struct State {
     starved: Vec<Key>,
     /// The turn's completions.
     completions: Vec<Completion>,
+    panics: Throttle,
+    refused_accepts: Throttle,
     /// The tick that the timer in the kernel is set to; never if there is none.
     timer: Tick,
-    /// The shard was late: this turn's sweep is left out.
-    grace: bool,
+    /// When to give memory back, if nothing is received until then.
+    trim_due: Tick,
+    grace: Grace,
 }
 
 impl Shard {
@@ -166,8 +173,11 @@ impl Shard {
             arrivals: Vec::new(),
             starved: Vec::new(),
             completions: Vec::new(),
+            panics: Throttle::new(),
+            refused_accepts: Throttle::new(),
             timer: Tick::NEVER,
-            grace: false,
+            trim_due: Tick::NEVER,
+            grace: Grace::NONE,
         };
         let shard = Self {
             id: setup.id,

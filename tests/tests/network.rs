@@ -34,8 +34,7 @@ impl Cable {
             return None;
         }
         let unique = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let cable =
-            Self { server_side: format!("clserver{unique}"), client_side: format!("clclient{unique}") };
+        let cable = Self { server_side: format!("clserver{unique}"), client_side: format!("clclient{unique}") };
         if !cable.lay() {
             announce("needs root, to make network namespaces");
             return None;
@@ -106,18 +105,14 @@ impl Drop for Reaped {
 
 fn wait_for_traffic(server: &Server, connections: u64) {
     server.wait_for_line(0, BOUND, "traffic in the stats", |line| {
-        line.message() == "stats"
-            && line.number("connections") == connections
-            && line.number("bytes_per_second") > 0
+        line.message() == "stats" && line.number("connections") == connections && line.number("bytes_per_second") > 0
     });
 }
 
 #[test]
 fn a_reader_that_vanishes_is_found_by_the_user_timeout() {
     let Some(cable) = Cable::new() else { return };
-    let server = cable.server(
-        Launch::hostile().set("socket.user_timeout=\"1s\"").set("timeouts.write=\"off\""),
-    );
+    let server = cable.server(Launch::hostile().set("socket.user_timeout=\"1s\"").set("timeouts.write=\"off\""));
     let client = cable.client(&server, "flood");
     wait_for_traffic(&server, 1);
     cable.cut();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
-use tests::{BOUND, Client, Exit, Launch, Program, have, needs, skip};
+use tests::{BOUND, Client, Exit, Launch, Program, needs};
 
 /// A file of the test's own.
 fn file(name: &str, content: impl AsRef<[u8]>) -> String {
@@ -38,9 +38,7 @@ fn assert_config_refused(content: impl AsRef<[u8]>, needles: &[&str]) {
 }
 
 fn listen_on(address: SocketAddr) -> Launch {
-    Launch::bare(Program::Echo)
-        .set(&format!("server.listen=\"{address}\""))
-        .set("log.format=\"json\"")
+    Launch::bare(Program::Echo).set(&format!("server.listen=\"{address}\"")).set("log.format=\"json\"")
 }
 
 #[test]
@@ -120,10 +118,7 @@ fn an_address_of_another_machine_is_refused() {
 
 #[test]
 fn a_typo_is_refused_with_its_place_and_the_expected_keys() {
-    assert_config_refused(
-        "[server]\nshards = 1\n\n[timeouts]\nidel = \"5m\"\n",
-        &["bad.toml:5:1", "idel", "idle"],
-    );
+    assert_config_refused("[server]\nshards = 1\n\n[timeouts]\nidel = \"5m\"\n", &["bad.toml:5:1", "idel", "idle"]);
     assert_config_refused("[servre]\nshards = 1\n", &["bad.toml:1", "servre", "server"]);
 }
 
@@ -147,20 +142,13 @@ fn everything_wrong_is_told_at_once() {
         "[server]\nshards = -1\nlisten = 7\n[timeouts]\nidle = \"x\"\nidel = 1\n[log]\nlevel = \"loud\"\n",
         &["server.shards", "server.listen", "timeouts.idle", "idel", "log.level"],
     );
-    let exit = Launch::bare(Program::Ping)
-        .set("app.inline_max=1")
-        .set("app.bulk_max=0")
-        .set("server.shards=-1")
-        .run();
+    let exit = Launch::bare(Program::Ping).set("app.inline_max=1").set("app.bulk_max=0").set("server.shards=-1").run();
     assert_refused(&exit, &["app.inline_max", "app.bulk_max", "server.shards"]);
 }
 
 #[test]
 fn a_file_that_is_no_settings_file_is_refused() {
-    assert_refused(
-        &Launch::bare(Program::Echo).argument("no/such/file.toml").run(),
-        &["no/such/file.toml"],
-    );
+    assert_refused(&Launch::bare(Program::Echo).argument("no/such/file.toml").run(), &["no/such/file.toml"]);
     assert_refused(&Launch::bare(Program::Echo).argument("/").run(), &["/"]);
     assert_config_refused(b"[server]\nlisten = \"\xff\xfe\"\n", &["bad.toml", "UTF-8"]);
     assert_config_refused(vec![0; 100], &["bad.toml"]);
@@ -189,19 +177,10 @@ fn contradictions_are_refused_with_the_arithmetic() {
         let launch = sets.iter().fold(Launch::echo(), |launch, set| launch.set(set));
         assert_refused(&launch.run(), needles);
     };
-    refused(
-        &["limits.connections_max=3", "server.shards=4"],
-        &["limits.connections_max", "3", "4"],
-    );
-    refused(
-        &["buffers.profile=\"large\"", "limits.write_queue_max=4096"],
-        &["buffers.size", "65536", "4096"],
-    );
+    refused(&["limits.connections_max=3", "server.shards=4"], &["limits.connections_max", "3", "4"]);
+    refused(&["buffers.profile=\"large\"", "limits.write_queue_max=4096"], &["buffers.size", "65536", "4096"]);
     refused(&["buffers.count=16", "limits.recv_queue_max=9"], &["limits.recv_queue_max", "16"]);
-    refused(
-        &["timeouts.first_byte=\"10s\"", "timeouts.lifetime=\"5s\""],
-        &["timeouts.first_byte", "10s", "5s"],
-    );
+    refused(&["timeouts.first_byte=\"10s\"", "timeouts.lifetime=\"5s\""], &["timeouts.first_byte", "10s", "5s"]);
     refused(&["server.cpus=[900]"], &["900"]);
 }
 
@@ -209,11 +188,7 @@ fn contradictions_are_refused_with_the_arithmetic() {
 fn a_descriptor_limit_too_low_is_refused_with_the_remedy() {
     let exit = Launch::echo().after("ulimit -n 40").run();
     assert_refused(&exit, &["40", "ulimit -n", "LimitNOFILE"]);
-    let exit = Launch::echo()
-        .set("server.shards=1")
-        .set("limits.connections_max=5000")
-        .after("ulimit -n 1000")
-        .run();
+    let exit = Launch::echo().set("server.shards=1").set("limits.connections_max=5000").after("ulimit -n 1000").run();
     assert_refused(&exit, &["5000", "1000", "ulimit -n"]);
 }
 
@@ -222,11 +197,7 @@ fn a_refused_start_binds_nothing() {
     needs!("strace");
     let trace = file("trace", "");
     let strace = ["strace", "-f", "-o", &trace, "-e", "trace=bind,listen"];
-    for launch in [
-        Launch::echo().set("server.shards=-1"),
-        Launch::echo().argument("--check"),
-        Launch::echo().argument("--print-config"),
-    ] {
+    for launch in [Launch::echo().set("server.shards=-1"), Launch::echo().argument("--check"), Launch::echo().argument("--print-config")] {
         let _ = launch.under(&strace).run();
         let trace = fs::read_to_string(&trace).unwrap();
         assert!(!trace.contains("bind(") && !trace.contains("listen("), "{trace}");
@@ -269,12 +240,8 @@ fn the_shipped_settings_are_the_built_in_ones() {
 #[test]
 fn a_set_wins_over_the_file_and_a_later_one_over_an_earlier() {
     let path = file("file.toml", "[server]\nshards = 3\n[log]\nlevel = \"warn\"\n");
-    let printed = Launch::bare(Program::Echo)
-        .argument(&path)
-        .set("server.shards=4")
-        .set("server.shards=5")
-        .argument("--print-config")
-        .run();
+    let printed =
+        Launch::bare(Program::Echo).argument(&path).set("server.shards=4").set("server.shards=5").argument("--print-config").run();
     let settings: toml::Table = printed.stdout.parse().unwrap();
     assert_eq!(settings["server"]["shards"].as_integer(), Some(5));
     assert_eq!(settings["log"]["level"].as_str(), Some("warn"));
@@ -305,9 +272,7 @@ fn with_refused_call(call: &str, error: &str) -> Exit {
 
 #[test]
 fn without_io_uring_it_is_refused_with_the_cause() {
-    if !have("strace") {
-        skip!("needs strace");
-    }
+    needs!("strace");
     let mut messages = Vec::new();
     for error in ["EPERM", "ENOSYS", "ENOMEM"] {
         let exit = with_refused_call("io_uring_setup", error);
@@ -330,6 +295,13 @@ fn a_kernel_too_old_is_refused_with_the_version_that_will_do() {
     needs!("setarch");
     let exit = Launch::echo().under(&["setarch", "--uname-2.6"]).run();
     assert_refused(&exit, &["Linux 2.6", "Linux 6.1"]);
+}
+
+#[test]
+fn a_shard_that_cannot_start_ends_the_process() {
+    let exit = Launch::hostile().set("app.panic_at_start=true").run();
+    assert!(matches!(exit.code, Some(1 | 2)), "{exit:?}");
+    assert!(!exit.stderr.contains("listening"), "{}", exit.stderr);
 }
 
 #[test]

@@ -11,8 +11,7 @@ const FILE_LINES_MAX: usize = 600;
 const MAIN_LINES_MAX: usize = 40;
 
 /// Close reasons that no test can bring about from outside, and why.
-const NOT_CAUSABLE: [(&str, &str); 1] =
-    [("socket_error", "stands for the errors of a socket that nobody expects")];
+const NOT_CAUSABLE: [(&str, &str); 1] = [("socket_error", "stands for the errors of a socket that nobody expects")];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -79,13 +78,9 @@ fn this_file(path: &Path) -> bool {
 fn unsafe_stays_in_the_ring_and_the_raw_baselines() {
     let allowed = |path: &Path| {
         let name = path.to_string_lossy();
-        ["framework/src/ring.rs", "framework/src/ring/", "loadtest/baselines/raw_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        ["framework/src/ring.rs", "framework/src/ring/", "loadtest/baselines/raw_"].iter().any(|prefix| name.starts_with(prefix))
     };
-    let found = breaches(|path, code| {
-        has_word(code, "unsafe") && !allowed(path) && !this_file(path)
-    });
+    let found = breaches(|path, code| has_word(code, "unsafe") && !allowed(path) && !this_file(path));
     assert!(found.is_empty(), "unsafe outside the ring: {found:#?}");
 }
 
@@ -121,11 +116,8 @@ fn glommio_is_named_only_in_the_runtime() {
 
 #[test]
 fn no_file_is_too_long_to_read() {
-    let long: Vec<_> = sources(".")
-        .into_iter()
-        .map(|path| (read(&path).lines().count(), path))
-        .filter(|(lines, _)| *lines > FILE_LINES_MAX)
-        .collect();
+    let long: Vec<_> =
+        sources(".").into_iter().map(|path| (read(&path).lines().count(), path)).filter(|(lines, _)| *lines > FILE_LINES_MAX).collect();
     assert!(long.is_empty(), "longer than {FILE_LINES_MAX} lines: {long:#?}");
 }
 
@@ -151,11 +143,7 @@ fn close_reasons() -> BTreeSet<String> {
 fn every_close_reason_is_reached_by_some_test() {
     let reasons = close_reasons();
     assert!(reasons.len() >= 15, "{reasons:?}");
-    let tests: String = sources("tests/tests")
-        .iter()
-        .filter(|path| !this_file(path))
-        .map(|path| read(path))
-        .collect();
+    let tests: String = sources("tests/tests").iter().filter(|path| !this_file(path)).map(|path| read(path)).collect();
     for reason in reasons {
         let excused = NOT_CAUSABLE.iter().any(|(name, _)| *name == reason);
         let named = tests.contains(&format!("\"{reason}\""));
@@ -167,9 +155,7 @@ fn every_close_reason_is_reached_by_some_test() {
 /// Every key of `table` below `prefix`, as `section.key`.
 fn keys(settings: &toml::Table) -> Vec<(String, String)> {
     let sections = settings.iter().filter_map(|(section, value)| Some((section, value.as_table()?)));
-    sections
-        .flat_map(|(section, table)| table.keys().map(|key| (section.clone(), key.clone())))
-        .collect()
+    sections.flat_map(|(section, table)| table.keys().map(|key| (section.clone(), key.clone()))).collect()
 }
 
 /// Whether `key` stands in `[section]` of the file, with a comment above it.

@@ -42,7 +42,7 @@ impl Default for PingSettings {
 impl Settings for PingSettings {
     const NAME: &'static str = "ping";
     const ABOUT: &'static str = "Answers PING, ECHO and QUIT as a Redis server does";
-    const LISTEN: &'static str = "127.0.0.1:6379";
+    const LISTEN: &'static str = "127.0.0.1:7379";
 
     fn check(&self) -> Vec<(&'static str, String)> {
         [

@@ -165,6 +165,12 @@ impl Pool {
         self.publish();
     }
 
+    /// Whether a burst may have left memory to give back.
+    pub(crate) fn is_wide(&self) -> bool {
+        let state = self.state.borrow();
+        state.wide && state.filled >= PUBLISHED_FIRST
+    }
+
     /// Gives the memory of provided buffers back to the system, if a burst has made many of them resident and none is in use. To be
     /// called when every completion was reaped. Cheap to ask; the pages come back, zeroed, as they are used again.
     pub(crate) fn trim(&self) {

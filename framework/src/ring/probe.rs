@@ -9,7 +9,7 @@ use super::{BUFFER_GROUP, setup};
 
 /// Why this kernel cannot run a shard.
 #[derive(Debug)]
-pub enum ProbeError {
+pub(crate) enum ProbeError {
     /// io_uring_setup(2) failed.
     SetupRefused(io::Error),
     /// An `IORING_FEAT_*` flag is missing.
@@ -33,7 +33,7 @@ pub enum ProbeError {
 }
 
 /// Sets up a small ring as a shard's would be and asks it for each feature. Leaves nothing behind.
-pub fn probe() -> Result<(), ProbeError> {
+pub(crate) fn probe() -> Result<(), ProbeError> {
     let io = setup(8, 64).map_err(ProbeError::SetupRefused)?;
     features(&io)?;
     operations(&io)?;

@@ -109,8 +109,8 @@ impl State {
         match classify(errno) {
             AcceptVerdict::Retry => self.metrics.accepts_aborted.add(1),
             AcceptVerdict::BackOff => {
-                if self.acceptor.paused_until <= self.now {
-                    tracing::warn!(shard = self.id.0, errno, "accepting pauses: out of descriptors or memory");
+                if let Some(more) = self.refused_accepts.pass(self.now) {
+                    tracing::warn!(shard = self.id.0, errno, more, "accepting pauses: out of descriptors or memory");
                 }
                 self.metrics.accepts_refused.add(1);
                 self.acceptor.paused_until = self.now.after(Ticks::at_least(BACK_OFF));

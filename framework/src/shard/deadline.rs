@@ -40,6 +40,10 @@ impl Ticks {
     /// No limit.
     pub(crate) const FOREVER: Self = Self(u32::MAX);
 
+    pub(crate) const fn seconds(seconds: u32) -> Self {
+        Self(seconds * (1000 / TICK.as_millis() as u32))
+    }
+
     /// At least `duration`: rounded up, and one more because the tick that runs now is partly over.
     pub(crate) fn at_least(duration: Duration) -> Self {
         let ticks = duration.as_millis().div_ceil(TICK.as_millis()) + 1;

@@ -1,7 +1,6 @@
 //! The task of one connection: the handler's `serve`, watched.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -9,7 +8,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::table::Waiting;
-use super::{ConnId, Shard, State};
+use super::{ConnId, Shard, State, panics};
 use crate::conn::Conn;
 use crate::error::{CloseReason, Error};
 use crate::handler::Handler;
@@ -41,7 +40,7 @@ impl<F: Future<Output = Result<(), Error>>> Future for Watched<F> {
         let key = *key;
         Shard::with(|shard| shard.poll_begins(key));
         // The connection of a handler that panicked is closed and its future dropped: nobody sees what it left half-done.
-        let outcome = match catch_unwind(AssertUnwindSafe(|| serving.poll(context))) {
+        let outcome = match panics::as_handler(|| serving.poll(context)) {
             Ok(Poll::Pending) => match Shard::with(|shard| shard.poll_pends(key, context)) {
                 Some(cut) => Some(cut),
                 None => return Poll::Pending,
@@ -51,7 +50,7 @@ impl<F: Future<Output = Result<(), Error>>> Future for Watched<F> {
             Err(panic) => Some(panic_reason(key, &*panic)),
         };
         // Here and not by the executor, which aborts the process when a destructor panics.
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.set(Watched::Over)));
+        let dropped = panics::as_handler(|| self.set(Watched::Over));
         let outcome = dropped.map_or_else(|panic| Some(panic_reason(key, &*panic)), |()| outcome);
         Shard::with(|shard| shard.finish(key, outcome));
         Poll::Ready(())
@@ -105,17 +104,12 @@ impl State {
 
 fn failure_reason(key: Key, error: &Error) -> CloseReason {
     if let Error::Handler(error) = error {
-        tracing::debug!(conn = %name(key), %error, "the handler failed");
+        tracing::debug!(conn = %Shard::with(|shard| ConnId::new(shard.id, key)), %error, "the handler failed");
     }
     error.reason()
 }
 
 fn panic_reason(key: Key, panic: &(dyn std::any::Any + Send)) -> CloseReason {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(conn = %name(key), panic = text.unwrap_or("(no text)"), "the handler panicked");
+    panics::report(key, panic);
     CloseReason::HandlerPanicked
-}
-
-fn name(key: Key) -> ConnId {
-    Shard::with(|shard| ConnId::new(shard.id, key))
 }

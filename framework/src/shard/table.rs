@@ -79,24 +79,26 @@ pub(crate) enum Fin {
 
 /// A peer's address in 22 bytes, where a `SocketAddr` takes 32. An IPv6 flow label is not kept: nothing is done with it.
 #[derive(Clone, Copy, Debug)]
-#[repr(packed(2))]
 pub(crate) struct Peer {
     /// IPv4 as v4-mapped, so that one rule serves both (RFC 4291, 2.5.5.2).
     address: [u8; 16],
     port: u16,
     /// The interface of a link-local address; [`Peer::V4`] says the address was IPv4.
-    scope: u32,
+    scope: [u16; 2],
 }
 
 impl Peer {
     /// No interface has this number: they count from 1 and are signed in the kernel.
-    const V4: u32 = u32::MAX;
-    const NOBODY: Self = Self { address: [0; 16], port: 0, scope: 0 };
+    const V4: [u16; 2] = [u16::MAX; 2];
+    const NOBODY: Self = Self { address: [0; 16], port: 0, scope: [0; 2] };
 
     fn of(address: SocketAddr) -> Self {
         match address {
             SocketAddr::V4(v4) => Self { address: v4.ip().to_ipv6_mapped().octets(), port: v4.port(), scope: Self::V4 },
-            SocketAddr::V6(v6) => Self { address: v6.ip().octets(), port: v6.port(), scope: v6.scope_id() },
+            SocketAddr::V6(v6) => {
+                let scope = [(v6.scope_id() >> 16) as u16, v6.scope_id() as u16];
+                Self { address: v6.ip().octets(), port: v6.port(), scope }
+            }
         }
     }
 
@@ -104,7 +106,7 @@ impl Peer {
         let ip = Ipv6Addr::from(self.address);
         match ip.to_ipv4_mapped() {
             Some(v4) if self.scope == Self::V4 => SocketAddr::new(v4.into(), self.port),
-            _ => SocketAddrV6::new(ip, self.port, 0, self.scope).into(),
+            _ => SocketAddrV6::new(ip, self.port, 0, u32::from(self.scope[0]) << 16 | u32::from(self.scope[1])).into(),
         }
     }
 }

@@ -12,19 +12,42 @@ use std::time::Duration;
 
 use futures_lite::future::yield_now;
 
-use super::deadline::Tick;
+use super::deadline::{Tick, Ticks};
 use super::{Shard, State};
 use crate::ring::{Completion, Key, Operation, Token, Wait};
 use crate::runtime::WakeWait;
 
 /// How long a shard waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone notices.
 const LINGER: Duration = Duration::from_millis(1);
+/// A shard that has received nothing for this long gives memory back.
+const TRIM_AFTER: Ticks = Ticks::seconds(1);
 /// A timer is never set shorter than this.
 const TIMER_MIN: Duration = Duration::from_millis(1);
 /// Passes over the run queue in search of tasks that woke each other, before the shard looks at its ring again.
 const PASSES_MAX: usize = 4;
-/// A shard that looks at its deadlines this much later than it meant to was stopped or starved: its peers get one more turn.
+/// A shard that looks at its deadlines this many ticks later than it meant to was stopped or starved.
 const LATE: u32 = 8;
+/// How long the deadlines that passed meanwhile are put off at most, in ticks.
+const GRACE_MAX: Ticks = Ticks::seconds(1);
+/// Turns without a completion, one after the other, that show that nothing from the time of the stop is left in the kernel: the first
+/// of them may reap before it has entered, and an entry runs only part of the deferred work.
+const GRACE_DRY_TURNS: u8 = 3;
+
+/// The time after a stop in which deadlines are not looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grace {
+    until: Tick,
+    /// Turns without a completion since the last one with some.
+    dry_turns: u8,
+}
+
+impl Grace {
+    pub(super) const NONE: Self = Self { until: Tick(0), dry_turns: 0 };
+
+    fn is_over(self, now: Tick) -> bool {
+        now >= self.until || self.dry_turns >= GRACE_DRY_TURNS
+    }
+}
 
 impl Shard {
     /// Drives the shard until it has drained or its ring has failed. `spawn` starts the task of a new connection.
@@ -54,6 +77,7 @@ impl Shard {
             }
             state.apply_completions();
             state.sweep();
+            state.trim();
             let over = state.advance_drain();
             state.post_accepts();
             (over, std::mem::take(&mut state.arrivals))
@@ -114,18 +138,20 @@ impl Shard {
 }
 
 impl State {
-    /// Time has come to `clock` since the start. After a stop the deadlines that passed meanwhile are put off by one turn, in which peers are heard.
+    /// Time has come to `clock` since the start. After a stop, what peers sent meanwhile is heard before any deadline is looked at.
     fn tell_time(&mut self, clock: Duration) {
         let now = Tick::at(clock);
-        self.clock = clock;
-        let due = self.table.deadlines.earliest();
-        self.grace = !self.grace && now.0.saturating_sub(due.0.max(self.now.0)) > LATE;
-        self.now = now;
+        let due = self.table.deadlines.earliest().max(self.now);
+        if self.grace.is_over(self.now) && now.0.saturating_sub(due.0) > LATE {
+            self.grace = Grace { until: now.after(GRACE_MAX), dry_turns: 0 };
+        }
+        (self.clock, self.now) = (clock, now);
     }
 
     fn apply_completions(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions, self.bounds.turn_completions_max);
+        self.grace.dry_turns = if completions.is_empty() { self.grace.dry_turns.saturating_add(1) } else { 0 };
         for completion in completions.drain(..) {
             self.apply(completion);
         }
@@ -135,7 +161,10 @@ impl State {
     fn apply(&mut self, completion: Completion) {
         match completion.token.operation {
             Operation::Accept => self.accepted(completion),
-            Operation::Receive => self.received(completion),
+            Operation::Receive => {
+                self.trim_due = Tick::NEVER;
+                self.received(completion);
+            }
             Operation::Send => self.sent(completion),
             Operation::Shutdown => self.shut_down(completion),
             Operation::Close => self.closed(completion),
@@ -146,8 +175,16 @@ impl State {
         }
     }
 
+    /// Gives memory back that a burst has left, when nothing was received for a while.
+    fn trim(&mut self) {
+        if self.now >= self.trim_due && !self.ring.has_completions() {
+            self.trim_due = Tick::NEVER;
+            self.pool.trim();
+        }
+    }
+
     fn sweep(&mut self) {
-        if self.grace || self.now < self.table.deadlines.earliest() {
+        if !self.grace.is_over(self.now) || self.now < self.table.deadlines.earliest() {
             return;
         }
         let mut expired = Vec::new();
@@ -175,13 +212,14 @@ impl State {
     /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in between.
     fn prepare_to_park(&mut self) -> bool {
         self.ring.set_wakeups(true);
-        let next = self.table.deadlines.earliest().min(self.acceptor.resumes(self.now)).min(self.drain.wakes(self.now));
-        self.set_timer(next);
+        if self.trim_due == Tick::NEVER && self.pool.is_wide() {
+            self.trim_due = self.now.after(TRIM_AFTER);
+        }
+        let others = [self.acceptor.resumes(self.now), self.drain.wakes(self.now), self.trim_due];
+        self.set_timer(others.into_iter().fold(self.table.deadlines.earliest(), Tick::min));
         self.ring.enter(Wait::No);
         let idle = !self.has_work();
-        if idle {
-            self.pool.trim();
-        } else {
+        if !idle {
             self.ring.set_wakeups(false);
         }
         idle

@@ -72,6 +72,8 @@ impl Behaviour {
 #[serde(deny_unknown_fields, default)]
 struct HostileSettings {
     behaviour: Behaviour,
+    /// Panic where a shard makes its handler.
+    panic_at_start: bool,
 }
 
 impl Settings for HostileSettings {
@@ -193,5 +195,8 @@ async fn give_up_after<T>(polls: u32) -> Option<T> {
 }
 
 fn main() -> ExitCode {
-    corelane::run(|_shard, settings: &HostileSettings| Hostile(settings.behaviour))
+    corelane::run(|_shard, settings: &HostileSettings| {
+        assert!(!settings.panic_at_start, "at start, on demand");
+        Hostile(settings.behaviour)
+    })
 }
