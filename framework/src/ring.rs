@@ -42,20 +42,27 @@ pub(crate) struct Ring {
     io: IoUring,
     /// Index of the ring's own descriptor in the thread's registered rings: spares a descriptor look-up per enter.
     registered: Option<u32>,
-    /// What the kernel may touch while operations are in flight. Freed only after `io` is closed with nothing in flight.
-    lent: ManuallyDrop<Lent>,
+    /// What the kernel may touch while operations are in flight. Behind `io`, so that the ring is closed before this is freed.
+    lent: Lent,
     /// The first error that the ring itself met: its shard cannot go on.
     failure: Option<io::Error>,
-    /// Operations that use lent memory and whose last completion has not come.
+}
+
+/// Memory lent to the kernel, in boxes whose addresses stay.
+struct Lent {
+    memory: ManuallyDrop<LentMemory>,
+    /// Operations that use it and whose last completion has not come.
     in_flight: usize,
 }
 
-struct Lent {
+struct LentMemory {
+    /// Kept alive for the ring; see [`Pool`] for what the kernel does with it.
     _pool: Rc<Pool>,
     peers: Box<[PeerStorage]>,
     #[expect(clippy::vec_box, reason = "submissions point to the vectors while the list grows")]
     vectors: Vec<Box<SendVector>>,
-    /// Vectors used since the last enter; the kernel has read them once it has consumed the submission (IORING_FEAT_SUBMIT_STABLE).
+    /// Vectors that submissions use which the kernel has not read yet (once it has consumed one it needs its vector no more:
+    /// IORING_FEAT_SUBMIT_STABLE).
     vectors_used: usize,
     timer: Box<types::Timespec>,
 }
@@ -81,14 +88,15 @@ impl Ring {
         // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives the ring: see `Drop`.
         unsafe { io.submitter().register_buf_ring_with_flags(pool.entries_addr(), pool.count_u16(), BUFFER_GROUP, 0)? };
         let registered = register_own_descriptor(io.as_raw_fd());
-        let lent = Lent {
+        let memory = LentMemory {
             _pool: pool,
             peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
             vectors: Vec::new(),
             vectors_used: 0,
             timer: Box::new(types::Timespec::new()),
         };
-        Ok(Self { io, registered, lent: ManuallyDrop::new(lent), failure: None, in_flight: 0 })
+        let lent = Lent { memory: ManuallyDrop::new(memory), in_flight: 0 };
+        Ok(Self { io, registered, lent, failure: None })
     }
 
     /// Signals `wake` for completions while [`Ring::set_wakeups`] is on.
@@ -106,7 +114,7 @@ impl Ring {
 
     /// One accept from `listener` into the lowest free direct descriptor; its peer's address lands in address `place`.
     pub(crate) fn accept(&mut self, listener: RawFd, place: u32) {
-        let (address, length) = self.lent.peers[place as usize].pointers();
+        let (address, length) = self.lent.memory.peers[place as usize].pointers();
         let entry =
             opcode::Accept::new(types::Fd(listener), address, length).file_index(Some(types::DestinationSlot::auto_target())).build();
         self.push(entry, Token::new(Operation::Accept, Key::of_place(place)));
@@ -114,7 +122,7 @@ impl Ring {
 
     /// The address that the completed accept of `place` left.
     pub(crate) fn accepted_peer(&self, place: u32) -> SocketAddr {
-        self.lent.peers[place as usize].get()
+        self.lent.memory.peers[place as usize].get()
     }
 
     /// Receives into provided buffers until cancelled, out of buffers, at the end of the stream or on an error.
@@ -130,7 +138,7 @@ impl Ring {
         let entry = match parts.next() {
             None => opcode::Send::new(types::Fixed(key.slot.0), first.0, first.1).flags(libc::MSG_NOSIGNAL).build(),
             Some(second) => {
-                let header = self.lent.vector([first, second].into_iter().chain(parts));
+                let header = self.lent.memory.vector([first, second].into_iter().chain(parts));
                 opcode::SendMsg::new(types::Fixed(key.slot.0), header).flags(libc::MSG_NOSIGNAL as u32).build()
             }
         };
@@ -157,8 +165,8 @@ impl Ring {
 
     /// A completion after `delay`, so that a parked shard wakes for its deadlines. `serial` tells it from others.
     pub(crate) fn timer(&mut self, delay: Duration, serial: u32) {
-        *self.lent.timer = types::Timespec::from(delay);
-        let timespec: *const types::Timespec = &*self.lent.timer;
+        *self.lent.memory.timer = types::Timespec::from(delay);
+        let timespec: *const types::Timespec = &*self.lent.memory.timer;
         let entry = opcode::Timeout::new(timespec).build();
         self.push(entry, Token::timer(serial));
     }
@@ -174,7 +182,7 @@ impl Ring {
                 return;
             }
         }
-        self.in_flight += usize::from(token.operation.lends_memory());
+        self.lent.in_flight += usize::from(token.operation.lends_memory());
     }
 
     /// Submits everything, runs the kernel's deferred work and waits as told: the one system call of a turn.
@@ -188,7 +196,10 @@ impl Ring {
                 self.enter_raw(submit, 1, libc_flags::GETEVENTS | libc_flags::EXT_ARG, Some(&argument))
             }
         };
-        self.lent.vectors_used = 0;
+        // An entry that failed may have left some of the queue unread.
+        if self.io.submission().is_empty() {
+            self.lent.memory.vectors_used = 0;
+        }
         if let Err(error) = entered
             // Nothing came in time, a signal came first, or completions must be reaped before more is taken: all of them a plain "go on".
             && !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
@@ -214,7 +225,7 @@ impl Ring {
         let mut completions = self.io.completion();
         for entry in completions.by_ref().take(most) {
             let completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
-            self.in_flight -= usize::from(completion.token.operation.lends_memory() && !completion.more);
+            self.lent.in_flight -= usize::from(completion.token.operation.lends_memory() && !completion.more);
             into.push(completion);
         }
     }
@@ -228,9 +239,15 @@ impl Ring {
     pub(crate) fn has_completions(&mut self) -> bool {
         !self.io.completion().is_empty()
     }
+
+    /// Whether another entry would find something to do at once: completions, or work that the kernel has deferred and not run. Parking
+    /// over the latter would be for ever, because the wake descriptor is signalled when it is queued and not again.
+    pub(crate) fn has_work(&mut self) -> bool {
+        self.has_completions() || self.io.submission().taskrun()
+    }
 }
 
-impl Lent {
+impl LentMemory {
     /// The next free vector, filled; it stays as it is until the submission was consumed.
     fn vector(&mut self, parts: impl Iterator<Item = (*const u8, u32)>) -> *const libc::msghdr {
         if self.vectors_used == self.vectors.len() {
@@ -256,12 +273,12 @@ impl SendVector {
     }
 }
 
-impl Drop for Ring {
+impl Drop for Lent {
     fn drop(&mut self) {
         // A kernel that still owes completions may still write: then the memory is leaked, which only a shard that died can reach.
         if self.in_flight == 0 {
-            // SAFETY: taken once, here; nothing is in flight, so the kernel touches none of it when `io` closes after this.
-            unsafe { ManuallyDrop::drop(&mut self.lent) };
+            // SAFETY: taken once, here.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
     }
 }
@@ -272,6 +289,8 @@ fn setup(submissions: u32, completions: u32) -> io::Result<IoUring> {
         .dontfork()
         .setup_single_issuer()
         .setup_defer_taskrun()
+        // Says when the kernel has work of ours left: it runs only so much in one entry (20 pieces since Linux 6.13).
+        .setup_taskrun_flag()
         .setup_submit_all()
         .setup_cqsize(completions)
         .build(submissions)

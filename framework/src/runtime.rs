@@ -15,8 +15,11 @@ use crate::ring::{WakeFd, file_from};
 const IO_MEMORY: usize = 64 * 1024;
 /// Entries of each of glommio's three rings: they carry a parked shard's wait and what handlers do beside their connection.
 const RING_DEPTH: usize = 32;
-/// How often a busy executor looks at its own timers and rings.
-const PREEMPT_INTERVAL: Duration = Duration::from_millis(5);
+/// The executor's preemption is off. When its timer fires between the executor's look at its rings and its look at its run queue, glommio
+/// 0.9 takes the queue for empty and parks on runnable tasks: on a loaded machine a shard was seen to sleep for ever. [`breathe`] does
+/// what preemption is for.
+const PREEMPT_INTERVAL: Duration = YEAR;
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A thread pinned to `cpu` that runs `main` on an executor of its own, and tells `ended` how that came out: whatever happens, a panic
 /// and an executor that cannot be made (memlock, io_uring refused) included.
@@ -49,8 +52,14 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
 ///
 /// For use inside [`Handler::serve`](crate::Handler::serve); a duration of more than a year is cut to a year.
 pub async fn sleep(duration: Duration) {
-    const YEAR: Duration = Duration::from_secs(365 * 86_400); // the timer panics on Duration::MAX
+    // The timer panics on Duration::MAX.
     glommio::timer::sleep(duration.min(YEAR)).await;
+}
+
+/// Gives the executor a look at its own rings and timers, which it takes only when no task can run: a pump that goes on and on must do
+/// this now and then.
+pub(crate) async fn breathe() {
+    glommio::timer::sleep(Duration::ZERO).await;
 }
 
 /// A [`WakeFd`] as the executor waits for it: the parked shard's only wait.

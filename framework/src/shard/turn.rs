@@ -15,7 +15,7 @@ use futures_lite::future::yield_now;
 use super::deadline::{Tick, Ticks};
 use super::{Shard, State};
 use crate::ring::{Completion, Key, Operation, Token, Wait};
-use crate::runtime::WakeWait;
+use crate::runtime::{self, WakeWait};
 
 /// How long a shard waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone notices.
 const LINGER: Duration = Duration::from_millis(1);
@@ -23,6 +23,8 @@ const LINGER: Duration = Duration::from_millis(1);
 const TRIM_AFTER: Ticks = Ticks::seconds(1);
 /// A timer is never set shorter than this.
 const TIMER_MIN: Duration = Duration::from_millis(1);
+/// How often a shard that does not rest lets the executor look at timers and I/O that handlers wait for.
+const BREATH_INTERVAL: Duration = Duration::from_millis(5);
 /// Passes over the run queue in search of tasks that woke each other, before the shard looks at its ring again.
 const PASSES_MAX: usize = 4;
 /// A shard that looks at its deadlines this many ticks later than it meant to was stopped or starved.
@@ -52,9 +54,14 @@ impl Grace {
 impl Shard {
     /// Drives the shard until it has drained or its ring has failed. `spawn` starts the task of a new connection.
     pub(super) async fn pump(&self, wake: &WakeWait, spawn: &impl Fn(Key)) -> io::Result<()> {
+        let mut breathed = self.clock();
         loop {
             let over = self.turn(spawn);
             self.run_tasks().await;
+            if self.clock() > breathed + BREATH_INTERVAL {
+                runtime::breathe().await;
+                breathed = self.clock();
+            }
             if let Some(failure) = self.state().ring.take_failure() {
                 return Err(failure);
             }
@@ -63,6 +70,11 @@ impl Shard {
             }
             self.rest(wake).await?;
         }
+    }
+
+    /// The time of this turn.
+    fn clock(&self) -> Duration {
+        self.state().clock
     }
 
     /// Applies what has happened. True when the shard has drained.
@@ -206,7 +218,7 @@ impl State {
 
     /// Whether the next turn has something to do already.
     fn has_work(&mut self) -> bool {
-        !self.wakes.is_empty() || self.ring.has_completions()
+        !self.wakes.is_empty() || self.ring.has_work()
     }
 
     /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in between.
