@@ -57,7 +57,7 @@ impl Conn {
     ///
     /// [`Error::Protocol`] if `parse` says the bytes are invalid, [`Error::FrameTooLong`] if the frame is not complete within
     /// `frame_max` bytes, [`Error::Truncated`] if the peer ends its side within it; [`Error::Closed`] as for [`read`](Self::read),
-    /// and with [`ReadTimeout`](CloseReason::ReadTimeout) when a frame is not complete `timeouts.read` after its first byte.
+    /// and with [`ReadTimeout`](crate::CloseReason::ReadTimeout) when a frame is not complete `timeouts.read` after its first byte.
     pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(&mut self, frame_max: usize, parse: P) -> ReadFrame<'_, T, P> {
         ReadFrame::new(self, frame_max, parse)
     }
