@@ -66,10 +66,12 @@ impl State {
 
     // ---- receiving ----
 
-    /// Submits the receive if none is in the kernel and there is something to receive into.
+    /// Submits the receive if none is in the kernel, the connection may hold more, and there is something to receive into.
     pub(crate) fn arm_receive(&mut self, key: Key) {
         let Some(slot) = self.table.get(key) else { return };
-        if slot.receive != Receive::Disarmed || !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
+        // A handler that waits for input has read all there is, but for the beginning of a frame.
+        let wanted = slot.waiting == Waiting::Input || slot.input_count < self.bounds.recv_queue_max;
+        if slot.receive != Receive::Disarmed || !wanted || !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
             return;
         }
         if self.pool.is_dry() {
@@ -135,12 +137,11 @@ impl State {
         if slot.waiting == Waiting::Input {
             self.wakes.push(key);
         }
-        if slot.input_count < self.bounds.recv_queue_max {
-            self.arm_receive(key);
-        } else if slot.receive == Receive::Armed {
+        if slot.input_count >= self.bounds.recv_queue_max && slot.receive == Receive::Armed {
             slot.receive = Receive::Cancelling;
             self.ring.cancel(Token::new(Operation::Receive, key));
         }
+        self.arm_receive(key);
     }
 
     /// Copies what was received when provided buffers run short: a slow handler must not starve the shard.
@@ -171,15 +172,22 @@ impl State {
                 self.arm_receive(key);
             }
             // We asked it to end; if the handler has caught up meanwhile it goes on.
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN => {
-                if slot.input_count < self.bounds.recv_queue_max {
-                    self.arm_receive(key);
-                }
-            }
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.arm_receive(key),
             errno => {
                 slot.receive = Receive::Ended;
                 self.fail(key, CloseReason::of_errno(errno));
             }
+        }
+    }
+
+    /// A receive or send could not be cancelled. One that the kernel was about to run (EALREADY) is still there: once more. One that it
+    /// did not find (ENOENT) has completed, or a receive went on between two of its completions.
+    pub(super) fn cancel_failed(&mut self, key: Key, errno: i32) {
+        let Some(slot) = self.table.get(key).filter(|slot| slot.receive == Receive::Cancelling) else { return };
+        if errno == libc::EALREADY {
+            self.ring.cancel(Token::new(Operation::Receive, key));
+        } else if slot.phase == Phase::Serving {
+            slot.receive = Receive::Armed;
         }
     }
 
@@ -347,14 +355,14 @@ impl State {
     /// The handler has nothing to do until `waiting` is over: what it wrote goes out, and the fitting deadline runs.
     pub(crate) fn wait(&mut self, key: Key, waiting: Waiting, waker: &Waker) {
         self.flush(key);
-        if waiting == Waiting::Input {
-            self.arm_receive(key);
-        }
         let Some(slot) = self.table.get(key) else { return };
         slot.waiting = waiting;
         match &mut slot.waker {
             Some(known) if known.will_wake(waker) => {}
             known => *known = Some(waker.clone()),
+        }
+        if waiting == Waiting::Input {
+            self.arm_receive(key);
         }
         self.set_deadline(key);
     }

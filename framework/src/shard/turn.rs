@@ -183,6 +183,7 @@ impl State {
             // The turn that it caused does the rest. One that was replaced is not the timer any more.
             Operation::Timer if completion.token == Token::timer(self.timer.0) => self.timer = Tick::NEVER,
             // What was cancelled completes by itself.
+            Operation::Cancel if completion.result < 0 => self.cancel_failed(completion.token.key, -completion.result),
             Operation::Cancel | Operation::Timer => {}
         }
     }
