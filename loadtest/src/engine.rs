@@ -37,6 +37,7 @@ const CONNECTS_PER_TURN_MAX: usize = 16;
 const SCRATCH_SIZE: usize = 64 << 10;
 /// How often overdue connections and signals are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Carry out `loadtest run`. True: everything was as it should be.
 pub fn command(arguments: &RunArguments, stop: &Stop) -> Result<bool, Error> {
     let plan = Plan::try_from(arguments)?;

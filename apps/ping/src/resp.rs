@@ -81,7 +81,7 @@ pub(crate) enum Argument<'a> {
     Quoted(&'a [u8]),
 }
 
-/// Walks over a frame that [`parse`] found whole.
+/// Walks over a frame that the parser found whole.
 #[derive(Debug)]
 pub(crate) enum Arguments<'a> {
     Inline(&'a [u8]),
