@@ -40,6 +40,9 @@ loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=
 compare: build ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
 	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) $(COMPARE)
 
+compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=; needs redis)
+	$(RAISE) loadtest/compare-redis.sh $(BIN) $(ROUNDS)
+
 asan: ## The test suite under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/asan cargo build --release --workspace --target x86_64-unknown-linux-gnu
 	$(RAISE) RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" RUSTDOCFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=target/asan \
@@ -48,4 +51,4 @@ asan: ## The test suite under AddressSanitizer
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check test loadtest compare asan clean
+.PHONY: help build run run-ping check test loadtest compare compare-redis asan clean

@@ -22,11 +22,13 @@ const CONNECTS_IN_FLIGHT_MAX: u32 = 256;
 /// How long idle connections are watched.
 const IDLE_DURATION: Duration = Duration::from_secs(5);
 /// Quiet time between the last connect and the watch.
-const IDLE_SETTLE: Duration = Duration::from_secs(1);
+const IDLE_SETTLE: Duration = Duration::from_secs(3);
 /// Load before the memory is looked at first. A server's pools are as large as they are however
 /// many connections it has: touch them once, so that they do not count as the connections' own.
 const PRELUDE_CONNECTIONS: u32 = 100;
 const PRELUDE_DURATION: Duration = Duration::from_secs(1);
+/// Then time for a server that gives memory back when it has nothing to do.
+const PRELUDE_SETTLE: Duration = Duration::from_secs(3);
 
 /// What a request cost.
 #[derive(Debug, Clone, Serialize)]
@@ -93,6 +95,7 @@ pub(super) fn idle(arguments: &CompareArguments, binaries: &Binaries, kind: Serv
     let mut prelude = load_plan(arguments, server.addr(), PRELUDE_CONNECTIONS);
     prelude.duration = PRELUDE_DURATION;
     client(arguments, &server, &prelude, stop)?;
+    thread::sleep(PRELUDE_SETTLE);
     let before = server.sample()?;
     let plan = idle_plan(arguments, server.addr());
     let (_, [opened, closed]) = client(arguments, &server, &plan, stop)?;
