@@ -173,7 +173,7 @@ fn a_flooding_handler_waits_for_its_client() {
     server.wait_for_closed("write_timeout", 1);
     assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     let grown = resident_bytes(server.pid()).saturating_sub(before);
-    assert!(grown < 4 * MIB, "grew by {grown} bytes for one that reads nothing");
+    assert!(grown < 4 * MIB * u64::from(tests::slack()), "grew by {grown} bytes for one that reads nothing");
     server.connect().ask(b"next\n", b"next\n");
     drop(flooded);
     server.stop();
@@ -202,7 +202,7 @@ fn refused(server: &Server, header: &[u8], endless: &[u8], why: &str) {
         client.expect(format!("-ERR Protocol error: {why}\r\n").as_bytes());
         assert_ne!(client.receive_all().1, End::Open);
     }
-    assert!(grown < 8 * MIB, "{why}: grew by {grown} bytes");
+    assert!(grown < 8 * MIB * u64::from(tests::slack()), "{why}: grew by {grown} bytes");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_flood_of_blank_requests_starves_nobody() {
     times.sort();
     // A starved connection would wait for the end of the flood, which takes seconds.
     let p99 = times[times.len() * 99 / 100];
-    assert!(p99 < Duration::from_millis(100), "p99 {p99:?} of {} PINGs", times.len());
+    assert!(p99 < Duration::from_millis(100) * tests::slack(), "p99 {p99:?} of {} PINGs", times.len());
     flood.ask(b"PING\r\n", b"+PONG\r\n");
     drop((other, flood));
     server.stop();

@@ -187,7 +187,7 @@ fn random_garbage_never_kills_the_server() {
     }
     server.connect().ask(b"PING\r\n", b"+PONG\r\n");
     let grown = resident_bytes(server.pid()).saturating_sub(before);
-    assert!(grown < 16 << 20, "grew by {grown} bytes");
+    assert!(grown < (16 << 20) * u64::from(tests::slack()), "grew by {grown} bytes");
     let lines = server.log().lines().len();
     assert!(lines < 100, "garbage filled the log with {lines} lines");
     assert!(server.stop().accepted > CONNECTIONS as u64);
