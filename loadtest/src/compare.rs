@@ -179,7 +179,7 @@ fn measure_size(arguments: &CompareArguments, binaries: &Binaries, connections: 
 /// Every other round goes backwards, so that a steady drift of the machine favours nobody.
 fn turns(servers: &[ServerKind], round: u32) -> Vec<ServerKind> {
     let mut turns = servers.to_vec();
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         turns.reverse();
     }
     turns

@@ -252,10 +252,10 @@ fn strike(table: &mut Table<'_>, span: &Range<usize>, path: &mut String) -> bool
     let length = path.len();
     for (key, value) in table.iter_mut() {
         append(path, key.get_ref());
-        if let DeValue::Table(inner) = value.get_mut() {
-            if strike(inner, span, path) {
-                return true;
-            }
+        if let DeValue::Table(inner) = value.get_mut()
+            && strike(inner, span, path)
+        {
+            return true;
         }
         if holds(key.span()) || holds(value.span()) {
             let key = key.get_ref().clone();
