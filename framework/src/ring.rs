@@ -112,7 +112,7 @@ impl Ring {
         if on { completions.enable_eventfd() } else { completions.disable_eventfd() }
     }
 
-    /// One accept from `listener` into the lowest free direct descriptor; its peer's address lands in address `place`.
+    /// One accept from `listener` into a free direct descriptor; its peer's address lands in address `place`.
     pub(crate) fn accept(&mut self, listener: RawFd, place: u32) {
         let (address, length) = self.lent.memory.peers[place as usize].pointers();
         let entry =
