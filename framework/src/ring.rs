@@ -12,6 +12,7 @@ mod probe;
 mod sockaddr;
 mod token;
 mod wake;
+mod waker;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -27,13 +28,14 @@ pub(crate) use probe::{ProbeError, probe};
 use sockaddr::PeerStorage;
 pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token};
 pub(crate) use wake::{WakeFd, file_from};
+pub(crate) use waker::waker;
 
 /// Entries of the submission queue: more than a turn submits in the common case; when it is full the ring enters early.
 const SUBMISSIONS: u32 = 1024;
 /// Entries of the completion queue. The kernel keeps what does not fit (IORING_FEAT_NODROP), at a price.
 const COMPLETIONS: u32 = 8192;
 /// Buffers that one gathered send takes along.
-const SEND_VECTOR_MAX: usize = 16;
+pub(crate) const SEND_VECTOR_MAX: usize = 16;
 /// The provided-buffer group; a ring of ours has just one.
 const BUFFER_GROUP: u16 = 0;
 
@@ -44,6 +46,7 @@ pub(crate) struct Ring {
     registered: Option<u32>,
     /// What the kernel may touch while operations are in flight. Behind `io`, so that the ring is closed before this is freed.
     lent: Lent,
+    quiet: QuietSends,
     /// The first error that the ring itself met: its shard cannot go on.
     failure: Option<io::Error>,
 }
@@ -67,17 +70,36 @@ struct LentMemory {
     timer: Box<types::Timespec>,
 }
 
+/// Sends of which the kernel tells only the failures ([`Tell::Failure`]).
+#[derive(Default)]
+struct QuietSends {
+    /// Submitted and not yet known to have succeeded, with the bytes each sends.
+    submitted: Vec<(Key, u32)>,
+    /// Those that failed since, as their completions told.
+    failed: Vec<u64>,
+}
+
+/// Which ends of a send its submitter is told of at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// A completion ends the wait, however the send ended; a full socket is waited for.
+    Every,
+    /// Success ends no wait: it is told with the next completions that are reaped. A full socket is a failure, and so is a part sent.
+    Failure,
+}
+
 /// The `msghdr` of a gathered send with the vector it points to.
 struct SendVector {
     header: libc::msghdr,
     parts: [libc::iovec; SEND_VECTOR_MAX],
 }
 
-/// How long [`Ring::enter`] may wait for a completion.
+/// Whether [`Ring::enter`] waits for a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     No,
-    AtMost(Duration),
+    /// However long it takes: the caller has a timer in the ring.
+    ForOne,
 }
 
 impl Ring {
@@ -96,7 +118,7 @@ impl Ring {
             timer: Box::new(types::Timespec::new()),
         };
         let lent = Lent { memory: ManuallyDrop::new(memory), in_flight: 0 };
-        Ok(Self { io, registered, lent, failure: None })
+        Ok(Self { io, registered, lent, quiet: QuietSends::default(), failure: None })
     }
 
     /// Signals `wake` for completions while [`Ring::set_wakeups`] is on.
@@ -132,17 +154,25 @@ impl Ring {
     }
 
     /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. The caller keeps every span until the completion came.
-    pub(crate) fn send<'a>(&mut self, key: Key, spans: impl Iterator<Item = &'a Span>) {
+    pub(crate) fn send<'a>(&mut self, key: Key, spans: impl Iterator<Item = &'a Span>, tell: Tell) {
         let mut parts = spans.take(SEND_VECTOR_MAX).map(|span| (span.address(), span.len()));
         let Some(first) = parts.next() else { return };
-        let entry = match parts.next() {
-            None => opcode::Send::new(types::Fixed(key.slot.0), first.0, first.1).flags(libc::MSG_NOSIGNAL).build(),
+        // With MSG_DONTWAIT the send ends within the entry that submits it; with MSG_WAITALL a part of it counts as a failure.
+        let flags = libc::MSG_NOSIGNAL | if tell == Tell::Failure { libc::MSG_DONTWAIT | libc::MSG_WAITALL } else { 0 };
+        let (entry, length) = match parts.next() {
+            None => (opcode::Send::new(types::Fixed(key.slot.0), first.0, first.1).flags(flags).build(), first.1),
             Some(second) => {
-                let header = self.lent.memory.vector([first, second].into_iter().chain(parts));
-                opcode::SendMsg::new(types::Fixed(key.slot.0), header).flags(libc::MSG_NOSIGNAL as u32).build()
+                let (header, length) = self.lent.memory.vector([first, second].into_iter().chain(parts));
+                (opcode::SendMsg::new(types::Fixed(key.slot.0), header).flags(flags as u32).build(), length)
             }
         };
-        self.push(entry, Token::new(Operation::Send, key));
+        match tell {
+            Tell::Every => self.push(entry, Token::new(Operation::Send, key)),
+            Tell::Failure => {
+                self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), Token::new(Operation::QuietSend, key));
+                self.quiet.submitted.push((key, length));
+            }
+        }
     }
 
     /// Ends the sending half (FIN), after what was sent.
@@ -163,12 +193,12 @@ impl Ring {
         self.push(entry, Token::new(Operation::Cancel, token.key));
     }
 
-    /// A completion after `delay`, so that a parked shard wakes for its deadlines. `serial` tells it from others.
-    pub(crate) fn timer(&mut self, delay: Duration, serial: u32) {
+    /// A completion after `delay`. `token` tells it from others; one timer at most may be waiting for its submission.
+    pub(crate) fn timer(&mut self, delay: Duration, token: Token) {
         *self.lent.memory.timer = types::Timespec::from(delay);
         let timespec: *const types::Timespec = &*self.lent.memory.timer;
         let entry = opcode::Timeout::new(timespec).build();
-        self.push(entry, Token::timer(serial));
+        self.push(entry, token);
     }
 
     fn push(&mut self, entry: squeue::Entry, token: Token) {
@@ -188,46 +218,53 @@ impl Ring {
     /// Submits everything, runs the kernel's deferred work and waits as told: the one system call of a turn.
     pub(crate) fn enter(&mut self, wait: Wait) {
         let submit = self.io.submission().len() as u32;
-        let entered = match wait {
-            Wait::No => self.enter_raw(submit, 0, libc_flags::GETEVENTS, None),
-            Wait::AtMost(limit) => {
-                let timespec = types::Timespec::from(limit);
-                let argument = EnterArgument { timespec: (&raw const timespec) as u64, ..EnterArgument::default() };
-                self.enter_raw(submit, 1, libc_flags::GETEVENTS | libc_flags::EXT_ARG, Some(&argument))
-            }
-        };
+        let entered = self.enter_raw(submit, u32::from(wait == Wait::ForOne));
         // An entry that failed may have left some of the queue unread.
         if self.io.submission().is_empty() {
             self.lent.memory.vectors_used = 0;
         }
         if let Err(error) = entered
-            // Nothing came in time, a signal came first, or completions must be reaped before more is taken: all of them a plain "go on".
-            && !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
+            // A signal came first, or completions must be reaped before more is taken: all of them a plain "go on".
+            && !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN))
         {
             self.failure.get_or_insert(error);
         }
     }
 
-    fn enter_raw(&self, submit: u32, complete: u32, flags: u32, argument: Option<&EnterArgument>) -> io::Result<()> {
+    fn enter_raw(&self, submit: u32, complete: u32) -> io::Result<()> {
         let (descriptor, flags) = match self.registered {
-            Some(index) => (index as i32, flags | libc_flags::REGISTERED_RING),
-            None => (self.io.as_raw_fd(), flags),
+            Some(index) => (index as i32, libc_flags::GETEVENTS | libc_flags::REGISTERED_RING),
+            None => (self.io.as_raw_fd(), libc_flags::GETEVENTS),
         };
-        let pointer = argument.map_or(std::ptr::null(), |argument| argument as *const EnterArgument);
-        let size = argument.map_or(0, |_| size_of::<EnterArgument>());
-        // SAFETY: the argument lives through the call, and so does the timespec it points to.
-        let result = unsafe { libc::syscall(libc::SYS_io_uring_enter, descriptor, submit, complete, flags, pointer, size) };
+        let signals = std::ptr::null::<libc::sigset_t>();
+        // SAFETY: the call is given no memory but the ring's own.
+        let result = unsafe { libc::syscall(libc::SYS_io_uring_enter, descriptor, submit, complete, flags, signals, 0_usize) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Moves at most `most` completions into `into`.
+    /// Moves at most `most` completions into `into`, and behind them the quiet sends that have succeeded.
     pub(crate) fn reap(&mut self, into: &mut Vec<Completion>, most: usize) {
         let mut completions = self.io.completion();
         for entry in completions.by_ref().take(most) {
-            let completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
+            let mut completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
             self.lent.in_flight -= usize::from(completion.token.operation.lends_memory() && !completion.more);
+            if completion.token.operation == Operation::QuietSend {
+                completion.token.operation = Operation::Send;
+                self.quiet.failed.push(completion.token.encode());
+            }
             into.push(completion);
         }
+        let all_seen = completions.is_empty();
+        drop(completions);
+        if all_seen && self.has_quiet_ends() {
+            self.lent.in_flight -= self.quiet.settle(into);
+        }
+    }
+
+    /// Whether every quiet send has ended: the kernel has taken all that was submitted, and it has no completions that it could not place.
+    fn has_quiet_ends(&mut self) -> bool {
+        let submissions = self.io.submission();
+        !self.quiet.submitted.is_empty() && submissions.is_empty() && !submissions.cq_overflow()
     }
 
     /// The error after which the ring is of no use, once.
@@ -240,29 +277,47 @@ impl Ring {
         !self.io.completion().is_empty()
     }
 
-    /// Whether another entry would find something to do at once: completions, or work that the kernel has deferred and not run. Parking
-    /// over the latter would be for ever, because the wake descriptor is signalled when it is queued and not again.
+    /// Whether a reap or another entry would find something to do at once: completions, ends of quiet sends, or work that the kernel has
+    /// deferred and not run. Parking over the latter would be for ever, because the wake descriptor is signalled when it is queued and
+    /// not again.
     pub(crate) fn has_work(&mut self) -> bool {
-        self.has_completions() || self.io.submission().taskrun()
+        self.has_completions() || !self.quiet.submitted.is_empty() || self.io.submission().taskrun()
+    }
+}
+
+impl QuietSends {
+    /// Completes those that did not fail, and forgets all of them. Returns how many it completed.
+    fn settle(&mut self, into: &mut Vec<Completion>) -> usize {
+        self.failed.sort_unstable();
+        let before = into.len();
+        for (key, length) in self.submitted.drain(..) {
+            let token = Token::new(Operation::Send, key);
+            if self.failed.is_empty() || self.failed.binary_search(&token.encode()).is_err() {
+                into.push(Completion { token, result: length as i32, buffer: None, more: false });
+            }
+        }
+        self.failed.clear();
+        into.len() - before
     }
 }
 
 impl LentMemory {
-    /// The next free vector, filled; it stays as it is until the submission was consumed.
-    fn vector(&mut self, parts: impl Iterator<Item = (*const u8, u32)>) -> *const libc::msghdr {
+    /// The next free vector, filled, and the bytes in it; it stays as it is until the submission was consumed.
+    fn vector(&mut self, parts: impl Iterator<Item = (*const u8, u32)>) -> (*const libc::msghdr, u32) {
         if self.vectors_used == self.vectors.len() {
             self.vectors.push(Box::new(SendVector::empty()));
         }
         let vector = &mut self.vectors[self.vectors_used];
         self.vectors_used += 1;
-        let mut used = 0;
+        let (mut used, mut bytes) = (0, 0);
         for (place, (address, length)) in vector.parts.iter_mut().zip(parts) {
             *place = libc::iovec { iov_base: address.cast_mut().cast(), iov_len: length as usize };
             used += 1;
+            bytes += length;
         }
         vector.header.msg_iov = vector.parts.as_mut_ptr();
         vector.header.msg_iovlen = used;
-        &raw const vector.header
+        (&raw const vector.header, bytes)
     }
 }
 
@@ -313,19 +368,8 @@ struct RingFdUpdate {
     data: u64,
 }
 
-/// `struct io_uring_getevents_arg` of linux/io_uring.h.
-#[repr(C)]
-#[derive(Default)]
-struct EnterArgument {
-    signals: u64,
-    signals_size: u32,
-    min_wait_us: u32,
-    timespec: u64,
-}
-
 /// Flags of io_uring_enter(2).
 mod libc_flags {
     pub(super) const GETEVENTS: u32 = 1;
-    pub(super) const EXT_ARG: u32 = 1 << 3;
     pub(super) const REGISTERED_RING: u32 = 1 << 4;
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_lite::stream::{self, Stream};
 use glommio::io::BufferedFile;
 use glommio::{LocalExecutorBuilder, Placement};
 
@@ -43,11 +44,6 @@ pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
     })
 }
 
-/// Runs `task` beside the others of this shard. It is polled once before this returns.
-pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
-    drop(glommio::spawn_local(task).detach());
-}
-
 /// Suspends a handler for `duration`, at least.
 ///
 /// For use inside [`Handler::serve`](crate::Handler::serve); a duration of more than a year is cut to a year.
@@ -72,10 +68,12 @@ impl WakeWait {
         Self { file: file_from(wake.into_fd()) }
     }
 
-    /// Waits until the descriptor is signalled, and clears it.
-    pub(crate) async fn wait(&self) -> io::Result<()> {
-        self.file.read_at(0, size_of::<u64>()).await.map_err(io::Error::from)?;
-        Ok(())
+    /// An item for each time that the descriptor was signalled, which clears it. It may be left in mid-wait and polled again.
+    pub(crate) fn signals(&self) -> impl Stream<Item = io::Result<()>> {
+        stream::unfold(&self.file, |file| async move {
+            let signal = file.read_at(0, size_of::<u64>()).await;
+            Some((signal.map(drop).map_err(io::Error::from), file))
+        })
     }
 
     /// Closes the descriptor; dropping it instead would leave that to the executor's next cycle.

@@ -1,7 +1,8 @@
 //! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
 //!
 //! In the order in which a connection meets them: [`accept`], [`connection`] (receive, send, end), [`serve`] (its handler's task),
-//! [`deadline`], [`drain`]. [`turn`] is the loop that drives them; [`table`] and [`queue`] are what they work on.
+//! [`deadline`], [`drain`]. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what
+//! they work on.
 
 pub(crate) mod accept;
 mod connection;
@@ -13,6 +14,7 @@ mod serve;
 mod table;
 mod throttle;
 mod turn;
+mod wake;
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
@@ -21,24 +23,29 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use accept::Acceptor;
 use connection::Bounds;
 use deadline::Tick;
 use drain::Drain;
+use serve::Tasks;
 use table::Table;
 use throttle::Throttle;
-use turn::Grace;
+use turn::{Grace, Linger};
+use wake::{Registered, Wakes};
 
 use crate::config::Config;
+use crate::conn::Conn;
 use crate::handler::Handler;
 use crate::metrics::Metrics;
 use crate::ring::buffers::{Pool, Span};
 use crate::ring::{Completion, Key, Ring, WakeFd};
-use crate::runtime::{self, WakeWait};
+use crate::runtime::WakeWait;
 
 pub(crate) use table::Waiting;
+pub(crate) use wake::wake_named;
 
 /// A shard's number, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,10 +122,10 @@ pub(crate) struct Shard {
     state: RefCell<State>,
     orders: Arc<Orders>,
     started: Instant,
-    /// Polls of handler tasks: tells the pump whether a pass over the run queue found any.
-    polls: Cell<u64>,
-    /// Tasks that wait for something other than their connection, so that the executor must be given its turn.
-    foreign: Cell<u32>,
+    /// Wakes the pump while it is parked.
+    parked: Cell<Option<Waker>>,
+    /// How other threads wake tasks of this shard.
+    registered: Registered,
 }
 
 /// What changes in a shard, behind one borrow. Nobody holds it across a wake, a poll or an await.
@@ -134,10 +141,7 @@ pub(crate) struct State {
     /// The time of this turn, since the server's start, and its tick.
     clock: Duration,
     now: Tick,
-    /// Connections whose tasks are to be woken at the end of the turn.
-    wakes: Vec<Key>,
-    /// Connections whose tasks are to be spawned at the end of the turn.
-    arrivals: Vec<Key>,
+    wakes: Wakes,
     /// Connections whose receive waits for a buffer.
     starved: Vec<Key>,
     /// The turn's completions.
@@ -146,6 +150,7 @@ pub(crate) struct State {
     refused_accepts: Throttle,
     /// The tick that the timer in the kernel is set to; never if there is none.
     timer: Tick,
+    linger: Linger,
     /// When to give memory back, if nothing is received until then.
     trim_due: Tick,
     grace: Grace,
@@ -171,13 +176,13 @@ impl Shard {
             id: setup.id,
             clock: setup.started.elapsed(),
             now: Tick::at(setup.started.elapsed()),
-            wakes: Vec::new(),
-            arrivals: Vec::new(),
+            wakes: Wakes::default(),
             starved: Vec::new(),
             completions: Vec::new(),
             panics: Throttle::new(),
             refused_accepts: Throttle::new(),
             timer: Tick::NEVER,
+            linger: Linger::Off,
             trim_due: Tick::NEVER,
             grace: Grace::NONE,
         };
@@ -189,8 +194,8 @@ impl Shard {
             state: RefCell::new(state),
             orders: setup.orders,
             started: setup.started,
-            polls: Cell::new(0),
-            foreign: Cell::new(0),
+            parked: Cell::new(None),
+            registered: Registered::new(setup.id, setup.wake.try_clone()?),
         };
         Ok((Rc::new(shard), WakeWait::new(setup.wake)))
     }
@@ -214,9 +219,10 @@ impl Shard {
 pub(crate) async fn run<H: Handler>(setup: Setup, handler: H, ready: impl FnOnce()) -> io::Result<()> {
     let (shard, wake) = Shard::new(setup)?;
     let shard = CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard)));
-    let handler = Rc::new(handler);
     ready();
-    let outcome = shard.pump(&wake, &|key| runtime::spawn(serve::serve(Rc::clone(&handler), key))).await;
+    let handler = &handler;
+    let mut tasks = Tasks::new(|key| async move { handler.serve(&mut Conn::new(key)).await });
+    let outcome = shard.pump(&wake, &mut tasks).await;
     shard.metrics.busy_since.set(0);
     outcome.and(wake.close().await)
 }

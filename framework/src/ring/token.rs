@@ -33,7 +33,7 @@ impl Generation {
         self.0.checked_add(1).map_or(Self::FIRST, Self)
     }
 
-    fn of(number: u32) -> Self {
+    pub(crate) fn of(number: u32) -> Self {
         NonZeroU32::new(number).map_or(Self::FIRST, Self)
     }
 }
@@ -56,12 +56,15 @@ pub(crate) enum Operation {
     Close,
     Cancel,
     Timer,
+    Linger,
+    /// A send that completes only when it fails: [`Ring::reap`](super::Ring::reap) shows it as a `Send`.
+    QuietSend,
 }
 
 impl Operation {
     /// Whether the kernel may touch memory of ours until the operation has completed.
     pub(super) fn lends_memory(self) -> bool {
-        matches!(self, Self::Accept | Self::Receive | Self::Send)
+        matches!(self, Self::Accept | Self::Receive | Self::Send | Self::QuietSend)
     }
 }
 
@@ -82,6 +85,8 @@ impl Token {
         Self { operation: Operation::Timer, key: Key { slot: SlotIndex(0), generation: Generation::of(serial) } }
     }
 
+    pub(crate) const LINGER: Self = Self { operation: Operation::Linger, key: Key { slot: SlotIndex(0), generation: Generation::FIRST } };
+
     /// Operation in the top byte, slot below it, generation in the low half.
     pub(crate) fn encode(self) -> u64 {
         u64::from(self.operation as u8) << 56 | u64::from(self.key.slot.0) << 32 | u64::from(self.key.generation.number())
@@ -95,6 +100,8 @@ impl Token {
             4 => Operation::Shutdown,
             5 => Operation::Close,
             6 => Operation::Cancel,
+            8 => Operation::Linger,
+            9 => Operation::QuietSend,
             _ => Operation::Timer,
         };
         let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));
@@ -134,6 +141,8 @@ mod tests {
             Operation::Close,
             Operation::Cancel,
             Operation::Timer,
+            Operation::Linger,
+            Operation::QuietSend,
         ] {
             for (slot, generation) in [(0, 1), (1, u32::MAX), (SLOTS_MAX - 1, 7)] {
                 let token = Token::new(operation, Key { slot: SlotIndex(slot), generation: Generation::of(generation) });

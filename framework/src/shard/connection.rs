@@ -13,7 +13,7 @@ use super::{ConnId, State};
 use crate::config::Config;
 use crate::error::{CloseReason, Error};
 use crate::ring::buffers::Span;
-use crate::ring::{Completion, Key, Operation, SlotIndex, Token};
+use crate::ring::{Completion, Key, Operation, SEND_VECTOR_MAX, SlotIndex, Tell, Token};
 
 /// How long a silent connection is still listened to once the server drains: a request may be on its way.
 const DRAIN_QUIET: Duration = Duration::from_millis(250);
@@ -59,7 +59,7 @@ impl State {
         let key = self.table.occupy(index, peer, self.now);
         self.metrics.accepted.add(1);
         self.metrics.connections.set(u64::from(self.table.open()));
-        self.arrivals.push(key);
+        self.start(key);
         self.arm_receive(key);
         self.set_deadline(key);
     }
@@ -134,12 +134,12 @@ impl State {
         segments.push_back(&mut slot.input, span);
         slot.input_count = slot.input_count.saturating_add(1);
         slot.talk = if self.drain.is_on() { Talk::Answering } else { Talk::Spoken };
-        if slot.waiting == Waiting::Input {
-            self.wakes.push(key);
-        }
         if slot.input_count >= self.bounds.recv_queue_max && slot.receive == Receive::Armed {
             slot.receive = Receive::Cancelling;
             self.ring.cancel(Token::new(Operation::Receive, key));
+        }
+        if slot.waiting == Waiting::Input {
+            self.wake(key);
         }
         self.arm_receive(key);
     }
@@ -163,7 +163,7 @@ impl State {
                 if slot.phase == Phase::Lingering {
                     self.begin_close(key);
                 } else if slot.waiting == Waiting::Input {
-                    self.wakes.push(key);
+                    self.wake(key);
                 }
             }
             libc::ENOBUFS => {
@@ -268,12 +268,18 @@ impl State {
 
     /// Submits what was written, unless a send is in the kernel already: that one's completion takes the rest along.
     pub(crate) fn flush(&mut self, key: Key) {
+        self.send_output(key, Tell::Every);
+    }
+
+    fn send_output(&mut self, key: Key, tell: Tell) {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
         if slot.sending || slot.output.is_empty() || slot.failed.is_some() {
             return;
         }
         slot.sending = true;
-        self.ring.send(key, segments.iter(slot.output));
+        // A send that leaves something behind must be told of, or nobody would send the rest.
+        let tell = if segments.iter(slot.output).nth(SEND_VECTOR_MAX).is_some() { Tell::Every } else { tell };
+        self.ring.send(key, segments.iter(slot.output), tell);
     }
 
     pub(super) fn sent(&mut self, completion: Completion) {
@@ -288,6 +294,7 @@ impl State {
                 self.output_moved(key);
             }
             result => match -result {
+                // A quiet send met a full socket: this one waits for room.
                 libc::EAGAIN | libc::EINTR => self.flush(key),
                 libc::ECANCELED => {}
                 errno => self.fail(key, CloseReason::of_errno(errno)),
@@ -319,12 +326,13 @@ impl State {
         let wanted = match slot.waiting {
             Waiting::Space => slot.output_bytes <= self.bounds.write_queue_max / 2,
             Waiting::Flushed => slot.output.is_empty(),
-            Waiting::Nothing | Waiting::Input | Waiting::Foreign => false,
+            Waiting::Nothing | Waiting::Start | Waiting::Due | Waiting::Input | Waiting::Foreign => false,
         };
+        let parts = slot.phase == Phase::Flushing && slot.output.is_empty();
         if wanted {
-            self.wakes.push(key);
+            self.wake(key);
         }
-        if slot.phase == Phase::Flushing && slot.output.is_empty() {
+        if parts {
             self.part(key);
         } else {
             self.set_deadline(key);
@@ -354,13 +362,12 @@ impl State {
 
     /// The handler has nothing to do until `waiting` is over: what it wrote goes out, and the fitting deadline runs.
     pub(crate) fn wait(&mut self, key: Key, waiting: Waiting, waker: &Waker) {
-        self.flush(key);
-        let Some(slot) = self.table.get(key) else { return };
-        slot.waiting = waiting;
-        match &mut slot.waker {
-            Some(known) if known.will_wake(waker) => {}
-            known => *known = Some(waker.clone()),
+        // Whoever waits for input does not ask when its output has gone; the others wait for just that.
+        self.send_output(key, if waiting == Waiting::Input { Tell::Failure } else { Tell::Every });
+        if self.set_waiting(key, waiting).is_none() {
+            return;
         }
+        self.keep_waker(key, waker);
         if waiting == Waiting::Input {
             self.arm_receive(key);
         }
@@ -369,9 +376,7 @@ impl State {
 
     /// The handler waits no more: it dropped the operation half-way.
     pub(crate) fn stop_waiting(&mut self, key: Key) {
-        if let Some(slot) = self.table.get(key) {
-            slot.waiting = Waiting::Nothing;
-        }
+        self.set_waiting(key, Waiting::Nothing);
     }
 
     /// A frame has begun: it must be complete within `timeouts.read`, however many bytes trickle in.
@@ -418,7 +423,7 @@ impl State {
             ExpiryVerdict::Fail(reason) => self.fail(key, reason),
             ExpiryVerdict::Part => {
                 slot.talk = Talk::Over;
-                self.wakes.push(key);
+                self.wake(key);
             }
             ExpiryVerdict::Close => self.begin_close(key),
             ExpiryVerdict::Stale => self.set_deadline(key),
@@ -433,7 +438,7 @@ impl State {
         match slot.phase {
             Phase::Serving => {
                 slot.failed.get_or_insert(reason);
-                self.wakes.push(key);
+                self.wake(key);
             }
             Phase::Flushing => {
                 slot.reason = reason; // its last bytes never arrived
@@ -446,8 +451,8 @@ impl State {
 
     /// The handler's task is over.
     pub(super) fn finish(&mut self, key: Key, outcome: Option<CloseReason>) {
+        self.set_waiting(key, Waiting::Nothing);
         let Some(slot) = self.table.get(key) else { return };
-        slot.waiting = Waiting::Nothing;
         slot.reason = match (outcome, slot.failed) {
             (Some(CloseReason::HandlerPanicked), _) => CloseReason::HandlerPanicked,
             (_, Some(failure)) => failure,

@@ -1,115 +1,122 @@
-//! The task of one connection: the handler's `serve`, watched.
+//! The tasks of a shard: one handler's future per connection, polled by the pump itself.
+//!
+//! They are not tasks of the executor. What a connection waits for comes out of the shard's own ring, so the way from a completion to
+//! its handler needs no scheduler in between; and an idle connection needs no memory for one.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
-
-use pin_project_lite::pin_project;
+use std::task::{Context, Poll, Waker};
 
 use super::table::Waiting;
+use super::wake::waker_of;
 use super::{ConnId, Shard, State, panics};
-use crate::conn::Conn;
 use crate::error::{CloseReason, Error};
-use crate::handler::Handler;
 use crate::ring::Key;
 
-/// Serves one connection with `handler` and hands the slot back to the shard.
-///
-/// The size of this future is most of the memory of an idle connection: it is written so that nothing stands in it twice.
-pub(super) fn serve<H: Handler>(handler: Rc<H>, key: Key) -> impl Future<Output = ()> {
-    Shard::with(|shard| shard.metrics.tasks.add(1));
-    let mut conn = Conn::new(key);
-    Watched::Serving { key, serving: async move { handler.serve(&mut conn).await } }
+/// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again.
+const PASSES_MAX: usize = 4;
+
+/// The tasks under the numbers of their slots, and how one is made.
+pub(super) struct Tasks<S, F> {
+    serve: S,
+    by_slot: Vec<Option<Pin<Box<F>>>>,
+    /// Being worked off.
+    due: Vec<Key>,
 }
 
-pin_project! {
-    /// A handler's future with the bookkeeping around each of its polls.
-    #[project = WatchedProjection]
-    enum Watched<F> {
-        Serving { key: Key, #[pin] serving: F },
-        Over,
+impl<S, F> Tasks<S, F>
+where
+    S: Fn(Key) -> F,
+    F: Future<Output = Result<(), Error>>,
+{
+    pub(super) fn new(serve: S) -> Self {
+        Self { serve, by_slot: Vec::new(), due: Vec::new() }
     }
-}
 
-impl<F: Future<Output = Result<(), Error>>> Future for Watched<F> {
-    type Output = ();
+    /// Polls the tasks that are due, and then those that they woke.
+    pub(super) fn run(&mut self, shard: &Shard) {
+        let mut due = std::mem::take(&mut self.due);
+        for _ in 0..PASSES_MAX {
+            shard.state().take_due(&mut due);
+            if due.is_empty() {
+                break;
+            }
+            for key in due.drain(..) {
+                self.poll(shard, key);
+            }
+        }
+        self.due = due;
+    }
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let WatchedProjection::Serving { key, serving } = self.as_mut().project() else { return Poll::Ready(()) };
-        let key = *key;
-        Shard::with(|shard| shard.poll_begins(key));
+    /// Polls the task of `key`, and hands the slot back to the shard when it is over.
+    fn poll(&mut self, shard: &Shard, key: Key) {
+        let between = shard.state().take_waker(key);
+        between.into_iter().for_each(Waker::wake);
+        let Some(before) = shard.state().set_waiting(key, Waiting::Nothing) else { return };
+        if before == Waiting::Start {
+            self.begin(shard, key);
+        }
+        let Some(task) = self.by_slot.get_mut(key.slot.0 as usize).and_then(Option::as_mut) else { return };
+        shard.metrics.serving.set(u64::from(key.slot.0) << 32 | u64::from(key.generation.number()));
+        let waker = waker_of(shard.id, key);
+        let mut context = Context::from_waker(&waker);
         // The connection of a handler that panicked is closed and its future dropped: nobody sees what it left half-done.
-        let outcome = match panics::as_handler(|| serving.poll(context)) {
-            Ok(Poll::Pending) => match Shard::with(|shard| shard.poll_pends(key, context)) {
+        let outcome = match panics::as_handler(|| task.as_mut().poll(&mut context)) {
+            Ok(Poll::Pending) => match shard.state().poll_pends(key) {
                 Some(cut) => Some(cut),
-                None => return Poll::Pending,
+                None => return,
             },
             Ok(Poll::Ready(Ok(()))) => None,
-            Ok(Poll::Ready(Err(error))) => Some(failure_reason(key, &error)),
+            Ok(Poll::Ready(Err(error))) => Some(failure_reason(shard, key, &error)),
             Err(panic) => Some(panic_reason(key, &*panic)),
         };
-        // Here and not by the executor, which aborts the process when a destructor panics.
-        let dropped = panics::as_handler(|| self.set(Watched::Over));
-        let outcome = dropped.map_or_else(|panic| Some(panic_reason(key, &*panic)), |()| outcome);
-        Shard::with(|shard| shard.finish(key, outcome));
-        Poll::Ready(())
+        let task = self.by_slot[key.slot.0 as usize].take();
+        let outcome = panics::as_handler(|| drop(task)).map_or_else(|panic| Some(panic_reason(key, &*panic)), |()| outcome);
+        shard.finish(key, outcome);
+    }
+
+    fn begin(&mut self, shard: &Shard, key: Key) {
+        let index = key.slot.0 as usize;
+        if self.by_slot.len() <= index {
+            self.by_slot.resize_with(index + 1, || None);
+        }
+        self.by_slot[index] = Some(Box::pin((self.serve)(key)));
+        shard.metrics.tasks.add(1);
     }
 }
 
 impl Shard {
-    fn poll_begins(&self, key: Key) {
-        self.polls.set(self.polls.get() + 1);
-        self.metrics.serving.set(u64::from(key.slot.0) << 32 | u64::from(key.generation.number()));
-        if self.state().poll_begins(key) {
-            self.foreign.set(self.foreign.get() - 1);
-        }
-    }
-
-    /// The handler waits. A connection that was cut is over, whatever its handler waits for: it had this one poll to clean up.
-    fn poll_pends(&self, key: Key, context: &Context<'_>) -> Option<CloseReason> {
-        let mut state = self.state();
-        if let Some(reason) = state.failure(key).filter(|reason| reason.is_cut()) {
-            return Some(reason);
-        }
-        if state.poll_pends(key, context) {
-            self.foreign.set(self.foreign.get() + 1);
-        }
-        None
-    }
-
     fn finish(&self, key: Key, outcome: Option<CloseReason>) {
         self.metrics.tasks.set(self.metrics.tasks.get() - 1);
+        let between = self.state().take_waker(key);
+        drop(between);
         self.state().finish(key, outcome);
     }
 }
 
 impl State {
-    /// The handler runs: it waits for nothing. Whether it had waited for something foreign.
-    fn poll_begins(&mut self, key: Key) -> bool {
-        let Some(slot) = self.table.get(key) else { return false };
-        std::mem::replace(&mut slot.waiting, Waiting::Nothing) == Waiting::Foreign
-    }
-
-    /// The handler waits. Whether it does so for something foreign, which the shard cannot end by itself: then a cut needs its waker.
-    fn poll_pends(&mut self, key: Key, context: &Context<'_>) -> bool {
-        let Some(slot) = self.table.get(key).filter(|slot| slot.waiting == Waiting::Nothing) else { return false };
-        slot.waiting = Waiting::Foreign;
-        if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            slot.waker = Some(context.waker().clone());
+    /// The handler waits. A connection that was cut is over, whatever its handler waits for: it had this one poll to clean up.
+    fn poll_pends(&mut self, key: Key) -> Option<CloseReason> {
+        let slot = self.table.get(key)?;
+        if let Some(reason) = slot.failed.filter(|reason| reason.is_cut()) {
+            return Some(reason);
         }
-        true
+        if slot.waiting == Waiting::Nothing {
+            self.set_waiting(key, Waiting::Foreign);
+        }
+        None
     }
 }
 
-fn failure_reason(key: Key, error: &Error) -> CloseReason {
+fn failure_reason(shard: &Shard, key: Key, error: &Error) -> CloseReason {
     if let Error::Handler(error) = error {
-        tracing::debug!(conn = %Shard::with(|shard| ConnId::new(shard.id, key)), %error, "the handler failed");
+        tracing::debug!(conn = %ConnId::new(shard.id, key), %error, "the handler failed");
     }
     error.reason()
 }
 
-fn panic_reason(key: Key, panic: &(dyn std::any::Any + Send)) -> CloseReason {
+fn panic_reason(key: Key, panic: &(dyn Any + Send)) -> CloseReason {
     panics::report(key, panic);
     CloseReason::HandlerPanicked
 }

@@ -1,7 +1,6 @@
 //! The connection table: one slot per direct descriptor, under the descriptor's number.
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::task::Waker;
 
 use super::deadline::{Deadlines, Tick};
 use super::queue::{Queue, Segments};
@@ -45,6 +44,10 @@ pub(crate) enum Receive {
 pub(crate) enum Waiting {
     /// It runs, or it has returned.
     Nothing,
+    /// The connection is new: its task is made and polled at the end of the turn.
+    Start,
+    /// What it waited for has come: it is polled at the end of the turn.
+    Due,
     /// Input, the end of the stream, or the end of the server.
     Input,
     /// Room in the output queue.
@@ -111,11 +114,9 @@ impl Peer {
     }
 }
 
-/// One connection in 72 bytes: an idle connection owns this, a deadline and its handler's task, nothing else.
+/// One connection in 56 bytes: an idle connection owns this, a deadline and its handler's task, nothing else.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// Wakes the handler's task; kept from wait to wait.
-    pub(crate) waker: Option<Waker>,
     pub(crate) peer: Peer,
     /// Received and not yet read.
     pub(crate) input: Queue,
@@ -145,7 +146,6 @@ pub(crate) struct Slot {
 impl Slot {
     fn vacant() -> Self {
         Self {
-            waker: None,
             peer: Peer::NOBODY,
             input: Queue::EMPTY,
             output: Queue::EMPTY,
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        assert!(size_of::<Slot>() <= 72, "{} bytes", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 56, "{} bytes", size_of::<Slot>());
     }
 
     #[test]

@@ -1,32 +1,37 @@
 //! The pump: the loop of a shard. One kernel entry serves a whole batch.
 //!
-//! A turn reaps completions, applies them to the table, lets go of every borrow, wakes and spawns the tasks concerned and lets them
-//! run; what they submit goes out with the next entry.
+//! A turn reaps completions, applies them to the table, lets go of every borrow and polls the tasks concerned; what they submit goes out
+//! with the next entry.
 //!
-//! Waiting has two forms. Straight after work the shard waits in its own ring ([`LINGER`] at most): one system call, the shortest way
-//! from a packet to its handler. A longer rest is spent parked in the executor, whose rings and timers may have work of their own; the
-//! ring's eventfd ends it. While a handler waits for something foreign there is no lingering.
+//! Waiting has two forms. Straight after work the shard lingers in its own ring: one system call, the shortest way from a packet to its
+//! handler. A longer rest is spent parked in the executor, whose rings and timers may have work of their own; the ring's eventfd ends
+//! it. While a handler waits for something foreign there is no lingering.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_lite::Stream;
 use futures_lite::future::yield_now;
 
 use super::deadline::{Tick, Ticks};
+use super::serve::Tasks;
 use super::{Shard, State};
+use crate::error::Error;
 use crate::ring::{Completion, Key, Operation, Token, Wait};
 use crate::runtime::{self, WakeWait};
 
-/// How long a shard waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone notices.
-const LINGER: Duration = Duration::from_millis(1);
+/// How long a shard without traffic waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone
+/// notices. The ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
+const LINGER: Duration = Duration::from_millis(2);
 /// A shard that has received nothing for this long gives memory back.
 const TRIM_AFTER: Ticks = Ticks::seconds(1);
 /// A timer is never set shorter than this.
 const TIMER_MIN: Duration = Duration::from_millis(1);
 /// How often a shard that does not rest lets the executor look at timers and I/O that handlers wait for.
 const BREATH_INTERVAL: Duration = Duration::from_millis(5);
-/// Passes over the run queue in search of tasks that woke each other, before the shard looks at its ring again.
-const PASSES_MAX: usize = 4;
 /// A shard that looks at its deadlines this many ticks later than it meant to was stopped or starved.
 const LATE: u32 = 8;
 /// How long the deadlines that passed meanwhile are put off at most, in ticks.
@@ -51,16 +56,41 @@ impl Grace {
     }
 }
 
+/// Whether the shard may wait in its own ring, which only a completion ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Linger {
+    /// No timer is set.
+    Off,
+    /// The timer in the ring ends it; whether there was traffic since it was set.
+    Timed { traffic: bool },
+    /// The timer went off and there had been none.
+    Over,
+}
+
+/// How a shard with nothing to do waits.
+enum Rest {
+    /// It does not: there is something to do again.
+    None,
+    Parked,
+}
+
 impl Shard {
-    /// Drives the shard until it has drained or its ring has failed. `spawn` starts the task of a new connection.
-    pub(super) async fn pump(&self, wake: &WakeWait, spawn: &impl Fn(Key)) -> io::Result<()> {
+    /// Drives the shard until it has drained or its ring has failed.
+    pub(super) async fn pump<S, F>(&self, wake: &WakeWait, tasks: &mut Tasks<S, F>) -> io::Result<()>
+    where
+        S: Fn(Key) -> F,
+        F: Future<Output = Result<(), Error>>,
+    {
+        let mut signals = pin!(wake.signals());
         let mut breathed = self.clock();
         loop {
-            let over = self.turn(spawn);
-            self.run_tasks().await;
+            let over = self.turn();
+            tasks.run(self);
             if self.clock() > breathed + BREATH_INTERVAL {
                 runtime::breathe().await;
                 breathed = self.clock();
+            } else if self.state().wakes.has_foreign() {
+                yield_now().await; // what the handlers wait for may be other tasks of the executor
             }
             if let Some(failure) = self.state().ring.take_failure() {
                 return Err(failure);
@@ -68,7 +98,9 @@ impl Shard {
             if over {
                 return Ok(());
             }
-            self.rest(wake).await?;
+            if let Rest::Parked = self.rest() {
+                self.park(signals.as_mut()).await?;
+            }
         }
     }
 
@@ -78,74 +110,82 @@ impl Shard {
     }
 
     /// Applies what has happened. True when the shard has drained.
-    fn turn(&self, spawn: &impl Fn(Key)) -> bool {
+    fn turn(&self) -> bool {
         let now = self.started.elapsed();
         self.metrics.busy_since.set(now.as_millis() as u64 + 1);
-        let (over, arrivals) = {
-            let mut state = self.state();
-            state.tell_time(now);
-            if self.orders.says_drain() && !state.drain.is_on() {
-                state.begin_drain();
-            }
-            state.apply_completions();
-            state.sweep();
-            state.trim();
-            let over = state.advance_drain();
-            state.post_accepts();
-            (over, std::mem::take(&mut state.arrivals))
-        };
-        self.wake_tasks();
-        for key in &arrivals {
-            spawn(*key);
+        let mut state = self.state();
+        state.tell_time(now);
+        if self.orders.says_drain() && !state.drain.is_on() {
+            state.begin_drain();
         }
-        self.state().keep_arrivals(arrivals);
+        self.registered.collect(&mut state);
+        state.apply_completions();
+        state.sweep();
+        state.trim();
+        let over = state.advance_drain();
+        state.post_accepts();
         over
     }
 
-    /// Wakes the tasks whose connections have news. No borrow is held: a waker is somebody else's code.
-    fn wake_tasks(&self) {
-        let mut wakes = std::mem::take(&mut self.state().wakes);
-        for key in wakes.drain(..) {
-            let waker = self.state().table.get(key).and_then(|slot| slot.waker.take());
-            let Some(waker) = waker else { continue };
-            waker.wake_by_ref();
-            if let Some(slot) = self.state().table.get(key) {
-                slot.waker.get_or_insert(waker);
-            }
+    /// Submits what the tasks wanted and waits in the ring for something to do, or says that the shard can be parked.
+    fn rest(&self) -> Rest {
+        let mut state = self.state();
+        state.pool.publish();
+        state.feed_starved();
+        let wait = state.linger();
+        if wait != Wait::No {
+            self.metrics.busy_since.set(0);
         }
-        self.state().keep_wakes(wakes);
+        state.ring.enter(wait);
+        if wait == Wait::ForOne || state.has_work() || !state.prepare_to_park() {
+            return Rest::None;
+        }
+        Rest::Parked
     }
 
-    /// Lets every task that can run do so, those included that they wake.
-    async fn run_tasks(&self) {
-        for _ in 0..PASSES_MAX {
-            let before = self.polls.get();
-            yield_now().await;
-            if self.polls.get() == before {
-                break;
-            }
-        }
-    }
-
-    /// Submits what the tasks wanted and waits for something to do.
-    async fn rest(&self, wake: &WakeWait) -> io::Result<()> {
-        {
-            let mut state = self.state();
-            state.pool.publish();
-            state.feed_starved();
-            let wait = state.linger(self.foreign.get() > 0);
-            if wait != Wait::No {
-                self.metrics.busy_since.set(0);
-            }
-            state.ring.enter(wait);
-            if state.has_work() || !state.prepare_to_park() {
-                return Ok(());
-            }
-        }
+    /// Leaves the thread to the executor until the wake descriptor is signalled or something that runs there wakes a task of ours.
+    async fn park(&self, mut signals: Pin<&mut impl Stream<Item = io::Result<()>>>) -> io::Result<()> {
         self.metrics.busy_since.set(0);
-        let parked = wake.wait().await;
-        self.state().ring.set_wakeups(false);
+        let parked = poll_fn(|context| {
+            if let Poll::Ready(signal) = signals.as_mut().poll_next(context) {
+                return Poll::Ready(signal.unwrap_or(Ok(())));
+            }
+            if self.state().has_work() {
+                return Poll::Ready(Ok(()));
+            }
+            self.parked.set(Some(context.waker().clone()));
+            Poll::Pending
+        });
+        let parked = parked.await;
+        self.parked.set(None);
+        let mut state = self.state();
+        state.linger = state.linger.after_parking();
+        state.ring.set_wakeups(false);
         parked
+    }
+}
+
+impl Linger {
+    fn after_traffic(self) -> Self {
+        match self {
+            Self::Timed { .. } => Self::Timed { traffic: true },
+            other => other,
+        }
+    }
+
+    fn after_timer(self) -> Self {
+        match self {
+            Self::Timed { traffic: false } => Self::Over,
+            Self::Timed { traffic: true } | Self::Off | Self::Over => Self::Off,
+        }
+    }
+
+    /// A timer that is still set remains so.
+    fn after_parking(self) -> Self {
+        match self {
+            Self::Over => Self::Off,
+            other => other,
+        }
     }
 }
 
@@ -175,13 +215,15 @@ impl State {
             Operation::Accept => self.accepted(completion),
             Operation::Receive => {
                 self.trim_due = Tick::NEVER;
+                self.linger = self.linger.after_traffic();
                 self.received(completion);
             }
-            Operation::Send => self.sent(completion),
+            Operation::Send | Operation::QuietSend => self.sent(completion),
             Operation::Shutdown => self.shut_down(completion),
             Operation::Close => self.closed(completion),
             // The turn that it caused does the rest. One that was replaced is not the timer any more.
             Operation::Timer if completion.token == Token::timer(self.timer.0) => self.timer = Tick::NEVER,
+            Operation::Linger => self.linger = self.linger.after_timer(),
             // What was cancelled completes by itself.
             Operation::Cancel if completion.result < 0 => self.cancel_failed(completion.token.key, -completion.result),
             Operation::Cancel | Operation::Timer => {}
@@ -209,12 +251,16 @@ impl State {
         }
     }
 
-    /// How long the coming entry may wait.
-    fn linger(&mut self, foreign: bool) -> Wait {
-        if foreign || self.has_work() {
+    /// Whether the coming entry may wait, and a timer that ends the wait if it may.
+    fn linger(&mut self) -> Wait {
+        if self.linger == Linger::Over || self.wakes.has_foreign() || !self.wakes.is_empty() || self.ring.has_completions() {
             return Wait::No;
         }
-        Wait::AtMost(LINGER)
+        if self.linger == Linger::Off {
+            self.linger = Linger::Timed { traffic: false };
+            self.ring.timer(LINGER, Token::LINGER);
+        }
+        Wait::ForOne
     }
 
     /// Whether the next turn has something to do already.
@@ -247,20 +293,7 @@ impl State {
             self.ring.cancel(Token::timer(self.timer.0));
         }
         let delay = next.start().saturating_sub(self.clock);
-        self.ring.timer(delay.max(TIMER_MIN), next.0);
+        self.ring.timer(delay.max(TIMER_MIN), Token::timer(next.0));
         self.timer = next;
-    }
-
-    /// Keeps the allocation of a list that was worked off.
-    fn keep_wakes(&mut self, mut worked_off: Vec<Key>) {
-        if self.wakes.is_empty() {
-            worked_off.clear();
-            self.wakes = worked_off;
-        }
-    }
-
-    fn keep_arrivals(&mut self, mut worked_off: Vec<Key>) {
-        worked_off.clear();
-        self.arrivals = worked_off;
     }
 }
