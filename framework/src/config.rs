@@ -259,6 +259,8 @@ pub(crate) struct Limits {
     pub write_queue_max: u32,
     /// Completions a shard handles before it lets its tasks run.
     pub turn_completions_max: u32,
+    /// Completions that a shard under dense traffic waits for before it runs.
+    pub gather_completions_max: u32,
     /// A handler that keeps its shard busy this long is reported; `None` when off.
     pub watchdog: Option<Duration>,
 }
@@ -272,6 +274,7 @@ impl Default for Limits {
             recv_queue_max: 8,
             write_queue_max: 256 * 1024,
             turn_completions_max: 1024,
+            gather_completions_max: 4,
             watchdog: Some(Duration::from_millis(100)),
         }
     }

@@ -5,9 +5,11 @@
 //! they work on.
 
 pub(crate) mod accept;
+mod bounds;
 mod connection;
 pub(crate) mod deadline;
 mod drain;
+mod pace;
 pub(crate) mod panics;
 mod queue;
 mod serve;
@@ -27,13 +29,14 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use accept::Acceptor;
-use connection::Bounds;
+use bounds::Bounds;
 use deadline::Tick;
 use drain::Drain;
+use pace::Pace;
 use serve::Tasks;
 use table::Table;
 use throttle::Throttle;
-use turn::{Grace, Linger};
+use turn::Grace;
 use wake::{Registered, Wakes};
 
 use crate::config::Config;
@@ -150,7 +153,7 @@ pub(crate) struct State {
     refused_accepts: Throttle,
     /// The tick that the timer in the kernel is set to; never if there is none.
     timer: Tick,
-    linger: Linger,
+    pace: Pace,
     /// When to give memory back, if nothing is received until then.
     trim_due: Tick,
     grace: Grace,
@@ -182,7 +185,7 @@ impl Shard {
             panics: Throttle::new(),
             refused_accepts: Throttle::new(),
             timer: Tick::NEVER,
-            linger: Linger::Off,
+            pace: Pace::new(config.limits.gather_completions_max),
             trim_due: Tick::NEVER,
             grace: Grace::NONE,
         };

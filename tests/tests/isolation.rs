@@ -101,6 +101,50 @@ fn a_read_given_up_half_way_loses_nothing() {
 }
 
 #[test]
+fn a_handler_is_woken_by_another_thread() {
+    let server = Launch::hostile().set("server.shards=2").start();
+    for _ in 0..10 {
+        let mut client = server.connect();
+        client.ask(b"thread\n", b"woken\n");
+        client.ask(b"alive?", b"alive?");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_handler_may_wait_through_a_waker_of_its_own() {
+    let server = Launch::hostile().set("server.shards=1").start();
+    let mut client = server.connect();
+    client.send(b"between\n");
+    for round in 0..100_u32 {
+        client.ask(&round.to_be_bytes(), &round.to_be_bytes());
+    }
+    drop(client);
+    assert_eq!(server.stop().of("peer_closed"), 1);
+}
+
+/// What a send could not place at once is sent when there is room.
+#[test]
+fn a_full_socket_delays_a_reply_and_loses_none_of_it() {
+    let server = Launch::hostile().set("server.shards=1").set("socket.send_buffer=4096").start();
+    let mut random = Random::new();
+    let mut clients: Vec<(Client, Vec<u8>)> = (0..20).map(|_| (server.connect(), random.bytes(400_000))).collect();
+    let senders: Vec<_> = clients
+        .iter_mut()
+        .map(|(client, sent)| {
+            let (mut writer, sent) = (client.stream().try_clone().unwrap(), sent.clone());
+            thread::spawn(move || writer.write_all(b"echo\n").and_then(|()| writer.write_all(&sent)))
+        })
+        .collect();
+    for (client, sent) in &mut clients {
+        client.expect(sent);
+    }
+    senders.into_iter().for_each(|sender| sender.join().unwrap().unwrap());
+    drop(clients);
+    server.stop();
+}
+
+#[test]
 fn a_handler_that_keeps_its_chunks_starves_nobody() {
     const HOLDERS: usize = 20;
     let server = Launch::hostile().alone().set("server.shards=1").set("buffers.size=4096").set("buffers.count=64").start();

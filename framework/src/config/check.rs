@@ -44,6 +44,7 @@ const ACCEPTS: Whole = Whole::new("a whole number of accepts", 1, 1024);
 const RECV_QUEUE: Whole = Whole::new("a whole number of buffers", 1, 1024);
 const WRITE_QUEUE: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * MIB);
 const TURN: Whole = Whole::new("a whole number of completions", 64, 65_536);
+const GATHER: Whole = Whole::new("a whole number of completions", 1, 64);
 const WATCHDOG: Times = Times::new(Duration::from_millis(10), Duration::from_secs(60)).or("off");
 const STATS: Times = Times::new(Duration::from_secs(1), DAY).or("0s");
 
@@ -133,7 +134,8 @@ fn timeouts(raw: &RawTimeouts, checker: &mut Checker<'_>) -> Timeouts {
 }
 
 fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
-    let Limits { accepts_in_flight_max, recv_queue_max, write_queue_max, turn_completions_max, watchdog, .. } = Limits::default();
+    let Limits { accepts_in_flight_max, recv_queue_max, write_queue_max, turn_completions_max, gather_completions_max, watchdog, .. } =
+        Limits::default();
     let all = checker.whole_or_none("limits.connections_max", &raw.connections_max, &CONNECTIONS);
     let each = &raw.connections_per_shard_max;
     let each = checker.whole_or_none("limits.connections_per_shard_max", each, &SHARD_CONNECTIONS);
@@ -145,6 +147,7 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
         recv_queue_max: whole("limits.recv_queue_max", &raw.recv_queue_max, &RECV_QUEUE, recv_queue_max),
         write_queue_max: whole("limits.write_queue_max", &raw.write_queue_max, &WRITE_QUEUE, write_queue_max),
         turn_completions_max: whole("limits.turn_completions_max", &raw.turn_completions_max, &TURN, turn_completions_max),
+        gather_completions_max: whole("limits.gather_completions_max", &raw.gather_completions_max, &GATHER, gather_completions_max),
         watchdog: checker.time_or_none("limits.watchdog", &raw.watchdog, &WATCHDOG, watchdog),
     }
 }

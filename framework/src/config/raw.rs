@@ -97,6 +97,7 @@ pub(super) struct RawLimits {
     pub(super) recv_queue_max: Item,
     pub(super) write_queue_max: Item,
     pub(super) turn_completions_max: Item,
+    pub(super) gather_completions_max: Item,
     pub(super) watchdog: Item,
 }
 
@@ -259,6 +260,7 @@ fn limits(limits: &super::Limits) -> RawLimits {
         recv_queue_max: number(limits.recv_queue_max),
         write_queue_max: number(limits.write_queue_max),
         turn_completions_max: number(limits.turn_completions_max),
+        gather_completions_max: number(limits.gather_completions_max),
         watchdog: time_or_off(limits.watchdog),
     }
 }

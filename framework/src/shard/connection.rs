@@ -5,53 +5,13 @@
 
 use std::net::SocketAddr;
 use std::task::Waker;
-use std::time::Duration;
 
-use super::deadline::{Tick, Ticks};
+use super::deadline::Tick;
 use super::table::{Fin, Phase, Receive, Slot, Talk, Waiting};
 use super::{ConnId, State};
-use crate::config::Config;
 use crate::error::{CloseReason, Error};
 use crate::ring::buffers::Span;
 use crate::ring::{Completion, Key, Operation, SEND_VECTOR_MAX, SlotIndex, Tell, Token};
-
-/// How long a silent connection is still listened to once the server drains: a request may be on its way.
-const DRAIN_QUIET: Duration = Duration::from_millis(250);
-
-/// The settings that a connection meets, in the units in which it meets them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    first_byte: Ticks,
-    read: Ticks,
-    write: Ticks,
-    idle: Ticks,
-    lifetime: Ticks,
-    close: Ticks,
-    drain_quiet: Ticks,
-    pub(super) drain: Ticks,
-    recv_queue_max: u16,
-    pub(super) write_queue_max: u32,
-    pub(super) turn_completions_max: usize,
-}
-
-impl Bounds {
-    pub(super) fn of(config: &Config) -> Self {
-        let (timeouts, limits) = (&config.timeouts, &config.limits);
-        Self {
-            first_byte: Ticks::of(timeouts.first_byte),
-            read: Ticks::of(timeouts.read),
-            write: Ticks::of(timeouts.write),
-            idle: Ticks::of(timeouts.idle),
-            lifetime: Ticks::of(timeouts.lifetime),
-            close: Ticks::at_least(timeouts.close),
-            drain_quiet: Ticks::at_least(DRAIN_QUIET),
-            drain: Ticks::at_least(timeouts.drain),
-            recv_queue_max: limits.recv_queue_max.min(u32::from(u16::MAX)) as u16,
-            write_queue_max: limits.write_queue_max,
-            turn_completions_max: limits.turn_completions_max as usize,
-        }
-    }
-}
 
 impl State {
     /// A connection has come: its slot lives, its receive is armed, its task is due.
@@ -116,7 +76,9 @@ impl State {
                 self.receive_ended(key, result);
             }
         }
-        self.close_if_settled(key);
+        if !completion.more {
+            self.close_if_settled(key);
+        }
     }
 
     /// Input has come: into the connection's queue, or away with it if nobody will read it.
@@ -138,10 +100,13 @@ impl State {
             slot.receive = Receive::Cancelling;
             self.ring.cancel(Token::new(Operation::Receive, key));
         }
-        if slot.waiting == Waiting::Input {
+        let (waits, disarmed) = (slot.waiting == Waiting::Input, slot.receive == Receive::Disarmed);
+        if waits {
             self.wake(key);
         }
-        self.arm_receive(key);
+        if disarmed {
+            self.arm_receive(key);
+        }
     }
 
     /// Copies what was received when provided buffers run short: a slow handler must not starve the shard.
@@ -283,6 +248,9 @@ impl State {
     }
 
     pub(super) fn sent(&mut self, completion: Completion) {
+        if self.sent_everything(completion) {
+            return;
+        }
         let key = completion.token.key;
         let Some(slot) = self.table.get(key) else { return };
         slot.sending = false;
@@ -301,6 +269,23 @@ impl State {
             },
         }
         self.close_if_settled(key);
+    }
+
+    /// The common case in one look at the slot: all that was written is sent, and nobody waited for that.
+    fn sent_everything(&mut self, completion: Completion) -> bool {
+        let key = completion.token.key;
+        let Some((slot, segments)) = self.table.get_with_segments(key) else { return false };
+        let whole = u32::try_from(completion.result).is_ok_and(|count| count == slot.output_bytes);
+        if !whole || slot.phase != Phase::Serving || matches!(slot.waiting, Waiting::Space | Waiting::Flushed) {
+            return false;
+        }
+        self.metrics.bytes_out.add(u64::from(slot.output_bytes));
+        (slot.sending, slot.output_bytes) = (false, 0);
+        while let Some(span) = segments.pop_front(&mut slot.output) {
+            self.pool.release(span);
+        }
+        self.set_deadline(key);
+        true
     }
 
     /// Releases the `count` bytes that the kernel has taken.

@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::table::Waiting;
+use super::turn::PREFETCH_AHEAD;
 use super::wake::waker_of;
 use super::{ConnId, Shard, State, panics};
 use crate::error::{CloseReason, Error};
-use crate::ring::Key;
+use crate::ring::{Key, prefetch};
 
 /// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again.
 const PASSES_MAX: usize = 4;
@@ -42,9 +43,15 @@ where
             if due.is_empty() {
                 break;
             }
-            for key in due.drain(..) {
-                self.poll(shard, key);
+            for (index, key) in due.iter().enumerate() {
+                if let Some(coming) = due.get(index + PREFETCH_AHEAD)
+                    && let Some(Some(task)) = self.by_slot.get(coming.slot.0 as usize)
+                {
+                    prefetch(&**task);
+                }
+                self.poll(shard, *key);
             }
+            due.clear();
         }
         self.due = due;
     }

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use super::deadline::{Deadlines, Tick};
 use super::queue::{Queue, Segments};
 use crate::error::CloseReason;
-use crate::ring::{Generation, Key, SlotIndex};
+use crate::ring::{Generation, Key, SlotIndex, prefetch};
 
 /// Where a connection stands between accept and the freeing of its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,8 +114,9 @@ impl Peer {
     }
 }
 
-/// One connection in 56 bytes: an idle connection owns this, a deadline and its handler's task, nothing else.
+/// One connection in a cache line: an idle connection owns this, a deadline and its handler's task, nothing else.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) peer: Peer,
     /// Received and not yet read.
@@ -225,6 +226,13 @@ impl Table {
         (slot.generation == key.generation && slot.phase != Phase::Free).then_some(slot)
     }
 
+    /// Has the processor fetch the slot of `key`, which is looked at soon.
+    pub(crate) fn prefetch(&self, key: Key) {
+        if let Some(slot) = self.slots.get(key.slot.0 as usize) {
+            prefetch(slot);
+        }
+    }
+
     /// The slot as [`Self::get`], and the slab its queues live in.
     pub(crate) fn get_with_segments(&mut self, key: Key) -> Option<(&mut Slot, &mut Segments)> {
         let slot = self.slots.get_mut(key.slot.0 as usize)?;
@@ -249,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_small() {
-        assert!(size_of::<Slot>() <= 56, "{} bytes", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 64, "{} bytes", size_of::<Slot>());
     }
 
     #[test]

@@ -17,15 +17,15 @@ use futures_lite::Stream;
 use futures_lite::future::yield_now;
 
 use super::deadline::{Tick, Ticks};
+use super::pace::LINGER;
 use super::serve::Tasks;
 use super::{Shard, State};
 use crate::error::Error;
 use crate::ring::{Completion, Key, Operation, Token, Wait};
 use crate::runtime::{self, WakeWait};
 
-/// How long a shard without traffic waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone
-/// notices. The ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
-const LINGER: Duration = Duration::from_millis(2);
+/// How many completions or tasks ahead the state of a connection is fetched: far enough for memory to answer, near enough to find it.
+pub(super) const PREFETCH_AHEAD: usize = 4;
 /// A shard that has received nothing for this long gives memory back.
 const TRIM_AFTER: Ticks = Ticks::seconds(1);
 /// A timer is never set shorter than this.
@@ -54,17 +54,6 @@ impl Grace {
     fn is_over(self, now: Tick) -> bool {
         now >= self.until || self.dry_turns >= GRACE_DRY_TURNS
     }
-}
-
-/// Whether the shard may wait in its own ring, which only a completion ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Linger {
-    /// No timer is set.
-    Off,
-    /// The timer in the ring ends it; whether there was traffic since it was set.
-    Timed { traffic: bool },
-    /// The timer went off and there had been none.
-    Over,
 }
 
 /// How a shard with nothing to do waits.
@@ -137,7 +126,7 @@ impl Shard {
             self.metrics.busy_since.set(0);
         }
         state.ring.enter(wait);
-        if wait == Wait::ForOne || state.has_work() || !state.prepare_to_park() {
+        if wait != Wait::No || state.has_work() || !state.prepare_to_park() {
             return Rest::None;
         }
         Rest::Parked
@@ -159,33 +148,9 @@ impl Shard {
         let parked = parked.await;
         self.parked.set(None);
         let mut state = self.state();
-        state.linger = state.linger.after_parking();
+        state.pace.parked();
         state.ring.set_wakeups(false);
         parked
-    }
-}
-
-impl Linger {
-    fn after_traffic(self) -> Self {
-        match self {
-            Self::Timed { .. } => Self::Timed { traffic: true },
-            other => other,
-        }
-    }
-
-    fn after_timer(self) -> Self {
-        match self {
-            Self::Timed { traffic: false } => Self::Over,
-            Self::Timed { traffic: true } | Self::Off | Self::Over => Self::Off,
-        }
-    }
-
-    /// A timer that is still set remains so.
-    fn after_parking(self) -> Self {
-        match self {
-            Self::Over => Self::Off,
-            other => other,
-        }
     }
 }
 
@@ -204,9 +169,13 @@ impl State {
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions, self.bounds.turn_completions_max);
         self.grace.dry_turns = if completions.is_empty() { self.grace.dry_turns.saturating_add(1) } else { 0 };
-        for completion in completions.drain(..) {
-            self.apply(completion);
+        for (index, completion) in completions.iter().enumerate() {
+            if let Some(coming) = completions.get(index + PREFETCH_AHEAD) {
+                self.table.prefetch(coming.token.key);
+            }
+            self.apply(*completion);
         }
+        completions.clear();
         self.completions = completions;
     }
 
@@ -215,7 +184,7 @@ impl State {
             Operation::Accept => self.accepted(completion),
             Operation::Receive => {
                 self.trim_due = Tick::NEVER;
-                self.linger = self.linger.after_traffic();
+                self.pace.message(completion.token.key.slot);
                 self.received(completion);
             }
             Operation::Send | Operation::QuietSend => self.sent(completion),
@@ -223,7 +192,7 @@ impl State {
             Operation::Close => self.closed(completion),
             // The turn that it caused does the rest. One that was replaced is not the timer any more.
             Operation::Timer if completion.token == Token::timer(self.timer.0) => self.timer = Tick::NEVER,
-            Operation::Linger => self.linger = self.linger.after_timer(),
+            Operation::Linger => self.pace.elapsed(),
             // What was cancelled completes by itself.
             Operation::Cancel if completion.result < 0 => self.cancel_failed(completion.token.key, -completion.result),
             Operation::Cancel | Operation::Timer => {}
@@ -253,14 +222,13 @@ impl State {
 
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
     fn linger(&mut self) -> Wait {
-        if self.linger == Linger::Over || self.wakes.has_foreign() || !self.wakes.is_empty() || self.ring.has_completions() {
+        if self.pace.is_over() || self.wakes.has_foreign() || !self.wakes.is_empty() || self.ring.has_completions() {
             return Wait::No;
         }
-        if self.linger == Linger::Off {
-            self.linger = Linger::Timed { traffic: false };
+        if self.pace.begin() {
             self.ring.timer(LINGER, Token::LINGER);
         }
-        Wait::ForOne
+        self.pace.wait()
     }
 
     /// Whether the next turn has something to do already.

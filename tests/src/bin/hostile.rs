@@ -2,8 +2,12 @@
 //!
 //! Unless `[app]` fixes a behaviour for all, each connection asks for its own by its first line.
 
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +18,8 @@ use futures_lite::future::{or, yield_now};
 const LINE_MAX: usize = 1024;
 /// How long `block` keeps its shard's thread.
 const BLOCKED: Duration = Duration::from_secs(1);
+/// After this long a shard without traffic has parked.
+const PARKED: Duration = Duration::from_millis(50);
 /// What `flood` writes, again and again.
 const FLOOD: &[u8] = &[b'~'; 4096];
 /// `hesitate` drops up to this many reads before it waits for one.
@@ -43,6 +49,10 @@ enum Behaviour {
     Flood,
     /// Echoes, but gives up most of its reads half-way.
     Hesitate,
+    /// Waits for another thread, then tells so and echoes.
+    Thread,
+    /// Echoes, and waits for its reads through a waker of its own, as a combinator does.
+    Between,
     /// Fails with an error of its own.
     Fail,
     /// Returns at once, whatever the client still sends.
@@ -61,6 +71,8 @@ impl Behaviour {
             b"block" => Self::Block,
             b"flood" => Self::Flood,
             b"hesitate" => Self::Hesitate,
+            b"thread" => Self::Thread,
+            b"between" => Self::Between,
             b"fail" => Self::Fail,
             b"leave" => Self::Leave,
             _ => return None,
@@ -100,6 +112,8 @@ impl Handler for Hostile {
             Some(Behaviour::Block) => block(conn).await,
             Some(Behaviour::Flood) => flood(conn).await,
             Some(Behaviour::Hesitate) => hesitate(conn).await,
+            Some(Behaviour::Thread) => thread(conn).await,
+            Some(Behaviour::Between) => between(conn).await,
             Some(Behaviour::Fail) => Err(Error::handler(std::io::Error::other("on demand"))),
             Some(Behaviour::Leave) => Ok(()),
         }
@@ -185,6 +199,67 @@ async fn hesitate(conn: &mut Conn) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// What another thread says, and who waits for it.
+#[derive(Debug, Default)]
+struct Word {
+    said: bool,
+    waker: Option<Waker>,
+}
+
+async fn thread(conn: &mut Conn) -> Result<(), Error> {
+    let word = Arc::<Mutex<Word>>::default();
+    let other = Arc::clone(&word);
+    thread::spawn(move || {
+        // Long enough for the shard to have parked.
+        thread::sleep(PARKED);
+        let mut word = other.lock().expect("nobody panics with the lock");
+        word.said = true;
+        word.waker.take().into_iter().for_each(Waker::wake);
+    });
+    poll_fn(|context| {
+        let mut word = word.lock().expect("nobody panics with the lock");
+        word.waker = Some(context.waker().clone());
+        if word.said { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    conn.write(b"woken\n").await?;
+    echo(conn).await
+}
+
+/// A waker that remembers being woken and passes it on: the future behind it is polled only then.
+struct Passed {
+    woken: AtomicBool,
+    outer: Mutex<Waker>,
+}
+
+impl Wake for Passed {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        self.outer.lock().expect("nobody panics with the lock").wake_by_ref();
+    }
+}
+
+async fn between(conn: &mut Conn) -> Result<(), Error> {
+    while let Some(bytes) = read_between(conn).await? {
+        conn.write(bytes).await?;
+    }
+    Ok(())
+}
+
+async fn read_between(conn: &mut Conn) -> Result<Option<Chunk>, Error> {
+    let mut read = pin!(conn.read());
+    let mut passed: Option<Arc<Passed>> = None;
+    let polled = poll_fn(|context| {
+        let outer = context.waker().clone();
+        let passed = passed.get_or_insert_with(|| Arc::new(Passed { woken: AtomicBool::new(true), outer: Mutex::new(outer) }));
+        if !passed.woken.swap(false, Ordering::SeqCst) {
+            return Poll::Pending;
+        }
+        read.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(passed))))
+    });
+    polled.await
 }
 
 async fn give_up_after<T>(polls: u32) -> Option<T> {

@@ -1,0 +1,44 @@
+//! What the settings allow a connection, in the units in which the shard asks.
+
+use std::time::Duration;
+
+use super::deadline::Ticks;
+use crate::config::Config;
+
+/// How long a silent connection is still listened to once the server drains: a request may be on its way.
+const DRAIN_QUIET: Duration = Duration::from_millis(250);
+
+/// The settings that a connection meets, in the units in which it meets them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) first_byte: Ticks,
+    pub(super) read: Ticks,
+    pub(super) write: Ticks,
+    pub(super) idle: Ticks,
+    pub(super) lifetime: Ticks,
+    pub(super) close: Ticks,
+    pub(super) drain_quiet: Ticks,
+    pub(super) drain: Ticks,
+    pub(super) recv_queue_max: u16,
+    pub(super) write_queue_max: u32,
+    pub(super) turn_completions_max: usize,
+}
+
+impl Bounds {
+    pub(super) fn of(config: &Config) -> Self {
+        let (timeouts, limits) = (&config.timeouts, &config.limits);
+        Self {
+            first_byte: Ticks::of(timeouts.first_byte),
+            read: Ticks::of(timeouts.read),
+            write: Ticks::of(timeouts.write),
+            idle: Ticks::of(timeouts.idle),
+            lifetime: Ticks::of(timeouts.lifetime),
+            close: Ticks::at_least(timeouts.close),
+            drain_quiet: Ticks::at_least(DRAIN_QUIET),
+            drain: Ticks::at_least(timeouts.drain),
+            recv_queue_max: limits.recv_queue_max.min(u32::from(u16::MAX)) as u16,
+            write_queue_max: limits.write_queue_max,
+            turn_completions_max: limits.turn_completions_max as usize,
+        }
+    }
+}

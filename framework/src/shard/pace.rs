@@ -1,0 +1,124 @@
+//! How long a shard waits in its own ring: until it parks, and for how many completions at a time.
+//!
+//! One timer in the ring measures both. While there is traffic it is set again each time it goes off, and what was counted meanwhile says
+//! how dense the traffic is. Where messages come thick, an entry waits for several: each entry costs a shard about as much as a tenth of
+//! a message does, and each wait a sleep.
+
+use std::time::Duration;
+
+use crate::ring::{SlotIndex, Wait};
+
+/// How long a shard without traffic waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone
+/// notices. The ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
+pub(super) const LINGER: Duration = Duration::from_millis(2);
+/// Messages are gathered as long as the density says that they come within this time.
+const GATHER_AIM: Duration = Duration::from_micros(50);
+/// A message waits no longer than this for others, whatever the density said.
+const GATHER_MAX: Duration = Duration::from_micros(200);
+/// Connections that must have spoken for each message that is waited for: a few that ask and answer in turn must not wait for each other.
+const SPEAKERS_PER_MESSAGE: u32 = 8;
+
+/// What a shard does when it has nothing to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    linger: Linger,
+    /// Completions that an entry waits for; 1 unless traffic is dense.
+    gather: u32,
+    gather_max: u32,
+    /// Messages since the timer was set.
+    messages: u32,
+    /// Who sent them, a bit for each 64th slot: at least as many connections as there are bits.
+    speakers: u64,
+}
+
+/// Whether the shard may wait in its own ring, which only a completion ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Linger {
+    /// No timer is set.
+    Off,
+    /// The timer in the ring ends it.
+    Timed,
+    /// The timer went off and there had been no traffic.
+    Over,
+}
+
+impl Pace {
+    pub(super) fn new(gather_max: u32) -> Self {
+        Self { linger: Linger::Off, gather: 1, gather_max, messages: 0, speakers: 0 }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.linger == Linger::Over
+    }
+
+    /// Whether the timer must be set before the coming wait; it is then taken to be.
+    pub(super) fn begin(&mut self) -> bool {
+        let unset = self.linger == Linger::Off;
+        if unset {
+            (self.linger, self.messages, self.speakers) = (Linger::Timed, 0, 0);
+        }
+        unset
+    }
+
+    pub(super) fn wait(&self) -> Wait {
+        if self.gather > 1 { Wait::ForSome { completions: self.gather, at_most: GATHER_MAX } } else { Wait::ForOne }
+    }
+
+    pub(super) fn message(&mut self, slot: SlotIndex) {
+        self.messages = self.messages.saturating_add(1);
+        self.speakers |= 1 << (slot.0 % u64::BITS);
+    }
+
+    /// The timer has gone off.
+    pub(super) fn elapsed(&mut self) {
+        self.linger = if self.messages == 0 { Linger::Over } else { Linger::Off };
+        let dense = self.messages / (LINGER.as_micros() / GATHER_AIM.as_micros()) as u32;
+        let many = self.speakers.count_ones() / SPEAKERS_PER_MESSAGE;
+        self.gather = dense.min(many).clamp(1, self.gather_max);
+    }
+
+    /// The shard was parked: what was measured before says nothing of now. A timer that is still set remains so.
+    pub(super) fn parked(&mut self) {
+        self.gather = 1;
+        if self.linger == Linger::Over {
+            self.linger = Linger::Off;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(messages: u32, speakers: u32) -> Pace {
+        let mut pace = Pace::new(4);
+        assert!(pace.begin());
+        (0..messages).for_each(|message| pace.message(SlotIndex(message % speakers)));
+        pace.elapsed();
+        pace
+    }
+
+    #[test]
+    fn messages_are_gathered_when_many_peers_speak_often() {
+        assert_eq!(after(160, 50).gather, 4);
+        assert_eq!(after(10_000, 1_000).gather, 4, "no more than its bound");
+        assert_eq!(after(80, 50).gather, 2);
+    }
+
+    #[test]
+    fn a_few_peers_and_slow_ones_are_answered_at_once() {
+        assert_eq!(after(10_000, 1).gather, 1);
+        assert_eq!(after(10_000, 15).gather, 1);
+        assert_eq!(after(79, 64).gather, 1);
+    }
+
+    #[test]
+    fn a_shard_lingers_while_there_is_traffic() {
+        let mut pace = after(1, 1);
+        assert!(!pace.is_over() && pace.begin() && !pace.begin());
+        pace.elapsed();
+        assert!(pace.is_over());
+        pace.parked();
+        assert!(!pace.is_over() && pace.begin());
+    }
+}
