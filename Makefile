@@ -11,6 +11,7 @@ DURATION ?= 30s
 RATE ?= 5000
 ROUNDS ?= 5
 COMPARE ?=
+PING ?=
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,8 +41,8 @@ loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=
 compare: build ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
 	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) $(COMPARE)
 
-compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=; needs redis)
-	$(RAISE) loadtest/compare-redis.sh $(BIN) $(ROUNDS)
+compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
+	$(RAISE) loadtest/compare-redis.sh $(BIN) $(ROUNDS) $(PING)
 
 # No link-time optimisation: it takes minutes and finds nothing. No leak check: a shard's pool is never freed, so that a chunk may outlive
 # its shard; leaks are found by tests/cycles.rs.

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # CPU time of ping against redis-server under the same redis-benchmark, in turn: servers on core 0, the client on core 1.
-# What `make compare-redis` runs. Prints seconds of CPU per run and the ratio ping / redis.
+# What `make compare-redis` runs; flags after the rounds are for ping. Prints seconds of CPU per run and the ratio ping / redis.
 set -euo pipefail
 bin=$1 rounds=${2:-5}
 ping_port=7480 redis_port=7479
 
 taskset -c 0 redis-server --port "$redis_port" --save '' --appendonly no >/dev/null &
 redis=$!
-"$bin/ping" --set "server.listen=\"127.0.0.1:$ping_port\"" --set server.shards=1 --set 'server.cpus=[0]' 2>/dev/null &
+"$bin/ping" --set "server.listen=\"127.0.0.1:$ping_port\"" --set server.shards=1 --set 'server.cpus=[0]' "${@:3}" 2>/dev/null &
 ping=$!
 trap 'kill "$ping" "$redis" 2>/dev/null || true; wait || true' EXIT
 
