@@ -14,6 +14,9 @@ use io_uring::types::BufRingEntry;
 
 /// Buffers published to the kernel at first. The set in use stays small and warm, and grows only when the kernel ran out.
 const PUBLISHED_FIRST: u32 = 32;
+/// Between two provided buffers. Buffers that all start at a page's start would share one set of the first-level cache, and a batch of a
+/// hundred small messages would push each other out of it.
+const STAGGER: usize = 64;
 /// Freed heap buffers of the standard size that are kept for reuse.
 const SPARE_HEAP_MAX: usize = 64;
 /// Heap buffers are sized in multiples of this many bytes.
@@ -107,10 +110,11 @@ impl Pool {
     pub(crate) fn new(size: u32, count: u32) -> io::Result<Self> {
         assert!(count.is_power_of_two() && count <= 32_768, "checked settings: a power of two, at most 32768");
         let entries = Mapping::new(count as usize * size_of::<BufRingEntry>())?;
-        let memory = Mapping::new(count as usize * size as usize)?;
+        let stride = size as usize + STAGGER;
+        let memory = Mapping::new(count as usize * stride)?;
         let buffers = (0..count as usize)
             // SAFETY: buffer `index` starts inside the mapping, which has room for `count` of them.
-            .map(|index| Buffer { base: unsafe { memory.base.add(index * size as usize) }, capacity: size, references: 0 })
+            .map(|index| Buffer { base: unsafe { memory.base.add(index * stride) }, capacity: size, references: 0 })
             .collect();
         let state = State {
             buffers,
