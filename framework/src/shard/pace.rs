@@ -1,8 +1,8 @@
 //! How long a shard waits in its own ring: until it parks, and for how many completions at a time.
 //!
 //! One timer in the ring measures both. While there is traffic it is set again each time it goes off, and what was counted meanwhile says
-//! how dense the traffic is. Where messages come thick, an entry waits for several: each entry costs a shard about as much as a tenth of
-//! a message does, and each wait a sleep.
+//! how dense the traffic is. Where messages come thick, an entry waits for several, so that they share the price of the entry, of the
+//! turn and of the sleep.
 
 use std::time::Duration;
 
