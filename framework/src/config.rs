@@ -251,6 +251,10 @@ pub(crate) struct Limits {
     pub connections_max: Option<u32>,
     /// Connections of one shard; `None` means an equal share of `connections_max`.
     pub connections_per_shard_max: Option<u32>,
+    /// Connections that one shard may open itself.
+    pub outbound_per_shard_max: u32,
+    /// Connects of a shard that are on their way at the same time.
+    pub connects_in_flight_max: u32,
     /// Accepts a shard keeps posted to the kernel.
     pub accepts_in_flight_max: u32,
     /// Unread receive buffers one connection may hold.
@@ -270,6 +274,8 @@ impl Default for Limits {
         Self {
             connections_max: None,
             connections_per_shard_max: None,
+            outbound_per_shard_max: 0,
+            connects_in_flight_max: 64,
             accepts_in_flight_max: 64,
             recv_queue_max: 8,
             write_queue_max: 256 * 1024,

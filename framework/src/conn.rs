@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::chunk::Chunk;
 use crate::error::Error;
@@ -21,7 +22,7 @@ use crate::shard::{ConnId, Shard, ShardId, Waiting};
 
 pub use frame::{Frame, ReadFrame, ReadLine, Step};
 
-/// One accepted connection.
+/// One connection: accepted, or opened by a [`Connector`](crate::Connector).
 ///
 /// Reading and writing go through the shard: `write` collects, and everything collected is sent when the handler waits for input,
 /// calls [`flush`](Self::flush) or returns. Deadlines of the settings apply by themselves.
@@ -123,7 +124,15 @@ impl Conn {
         Shard::with(|shard| shard.state().peer(self.key))
     }
 
-    /// The address of the shard's listener: what the settings say, with the real port.
+    /// What is read from now on must have come by `within`, up to a quarter of a second later, however many reads that takes; `None`: no
+    /// such bound. For the one who asks: a connection that the shard opened has no deadline but this and `timeouts.idle`.
+    ///
+    /// Past it the connection has ended with [`ReadTimeout`](crate::CloseReason::ReadTimeout).
+    pub fn set_read_deadline(&mut self, within: Option<Duration>) {
+        Shard::with(|shard| shard.state().set_read_deadline(self.key, within));
+    }
+
+    /// The address of the shard's listener: what the settings say, with the real port. Of a client's shard: unspecified.
     pub fn local_addr(&self) -> SocketAddr {
         Shard::with(|shard| shard.local_addr)
     }
@@ -194,6 +203,13 @@ impl Conn {
 
     fn stop_waiting(&self) {
         Shard::with(|shard| shard.state().stop_waiting(self.key));
+    }
+}
+
+/// A connection that the shard opened ends with its `Conn`; of an accepted one the shard takes leave when its handler returns.
+impl Drop for Conn {
+    fn drop(&mut self) {
+        Shard::try_with(|shard| shard.state().let_go(self.key));
     }
 }
 

@@ -122,6 +122,12 @@ pub enum Error {
     /// The peer ended its side in the middle of a frame.
     #[error("the peer ended its side within a frame")]
     Truncated,
+    /// A connection could not be opened, for the reason that the kernel gave.
+    #[error("cannot connect: {0}")]
+    Connect(std::io::Error),
+    /// The shard has as many tasks as it can hold.
+    #[error("the shard has too many tasks")]
+    TooManyTasks,
     /// The handler failed for a reason of its own.
     #[error("{0}")]
     Handler(Box<dyn std::error::Error>),
@@ -138,7 +144,7 @@ impl Error {
         match self {
             Self::Closed(reason) => *reason,
             Self::FrameTooLong { .. } | Self::Protocol(_) | Self::Truncated => CloseReason::ProtocolError,
-            Self::Handler(_) => CloseReason::HandlerFailed,
+            Self::Connect(_) | Self::TooManyTasks | Self::Handler(_) => CloseReason::HandlerFailed,
         }
     }
 }
@@ -151,7 +157,8 @@ impl From<Error> for std::io::Error {
             Error::Closed(_) => std::io::ErrorKind::ConnectionAborted,
             Error::FrameTooLong { .. } | Error::Protocol(_) => std::io::ErrorKind::InvalidData,
             Error::Truncated => std::io::ErrorKind::UnexpectedEof,
-            Error::Handler(_) => std::io::ErrorKind::Other,
+            Error::Connect(error) => error.kind(),
+            Error::TooManyTasks | Error::Handler(_) => std::io::ErrorKind::Other,
         };
         Self::new(kind, error.to_string())
     }

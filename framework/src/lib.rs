@@ -48,8 +48,10 @@
 mod app;
 mod arguments;
 mod chunk;
+mod client;
 mod config;
 mod conn;
+mod connector;
 mod error;
 mod handler;
 mod listen;
@@ -65,9 +67,10 @@ mod watchdog;
 
 pub use app::run;
 pub use chunk::Chunk;
+pub use client::Client;
 pub use config::Settings;
 pub use conn::{Conn, Flush, Frame, Output, Read, ReadFrame, ReadLine, Step, Write};
+pub use connector::{Connect, Connector};
 pub use error::{CloseReason, Error};
 pub use handler::{FromFn, Handler, ShardContext, from_fn};
-pub use runtime::sleep;
-pub use shard::{ConnId, ShardId};
+pub use shard::{ConnId, ShardId, Sleep, sleep, sleep_until, spawn};

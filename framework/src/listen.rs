@@ -22,14 +22,14 @@ fn bind(config: &Config, address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    set_inherited(&socket, config)?;
+    set_options(&socket, config)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(config.listener.backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
 
-/// Options that Linux copies from a listener to every socket it accepts: no system call per connection.
-fn set_inherited(socket: &Socket, config: &Config) -> io::Result<()> {
+/// The options of the settings. Linux copies them from a listener to every socket it accepts: no system call per connection.
+pub(crate) fn set_options(socket: &Socket, config: &Config) -> io::Result<()> {
     let settings = &config.socket;
     socket.set_tcp_nodelay(settings.nodelay)?;
     if let Some(keepalive) = &settings.keepalive {

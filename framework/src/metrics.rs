@@ -32,6 +32,10 @@ pub(crate) struct Metrics {
     pub(crate) accepted: Counter,
     /// Connections open now.
     pub(crate) connections: Counter,
+    /// Connections that the shard has opened itself, now.
+    pub(crate) outbound: Counter,
+    /// Connects that succeeded since the start.
+    pub(crate) connected: Counter,
     /// Handler tasks alive now.
     pub(crate) tasks: Counter,
     /// Connections closed, by reason.

@@ -65,6 +65,22 @@ pub(crate) fn check(config: &Config) -> Result<Plan, Vec<Problem>> {
     plan(config, &Facts::gather(config))
 }
 
+/// As [`check`], for a program that accepts nothing: its port does not matter, its shards open all their connections.
+pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
+    facts::raise_limits();
+    let facts = Facts::gather(config);
+    let mut problems: Vec<Problem> = kernel::problem(&facts).into_iter().chain(limits::memlock_problem(&facts)).collect();
+    let cores = limits::cores(config, &facts).unwrap_or_else(|problem| {
+        problems.push(problem);
+        vec![0]
+    });
+    let shards = shard_count(config, &cores);
+    problems.extend(limits::memory_problem(config, &facts, shards));
+    problems.extend(limits::outbound_problem(config, &facts, shards));
+    let plan = Plan { shards: share_out(0, shards, &cores), warnings: limits::warnings(config, &facts, &cores), connections_max: 0 };
+    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
 /// The decision alone.
 fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();

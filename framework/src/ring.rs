@@ -10,6 +10,7 @@
 pub(crate) mod buffers;
 mod probe;
 mod sockaddr;
+mod sockopt;
 mod token;
 mod wake;
 mod waker;
@@ -25,10 +26,11 @@ use io_uring::{IoUring, opcode, squeue, types};
 
 use buffers::{Pool, Span};
 pub(crate) use probe::{ProbeError, probe};
-use sockaddr::PeerStorage;
+use sockaddr::{DialStorage, PeerStorage};
+pub(crate) use sockopt::bind_address_no_port;
 pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token};
 pub(crate) use wake::{WakeFd, file_from};
-pub(crate) use waker::waker;
+pub(crate) use waker::{name_of, waker, was_kept};
 
 /// Entries of the submission queue: more than a turn submits in the common case; when it is full the ring enters early.
 const SUBMISSIONS: u32 = 1024;
@@ -36,6 +38,10 @@ const SUBMISSIONS: u32 = 1024;
 const COMPLETIONS: u32 = 8192;
 /// Buffers that one gathered send takes along.
 pub(crate) const SEND_VECTOR_MAX: usize = 16;
+/// Linger, alarm, deadlines.
+const TIMER_KINDS: usize = 3;
+/// IORING_FILE_INDEX_ALLOC: the kernel picks the direct descriptor.
+const FILE_INDEX_ALLOCATE: i32 = -1;
 /// The provided-buffer group; a ring of ours has just one.
 const BUFFER_GROUP: u16 = 0;
 
@@ -62,12 +68,14 @@ struct LentMemory {
     /// Kept alive for the ring; see [`Pool`] for what the kernel does with it.
     _pool: Rc<Pool>,
     peers: Box<[PeerStorage]>,
+    dials: Box<[DialStorage]>,
     #[expect(clippy::vec_box, reason = "submissions point to the vectors while the list grows")]
     vectors: Vec<Box<SendVector>>,
     /// Vectors that submissions use which the kernel has not read yet (once it has consumed one it needs its vector no more:
     /// IORING_FEAT_SUBMIT_STABLE).
     vectors_used: usize,
-    timer: Box<types::Timespec>,
+    /// One for each kind of timer.
+    timers: Box<[types::Timespec; TIMER_KINDS]>,
 }
 
 /// Sends of which the kernel tells only the failures ([`Tell::Failure`]).
@@ -108,8 +116,8 @@ pub(crate) enum Wait {
 }
 
 impl Ring {
-    /// A ring with a table of `files` direct descriptors and `accepts` addresses, for the calling thread alone.
-    pub(crate) fn new(files: u32, accepts: u32, pool: Rc<Pool>) -> io::Result<Self> {
+    /// A ring with a table of `files` direct descriptors, for so many accepts and dials in flight, for the calling thread alone.
+    pub(crate) fn new(files: u32, accepts: u32, dials: u32, pool: Rc<Pool>) -> io::Result<Self> {
         let io = setup(SUBMISSIONS, COMPLETIONS)?;
         io.submitter().register_files_sparse(files)?;
         // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives the ring: see `Drop`.
@@ -118,9 +126,10 @@ impl Ring {
         let memory = LentMemory {
             _pool: pool,
             peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
+            dials: (0..dials).map(|_| DialStorage::default()).collect(),
             vectors: Vec::new(),
             vectors_used: 0,
-            timer: Box::new(types::Timespec::new()),
+            timers: Box::new([types::Timespec::new(); TIMER_KINDS]),
         };
         let lent = Lent { memory: ManuallyDrop::new(memory), in_flight: 0 };
         Ok(Self { io, registered, lent, quiet: QuietSends::default(), failure: None })
@@ -150,6 +159,26 @@ impl Ring {
     /// The address that the completed accept of `place` left.
     pub(crate) fn accepted_peer(&self, place: u32) -> SocketAddr {
         self.lent.memory.peers[place as usize].get()
+    }
+
+    /// Puts `socket` into a free direct descriptor ([`Self::installed`] says which) once this has completed, with dial `place`.
+    pub(crate) fn install(&mut self, place: u32, socket: RawFd) {
+        let dial = &mut self.lent.memory.dials[place as usize];
+        dial.descriptor = socket;
+        let entry = opcode::FilesUpdate::new(&raw const dial.descriptor, 1).offset(FILE_INDEX_ALLOCATE).build();
+        self.push(entry, Token::new(Operation::Install, Key::of_place(place)));
+    }
+
+    /// The direct descriptor that the completed installation of dial `place` left.
+    pub(crate) fn installed(&self, place: u32) -> SlotIndex {
+        SlotIndex(self.lent.memory.dials[place as usize].descriptor.max(0) as u32)
+    }
+
+    /// Connects to `target` (connect(2)); dial `place` is the caller's until this has completed.
+    pub(crate) fn connect(&mut self, key: Key, place: u32, target: SocketAddr) {
+        let (address, length) = self.lent.memory.dials[place as usize].aim(target);
+        let entry = opcode::Connect::new(types::Fixed(key.slot.0), address, length).build();
+        self.push(entry, Token::new(Operation::Connect, key));
     }
 
     /// Receives into provided buffers until cancelled, out of buffers, at the end of the stream or on an error.
@@ -198,10 +227,17 @@ impl Ring {
         self.push(entry, Token::new(Operation::Cancel, token.key));
     }
 
-    /// A completion after `delay`. `token` tells it from others; one timer at most may be waiting for its submission.
+    /// A completion after `delay`. `token` tells it from others. Of two of one kind that wait for their submission both take the delay of
+    /// the second: the first must have been given up.
     pub(crate) fn timer(&mut self, delay: Duration, token: Token) {
-        *self.lent.memory.timer = types::Timespec::from(delay);
-        let timespec: *const types::Timespec = &*self.lent.memory.timer;
+        let kind = match token.operation {
+            Operation::Linger => 0,
+            Operation::Alarm => 1,
+            _ => 2,
+        };
+        let place = &mut self.lent.memory.timers[kind];
+        *place = types::Timespec::from(delay);
+        let timespec: *const types::Timespec = place;
         let entry = opcode::Timeout::new(timespec).build();
         self.push(entry, token);
     }

@@ -44,14 +44,6 @@ pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
     })
 }
 
-/// Suspends a handler for `duration`, at least.
-///
-/// For use inside [`Handler::serve`](crate::Handler::serve); a duration of more than a year is cut to a year.
-pub async fn sleep(duration: Duration) {
-    // The timer panics on Duration::MAX.
-    glommio::timer::sleep(duration.min(YEAR)).await;
-}
-
 /// Gives the executor a look at its own rings and timers, which it takes only when no task can run: a pump that goes on and on must do
 /// this now and then.
 pub(crate) async fn breathe() {

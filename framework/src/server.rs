@@ -100,7 +100,7 @@ impl Lane {
             id: context.id,
             connections_max: plan.connections_max,
             config: Arc::clone(config),
-            listener,
+            listener: Some(listener),
             local_addr: context.local_addr,
             wake: wake.try_clone()?,
             orders: Arc::clone(&orders),

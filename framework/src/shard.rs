@@ -1,18 +1,23 @@
 //! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
 //!
-//! In the order in which a connection meets them: [`accept`], [`connection`] (receive, send, end), [`serve`] (its handler's task),
-//! [`deadline`], [`drain`]. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what
+//! In the order in which a connection meets them: [`accept`] or [`dial`], [`connection`] (its life and end), [`input`], [`output`], [`serve`]
+//! (its handler's task), [`deadline`], [`drain`]. [`spawn`] and [`sleep`] are for tasks beside connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what
 //! they work on.
 
 pub(crate) mod accept;
 mod bounds;
 mod connection;
 pub(crate) mod deadline;
+mod dial;
 mod drain;
+mod input;
+mod output;
 mod pace;
 pub(crate) mod panics;
 mod queue;
 mod serve;
+mod sleep;
+mod spawn;
 mod table;
 mod throttle;
 mod turn;
@@ -20,6 +25,7 @@ mod wake;
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -31,13 +37,16 @@ use std::time::{Duration, Instant};
 use accept::Acceptor;
 use bounds::Bounds;
 use deadline::Tick;
+use dial::Dials;
 use drain::Drain;
 use pace::Pace;
 use serve::Tasks;
+use sleep::Sleepers;
+use spawn::SpawnTable;
 use table::Table;
 use throttle::Throttle;
 use turn::Grace;
-use wake::{Registered, Wakes};
+use wake::{Registered, ShardNumber, Wakes};
 
 use crate::config::Config;
 use crate::conn::Conn;
@@ -47,6 +56,9 @@ use crate::ring::buffers::{Pool, Span};
 use crate::ring::{Completion, Key, Ring, WakeFd};
 use crate::runtime::WakeWait;
 
+pub(crate) use dial::{Stage as DialStage, Target};
+pub use sleep::{Sleep, sleep, sleep_until};
+pub use spawn::spawn;
 pub(crate) use table::Waiting;
 pub(crate) use wake::wake_named;
 
@@ -99,9 +111,11 @@ impl Orders {
 /// All that a shard needs to start, made by the control thread.
 pub(crate) struct Setup {
     pub(crate) id: ShardId,
+    /// Connections that it accepts at most.
     pub(crate) connections_max: u32,
     pub(crate) config: Arc<Config>,
-    pub(crate) listener: TcpListener,
+    /// None: a shard of a client.
+    pub(crate) listener: Option<TcpListener>,
     pub(crate) local_addr: SocketAddr,
     pub(crate) wake: WakeFd,
     pub(crate) orders: Arc<Orders>,
@@ -136,15 +150,19 @@ pub(crate) struct State {
     ring: Ring,
     table: Table,
     acceptor: Acceptor,
+    dials: Dials,
     drain: Drain,
     bounds: Bounds,
     pool: Rc<Pool>,
     metrics: Arc<Metrics>,
     id: ShardId,
+    number: ShardNumber,
     /// The time of this turn, since the server's start, and its tick.
     clock: Duration,
     now: Tick,
     wakes: Wakes,
+    spawned: SpawnTable,
+    sleepers: Sleepers,
     /// Connections whose receive waits for a buffer.
     starved: Vec<Key>,
     /// The turn's completions.
@@ -166,20 +184,28 @@ impl Shard {
         let pool = Rc::new(Pool::new(config.buffers.size, config.buffers.count)?);
         // Never freed: a handler may keep a chunk in a thread-local that is destroyed after the shard.
         std::mem::forget(Rc::clone(&pool));
-        let mut ring = Ring::new(setup.connections_max, config.limits.accepts_in_flight_max, Rc::clone(&pool))?;
+        let (accepted_max, outbound_max) = (setup.connections_max, config.limits.outbound_per_shard_max);
+        let limits = &config.limits;
+        let mut ring =
+            Ring::new((accepted_max + outbound_max).max(1), limits.accepts_in_flight_max, limits.connects_in_flight_max, Rc::clone(&pool))?;
         ring.register_wake(&setup.wake)?;
+        let registered = Registered::new(setup.wake.try_clone()?).ok_or_else(|| io::Error::other("the process has too many shards"))?;
         let state = State {
             ring,
-            table: Table::with_capacity(setup.connections_max),
+            table: Table::with_capacity(accepted_max, outbound_max),
             acceptor: Acceptor::new(setup.listener, config.limits.accepts_in_flight_max),
+            dials: Dials::new(Arc::clone(&setup.config)),
             drain: Drain::default(),
             bounds: Bounds::of(config),
             pool: Rc::clone(&pool),
             metrics: Arc::clone(&setup.metrics),
             id: setup.id,
+            number: registered.number,
             clock: setup.started.elapsed(),
             now: Tick::at(setup.started.elapsed()),
             wakes: Wakes::default(),
+            spawned: SpawnTable::default(),
+            sleepers: Sleepers::default(),
             starved: Vec::new(),
             completions: Vec::new(),
             panics: Throttle::new(),
@@ -198,7 +224,7 @@ impl Shard {
             orders: setup.orders,
             started: setup.started,
             parked: Cell::new(None),
-            registered: Registered::new(setup.id, setup.wake.try_clone()?),
+            registered,
         };
         Ok((Rc::new(shard), WakeWait::new(setup.wake)))
     }
@@ -208,9 +234,14 @@ impl Shard {
         CURRENT.with(|current| act(current.get().expect("a connection or chunk never leaves its shard's thread")))
     }
 
+    /// As [`Self::with`], where it may be too late: at the thread's very end, or with a shard that is gone.
+    pub(crate) fn try_with<R>(act: impl FnOnce(&Self) -> R) -> Option<R> {
+        CURRENT.try_with(|current| current.get().map(|shard| act(shard))).ok().flatten()
+    }
+
     /// Releases a span of this thread's pool. At the thread's very end the shard may be gone already; then nobody needs the buffer.
     pub(crate) fn release(span: Span) {
-        let _gone = CURRENT.try_with(|current| current.get().map(|shard| shard.pool.release(span)));
+        let _gone = Self::try_with(|shard| shard.pool.release(span));
     }
 
     pub(crate) fn state(&self) -> RefMut<'_, State> {
@@ -218,14 +249,50 @@ impl Shard {
     }
 }
 
-/// Runs one shard to its end: after a drain, or with the error that its ring met. `ready` is told once connections can be served.
+/// Runs one shard of a server to its end: after a drain, or with the error that its ring met. `ready` is told once connections can be
+/// served.
 pub(crate) async fn run<H: Handler>(setup: Setup, handler: H, ready: impl FnOnce()) -> io::Result<()> {
-    let (shard, wake) = Shard::new(setup)?;
-    let shard = CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard)));
+    let (shard, wake) = enter(setup)?;
     ready();
     let handler = &handler;
     let mut tasks = Tasks::new(|key| async move { handler.serve(&mut Conn::new(key)).await });
     let outcome = shard.pump(&wake, &mut tasks).await;
+    drop(tasks);
     shard.metrics.busy_since.set(0);
     outcome.and(wake.close().await)
+}
+
+/// Runs one shard of a client until `main` has ended and the connections that it opened have closed.
+pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(setup: Setup, main: F) -> io::Result<()> {
+    let (shard, wake) = enter(setup)?;
+    let finished = Rc::new(Cell::new(false));
+    let order = OrderAtEnd { shard: Rc::clone(&shard), finished: Rc::clone(&finished) };
+    let main = async move {
+        main.await;
+        order.finished.set(true);
+    };
+    spawn(main).map_err(io::Error::from)?;
+    let mut tasks = Tasks::new(|_accepted: Key| std::future::ready(Ok(())));
+    let outcome = shard.pump(&wake, &mut tasks).await;
+    drop(tasks);
+    let outcome = outcome.and(wake.close().await);
+    if finished.get() { outcome } else { outcome.and(Err(io::Error::other("its program panicked"))) }
+}
+
+/// Ends the shard when the program on it ends, however that comes about.
+struct OrderAtEnd {
+    shard: Rc<Shard>,
+    finished: Rc<Cell<bool>>,
+}
+
+impl Drop for OrderAtEnd {
+    fn drop(&mut self) {
+        self.shard.orders.drain();
+    }
+}
+
+/// Makes the shard of this thread.
+fn enter(setup: Setup) -> io::Result<(Rc<Shard>, WakeWait)> {
+    let (shard, wake) = Shard::new(setup)?;
+    Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), wake))
 }

@@ -40,6 +40,8 @@ const TIMEOUT_OR_OFF: Times = TIMEOUT.or("off");
 const CONNECTIONS: Whole =
     Whole::new("a whole number of connections", 1, 16 * SHARD_CONNECTIONS_MAX).or_zero("what the descriptor limit allows");
 const SHARD_CONNECTIONS: Whole = Whole::new("a whole number of connections", 1, SHARD_CONNECTIONS_MAX).or_zero("an equal share");
+const OUTBOUND: Whole = Whole::new("a whole number of connections", 0, SHARD_CONNECTIONS_MAX / 2);
+const CONNECTS: Whole = Whole::new("a whole number of connects", 1, 1024);
 const ACCEPTS: Whole = Whole::new("a whole number of accepts", 1, 1024);
 const RECV_QUEUE: Whole = Whole::new("a whole number of buffers", 1, 1024);
 const WRITE_QUEUE: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * MIB);
@@ -134,8 +136,7 @@ fn timeouts(raw: &RawTimeouts, checker: &mut Checker<'_>) -> Timeouts {
 }
 
 fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
-    let Limits { accepts_in_flight_max, recv_queue_max, write_queue_max, turn_completions_max, gather_completions_max, watchdog, .. } =
-        Limits::default();
+    let default = Limits::default();
     let all = checker.whole_or_none("limits.connections_max", &raw.connections_max, &CONNECTIONS);
     let each = &raw.connections_per_shard_max;
     let each = checker.whole_or_none("limits.connections_per_shard_max", each, &SHARD_CONNECTIONS);
@@ -143,12 +144,29 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
     Limits {
         connections_max: all,
         connections_per_shard_max: each,
-        accepts_in_flight_max: whole("limits.accepts_in_flight_max", &raw.accepts_in_flight_max, &ACCEPTS, accepts_in_flight_max),
-        recv_queue_max: whole("limits.recv_queue_max", &raw.recv_queue_max, &RECV_QUEUE, recv_queue_max),
-        write_queue_max: whole("limits.write_queue_max", &raw.write_queue_max, &WRITE_QUEUE, write_queue_max),
-        turn_completions_max: whole("limits.turn_completions_max", &raw.turn_completions_max, &TURN, turn_completions_max),
-        gather_completions_max: whole("limits.gather_completions_max", &raw.gather_completions_max, &GATHER, gather_completions_max),
-        watchdog: checker.time_or_none("limits.watchdog", &raw.watchdog, &WATCHDOG, watchdog),
+        outbound_per_shard_max: whole(
+            "limits.outbound_per_shard_max",
+            &raw.outbound_per_shard_max,
+            &OUTBOUND,
+            default.outbound_per_shard_max,
+        ),
+        connects_in_flight_max: whole(
+            "limits.connects_in_flight_max",
+            &raw.connects_in_flight_max,
+            &CONNECTS,
+            default.connects_in_flight_max,
+        ),
+        accepts_in_flight_max: whole("limits.accepts_in_flight_max", &raw.accepts_in_flight_max, &ACCEPTS, default.accepts_in_flight_max),
+        recv_queue_max: whole("limits.recv_queue_max", &raw.recv_queue_max, &RECV_QUEUE, default.recv_queue_max),
+        write_queue_max: whole("limits.write_queue_max", &raw.write_queue_max, &WRITE_QUEUE, default.write_queue_max),
+        turn_completions_max: whole("limits.turn_completions_max", &raw.turn_completions_max, &TURN, default.turn_completions_max),
+        gather_completions_max: whole(
+            "limits.gather_completions_max",
+            &raw.gather_completions_max,
+            &GATHER,
+            default.gather_completions_max,
+        ),
+        watchdog: checker.time_or_none("limits.watchdog", &raw.watchdog, &WATCHDOG, default.watchdog),
     }
 }
 

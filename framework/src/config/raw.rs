@@ -93,6 +93,8 @@ pub(super) struct RawTimeouts {
 pub(super) struct RawLimits {
     pub(super) connections_max: Item,
     pub(super) connections_per_shard_max: Item,
+    pub(super) outbound_per_shard_max: Item,
+    pub(super) connects_in_flight_max: Item,
     pub(super) accepts_in_flight_max: Item,
     pub(super) recv_queue_max: Item,
     pub(super) write_queue_max: Item,
@@ -256,6 +258,8 @@ fn limits(limits: &super::Limits) -> RawLimits {
     RawLimits {
         connections_max: number(limits.connections_max.unwrap_or(0)),
         connections_per_shard_max: number(limits.connections_per_shard_max.unwrap_or(0)),
+        outbound_per_shard_max: number(limits.outbound_per_shard_max),
+        connects_in_flight_max: number(limits.connects_in_flight_max),
         accepts_in_flight_max: number(limits.accepts_in_flight_max),
         recv_queue_max: number(limits.recv_queue_max),
         write_queue_max: number(limits.write_queue_max),

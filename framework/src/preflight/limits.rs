@@ -3,6 +3,7 @@
 use super::Problem;
 use super::facts::Facts;
 use crate::config::{Config, SHARD_CONNECTIONS_MAX};
+use crate::ring::buffers::Pool;
 
 /// Locked memory without which an executor is not made, in bytes. It looks at the soft limit alone: root and
 /// CAP_IPC_LOCK make no difference.
@@ -52,13 +53,14 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
 pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result<u32, Problem> {
     let limits = &config.limits;
     own_descriptors(facts, shards)?;
-    let table = facts.nofile.min(SHARD_CONNECTIONS_MAX.into());
+    let outbound = u64::from(limits.outbound_per_shard_max);
+    let table = facts.nofile.min(SHARD_CONNECTIONS_MAX.into()).saturating_sub(outbound);
     let each = u64::from(limits.connections_per_shard_max.unwrap_or(SHARD_CONNECTIONS_MAX));
     if limits.connections_per_shard_max.is_some() && each > table {
-        let remedy = format!("{}, or lower limits.connections_per_shard_max", raise(each));
+        let remedy = format!("{}, or lower limits.connections_per_shard_max", raise(each + outbound));
         return Err(Problem::new(
             format!("limits.connections_per_shard_max is {each}"),
-            format!("the descriptor limit of {} allows a shard {table}", facts.nofile),
+            format!("the descriptor limit of {} allows a shard {table}{}", facts.nofile, beside(outbound)),
             remedy,
         ));
     }
@@ -75,24 +77,43 @@ pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result
         ));
     }
     if u64::from(asked) > room {
-        return Err(too_many(asked, shards, each.min(table), each < table, facts.nofile));
+        return Err(too_many(asked, shards, each.min(table), each < table, facts.nofile, outbound));
     }
     Ok(asked)
 }
 
-fn too_many(asked: u32, shards: u32, each: u64, by_setting: bool, nofile: u64) -> Problem {
+fn too_many(asked: u32, shards: u32, each: u64, by_setting: bool, nofile: u64, outbound: u64) -> Problem {
     let room = u64::from(shards) * each;
-    let more = u64::from(asked).div_ceil(each);
+    let more = u64::from(asked).div_ceil(each.max(1));
     let share = u64::from(asked).div_ceil(shards.into());
     let (cause, raise) = match by_setting {
         true => ("limits.connections_per_shard_max".to_owned(), format!("set limits.connections_per_shard_max={share}")),
-        false => (format!("the descriptor limit of {nofile}"), raise(share)),
+        false => (format!("the descriptor limit of {nofile}{}", beside(outbound)), raise(share + outbound)),
     };
     Problem::new(
         format!("limits.connections_max is {asked}"),
         format!("{shards} shards of {each} connections ({cause}) hold {room}"),
         format!("{raise}, or start {more} shards (server.shards={more}), or lower limits.connections_max"),
     )
+}
+
+/// What a shard opens itself has places in its table, too.
+fn beside(outbound: u64) -> String {
+    if outbound == 0 { String::new() } else { format!(" less limits.outbound_per_shard_max={outbound}") }
+}
+
+/// A client's shards: all their connections are outbound.
+pub(super) fn outbound_problem(config: &Config, facts: &Facts, shards: u32) -> Option<Problem> {
+    let each = u64::from(config.limits.outbound_per_shard_max);
+    if each > facts.nofile {
+        let more = (each * u64::from(shards)).div_ceil(facts.nofile.max(1));
+        return Some(Problem::new(
+            format!("each of {shards} shards is to open {each} connections"),
+            format!("the descriptor limit is {}", facts.nofile),
+            format!("{}, or start {more} shards", raise(each)),
+        ));
+    }
+    own_descriptors(facts, shards).err()
 }
 
 /// The descriptors of the process itself.
@@ -115,13 +136,14 @@ fn raise(descriptors: u64) -> String {
 /// The receive buffers, the one large thing that a shard takes before any client comes.
 pub(super) fn memory_problem(config: &Config, facts: &Facts, shards: u32) -> Option<Problem> {
     const MIB: u64 = 1024 * KIB;
-    let (size, count) = (u64::from(config.buffers.size), u64::from(config.buffers.count));
-    let need = size * count * u64::from(shards);
+    let count = u64::from(config.buffers.count);
+    let each = Pool::bytes_each(config.buffers.size);
+    let need = each * count * u64::from(shards);
     let machine = facts.memory_available.map(|have| (have, "the machine has"));
     let group = facts.memory_max.map(|have| (have, "the control group's memory.max is"));
     let (have, whose) = machine.into_iter().chain(group).min().filter(|(have, _)| *have < need)?;
     Some(Problem::new(
-        format!("the receive buffers take {} MiB ({shards} shards x {count} x {size} bytes)", need.div_ceil(MIB)),
+        format!("the receive buffers take {} MiB ({shards} shards x {count} x {each} bytes)", need.div_ceil(MIB)),
         format!("{whose} {} MiB", have / MIB),
         "lower buffers.count, choose a smaller buffers.profile, or start fewer shards (server.shards)",
     ))

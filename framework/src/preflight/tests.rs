@@ -206,7 +206,7 @@ fn each_trouble_with_the_port_has_its_own_remedy() {
 #[test]
 fn buffers_that_do_not_fit_the_memory_are_refused_with_the_arithmetic() {
     let message = refusal(Facts { memory_available: Some(32 << 20), ..good() });
-    let start = "the receive buffers take 64 MiB (4 shards x 4096 x 4096 bytes), the machine has 32 MiB: lower";
+    let start = "the receive buffers take 65 MiB (4 shards x 4096 x 4160 bytes), the machine has 32 MiB: lower";
     assert!(message.starts_with(start), "{message}");
     let message = refusal(Facts { memory_max: Some(16 << 20), ..good() });
     assert!(message.contains("the control group's memory.max is 16 MiB"), "{message}");

@@ -136,6 +136,11 @@ impl Pool {
         self.size
     }
 
+    /// What a provided buffer of `size` bytes takes.
+    pub(crate) fn bytes_each(size: u32) -> u64 {
+        u64::from(size) + STAGGER as u64
+    }
+
     pub(super) fn entries_addr(&self) -> u64 {
         self.entries.base.as_ptr() as u64
     }

@@ -65,6 +65,8 @@ fn operations(io: &IoUring) -> Result<(), ProbeError> {
     io.submitter().register_probe(&mut probe).map_err(ProbeError::SetupRefused)?;
     let needed = [
         (opcode::Accept::CODE, "IORING_OP_ACCEPT", "5.5"),
+        (opcode::Connect::CODE, "IORING_OP_CONNECT", "5.5"),
+        (opcode::FilesUpdate::CODE, "IORING_OP_FILES_UPDATE", "5.6"),
         (opcode::RecvMulti::CODE, "IORING_OP_RECV", "5.6"),
         (opcode::Send::CODE, "IORING_OP_SEND", "5.6"),
         (opcode::SendMsg::CODE, "IORING_OP_SENDMSG", "5.3"),

@@ -1,6 +1,8 @@
-//! Where the kernel writes the peer address of an accept in flight.
+//! Socket addresses that the kernel writes (the peer of an accept) and reads (the target of a connect).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use socket2::SockAddr;
 
 /// One `sockaddr` with its length, at a fixed address for as long as the ring lives.
 pub(super) struct PeerStorage {
@@ -34,5 +36,25 @@ impl PeerStorage {
             libc::AF_INET => SocketAddrV4::new(Ipv4Addr::from(self.address.sin6_flowinfo.to_ne_bytes()), port).into(),
             _ => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         }
+    }
+}
+
+/// A socket on its way into the table of direct descriptors, and the address that it connects to.
+pub(super) struct DialStorage {
+    /// The socket's descriptor; once installed, the number of its direct descriptor.
+    pub(super) descriptor: i32,
+    address: SockAddr,
+}
+
+impl Default for DialStorage {
+    fn default() -> Self {
+        Self { descriptor: -1, address: SockAddr::from(SocketAddr::from(([0, 0, 0, 0], 0))) }
+    }
+}
+
+impl DialStorage {
+    pub(super) fn aim(&mut self, target: SocketAddr) -> (*const libc::sockaddr, libc::socklen_t) {
+        self.address = target.into();
+        (self.address.as_ptr().cast(), self.address.len())
     }
 }

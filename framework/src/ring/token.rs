@@ -59,12 +59,17 @@ pub(crate) enum Operation {
     Linger,
     /// A send that completes only when it fails: [`Ring::reap`](super::Ring::reap) shows it as a `Send`.
     QuietSend,
+    /// Puts a socket of ours into the table of direct descriptors.
+    Install,
+    Connect,
+    /// The timer of the earliest sleeper.
+    Alarm,
 }
 
 impl Operation {
     /// Whether the kernel may touch memory of ours until the operation has completed.
     pub(super) fn lends_memory(self) -> bool {
-        matches!(self, Self::Accept | Self::Receive | Self::Send | Self::QuietSend)
+        matches!(self, Self::Accept | Self::Receive | Self::Send | Self::QuietSend | Self::Install | Self::Connect)
     }
 }
 
@@ -85,6 +90,10 @@ impl Token {
         Self { operation: Operation::Timer, key: Key { slot: SlotIndex(0), generation: Generation::of(serial) } }
     }
 
+    pub(crate) fn alarm(serial: u32) -> Self {
+        Self { operation: Operation::Alarm, ..Self::timer(serial) }
+    }
+
     pub(crate) const LINGER: Self = Self { operation: Operation::Linger, key: Key { slot: SlotIndex(0), generation: Generation::FIRST } };
 
     /// Operation in the top byte, slot below it, generation in the low half.
@@ -102,6 +111,9 @@ impl Token {
             6 => Operation::Cancel,
             8 => Operation::Linger,
             9 => Operation::QuietSend,
+            10 => Operation::Install,
+            11 => Operation::Connect,
+            12 => Operation::Alarm,
             _ => Operation::Timer,
         };
         let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));
@@ -143,6 +155,9 @@ mod tests {
             Operation::Timer,
             Operation::Linger,
             Operation::QuietSend,
+            Operation::Install,
+            Operation::Connect,
+            Operation::Alarm,
         ] {
             for (slot, generation) in [(0, 1), (1, u32::MAX), (SLOTS_MAX - 1, 7)] {
                 let token = Token::new(operation, Key { slot: SlotIndex(slot), generation: Generation::of(generation) });

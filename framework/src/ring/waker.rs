@@ -1,10 +1,16 @@
 //! Wakers that are numbers: what the standard library wants to be a pointer names the task that is to be woken. Such a waker owns nothing,
 //! so holding, cloning and dropping one costs nothing, and it may outlive the task that it names.
 
+use std::cell::Cell;
 use std::ptr;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use crate::shard::wake_named;
+
+thread_local! {
+    /// Somebody has kept a waker of ours since this was last asked.
+    static KEPT: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The waker of the task of that name.
 pub(crate) fn waker(name: usize) -> Waker {
@@ -12,10 +18,22 @@ pub(crate) fn waker(name: usize) -> Waker {
     unsafe { Waker::new(ptr::without_provenance(name), &TABLE) }
 }
 
+/// The name of the task that `waker` wakes, if it is one of these.
+pub(crate) fn name_of(waker: &Waker) -> Option<usize> {
+    ptr::eq(waker.vtable(), &TABLE).then(|| waker.data().addr())
+}
+
+/// Whether a waker was cloned on this thread since the last question. What waits within a shard takes the name and clones nothing, so a
+/// clone means that something else will end the wait: another executor's timer, another thread, a combinator.
+pub(crate) fn was_kept() -> bool {
+    KEPT.replace(false)
+}
+
 /// A static, so that wakers of one name are equal: [`Waker::will_wake`] compares its address.
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, drop);
 
 fn clone(name: *const ()) -> RawWaker {
+    let _thread_is_ending = KEPT.try_with(|kept| kept.set(true));
     RawWaker::new(name, &TABLE)
 }
 
@@ -32,8 +50,16 @@ mod tests {
     #[test]
     fn a_waker_may_be_cloned_without_end_and_outlive_its_task() {
         let waker = waker(usize::MAX);
+        assert!(!was_kept());
         let clones: Vec<Waker> = (0..100_000).map(|_| waker.clone()).collect();
+        assert!(was_kept() && !was_kept());
         assert!(clones.iter().all(|clone| clone.will_wake(&waker)));
         clones.into_iter().for_each(Waker::wake);
+    }
+
+    #[test]
+    fn a_waker_tells_its_name_and_others_have_none() {
+        assert_eq!(name_of(&waker(7)), Some(7));
+        assert_eq!(name_of(Waker::noop()), None);
     }
 }

@@ -51,9 +51,10 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: TcpListener, in_flight_max: u32) -> Self {
+    /// Without a listener: a shard that accepts nothing.
+    pub(crate) fn new(listener: Option<TcpListener>, in_flight_max: u32) -> Self {
         let places = (0..in_flight_max).rev().collect();
-        Self { listener: Some(listener), places, in_flight_max, paused_until: Tick(0), recalled: false }
+        Self { listener, places, in_flight_max, paused_until: Tick(0), recalled: false }
     }
 
     fn in_flight(&self) -> u32 {
@@ -86,7 +87,7 @@ impl State {
             return;
         }
         let Some(listener) = acceptor.listener.as_ref().map(AsRawFd::as_raw_fd) else { return };
-        while acceptor.in_flight() < self.table.free()
+        while acceptor.in_flight() < self.table.accepted_free()
             && let Some(place) = acceptor.places.pop()
         {
             self.ring.accept(listener, place);

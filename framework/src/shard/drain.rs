@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::State;
 use super::deadline::{Tick, Ticks};
+use super::table::Phase;
 use crate::error::CloseReason;
 
 /// After the cut, how long the kernel may take to give back what it holds.
@@ -15,8 +16,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 pub(super) enum Drain {
     #[default]
     Off,
-    /// Connections end by themselves until this tick.
-    Polite { until: Tick },
+    /// Connections end by themselves until this tick. Those that the shard opened are closed once nobody is left whom they serve.
+    Polite { until: Tick, outbound_closed: bool },
     /// Everything is being cut, and given up at this tick.
     Cut { until: Tick },
 }
@@ -39,7 +40,7 @@ impl Drain {
 impl State {
     /// The order to drain has come.
     pub(super) fn begin_drain(&mut self) {
-        self.drain = Drain::Polite { until: self.now.after(self.bounds.drain) };
+        self.drain = Drain::Polite { until: self.now.after(self.bounds.drain), outbound_closed: false };
         self.close_queue();
         for key in self.table.occupants() {
             self.set_deadline(key);
@@ -50,7 +51,7 @@ impl State {
     pub(super) fn advance_drain(&mut self) -> bool {
         match self.drain {
             Drain::Off => return false,
-            Drain::Polite { until } if self.now >= until => {
+            Drain::Polite { until, .. } if self.now >= until => {
                 self.drain = Drain::Cut { until: self.now.after(Ticks::at_least(SETTLE)) };
                 for key in self.table.occupants() {
                     self.fail(key, CloseReason::DrainCut);
@@ -60,9 +61,24 @@ impl State {
                 tracing::error!(shard = self.id.0, left = self.table.open(), "connections did not settle and are given up");
                 return true;
             }
+            Drain::Polite { until, outbound_closed: false } if self.acceptor.is_closed() && self.table.accepted() == 0 => {
+                self.drain = Drain::Polite { until, outbound_closed: true };
+                self.close_outbound();
+            }
             Drain::Polite { .. } | Drain::Cut { .. } => {}
         }
         self.drain_listener(matches!(self.drain, Drain::Cut { .. }));
         self.acceptor.is_closed() && self.table.open() == 0
+    }
+
+    /// Closes the connections that somebody still has; those that were let go end by themselves.
+    fn close_outbound(&mut self) {
+        for key in self.table.occupants() {
+            match self.table.get(key).map(|slot| slot.phase) {
+                Some(Phase::Serving) => self.begin_close(key),
+                Some(Phase::Connecting) => self.cancel_connect(key, CloseReason::Drained),
+                _ => {}
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The tasks of a shard: one handler's future per connection, polled by the pump itself.
+//! The tasks of a shard: one handler's future per connection, and those that were spawned. The pump itself polls them.
 //!
 //! They are not tasks of the executor. What a connection waits for comes out of the shard's own ring, so the way from a completion to
 //! its handler needs no scheduler in between; and an idle connection needs no memory for one.
@@ -8,12 +8,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use super::spawn::{SpawnedTask, spawned_index};
 use super::table::Waiting;
 use super::turn::PREFETCH_AHEAD;
 use super::wake::waker_of;
 use super::{ConnId, Shard, State, panics};
 use crate::error::{CloseReason, Error};
-use crate::ring::{Key, prefetch};
+use crate::ring::{Key, prefetch, was_kept};
 
 /// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again.
 const PASSES_MAX: usize = 4;
@@ -22,6 +23,7 @@ const PASSES_MAX: usize = 4;
 pub(super) struct Tasks<S, F> {
     serve: S,
     by_slot: Vec<Option<Pin<Box<F>>>>,
+    spawned: Vec<Option<SpawnedTask>>,
     /// Being worked off.
     due: Vec<Key>,
 }
@@ -32,13 +34,16 @@ where
     F: Future<Output = Result<(), Error>>,
 {
     pub(super) fn new(serve: S) -> Self {
-        Self { serve, by_slot: Vec::new(), due: Vec::new() }
+        Self { serve, by_slot: Vec::new(), spawned: Vec::new(), due: Vec::new() }
     }
 
     /// Polls the tasks that are due, and then those that they woke.
     pub(super) fn run(&mut self, shard: &Shard) {
         let mut due = std::mem::take(&mut self.due);
         for _ in 0..PASSES_MAX {
+            let (outside, replaced) = shard.state().take_outside();
+            outside.into_iter().for_each(Waker::wake);
+            drop(replaced);
             shard.state().take_due(&mut due);
             if due.is_empty() {
                 break;
@@ -58,6 +63,9 @@ where
 
     /// Polls the task of `key`, and hands the slot back to the shard when it is over.
     fn poll(&mut self, shard: &Shard, key: Key) {
+        if let Some(index) = spawned_index(key) {
+            return self.poll_spawned(shard, key, index);
+        }
         let between = shard.state().take_waker(key);
         between.into_iter().for_each(Waker::wake);
         let Some(before) = shard.state().set_waiting(key, Waiting::Nothing) else { return };
@@ -66,7 +74,8 @@ where
         }
         let Some(task) = self.by_slot.get_mut(key.slot.0 as usize).and_then(Option::as_mut) else { return };
         shard.metrics.serving.set(u64::from(key.slot.0) << 32 | u64::from(key.generation.number()));
-        let waker = waker_of(shard.id, key);
+        let waker = waker_of(shard.registered.number, key);
+        was_kept(); // what was kept before is not this task's
         let mut context = Context::from_waker(&waker);
         // The connection of a handler that panicked is closed and its future dropped: nobody sees what it left half-done.
         let outcome = match panics::as_handler(|| task.as_mut().poll(&mut context)) {
@@ -81,6 +90,32 @@ where
         let task = self.by_slot[key.slot.0 as usize].take();
         let outcome = panics::as_handler(|| drop(task)).map_or_else(|panic| Some(panic_reason(key, &*panic)), |()| outcome);
         shard.finish(key, outcome);
+    }
+
+    fn poll_spawned(&mut self, shard: &Shard, key: Key, index: usize) {
+        for (key, task) in shard.state().take_born() {
+            let Some(index) = spawned_index(key) else { continue };
+            if self.spawned.len() <= index {
+                self.spawned.resize_with(index + 1, || None);
+            }
+            self.spawned[index] = Some(task);
+        }
+        if shard.state().set_spawned_waiting(key, Waiting::Nothing).is_none() {
+            return;
+        }
+        let Some(task) = self.spawned.get_mut(index).and_then(Option::as_mut) else { return };
+        let waker = waker_of(shard.registered.number, key);
+        was_kept(); // what was kept before is not this task's
+        let outcome = match panics::as_handler(|| task.as_mut().poll(&mut Context::from_waker(&waker))) {
+            Ok(Poll::Pending) => return shard.state().pends(key),
+            Ok(Poll::Ready(())) => Ok(()),
+            Err(panic) => Err(panic),
+        };
+        let task = self.spawned[index].take();
+        for outcome in [outcome, panics::as_handler(|| drop(task))] {
+            outcome.unwrap_or_else(|panic| panics::report(key, &*panic));
+        }
+        shard.state().end_spawned(key);
     }
 
     fn begin(&mut self, shard: &Shard, key: Key) {
@@ -110,9 +145,20 @@ impl State {
             return Some(reason);
         }
         if slot.waiting == Waiting::Nothing {
-            self.set_waiting(key, Waiting::Foreign);
+            self.pends(key);
         }
         None
+    }
+
+    /// The task of `key` waits for something other than its own connection. If that is of this shard, as another connection or a sleep, it
+    /// has taken the task's name; if it has kept a waker, something else will use that.
+    fn pends(&mut self, key: Key) {
+        let waiting = if was_kept() { Waiting::Foreign } else { Waiting::Elsewhere };
+        match spawned_index(key) {
+            Some(_) if self.spawned_is_due(key) => None, // it woke itself
+            Some(_) => self.set_spawned_waiting(key, waiting),
+            None => self.set_waiting(key, waiting),
+        };
     }
 }
 

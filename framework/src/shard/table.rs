@@ -12,6 +12,8 @@ use crate::ring::{Generation, Key, SlotIndex, prefetch};
 pub(crate) enum Phase {
     /// No connection.
     Free,
+    /// It is ours to the peer, and the connect is in the kernel.
+    Connecting,
     /// Its handler runs.
     Serving,
     /// The handler has returned; what it wrote is being sent.
@@ -54,7 +56,9 @@ pub(crate) enum Waiting {
     Space,
     /// An empty output queue.
     Flushed,
-    /// Something other than its connection.
+    /// Something of this shard: another connection, a sleep.
+    Elsewhere,
+    /// Something that the shard does not know, so that the executor must be given its turn.
     Foreign,
 }
 
@@ -69,6 +73,8 @@ pub(crate) enum Talk {
     Answering,
     /// Its next read ends the stream.
     Over,
+    /// It was spoken to first: the connection is one that the shard opened.
+    Dialed,
 }
 
 /// Our FIN.
@@ -127,8 +133,10 @@ pub(crate) struct Slot {
     /// Which life of the slot this is.
     pub(crate) generation: Generation,
     pub(crate) opened: Tick,
-    /// When the frame that has begun must be complete; [`Tick::NEVER`] between frames.
+    /// When the frame that has begun must be complete, or the connect; [`Tick::NEVER`] between frames.
     pub(crate) frame_deadline: Tick,
+    /// The task that waits for a connection which the shard opened. An accepted one's task is its own.
+    pub(crate) waiter: Option<Key>,
     /// Segments of `input`.
     pub(crate) input_count: u16,
     pub(crate) phase: Phase,
@@ -136,7 +144,7 @@ pub(crate) struct Slot {
     pub(crate) waiting: Waiting,
     pub(crate) talk: Talk,
     pub(crate) fin: Fin,
-    /// A send is in the kernel.
+    /// A send is in the kernel, or the connect.
     pub(crate) sending: bool,
     /// Set when the connection can go on no more; every operation of the handler reports it.
     pub(crate) failed: Option<CloseReason>,
@@ -154,6 +162,7 @@ impl Slot {
             generation: Generation::FIRST,
             opened: Tick(0),
             frame_deadline: Tick::NEVER,
+            waiter: None,
             input_count: 0,
             phase: Phase::Free,
             receive: Receive::Disarmed,
@@ -173,19 +182,25 @@ pub(crate) struct Table {
     slots: Vec<Slot>,
     pub(crate) deadlines: Deadlines,
     pub(crate) segments: Segments,
-    capacity: u32,
+    accepted_max: u32,
+    outbound_max: u32,
+    /// Slots in use, and those of them whose connections the shard opened.
     open: u32,
+    outbound: u32,
 }
 
 impl Table {
-    /// Room for `capacity` connections; a slot's memory is touched only once the slot is used.
-    pub(crate) fn with_capacity(capacity: u32) -> Self {
+    /// Room for so many accepted connections and so many that the shard opens; a slot's memory is touched only once the slot is used.
+    pub(crate) fn with_capacity(accepted_max: u32, outbound_max: u32) -> Self {
+        let capacity = accepted_max + outbound_max;
         Self {
             slots: Vec::with_capacity(capacity as usize),
             deadlines: Deadlines::with_capacity(capacity),
             segments: Segments::new(),
-            capacity,
+            accepted_max,
+            outbound_max,
             open: 0,
+            outbound: 0,
         }
     }
 
@@ -194,9 +209,37 @@ impl Table {
         self.open
     }
 
-    /// Slots not in use.
-    pub(crate) fn free(&self) -> u32 {
-        self.capacity - self.open
+    /// Accepted connections.
+    pub(crate) fn accepted(&self) -> u32 {
+        self.open - self.outbound
+    }
+
+    /// How many more may be accepted.
+    pub(crate) fn accepted_free(&self) -> u32 {
+        self.accepted_max - self.accepted()
+    }
+
+    /// Connections that the shard opened.
+    pub(crate) fn outbound(&self) -> u32 {
+        self.outbound
+    }
+
+    pub(crate) fn outbound_max(&self) -> u32 {
+        self.outbound_max
+    }
+
+    /// How many more the shard may open.
+    pub(crate) fn outbound_free(&self) -> u32 {
+        self.outbound_max - self.outbound
+    }
+
+    /// Begins the life of a connection that the shard opens to `peer`.
+    pub(crate) fn occupy_dialed(&mut self, index: SlotIndex, peer: SocketAddr, now: Tick) -> Key {
+        let key = self.occupy(index, peer, now);
+        self.outbound += 1;
+        let slot = &mut self.slots[index.0 as usize];
+        (slot.phase, slot.talk) = (Phase::Connecting, Talk::Dialed);
+        key
     }
 
     /// Begins a life of `index`, which the kernel has just allocated.
@@ -216,8 +259,9 @@ impl Table {
     pub(crate) fn vacate(&mut self, index: SlotIndex) {
         self.deadlines.set(index, Tick::NEVER);
         let slot = &mut self.slots[index.0 as usize];
-        *slot = Slot { generation: slot.generation.next(), ..Slot::vacant() };
         self.open -= 1;
+        self.outbound -= u32::from(slot.talk == Talk::Dialed);
+        *slot = Slot { generation: slot.generation.next(), ..Slot::vacant() };
     }
 
     /// The slot, if it still lives the life that `key` names.
@@ -269,11 +313,22 @@ mod tests {
     }
 
     #[test]
+    fn connections_of_both_directions_have_bounds_of_their_own() {
+        let mut table = Table::with_capacity(2, 1);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        table.occupy(SlotIndex(0), peer, Tick(0));
+        let dialed = table.occupy_dialed(SlotIndex(1), peer, Tick(0));
+        assert_eq!((table.open(), table.accepted_free(), table.outbound_free()), (2, 1, 0));
+        table.vacate(dialed.slot);
+        assert_eq!((table.open(), table.accepted_free(), table.outbound_free()), (1, 1, 1));
+    }
+
+    #[test]
     fn a_key_of_an_earlier_life_finds_nothing() {
-        let mut table = Table::with_capacity(2);
+        let mut table = Table::with_capacity(2, 0);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let first = table.occupy(SlotIndex(1), peer, Tick(0));
-        assert_eq!((table.open(), table.free()), (1, 1));
+        assert_eq!((table.open(), table.accepted_free()), (1, 1));
         table.vacate(first.slot);
         assert!(table.get(first).is_none());
         let second = table.occupy(SlotIndex(1), peer, Tick(0));

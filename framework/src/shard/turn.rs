@@ -109,6 +109,7 @@ impl Shard {
         }
         self.registered.collect(&mut state);
         state.apply_completions();
+        state.rouse_sleepers();
         state.sweep();
         state.trim();
         let over = state.advance_drain();
@@ -121,6 +122,7 @@ impl Shard {
         let mut state = self.state();
         state.pool.publish();
         state.feed_starved();
+        state.set_alarm();
         let wait = state.linger();
         if wait != Wait::No {
             self.metrics.busy_since.set(0);
@@ -182,6 +184,9 @@ impl State {
     fn apply(&mut self, completion: Completion) {
         match completion.token.operation {
             Operation::Accept => self.accepted(completion),
+            Operation::Install => self.installed(completion),
+            Operation::Connect => self.connected(completion),
+            Operation::Alarm => self.sleepers.rang(completion.token.key.generation.number()),
             Operation::Receive => {
                 self.trim_due = Tick::NEVER;
                 self.pace.message(completion.token.key.slot);

@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::table::{Phase, Slot, Waiting};
-use super::{CURRENT, Shard, ShardId, State};
-use crate::ring::{Generation, Key, SlotIndex, WakeFd, waker};
+use super::spawn::spawned_index;
+use super::table::{Phase, Talk, Waiting};
+use super::{CURRENT, Shard, State};
+use crate::ring::{Generation, Key, SlotIndex, WakeFd, name_of, waker};
 
-/// Bits of a waker's name: the generation in the low half, the slot above it, the shard on top.
+/// Bits of a waker's name: the generation in the low half, the slot above it with the bit that tells spawned tasks, the shard on top.
 const GENERATION_BITS: u32 = 32;
-const SLOT_BITS: u32 = 20;
+const SLOT_BITS: u32 = 21;
+const SHARDS_MAX: u32 = 1 << (64 - SLOT_BITS - GENERATION_BITS);
 const _: () = assert!(usize::BITS == 64, "a waker's name takes a pointer of 64 bits");
 
 /// The tasks of a shard that are due, and what they wait for otherwise.
@@ -27,11 +29,38 @@ pub(super) struct Wakes {
     foreign: u32,
     /// Wakers between a connection and its task, where a handler waits through a combinator that has its own. By slot.
     between: BTreeMap<SlotIndex, Waker>,
+    /// Wakers that are not ours, to be woken with no borrow held.
+    outside: Vec<Waker>,
+    /// Wakers that nobody needs, to be dropped with no borrow held.
+    replaced: Vec<Waker>,
+}
+
+/// Whom an event wakes.
+#[derive(Debug)]
+pub(super) enum Sleeper {
+    /// A task of this shard: no waker is kept.
+    Task(Key),
+    Other(Waker),
 }
 
 impl Wakes {
     pub(super) fn is_empty(&self) -> bool {
-        self.due.is_empty()
+        self.due.is_empty() && self.outside.is_empty()
+    }
+
+    /// The task of `key` is polled at the end of the turn; the caller sees that it is on the list once.
+    pub(super) fn push(&mut self, key: Key) {
+        self.due.push(key);
+    }
+
+    /// Drops a waker when no borrow is held.
+    pub(super) fn drop_later(&mut self, waker: Waker) {
+        self.replaced.push(waker);
+    }
+
+    pub(super) fn waits_changed(&mut self, before: Waiting, after: Waiting) {
+        self.foreign += u32::from(after == Waiting::Foreign);
+        self.foreign -= u32::from(before == Waiting::Foreign);
     }
 
     pub(super) fn has_foreign(&self) -> bool {
@@ -46,12 +75,44 @@ impl State {
         self.wakes.due.push(key);
     }
 
-    /// The task of `key` is polled at the end of the turn.
+    /// The task of `key` is polled at the end of the turn; if `key` is a connection that a task of ours opened, that task is.
     pub(super) fn wake(&mut self, key: Key) {
-        let waits = |slot: &mut Slot| slot.phase == Phase::Serving && !matches!(slot.waiting, Waiting::Start | Waiting::Due);
-        if self.table.get(key).is_some_and(waits) {
-            self.set_waiting(key, Waiting::Due);
-            self.wakes.due.push(key);
+        if spawned_index(key).is_some() {
+            return self.wake_spawned(key);
+        }
+        let Some(slot) = self.table.get(key) else { return };
+        if slot.phase != Phase::Serving || matches!(slot.waiting, Waiting::Start | Waiting::Due) {
+            return;
+        }
+        if slot.talk == Talk::Dialed {
+            return self.wake_owner(key);
+        }
+        self.set_waiting(key, Waiting::Due);
+        self.wakes.due.push(key);
+    }
+
+    /// Wakes the task that waits for a connection which it opened itself.
+    fn wake_owner(&mut self, key: Key) {
+        self.set_waiting(key, Waiting::Nothing);
+        if let Some(task) = self.table.get(key).and_then(|slot| slot.waiter.take()) {
+            self.wake(task);
+        } else if let Some(waker) = self.wakes.between.remove(&key.slot) {
+            self.wakes.outside.push(waker);
+        }
+    }
+
+    /// What to keep of `waker` for [`Self::rouse`].
+    pub(super) fn sleeper(&self, waker: &Waker) -> Sleeper {
+        match name_of(waker).map(named) {
+            Some((number, task)) if number == self.number => Sleeper::Task(task),
+            _ => Sleeper::Other(waker.clone()),
+        }
+    }
+
+    pub(super) fn rouse(&mut self, sleeper: Sleeper) {
+        match sleeper {
+            Sleeper::Task(task) => self.wake(task),
+            Sleeper::Other(waker) => self.wakes.outside.push(waker),
         }
     }
 
@@ -61,21 +122,32 @@ impl State {
         std::mem::swap(&mut self.wakes.due, empty);
     }
 
+    /// Wakers that are not ours, to be woken, and those to be dropped; both with no borrow held.
+    pub(super) fn take_outside(&mut self) -> (Vec<Waker>, Vec<Waker>) {
+        (std::mem::take(&mut self.wakes.outside), std::mem::take(&mut self.wakes.replaced))
+    }
+
     /// The one place that changes what a task waits for. Returns what that was; none if there is no such connection.
     pub(super) fn set_waiting(&mut self, key: Key, waiting: Waiting) -> Option<Waiting> {
         let slot = self.table.get(key)?;
         let before = std::mem::replace(&mut slot.waiting, waiting);
-        self.wakes.foreign += u32::from(waiting == Waiting::Foreign);
-        self.wakes.foreign -= u32::from(before == Waiting::Foreign);
+        self.wakes.waits_changed(before, waiting);
         Some(before)
     }
 
-    /// Remembers `waker` unless it is the task's own, which is woken anyway.
+    /// Remembers whom the connection of `key` wakes, unless it is its own task, which is woken anyway.
     pub(super) fn keep_waker(&mut self, key: Key, waker: &Waker) {
-        if !waker.will_wake(&waker_of(self.id, key)) {
-            self.wakes.between.insert(key.slot, waker.clone());
-        } else if !self.wakes.between.is_empty() {
-            self.wakes.between.remove(&key.slot);
+        let task = match self.sleeper(waker) {
+            Sleeper::Task(task) => Some(task),
+            Sleeper::Other(waker) => return self.wakes.replaced.extend(self.wakes.between.insert(key.slot, waker)),
+        };
+        if !self.wakes.between.is_empty() {
+            self.wakes.replaced.extend(self.wakes.between.remove(&key.slot));
+        }
+        if let Some(slot) = self.table.get(key)
+            && slot.talk == Talk::Dialed
+        {
+            slot.waiter = task;
         }
     }
 
@@ -86,30 +158,34 @@ impl State {
 }
 
 /// The waker of the task of `key` on `shard`.
-pub(super) fn waker_of(shard: ShardId, key: Key) -> Waker {
+pub(super) fn waker_of(shard: ShardNumber, key: Key) -> Waker {
     waker(name(shard, key))
 }
 
-fn name(shard: ShardId, key: Key) -> usize {
-    debug_assert!(key.slot.0 < 1 << SLOT_BITS && shard.0 < 1 << (64 - SLOT_BITS - GENERATION_BITS), "checked settings bound both");
+fn name(shard: ShardNumber, key: Key) -> usize {
+    debug_assert!(key.slot.0 < 1 << SLOT_BITS && shard.0 < SHARDS_MAX, "checked settings bound the one, the registry the other");
     (shard.0 as usize) << (SLOT_BITS + GENERATION_BITS) | (key.slot.0 as usize) << GENERATION_BITS | key.generation.number() as usize
 }
 
-fn named(name: usize) -> (ShardId, Key) {
+fn named(name: usize) -> (ShardNumber, Key) {
     let slot = SlotIndex((name >> GENERATION_BITS) as u32 & ((1 << SLOT_BITS) - 1));
-    (ShardId((name >> (SLOT_BITS + GENERATION_BITS)) as u32), Key { slot, generation: Generation::of(name as u32) })
+    (ShardNumber((name >> (SLOT_BITS + GENERATION_BITS)) as u32), Key { slot, generation: Generation::of(name as u32) })
 }
+
+/// A shard's number among all that live in the process, whatever they belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ShardNumber(u32);
 
 /// Wakes the task of that name, from any thread; nothing happens when there is none any more.
 pub(crate) fn wake_named(name: usize) {
-    let (id, key) = named(name);
+    let (number, key) = named(name);
     let here = CURRENT.try_with(|current| {
-        let shard = current.get().filter(|shard| shard.id == id)?;
+        let shard = current.get().filter(|shard| shard.registered.number == number)?;
         shard.wake_here(key);
         Some(())
     });
     if !matches!(here, Ok(Some(()))) {
-        wake_elsewhere(id, name);
+        wake_elsewhere(number, name);
     }
 }
 
@@ -132,34 +208,37 @@ struct Inbox {
 }
 
 /// The shards of this process that can be woken from elsewhere.
-static SHARDS: Mutex<BTreeMap<u32, (Arc<Inbox>, WakeFd)>> = Mutex::new(BTreeMap::new());
+static SHARDS: Mutex<BTreeMap<ShardNumber, (Arc<Inbox>, WakeFd)>> = Mutex::new(BTreeMap::new());
 
 /// What is behind these locks is whole at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn wake_elsewhere(id: ShardId, name: usize) {
+fn wake_elsewhere(number: ShardNumber, name: usize) {
     let shards = lock(&SHARDS);
-    let Some((inbox, wake)) = shards.get(&id.0) else { return };
+    let Some((inbox, wake)) = shards.get(&number) else { return };
     lock(&inbox.names).insert(name);
     inbox.full.store(true, Ordering::Release);
     if let Err(error) = wake.signal() {
-        tracing::error!(shard = id.0, %error, "the shard cannot be woken");
+        tracing::error!(%error, "a shard cannot be woken");
     }
 }
 
 /// A shard's entry among those that can be woken from elsewhere, for as long as it lives.
 pub(super) struct Registered {
-    id: ShardId,
+    pub(super) number: ShardNumber,
     inbox: Arc<Inbox>,
 }
 
 impl Registered {
-    pub(super) fn new(id: ShardId, wake: WakeFd) -> Self {
+    /// None when the process has more shards than a waker's name can tell apart.
+    pub(super) fn new(wake: WakeFd) -> Option<Self> {
         let inbox = Arc::<Inbox>::default();
-        lock(&SHARDS).insert(id.0, (Arc::clone(&inbox), wake));
-        Self { id, inbox }
+        let mut shards = lock(&SHARDS);
+        let number = (0..SHARDS_MAX).map(ShardNumber).find(|number| !shards.contains_key(number))?;
+        shards.insert(number, (Arc::clone(&inbox), wake));
+        Some(Self { number, inbox })
     }
 
     /// Wakes whom other threads have asked to.
@@ -176,7 +255,7 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        lock(&SHARDS).remove(&self.id.0);
+        lock(&SHARDS).remove(&self.number);
     }
 }
 
@@ -186,9 +265,11 @@ mod tests {
 
     #[test]
     fn a_name_says_shard_and_task() {
-        for (shard, slot, generation) in [(0, 0, 1), (1023, (1 << SLOT_BITS) - 1, u32::MAX), (7, 1, 2)] {
+        for (shard, slot, generation) in
+            [(0, 0, 1), (1023, (1 << SLOT_BITS) - 1, u32::MAX), (3, super::super::spawn::SPAWNED, 9), (7, 1, 2)]
+        {
             let key = Key { slot: SlotIndex(slot), generation: Generation::of(generation) };
-            assert_eq!(named(name(ShardId(shard), key)), (ShardId(shard), key));
+            assert_eq!(named(name(ShardNumber(shard), key)), (ShardNumber(shard), key));
         }
     }
 }

@@ -1,0 +1,131 @@
+//! A program of shards without a listener: a load tester, a crawler, anything that only connects.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::config::{self, Config, Settings};
+use crate::handler::ShardContext;
+use crate::metrics::Metrics;
+use crate::preflight::{self, ShardPlan};
+use crate::ring::WakeFd;
+use crate::runtime::spawn_shard;
+use crate::shard::{self, Orders, Setup, ShardId};
+
+/// The shards of a client, each running the same program.
+///
+/// A shard ends when its program has returned and the connections that it opened have closed; what it has spawned and is still running
+/// is dropped then.
+///
+/// ```no_run
+/// use corelane::{Client, Connector, ShardContext};
+///
+/// let settings = ["server.shards=2".to_owned(), "limits.outbound_per_shard_max=1".to_owned()];
+/// let client = Client::start(&settings, |shard: ShardContext| async move {
+///     let mut conn = Connector::new().connect("127.0.0.1:7007".parse().expect("an address")).await.expect("it listens");
+///     conn.write("hello").await.expect("it is open");
+///     println!("shard {}: {:?}", shard.id, conn.read().await);
+/// });
+/// client.expect("the machine allows it").join().expect("no shard fails");
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    shards: Vec<JoinHandle<()>>,
+    ended: Receiver<(ShardId, Result<(), String>)>,
+}
+
+impl Client {
+    /// Starts the shards, each of which runs `main`.
+    ///
+    /// `settings` are those of a server, each as `section.key=VALUE` with a TOML value: `[server]` shards and cpus, `[socket]`, `[buffers]`,
+    /// `[timeouts]`, `limits.outbound_per_shard_max` and `limits.connects_in_flight_max` among them. What concerns accepting is without effect.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the settings or the machine, each with its remedy. Nothing was started then.
+    pub fn start<F>(settings: &[String], main: impl Fn(ShardContext) -> F + Send + Sync + 'static) -> Result<Self, Vec<String>>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let config = config::load::<NoSettings>(None, settings).map_err(|problems| told(&problems))?.config;
+        let plan = preflight::check_client(&config).map_err(|problems| told(&problems))?;
+        shard::panics::install_hook();
+        let (config, main, started) = (Arc::new(config), Arc::new(main), Instant::now());
+        let (events, ended) = channel();
+        let shards = plan.shards.iter().map(|shard| {
+            let context = ShardContext {
+                id: ShardId(shard.id),
+                shards: plan.shards.len() as u32,
+                cpu: shard.cpu,
+                connections_max: config.limits.outbound_per_shard_max,
+                local_addr: unspecified(),
+            };
+            start_shard(&config, shard, context, started, Arc::clone(&main), events.clone())
+                .map_err(|error| vec![format!("shard {} does not start: {error}", shard.id)])
+        });
+        Ok(Self { shards: shards.collect::<Result<_, _>>()?, ended })
+    }
+
+    /// Waits until every shard has ended.
+    ///
+    /// # Errors
+    ///
+    /// What the first shard that failed says.
+    pub fn join(self) -> Result<(), String> {
+        let mut outcome = Ok(());
+        for (shard, end) in self.ended.iter().take(self.shards.len()) {
+            outcome = outcome.and(end.map_err(|why| format!("shard {shard} failed: {why}")));
+        }
+        for shard in self.shards {
+            outcome = outcome.and(shard.join().map_err(|_panic| "a shard's thread panicked".to_owned()));
+        }
+        outcome
+    }
+}
+
+fn start_shard<F: Future<Output = ()> + 'static>(
+    config: &Arc<Config>,
+    plan: &ShardPlan,
+    context: ShardContext,
+    started: Instant,
+    main: Arc<impl Fn(ShardContext) -> F + Send + Sync + 'static>,
+    events: Sender<(ShardId, Result<(), String>)>,
+) -> std::io::Result<JoinHandle<()>> {
+    let setup = Setup {
+        id: context.id,
+        connections_max: 0,
+        config: Arc::clone(config),
+        listener: None,
+        local_addr: context.local_addr,
+        wake: WakeFd::new()?,
+        orders: Arc::<Orders>::default(),
+        metrics: Arc::<Metrics>::default(),
+        started,
+    };
+    let id = context.id;
+    let run = async move || shard::run_client(setup, main(context)).await;
+    // Whoever has dropped the client does not want to know.
+    spawn_shard(&format!("client-{id}"), plan.cpu, run, move |outcome| drop(events.send((id, outcome))))
+}
+
+fn unspecified() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
+}
+
+fn told(problems: &[impl Display]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// A client's own settings are its program's business.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+struct NoSettings {}
+
+impl Settings for NoSettings {
+    const NAME: &'static str = "client";
+    const ABOUT: &'static str = "";
+    const LISTEN: &'static str = "127.0.0.1:0";
+}

@@ -1,0 +1,132 @@
+//! Connections that a shard opens itself.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::conn::Conn;
+use crate::error::Error;
+use crate::shard::{DialStage, Shard, Target};
+
+/// How long a connect may take unless told otherwise: longer than three lost SYNs (tcp(7): 1, 2 and 4 seconds apart).
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Opens connections from the shard of the task that uses it.
+///
+/// The connection it gives is a [`Conn`] like an accepted one, on the same ring and from the same buffers, and with the socket options of
+/// the settings. It belongs to whoever has it: dropping it sends what was written, then our FIN, and closes.
+///
+/// ```
+/// use corelane::{Conn, Connector, Error, Handler};
+///
+/// /// Forwards each connection's first line to another server, and the answer back.
+/// struct Relay(std::net::SocketAddr);
+///
+/// impl Handler for Relay {
+///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+///         let mut other = Connector::new().connect(self.0).await?;
+///         let Some(line) = conn.read_line(1024).await? else { return Ok(()) };
+///         other.write(&line).await?;
+///         other.write("\n").await?;
+///         let Some(answer) = other.read_line(1024).await? else { return Ok(()) };
+///         conn.write(&answer).await
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Connector {
+    source: Option<IpAddr>,
+    timeout: Duration,
+}
+
+impl Default for Connector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Connector {
+    /// One with the source address of the kernel's choice and 10 seconds for a connect.
+    pub const fn new() -> Self {
+        Self { source: None, timeout: TIMEOUT_DEFAULT }
+    }
+
+    /// Connects from this local address. Its port is chosen by the connect (IP_BIND_ADDRESS_NO_PORT, ip(7)), so that each pair of source
+    /// and target has all ports to itself.
+    #[must_use]
+    pub const fn source(self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// How long a connect may take, from its start; up to a quarter of a second more.
+    #[must_use]
+    pub const fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Connects to `target` (connect(2)). Waits for its turn while `limits.connects_in_flight_max` are on their way.
+    ///
+    /// Dropping the future takes the connect back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Connect`] with the error of socket(2), bind(2) or connect(2): `ConnectionRefused`, `TimedOut` after the timeout,
+    /// `AddrNotAvailable` when no local port is free towards the target; `QuotaExceeded` when the shard has all the connections that
+    /// `limits.outbound_per_shard_max` allows it.
+    pub fn connect(&self, target: SocketAddr) -> Connect {
+        Connect { target: Target { address: target, source: self.source, timeout: self.timeout }, stage: DialStage::Idle }
+    }
+}
+
+/// The future of [`Connector::connect`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Connect {
+    target: Target,
+    stage: DialStage,
+}
+
+impl Future for Connect {
+    type Output = Result<Conn, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            let queued = match self.stage {
+                DialStage::Dialing(place) => {
+                    let Some(outcome) = state.dialed(place, context.waker()) else { return Poll::Pending };
+                    self.stage = DialStage::Idle;
+                    return Poll::Ready(outcome.map(Conn::new).map_err(Error::Connect));
+                }
+                DialStage::Queued(number) => Some(number),
+                DialStage::Idle => None,
+            };
+            match state.begin_dial(self.target, queued, context.waker()) {
+                Ok(stage) => {
+                    self.stage = stage;
+                    Poll::Pending
+                }
+                Err(error) => {
+                    state.give_up(std::mem::replace(&mut self.stage, DialStage::Idle));
+                    Poll::Ready(Err(Error::Connect(error)))
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Connect {
+    fn drop(&mut self) {
+        if self.stage != DialStage::Idle {
+            Shard::try_with(|shard| shard.state().give_up(self.stage));
+        }
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Connect({})", self.target.address)
+    }
+}

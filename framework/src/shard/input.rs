@@ -1,0 +1,184 @@
+//! What a connection receives: from the multishot receive to the queue that its reader takes from.
+
+use super::State;
+use super::deadline::Tick;
+use super::table::{Phase, Receive, Talk, Waiting};
+use crate::error::CloseReason;
+use crate::ring::buffers::Span;
+use crate::ring::{Completion, Key, Operation, Token};
+
+impl State {
+    /// Submits the receive if none is in the kernel, the connection may hold more, and there is something to receive into.
+    pub(crate) fn arm_receive(&mut self, key: Key) {
+        let Some(slot) = self.table.get(key) else { return };
+        // A handler that waits for input has read all there is, but for the beginning of a frame.
+        let wanted = slot.waiting == Waiting::Input || slot.input_count < self.bounds.recv_queue_max;
+        if slot.receive != Receive::Disarmed || !wanted || !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
+            return;
+        }
+        if self.pool.is_dry() {
+            slot.receive = Receive::Starved;
+            self.starved.push(key);
+        } else {
+            slot.receive = Receive::Armed;
+            self.ring.receive(key);
+        }
+    }
+
+    /// Submits the receives that waited for a buffer, once there are some.
+    pub(super) fn feed_starved(&mut self) {
+        if self.starved.is_empty() || self.pool.is_dry() {
+            return;
+        }
+        for key in std::mem::take(&mut self.starved) {
+            if let Some(slot) = self.table.get(key)
+                && slot.receive == Receive::Starved
+            {
+                slot.receive = Receive::Disarmed;
+                self.arm_receive(key);
+            }
+        }
+    }
+
+    pub(super) fn received(&mut self, completion: Completion) {
+        let key = completion.token.key;
+        let span = completion.buffer.map(|buffer| self.pool.received(buffer, completion.result.max(0) as u32));
+        let Some(slot) = self.table.get(key) else {
+            debug_assert!(false, "a slot lives until its operations have completed");
+            span.into_iter().for_each(|span| self.pool.release(span));
+            return;
+        };
+        if !completion.more {
+            slot.receive = Receive::Disarmed;
+        }
+        match (completion.result, span) {
+            (1.., Some(span)) => self.take_input(key, span),
+            (result, span) => {
+                span.into_iter().for_each(|span| self.pool.release(span));
+                self.receive_ended(key, result);
+            }
+        }
+        if !completion.more {
+            self.close_if_settled(key);
+        }
+    }
+
+    /// Input has come: into the connection's queue, or away with it if nobody will read it.
+    fn take_input(&mut self, key: Key, span: Span) {
+        self.metrics.bytes_in.add(u64::from(span.len()));
+        let span = self.spare_buffers(span);
+        let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
+        if slot.phase != Phase::Serving || slot.failed.is_some() {
+            self.pool.release(span);
+            if slot.phase == Phase::Lingering {
+                self.arm_receive(key);
+            }
+            return;
+        }
+        segments.push_back(&mut slot.input, span);
+        slot.input_count = slot.input_count.saturating_add(1);
+        if slot.talk != Talk::Dialed {
+            slot.talk = if self.drain.is_on() { Talk::Answering } else { Talk::Spoken };
+        }
+        if slot.input_count >= self.bounds.recv_queue_max && slot.receive == Receive::Armed {
+            slot.receive = Receive::Cancelling;
+            self.ring.cancel(Token::new(Operation::Receive, key));
+        }
+        let (waits, disarmed) = (slot.waiting == Waiting::Input, slot.receive == Receive::Disarmed);
+        if waits {
+            self.wake(key);
+        }
+        if disarmed {
+            self.arm_receive(key);
+        }
+    }
+
+    /// Copies what was received when provided buffers run short: a slow handler must not starve the shard.
+    fn spare_buffers(&mut self, span: Span) -> Span {
+        if !self.pool.is_low() {
+            return span;
+        }
+        let copy = self.pool.copy(span.bytes());
+        self.pool.release(span);
+        self.metrics.copied_out.add(1);
+        copy
+    }
+
+    fn receive_ended(&mut self, key: Key, result: i32) {
+        let Some(slot) = self.table.get(key) else { return };
+        match -result {
+            0 => {
+                slot.receive = Receive::Ended;
+                if slot.phase == Phase::Lingering {
+                    self.begin_close(key);
+                } else if slot.waiting == Waiting::Input {
+                    self.wake(key);
+                }
+            }
+            libc::ENOBUFS => {
+                self.metrics.buffers_exhausted.add(1);
+                self.pool.widen();
+                self.arm_receive(key);
+            }
+            // We asked it to end; if the handler has caught up meanwhile it goes on.
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.arm_receive(key),
+            errno => {
+                slot.receive = Receive::Ended;
+                self.fail(key, CloseReason::of_errno(errno));
+            }
+        }
+    }
+
+    /// A receive or send could not be cancelled. One that the kernel was about to run (EALREADY) is still there: once more. One that it
+    /// did not find (ENOENT) has completed, or a receive went on between two of its completions.
+    pub(super) fn cancel_failed(&mut self, key: Key, errno: i32) {
+        let Some(slot) = self.table.get(key).filter(|slot| slot.receive == Receive::Cancelling) else { return };
+        if errno == libc::EALREADY {
+            self.ring.cancel(Token::new(Operation::Receive, key));
+        } else if slot.phase == Phase::Serving {
+            slot.receive = Receive::Armed;
+        }
+    }
+
+    /// The next received bytes; the receive goes on when the queue has emptied.
+    pub(crate) fn pop_input(&mut self, key: Key) -> Option<Span> {
+        let (slot, segments) = self.table.get_with_segments(key)?;
+        let span = segments.pop_front(&mut slot.input)?;
+        slot.input_count -= 1;
+        if slot.receive == Receive::Disarmed && slot.input_count <= self.bounds.recv_queue_max / 2 {
+            self.arm_receive(key);
+        }
+        Some(span)
+    }
+
+    /// Whether no more input will be given to the handler: the peer's FIN has come, or the server drains and the peer was answered.
+    pub(crate) fn input_is_over(&mut self, key: Key) -> bool {
+        let Some(slot) = self.table.get(key) else { return true };
+        if slot.talk == Talk::Answering && slot.frame_deadline == Tick::NEVER {
+            slot.talk = Talk::Over;
+        }
+        slot.receive == Receive::Ended || slot.talk == Talk::Over
+    }
+
+    /// Why the connection can go on no more, if so; a key of an earlier life has no connection.
+    pub(crate) fn failure(&mut self, key: Key) -> Option<CloseReason> {
+        match self.table.get(key) {
+            Some(slot) => slot.failed,
+            None => Some(CloseReason::HandlerClosed),
+        }
+    }
+
+    /// Puts the unread rest of a span back.
+    pub(crate) fn unpop_input(&mut self, key: Key, span: Span) {
+        if span.len() == 0 {
+            return self.pool.release(span);
+        }
+        match self.table.get_with_segments(key) {
+            Some((slot, segments)) => {
+                segments.push_front(&mut slot.input, span);
+                slot.input_count = slot.input_count.saturating_add(1);
+            }
+            None => self.pool.release(span),
+        }
+    }
+}

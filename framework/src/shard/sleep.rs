@@ -1,0 +1,119 @@
+//! Sleeping in the shard's own ring: all sleepers share one timer of the kernel, set to the earliest of them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::wake::Sleeper;
+use super::{Shard, State};
+use crate::ring::Token;
+
+/// A longer sleep is cut to this: far beyond any deadline, and no sum with it overflows.
+const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// Suspends the task for `duration`, at least; a duration of more than a year is cut to a year.
+///
+/// For tasks of a shard: inside [`Handler::serve`](crate::Handler::serve), or in what was given to [`spawn`](crate::spawn).
+pub fn sleep(duration: Duration) -> Sleep {
+    sleep_until(Instant::now() + duration.min(SLEEP_MAX))
+}
+
+/// Suspends the task until `instant`, at least. As [`sleep`] otherwise.
+pub fn sleep_until(instant: Instant) -> Sleep {
+    Sleep { until: instant, entry: None }
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Sleep {
+    until: Instant,
+    /// Where it stands among the sleepers.
+    entry: Option<Entry>,
+}
+
+/// When a sleeper is due, since the shard's start, and a number that tells it from others that are due then.
+type Entry = (Duration, u64);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Shard::with(|shard| {
+            let due = self.until.saturating_duration_since(shard.started);
+            let mut state = shard.state();
+            if shard.started.elapsed() >= due {
+                return Poll::Ready(());
+            }
+            let sleeper = state.sleeper(context.waker());
+            let entry = *self.entry.get_or_insert_with(|| state.sleepers.entry(due));
+            let before = state.sleepers.by_time.insert(entry, sleeper);
+            drop(state);
+            drop(before); // with no borrow held: it may be anybody's waker
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry {
+            let sleeper = Shard::try_with(|shard| shard.state().sleepers.by_time.remove(&entry));
+            drop(sleeper); // with no borrow held, as above
+        }
+    }
+}
+
+/// Who sleeps, and what the kernel's timer is set to.
+#[derive(Debug, Default)]
+pub(super) struct Sleepers {
+    by_time: BTreeMap<Entry, Sleeper>,
+    serial: u64,
+    /// What the timer in the kernel is set to.
+    alarm: Option<Duration>,
+    /// Which of the timers set so far that one is.
+    alarm_serial: u32,
+}
+
+impl Sleepers {
+    fn entry(&mut self, due: Duration) -> Entry {
+        self.serial += 1;
+        (due, self.serial)
+    }
+
+    /// The timer that was set as number `serial` has gone off.
+    pub(super) fn rang(&mut self, serial: u32) {
+        if serial == self.alarm_serial {
+            self.alarm = None;
+        }
+    }
+}
+
+impl State {
+    /// Wakes those whose time has come.
+    pub(super) fn rouse_sleepers(&mut self) {
+        while let Some(first) = self.sleepers.by_time.first_entry()
+            && first.key().0 <= self.clock
+        {
+            let sleeper = first.remove();
+            self.rouse(sleeper);
+        }
+    }
+
+    /// Sets the kernel's timer to the earliest sleeper. One that is set too early may stay.
+    pub(super) fn set_alarm(&mut self) {
+        let Some((&(due, _), _)) = self.sleepers.by_time.first_key_value() else { return };
+        let sleepers = &mut self.sleepers;
+        if sleepers.alarm.is_some_and(|alarm| alarm <= due) {
+            return;
+        }
+        if sleepers.alarm.is_some() {
+            self.ring.cancel(Token::alarm(sleepers.alarm_serial));
+        }
+        sleepers.alarm_serial = sleepers.alarm_serial.wrapping_add(1).max(1);
+        sleepers.alarm = Some(due);
+        self.ring.timer(due.saturating_sub(self.clock), Token::alarm(sleepers.alarm_serial));
+    }
+}

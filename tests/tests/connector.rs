@@ -1,0 +1,241 @@
+//! Connections that a shard opens itself, against servers that we know and one that misbehaves.
+#![allow(clippy::unwrap_used)]
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use corelane::{Client, CloseReason, Connector, Error, ShardContext, sleep, spawn};
+use tests::{BOUND, Launch};
+
+/// Runs `main` on one shard that may open `outbound` connections, and gives what it returns.
+fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(outbound: u32, main: impl Fn() -> F + Send + Sync + 'static) -> T {
+    let settings = ["server.shards=1".to_owned(), format!("limits.outbound_per_shard_max={outbound}")];
+    let (results, result) = channel();
+    let client = Client::start(&settings, move |_shard: ShardContext| {
+        let (results, main) = (results.clone(), main());
+        async move { drop(results.send(main.await)) }
+    });
+    let client = client.unwrap();
+    let value = result.recv_timeout(BOUND).unwrap();
+    client.join().unwrap();
+    value
+}
+
+fn refusal(outcome: Result<corelane::Conn, Error>) -> io::ErrorKind {
+    match outcome {
+        Err(Error::Connect(error)) => error.kind(),
+        other => panic!("wanted a refused connect: {other:?}"),
+    }
+}
+
+#[test]
+fn a_client_is_echoed_and_leaves_politely() {
+    let server = Launch::echo().start();
+    let addr = server.addr();
+    let echoed = on_shard(1, move || async move {
+        let mut conn = Connector::new().connect(addr).await.unwrap();
+        assert_eq!(conn.peer_addr(), addr);
+        let text = vec![7_u8; 100_000];
+        conn.write(&text).await.unwrap();
+        let back = conn.read_exact(text.len()).await.unwrap().unwrap();
+        *back == *text
+    });
+    assert!(echoed);
+    let counts = server.stop();
+    assert_eq!(counts.of("peer_closed"), 1);
+}
+
+#[test]
+fn many_connections_come_and_go_within_their_bound() {
+    const ROUNDS: u32 = 50;
+    const AT_ONCE: u32 = 200;
+    let server = Launch::echo().start();
+    let addr = server.addr();
+    let served = on_shard(AT_ONCE, move || async move {
+        let (done, finished) = channel();
+        for number in 0..AT_ONCE {
+            let done = done.clone();
+            spawn(async move {
+                for round in 0..ROUNDS {
+                    let mut conn = connect_when_there_is_room(addr).await;
+                    let word = format!("{number}/{round}");
+                    conn.write(&word).await.unwrap();
+                    let back = conn.read_exact(word.len()).await.unwrap().unwrap();
+                    assert_eq!(*back, *word.as_bytes());
+                }
+                done.send(()).unwrap();
+            })
+            .unwrap();
+        }
+        drop(done);
+        all(&finished).await
+    });
+    assert_eq!(served, AT_ONCE);
+    assert_eq!(server.stop().of("peer_closed"), u64::from(ROUNDS * AT_ONCE));
+}
+
+/// A connection that was let go keeps its place until the peer's FIN has come.
+async fn connect_when_there_is_room(addr: SocketAddr) -> corelane::Conn {
+    loop {
+        match Connector::new().connect(addr).await {
+            Ok(conn) => return conn,
+            Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => sleep(Duration::from_millis(1)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn all(finished: &Receiver<()>) -> u32 {
+    let mut count = 0;
+    loop {
+        match finished.try_recv() {
+            Ok(()) => count += 1,
+            Err(std::sync::mpsc::TryRecvError::Empty) => sleep(Duration::from_millis(2)).await,
+            Err(std::sync::mpsc::TryRecvError::Disconnected) => return count,
+        }
+    }
+}
+
+#[test]
+fn a_connect_that_fails_says_why() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kinds = on_shard(1, move || async move {
+        let refused = refusal(Connector::new().connect(closed).await);
+        let foreign: IpAddr = "192.0.2.1".parse().unwrap(); // TEST-NET-1 (RFC 5737): not an address of this machine
+        let source = refusal(Connector::new().source(foreign).connect(closed).await);
+        (refused, source)
+    });
+    assert_eq!(kinds, (io::ErrorKind::ConnectionRefused, io::ErrorKind::AddrNotAvailable));
+}
+
+#[test]
+fn a_connect_that_nobody_answers_ends_at_its_timeout() {
+    // A queue of one that is full: the kernel drops further SYNs.
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    let _queued = std::net::TcpStream::connect(addr).unwrap();
+    let (kind, waited) = on_shard(8, move || async move {
+        let begun = Instant::now();
+        let outcome = Connector::new().timeout(Duration::from_millis(500)).connect(addr).await;
+        (refusal(outcome), begun.elapsed())
+    });
+    assert_eq!(kind, io::ErrorKind::TimedOut);
+    assert!(waited >= Duration::from_millis(500) && waited < BOUND, "{waited:?}");
+}
+
+#[test]
+fn the_source_address_is_the_one_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let accept = std::thread::spawn(move || listener.accept().unwrap().1);
+    on_shard(1, move || async move {
+        let mut conn = Connector::new().source("127.0.0.9".parse().unwrap()).connect(addr).await.unwrap();
+        conn.close().await.unwrap();
+    });
+    assert_eq!(accept.join().unwrap().ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
+}
+
+#[test]
+fn an_answer_that_does_not_come_ends_at_the_read_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    // It drips a byte now and then: what counts is the whole answer.
+    let drip = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let begun = Instant::now();
+        while begun.elapsed() < BOUND && stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _reset_or_end = stream.read(&mut [0; 1]);
+    });
+    let (reason, waited) = on_shard(1, move || async move {
+        let mut conn = Connector::new().connect(addr).await.unwrap();
+        let begun = Instant::now();
+        conn.set_read_deadline(Some(Duration::from_millis(400)));
+        match conn.read_line(1 << 20).await {
+            Err(Error::Closed(reason)) => (reason, begun.elapsed()),
+            other => panic!("wanted the end of the connection: {other:?}"),
+        }
+    });
+    assert_eq!(reason, CloseReason::ReadTimeout);
+    assert!(waited >= Duration::from_millis(400) && waited < BOUND / 2, "{waited:?}");
+    drip.join().unwrap();
+}
+
+#[test]
+fn a_bound_on_connections_holds_and_is_named() {
+    let server = Launch::echo().start();
+    let addr = server.addr();
+    let text = on_shard(2, move || async move {
+        let connector = Connector::new();
+        let (_one, _two) = (connector.connect(addr).await.unwrap(), connector.connect(addr).await.unwrap());
+        connector.connect(addr).await.unwrap_err().to_string()
+    });
+    assert!(text.contains("all 2 connections") && text.contains("limits.outbound_per_shard_max"), "{text}");
+}
+
+#[test]
+fn a_connect_that_is_dropped_is_taken_back() {
+    let server = Launch::echo().start();
+    let addr = server.addr();
+    on_shard(1, move || async move {
+        for _ in 0..100 {
+            let connect = Connector::new().connect(addr);
+            futures_lite::future::poll_once(connect).await;
+            let mut conn = connect_when_there_is_room(addr).await;
+            conn.write("x").await.unwrap();
+            assert!(conn.read().await.unwrap().is_some());
+        }
+    });
+}
+
+#[test]
+fn sleepers_wake_in_their_order_and_not_early() {
+    let slept = on_shard(0, || async {
+        let (done, finished) = channel();
+        let begun = Instant::now();
+        for milliseconds in [40_u64, 5, 20, 0, 5] {
+            let done = done.clone();
+            spawn(async move {
+                sleep(Duration::from_millis(milliseconds)).await;
+                done.send((milliseconds, begun.elapsed())).unwrap();
+            })
+            .unwrap();
+        }
+        sleep(Duration::from_millis(60)).await;
+        drop(done);
+        finished.iter().collect::<Vec<_>>()
+    });
+    assert_eq!(slept.iter().map(|(wanted, _)| *wanted).collect::<Vec<_>>(), [0, 5, 5, 20, 40]);
+    assert!(slept.iter().all(|(wanted, elapsed)| *elapsed >= Duration::from_millis(*wanted)), "{slept:?}");
+}
+
+#[test]
+fn a_spawned_task_that_panics_ends_alone() {
+    let value = on_shard(0, || async {
+        spawn(async { panic!("on purpose") }).unwrap();
+        sleep(Duration::from_millis(20)).await;
+        7
+    });
+    assert_eq!(value, 7);
+}
+
+#[test]
+fn a_client_whose_program_panics_says_so() {
+    let settings = ["server.shards=1".to_owned()];
+    let client = Client::start(&settings, |_shard| async { panic!("on purpose") }).unwrap();
+    let error = client.join().unwrap_err();
+    assert!(error.contains("panicked"), "{error}");
+}
+
+#[test]
+fn settings_that_are_wrong_are_told_all_at_once() {
+    let settings = ["server.shards=2000".to_owned(), "buffers.count=17".to_owned()];
+    let problems = Client::start(&settings, |_shard| async {}).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+}
