@@ -147,9 +147,12 @@ impl Conn {
         ConnId::new(self.shard(), self.key)
     }
 
-    // ---- the operations as polls, under the futures and the futures-io traits ----
-
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+    /// [`Self::read`] for hand-written futures: pending, it wakes the task at the next bytes or the end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         Shard::with(|shard| {
             let mut state = shard.state();
             if let Some(reason) = state.failure(self.key) {
@@ -166,6 +169,8 @@ impl Conn {
             Poll::Pending
         })
     }
+
+    // ---- the other operations as polls, under the futures and the futures-io traits ----
 
     fn poll_write(&mut self, context: &mut Context<'_>, data: &mut Output<'_>) -> Poll<Result<(), Error>> {
         Shard::with(|shard| {

@@ -73,4 +73,4 @@ pub use conn::{Conn, Flush, Frame, Output, Read, ReadFrame, ReadLine, Step, Writ
 pub use connector::{Connect, Connector};
 pub use error::{CloseReason, Error};
 pub use handler::{FromFn, Handler, ShardContext, from_fn};
-pub use shard::{ConnId, ShardId, Sleep, sleep, sleep_until, spawn};
+pub use shard::{ConnId, Notified, Notify, ShardId, Sleep, sleep, sleep_until, spawn};

@@ -11,6 +11,7 @@ pub(crate) mod deadline;
 mod dial;
 mod drain;
 mod input;
+mod notify;
 mod output;
 mod pace;
 pub(crate) mod panics;
@@ -57,6 +58,7 @@ use crate::ring::{Completion, Key, Ring, WakeFd};
 use crate::runtime::WakeWait;
 
 pub(crate) use dial::{Stage as DialStage, Target};
+pub use notify::{Notified, Notify};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use spawn::spawn;
 pub(crate) use table::Waiting;
