@@ -106,10 +106,12 @@ impl Findings {
     /// The sysctls that would settle what sysctls can settle, for [`Tuning::apply`]. Each only once, in the order in
     /// which they are to be made.
     pub fn changes(&self) -> Vec<Change> {
+        let required = self.problems.iter().flat_map(|problem| &problem.changes).map(|change| (change, true));
+        let wanted = self.warnings.iter().flat_map(|warning| &warning.changes).map(|change| (change, false));
         let mut changes: Vec<Change> = Vec::new();
-        for change in self.problems.iter().chain(&self.warnings).flat_map(|problem| &problem.changes) {
-            if !changes.contains(change) {
-                changes.push(change.clone());
+        for (change, is_required) in required.chain(wanted) {
+            if !changes.iter().any(|earlier| earlier.is_like(change)) {
+                changes.push(change.clone().required(is_required));
             }
         }
         changes

@@ -12,6 +12,8 @@ pub struct Change {
     goal: Goal,
     /// What the goal comes to over the value that was found.
     value: String,
+    /// Whether the run would fail without it.
+    pub(super) is_required: bool,
 }
 
 /// What is to hold afterwards, whatever the value is by then.
@@ -29,7 +31,16 @@ impl Change {
     /// `None` if the goal is reached already, or the present value makes no sense.
     pub(super) fn new(sysctl: &'static str, goal: Goal, current: impl fmt::Display) -> Option<Self> {
         let value = goal.over(&current.to_string())?;
-        Some(Self { sysctl, goal, value })
+        Some(Self { sysctl, goal, value, is_required: false })
+    }
+
+    pub(super) fn required(self, is_required: bool) -> Self {
+        Self { is_required, ..self }
+    }
+
+    /// Whether both want the same.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.sysctl, self.goal) == (other.sysctl, other.goal)
     }
 
     /// What to write over the present value; `None` if there is nothing to do.
@@ -58,11 +69,15 @@ fn merged<T: FromStr + PartialEq + fmt::Display>(current: &str, merge: impl FnOn
 
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.value.contains(' ') {
-            true => write!(out, "{}=\"{}\"", self.sysctl, self.value),
-            false => write!(out, "{}={}", self.sysctl, self.value),
-        }
+        out.write_str(&assignment(self.sysctl, &self.value))
     }
+}
+
+/// An argument of `sysctl -w`, quoted for the shell where that is needed. The kernel puts tabs between numbers.
+pub(super) fn assignment(name: &str, value: &str) -> String {
+    let value = value.replace('\t', " ");
+    let quote = if value.is_empty() || value.contains(' ') { "\"" } else { "" };
+    format!("{name}={quote}{value}{quote}")
 }
 
 /// The command that makes the changes, to be typed as root: "sysctl -w net.core.somaxconn=65535".

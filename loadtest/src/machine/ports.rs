@@ -82,7 +82,7 @@ fn more_sources(demand: &Demand, each: u64) -> Option<String> {
 fn pairs_in_words(demand: &Demand) -> String {
     let (targets, sources) = (demand.targets.len().max(1), demand.sources.len().max(1));
     let pairs = if targets * sources == 1 { "pair" } else { "pairs" };
-    format!("{} {pairs} of addresses ({targets} destinations x {sources} sources)", targets * sources)
+    format!("{} {pairs} of addresses (destinations {targets} x sources {sources})", targets * sources)
 }
 
 fn range_in_words(facts: &Facts) -> String {

@@ -15,7 +15,7 @@ pub(super) fn accept_queue(demand: &Demand, facts: &Facts) -> Option<Problem> {
     let problem = Problem::new(
         format!("{in_flight} connects may be in flight"),
         format!("a listener queues {somaxconn} at most (net.core.somaxconn) and the rest wait a second to try again"),
-        format!("add --connects-in-flight {somaxconn}, or {} before the server starts", remedy(&changes)),
+        format!("add --connects-in-flight {somaxconn}, or {}, before the server starts", remedy(&changes)),
     );
     Some(problem.with(changes))
 }

@@ -59,11 +59,16 @@ impl Owner {
     /// This process.
     pub(super) fn current(root: &Path) -> Self {
         let pid = std::process::id();
-        Self { pid, started: started(root, pid).unwrap_or(0) }
+        let stat = read_stat(root, pid);
+        Self { pid, started: stat.as_deref().and_then(state_and_start).map_or(0, |(_, started)| started) }
     }
 
+    /// Whether it still runs. One that was killed and that nobody has waited for does not, though /proc shows it: in a
+    /// container whose first process waits for no orphans that lasts for good.
     pub(super) fn is_alive(self, root: &Path) -> bool {
-        started(root, self.pid) == Some(self.started)
+        let stat = read_stat(root, self.pid);
+        let process = stat.as_deref().and_then(state_and_start);
+        process.is_some_and(|(state, started)| started == self.started && !matches!(state, "Z" | "X"))
     }
 }
 
@@ -73,11 +78,16 @@ impl fmt::Display for Owner {
     }
 }
 
-fn started(root: &Path, pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(root.join(format!("proc/{pid}/stat"))).ok()?;
+fn read_stat(root: &Path, pid: u32) -> Option<String> {
+    fs::read_to_string(root.join(format!("proc/{pid}/stat"))).ok()
+}
+
+/// State and start time, fields 3 and 22.
+fn state_and_start(stat: &str) -> Option<(&str, u64)> {
     // The second field is the name, in parentheses, and may hold anything; the third comes after the last of them.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(22 - 3)?.parse().ok()
+    let mut fields = fields.split_whitespace();
+    Some((fields.next()?, fields.nth(22 - 4)?.parse().ok()?))
 }
 
 #[cfg(test)]

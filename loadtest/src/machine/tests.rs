@@ -167,7 +167,7 @@ fn more_connections_than_ports_are_refused_with_the_arithmetic() {
     let refused = problem(&remote(50_000), &good());
     assert_eq!(
         refused.to_string(),
-        "50000 connections need as many local ports, 1 pair of addresses (1 destinations x 1 sources) have 28232 each \
+        "50000 connections need as many local ports, 1 pair of addresses (destinations 1 x sources 1) have 28232 each \
          (net.ipv4.ip_local_port_range is 32768 60999), 28232 in all: run `sysctl -w net.ipv4.ip_local_port_range=\"1024 \
          65535\"` as root, or add --tune, or name 2 local addresses (--source), or lower to --connections 28232"
     );
@@ -270,7 +270,7 @@ fn more_connects_in_flight_than_the_accept_queue_holds_are_warned_of() {
     assert_eq!(
         warning(&demand, &good()).to_string(),
         "5000 connects may be in flight, a listener queues 4096 at most (net.core.somaxconn) and the rest wait a second to \
-         try again: add --connects-in-flight 4096, or run `sysctl -w net.core.somaxconn=5000` as root, or add --tune before \
+         try again: add --connects-in-flight 4096, or run `sysctl -w net.core.somaxconn=5000` as root, or add --tune, before \
          the server starts"
     );
     assert!(is_quiet(&Demand { connects_in_flight_max: 5000, ..remote(10_000) }, &good()));

@@ -6,9 +6,9 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::change::{Change, command};
+use super::change::{Change, assignment, command};
 use super::state::{Owner, Saved, State};
 use super::{Problem, sysctl};
 
@@ -30,16 +30,18 @@ pub struct Tuning {
 struct Place {
     root: PathBuf,
     state: PathBuf,
+    is_root: bool,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), state: PathBuf::from(STATE_FILE) }
+        Self { root: PathBuf::from("/"), state: PathBuf::from(STATE_FILE), is_root: rustix::process::geteuid().is_root() }
     }
 }
 
 impl Tuning {
-    /// Make the changes that are still needed, each over the value as it is now: nothing is lowered.
+    /// Make the changes that are still needed, each over the value as it is now: nothing is lowered. A change that only a
+    /// warning asked for and that not even root may make here, as in a container, is left out and told.
     ///
     /// # Errors
     /// Without root, with the commands to type instead; while another run is tuning; or when the kernel refuses a value.
@@ -72,20 +74,21 @@ impl Tuning {
 
     fn apply_at(place: Place, changes: &[Change]) -> Result<Self, Problem> {
         let mut told = recover_at(&place)?;
-        let needed = needed(&place, changes)?;
+        let (changes, left_out) = feasible(&place, changes)?;
+        told.extend(left_out);
+        let needed = needed(&place, &changes)?;
         let saved: Vec<Saved> = needed.iter().map(|(saved, _)| saved.clone()).collect();
         if saved.is_empty() {
             return Ok(Self { place, saved, told });
         }
-        writable(&place, changes, &saved)?;
         write_state(&place, &saved).map_err(|error| state_refused(&place, &error))?;
         told.extend(needed.iter().map(|(saved, value)| format!("{} from {} to {value}", saved.sysctl, shown(&saved.old))));
         // From here on every way out passes through `drop`.
         let tuning = Self { place, saved, told };
         for (saved, value) in &needed {
-            set(&tuning.place, saved.sysctl, value).map_err(|error| refused(changes, saved.sysctl, &error))?;
+            set(&tuning.place, saved.sysctl, value).map_err(|error| refused(&tuning.place, &changes, saved.sysctl, &error))?;
         }
-        tuning.confirm(changes)?;
+        tuning.confirm(&changes)?;
         Ok(tuning)
     }
 
@@ -115,6 +118,30 @@ impl Drop for Tuning {
     }
 }
 
+/// The changes that can be made, and a line for each that is left out. Every file is opened before the first is written,
+/// so that a refusal changes nothing.
+fn feasible(place: &Place, changes: &[Change]) -> Result<(Vec<Change>, Vec<String>), Problem> {
+    let (mut feasible, mut left_out) = (Vec::new(), Vec::new());
+    for change in changes {
+        match ask(place, change) {
+            Ok(()) => feasible.push(change.clone()),
+            Err(error) if place.is_root && !change.is_required => {
+                left_out.push(format!("{} left as it is: {error}", change.sysctl));
+            }
+            Err(error) => return Err(refused(place, changes, change.sysctl, &error)),
+        }
+    }
+    Ok((feasible, left_out))
+}
+
+/// Whether the change could be made, or is needless.
+fn ask(place: &Place, change: &Change) -> io::Result<()> {
+    if change.over(&get(place, change.sysctl)?).is_some() {
+        OpenOptions::new().write(true).open(sysctl::path(&place.root, change.sysctl))?;
+    }
+    Ok(())
+}
+
 /// The changes that are not the case already, each with the present value and the one to write. A sysctl that two changes
 /// name gets both, the second over the first, but is saved as it is now.
 fn needed(place: &Place, changes: &[Change]) -> Result<Vec<(Saved, String)>, Problem> {
@@ -123,7 +150,7 @@ fn needed(place: &Place, changes: &[Change]) -> Result<Vec<(Saved, String)>, Pro
         let earlier = needed.iter().position(|(saved, _)| saved.sysctl == change.sysctl);
         let present = match earlier {
             Some(index) => needed[index].1.clone(),
-            None => get(place, change.sysctl).map_err(|error| refused(changes, change.sysctl, &error))?,
+            None => get(place, change.sysctl).map_err(|error| refused(place, changes, change.sysctl, &error))?,
         };
         match (change.over(&present), earlier) {
             (Some(value), Some(index)) => needed[index].1 = value,
@@ -134,18 +161,10 @@ fn needed(place: &Place, changes: &[Change]) -> Result<Vec<(Saved, String)>, Pro
     Ok(needed)
 }
 
-/// Ask for every file before the first is written, so that a refusal changes nothing.
-fn writable(place: &Place, changes: &[Change], saved: &[Saved]) -> Result<(), Problem> {
-    for saved in saved {
-        let file = OpenOptions::new().write(true).open(sysctl::path(&place.root, saved.sysctl));
-        file.map_err(|error| refused(changes, saved.sysctl, &error))?;
-    }
-    Ok(())
-}
-
-fn refused(changes: &[Change], name: &str, error: &io::Error) -> Problem {
-    let typed = format!("run `{}` as root, and without --tune", command(changes));
+fn refused(place: &Place, changes: &[Change], name: &str, error: &io::Error) -> Problem {
+    let typed = format!("run without --tune, after `{}` as root", command(changes));
     let (why, remedy) = match error.kind() {
+        ErrorKind::PermissionDenied if place.is_root => ("not even root may, as in a container".to_owned(), format!("{typed} on the host")),
         ErrorKind::PermissionDenied => ("only root may".to_owned(), format!("start as root, or {typed}")),
         ErrorKind::ReadOnlyFilesystem => ("/proc/sys is read-only, as in a container".to_owned(), format!("{typed} on the host")),
         ErrorKind::NotFound => ("this kernel has no such sysctl".to_owned(), "run without --tune".to_owned()),
@@ -224,7 +243,7 @@ fn restore_one(place: &Place, saved: &Saved) -> io::Result<()> {
 
 fn unrestored(left: &[(&Saved, io::Error)], error: &io::Error) -> Problem {
     let names: Vec<&str> = left.iter().map(|(saved, _)| saved.sysctl).collect();
-    let commands: Vec<String> = left.iter().map(|(saved, _)| format!("{}=\"{}\"", saved.sysctl, saved.old.replace('\t', " "))).collect();
+    let commands: Vec<String> = left.iter().map(|(saved, _)| assignment(saved.sysctl, &saved.old)).collect();
     Problem::new(
         format!("cannot restore {}", names.join(", ")),
         format!("the kernel says: {error}"),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use super::*;
 use crate::machine::change::Goal;
@@ -30,7 +31,7 @@ impl Machine {
     }
 
     fn place(&self) -> Place {
-        Place { root: self.0.clone(), state: self.0.join("run/state") }
+        Place { root: self.0.clone(), state: self.0.join("run/state"), is_root: false }
     }
 
     fn values(&self) -> [String; 3] {
@@ -42,9 +43,9 @@ impl Machine {
     }
 
     /// As /proc shows a process that runs.
-    fn start_process(&self, pid: u32, started: u64) {
+    fn start_process(&self, pid: u32, state: char, started: u64) {
         let fields: Vec<String> = (4..22).map(|field| field.to_string()).collect();
-        self.put(&format!("proc/{pid}/stat"), &format!("{pid} (a) name) S {} {started} 0\n", fields.join(" ")));
+        self.put(&format!("proc/{pid}/stat"), &format!("{pid} (a) name) {state} {} {started} 0\n", fields.join(" ")));
     }
 }
 
@@ -111,6 +112,37 @@ fn what_a_killed_run_left_is_restored_at_the_next_start_and_told() {
 }
 
 #[test]
+fn a_killed_run_that_nobody_has_waited_for_is_not_alive() {
+    let machine = Machine::new("zombie");
+    machine.start_process(std::process::id(), 'S', 77);
+    std::mem::forget(Tuning::apply_at(machine.place(), &changes()).unwrap());
+    machine.start_process(std::process::id(), 'Z', 77);
+    assert_eq!(recover_at(&machine.place()).unwrap().len(), 3);
+    assert_eq!(machine.values(), BEFORE);
+}
+
+#[test]
+fn what_root_may_not_change_is_left_out_if_the_run_can_do_without() {
+    let machine = Machine::new("optional");
+    let tracker = machine.0.join("proc/sys/net/netfilter/nf_conntrack_max");
+    fs::create_dir_all(tracker.parent().unwrap()).unwrap();
+    // One that nobody may write, of this machine.
+    std::os::unix::fs::symlink("/proc/sys/kernel/ngroups_max", tracker).unwrap();
+    let place = Place { is_root: true, ..machine.place() };
+    let optional = Change::new(sysctl::CONNTRACK_MAX, Goal::AtLeast(1_000_000), 65_536).unwrap();
+    let with = |change: &Change| changes().into_iter().chain([change.clone()]).collect::<Vec<_>>();
+    let tuning = Tuning::apply_at(place.clone(), &with(&optional)).unwrap();
+    assert_eq!(tuning.told()[0], "net.netfilter.nf_conntrack_max left as it is: Permission denied (os error 13)");
+    assert_eq!(machine.values(), TUNED);
+    drop(tuning);
+    let required = optional.clone().required(true);
+    let problem = Tuning::apply_at(place, &with(&required)).unwrap_err().to_string();
+    assert!(problem.contains("not even root may") && problem.ends_with("on the host"), "{problem}");
+    Tuning::apply_at(machine.place(), &with(&optional)).unwrap_err();
+    assert_eq!(machine.values(), BEFORE);
+}
+
+#[test]
 fn tuning_after_a_killed_run_saves_the_values_from_before_it() {
     let machine = Machine::new("again");
     std::mem::forget(Tuning::apply_at(machine.place(), &changes()).unwrap());
@@ -123,7 +155,7 @@ fn tuning_after_a_killed_run_saves_the_values_from_before_it() {
 #[test]
 fn a_run_that_goes_on_is_not_disturbed() {
     let machine = Machine::new("busy");
-    machine.start_process(std::process::id(), 77);
+    machine.start_process(std::process::id(), 'S', 77);
     let tuning = Tuning::apply_at(machine.place(), &changes()[..1]).unwrap();
     assert_eq!(recover_at(&machine.place()).unwrap(), Vec::<String>::new());
     let problem = Tuning::apply_at(machine.place(), &changes()).unwrap_err().to_string();
@@ -176,13 +208,14 @@ fn what_cannot_be_put_back_is_named_and_kept_for_the_next_start() {
 
 #[test]
 fn a_refusal_names_the_commands() {
-    let denied = refused(&changes(), sysctl::SOMAXCONN, &io::Error::from(ErrorKind::PermissionDenied));
+    let place = Machine::new("refused").place();
+    let denied = refused(&place, &changes(), sysctl::SOMAXCONN, &io::Error::from(ErrorKind::PermissionDenied));
     assert_eq!(
         denied.to_string(),
-        "cannot set net.core.somaxconn, only root may: start as root, or run `sysctl -w net.core.somaxconn=65535 \
-         net.ipv4.ip_local_reserved_ports=7007 net.ipv4.ip_local_port_range=\"1024 65535\"` as root, and without --tune"
+        "cannot set net.core.somaxconn, only root may: start as root, or run without --tune, after `sysctl -w \
+         net.core.somaxconn=65535 net.ipv4.ip_local_reserved_ports=7007 net.ipv4.ip_local_port_range=\"1024 65535\"` as root"
     );
-    let container = refused(&changes(), sysctl::SOMAXCONN, &io::Error::from(ErrorKind::ReadOnlyFilesystem)).to_string();
+    let container = refused(&place, &changes(), sysctl::SOMAXCONN, &io::Error::from(ErrorKind::ReadOnlyFilesystem)).to_string();
     assert!(container.contains("/proc/sys is read-only") && container.ends_with("on the host"), "{container}");
 }
 
@@ -191,7 +224,7 @@ fn a_refusal_names_the_commands() {
 fn this_machine_is_tuned_and_restored_by_root_and_by_nobody_else() {
     let root = Path::new("/");
     let machine = Machine::new("real");
-    let place = Place { root: root.to_owned(), state: machine.place().state };
+    let place = Place { root: root.to_owned(), state: machine.place().state, is_root: false };
     let values = || [sysctl::SYN_BACKLOG, sysctl::PORTS_RESERVED].map(|name| get(&place, name));
     let (Ok(backlog), Ok(reserved)) = (get(&place, sysctl::SYN_BACKLOG), get(&place, sysctl::PORTS_RESERVED)) else {
         return; // a kernel without them
@@ -208,7 +241,7 @@ fn this_machine_is_tuned_and_restored_by_root_and_by_nobody_else() {
             assert!(get(&place, sysctl::PORTS_RESERVED).unwrap().starts_with('1'));
             tuning.restore().unwrap();
         }
-        Err(problem) => assert!(problem.to_string().contains("run `sysctl -w net.ipv4.tcp_max_syn_backlog="), "{problem}"),
+        Err(problem) => assert!(problem.to_string().contains("`sysctl -w net.ipv4.tcp_max_syn_backlog="), "{problem}"),
     }
     assert_eq!(values().map(Result::unwrap), [backlog, reserved]);
     assert!(!machine.has_state());
