@@ -58,10 +58,12 @@ fn wider(demand: &Demand, facts: &Facts) -> Option<(Vec<Change>, u64)> {
     let range = PortRange { first, last: u16::MAX };
     let present = facts.port_range?;
     let widen = Change::new(sysctl::PORT_RANGE, Goal::PortsFrom(range), present)?;
-    let facts = Facts { port_range: Some(present.joined(range)), ..facts.clone() };
+    let range = present.joined(range);
+    let facts = Facts { port_range: Some(range), ..facts.clone() };
     let ports = facts.ports()?;
+    let is_endangered = demand.target_is_local && range.contains(demand.port);
     // In this order, so that at no time a connection can take the port.
-    match demand.target_is_local.then(|| reserve(demand.port, &facts)).flatten() {
+    match is_endangered.then(|| reserve(demand.port, &facts)).flatten() {
         Some(reserve) => Some((vec![reserve, widen], ports.saturating_sub(1))),
         None => Some((vec![widen], ports)),
     }
