@@ -2,7 +2,7 @@
 //!
 //! [`Facts`] asks the machine, in one place; everything else is pure: a [`Demand`] and facts in, [`Findings`] out.
 //! `descriptors` and `memory` judge what a connection takes, `ports` whether it gets one, `queues` the connect rate.
-//! [`destinations`] says over which addresses to spread. A finding that a sysctl would settle carries the [`Change`]s, and
+//! [`destinations()`] says over which addresses to spread. A finding that a sysctl would settle carries the [`Change`]s, and
 //! [`Tuning`] makes them for as long as the run lasts.
 
 mod change;

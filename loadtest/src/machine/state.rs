@@ -29,7 +29,7 @@ pub(super) struct Saved {
 }
 
 impl State {
-    /// `None` unless every line is as [`State::fmt`] writes it and names a sysctl that may be changed.
+    /// `None` unless every line is as `Display` writes it and names a sysctl that may be changed.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let owner = owner(lines.next()?)?;
