@@ -12,6 +12,7 @@ mod connection;
 pub mod engine;
 pub mod error;
 pub mod failure;
+pub mod machine;
 pub mod plan;
 pub mod report;
 mod statistics;

@@ -1,0 +1,52 @@
+//! What a connect passes through: the listener's queues, when the server is on this machine, and the connection tracker.
+
+use super::change::{Change, Goal, remedy};
+use super::{Demand, Facts, Problem, sysctl};
+
+/// net.core.somaxconn cuts every listener's backlog (listen(2)). A connect that finds the queue full is dropped, and
+/// tried again by the kernel after a second.
+pub(super) fn accept_queue(demand: &Demand, facts: &Facts) -> Option<Problem> {
+    let (somaxconn, in_flight) = (facts.somaxconn?, u64::from(demand.connects_in_flight_max));
+    if !demand.target_is_local || in_flight <= somaxconn {
+        return None;
+    }
+    // Listeners made before the change keep their queue.
+    let changes = vec![Change::new(sysctl::SOMAXCONN, Goal::AtLeast(in_flight), somaxconn)?];
+    let problem = Problem::new(
+        format!("{in_flight} connects may be in flight"),
+        format!("a listener queues {somaxconn} at most (net.core.somaxconn) and the rest wait a second to try again"),
+        format!("add --connects-in-flight {somaxconn}, or {}, before the server starts", remedy(&changes)),
+    );
+    Some(problem.with(changes))
+}
+
+/// net.ipv4.tcp_max_syn_backlog bounds the handshakes half done, and only while SYN cookies are off: then new ones are
+/// dropped once three quarters of it are taken.
+pub(super) fn half_open(demand: &Demand, facts: &Facts) -> Option<Problem> {
+    let (backlog, in_flight) = (facts.syn_backlog_max?, u64::from(demand.connects_in_flight_max));
+    let usable = backlog - backlog / 4;
+    if !demand.target_is_local || facts.syncookies? != 0 || in_flight <= usable {
+        return None;
+    }
+    let changes = vec![Change::new(sysctl::SYN_BACKLOG, Goal::AtLeast(in_flight.div_ceil(3) * 4), backlog)?];
+    let problem = Problem::new(
+        format!("{in_flight} connects may be in flight"),
+        format!("without SYN cookies {usable} handshakes are let in (net.ipv4.tcp_max_syn_backlog is {backlog})"),
+        format!("add --connects-in-flight {usable}, or {}", remedy(&changes)),
+    );
+    Some(problem.with(changes))
+}
+
+/// The connection tracker, where the module is loaded. It drops what it has no entry for, but it looks at packets only if
+/// some firewall rule asks it to: hence a warning. Over the loopback too a connection is one entry.
+pub(super) fn conntrack(demand: &Demand, facts: &Facts) -> Option<Problem> {
+    let (entries_max, tracked) = (facts.conntrack_max?, facts.conntrack_count.unwrap_or(0));
+    let need = u64::from(demand.connections) + tracked;
+    let changes = vec![Change::new(sysctl::CONNTRACK_MAX, Goal::AtLeast(need), entries_max)?];
+    let problem = Problem::new(
+        format!("{} connections and {tracked} tracked already need {need} entries of the tracker", demand.connections),
+        format!("net.netfilter.nf_conntrack_max is {entries_max} and, if a firewall rule uses it, the rest is dropped"),
+        remedy(&changes),
+    );
+    Some(problem.with(changes))
+}
