@@ -172,7 +172,8 @@ impl Default for Socket {
         Self {
             nodelay: true,
             keepalive: Some(Keepalive::default()),
-            user_timeout: Some(Duration::from_secs(30)),
+            // Not below what keepalive grants: the kernel ends an idle connection by this one (tcp(7)), at the first lost probe past it.
+            user_timeout: Some(Duration::from_secs(120)),
             receive_buffer: None,
             send_buffer: None,
         }

@@ -1,6 +1,6 @@
 //! The command line as typed. [`Plan`](crate::plan::Plan) is what is left of it once checked.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,8 +21,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Load one server. A closed loop: each connection sends, awaits the reply, sends the next, so
-    /// a slow server is asked less often and its worst latencies are understated.
+    /// Load one server: open connections, hold them, speak over them, and report what happened.
     Run(RunArguments),
     /// Load the echo servers in turn and compare the processor time a request costs each of them.
     Compare(CompareArguments),
@@ -31,19 +30,24 @@ pub enum Command {
 /// Arguments of `loadtest run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
-    /// Server to load. More than 20000 connections to 127.0.0.1 spread over 127.0.0.1, 127.0.0.2
-    /// and so on: have the server listen on 0.0.0.0
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub target: SocketAddr,
+    /// Server to load. Many connections to 127.0.0.1 spread over 127.0.0.1, 127.0.0.2 and so on: have the server listen on 0.0.0.0
+    #[arg(long, value_name = "HOST:PORT")]
+    pub target: String,
     /// What the connections do
-    #[arg(long, value_enum, default_value_t = ModeName::Closed)]
+    #[arg(long, value_enum, default_value_t = ModeName::Open)]
     pub mode: ModeName,
     /// Connections open at the same time
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub connections: u32,
+    /// Connects per second at most [default: as fast as they are served]
+    #[arg(long, value_name = "CONNECTS_PER_S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
     /// Length of the measured window, after the ramp and the warm-up
-    #[arg(long, default_value = "5s", value_parser = duration)]
+    #[arg(long, default_value = "30s", value_parser = duration)]
     pub duration: Duration,
+    /// Between two requests of a connection (open mode), or two bytes (slow mode); the connections' turns are spread over it
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub interval: Duration,
     /// Load that is not measured, before the window
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub warmup: Duration,
@@ -56,38 +60,54 @@ pub struct RunArguments {
     /// What is sent and expected back
     #[arg(long, value_enum, default_value_t = Protocol::Echo)]
     pub protocol: Protocol,
-    /// Connects per second at most [default: as fast as they are served]
-    #[arg(long, value_name = "CONNECTS_PER_S", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: Option<u32>,
+    /// Shards, each with a ring and a table of descriptors [default: one per core, more if the descriptor limit needs it]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub shards: Option<u32>,
+    /// Cores to run on [default: all that are allowed]
+    #[arg(long, value_name = "CORE", value_delimiter = ',')]
+    pub cpus: Vec<usize>,
+    /// Local addresses to connect from, in turn [default: the kernel's choice]
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    pub source: Vec<IpAddr>,
     /// Connects begun and not yet served at most, while the connections are built up
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub connects_in_flight: u32,
     /// Connections in all, with `--mode storm` [default: as many as fit into the duration]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub cycles: Option<u64>,
-    /// How long a connect, or the replies to one write, may take; in a storm, a cycle
+    /// How long a connect, or the replies to one write, may take
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
     /// Seed of the payloads: the same seed sends the same bytes
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Core to run on
-    #[arg(long, value_name = "CORE")]
-    pub cpu: Option<usize>,
+    /// Process of the server, for its processor time and memory [default: whoever listens there, if on this machine]
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// Raise what the machine has too little of for the run (sysctl), and put it back afterwards; as root
+    #[arg(long)]
+    pub tune: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+    /// Write the report as a page, with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// What the connections of `loadtest run` do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModeName {
-    /// Send, await the reply, send the next
+    /// Requests at intended times, from which their latency counts: a server that stalls is seen to stall
+    Open,
+    /// Send, await the reply, send the next: capacity. Its latencies are optimistic
     Closed,
     /// One request each, then silence for the duration
     Idle,
     /// Connect, one request, close, and again
     Storm,
+    /// A byte now and then
+    Slow,
 }
 
 /// Arguments of `loadtest compare`.

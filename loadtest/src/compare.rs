@@ -5,7 +5,7 @@
 //! is set against the reference of its own round.
 
 mod measure;
-mod sample;
+pub(crate) mod sample;
 mod server;
 mod table;
 
@@ -64,8 +64,7 @@ pub fn command(arguments: &CompareArguments, stop: &Stop) -> Result<bool, Error>
 
 /// Everything that can be known to be wrong before a server is started.
 fn check(arguments: &CompareArguments) -> Result<Binaries, Error> {
-    let connections = arguments.connections.iter().copied().chain([arguments.idle]);
-    system::descriptors_reserve(connections.max().unwrap_or(0))?;
+    system::descriptors_raise()?;
     system::core_check(arguments.cpu_server)?;
     system::core_check(arguments.cpu_client)?;
     if arguments.cpu_server == arguments.cpu_client {

@@ -1,63 +1,49 @@
-//! The client: one thread, one epoll set, edge-triggered; one read and one write per request.
+//! Carries out a run: starts the shards, leads them through its stages, watches the machine meanwhile, and sums up.
 //!
-//! A run goes through stages. While it ramps up, each connection is opened, makes one request and
-//! is then parked, so that load does not slow down the ramp; then all of them start. A warm-up
-//! later the window opens in which requests are counted; at its end nothing new is asked, and what
-//! is under way is awaited, so that nobody is cut off in the middle.
+//! While it ramps up, each connection is opened, makes one request and is then held, so that load does not slow down the ramp; then all
+//! of them begin. A warm-up later the window opens in which requests are counted; at its end nothing new is asked, and what is under way
+//! is awaited, so that nobody is cut off in the middle.
 
-mod pace;
-mod stage;
-mod window;
+mod observe;
+mod progress;
+mod server;
+mod totals;
+mod verdict;
 
-use std::collections::VecDeque;
-use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use mio::event::Event;
-use mio::{Events, Poll, Token};
+use corelane::Client;
 
-use crate::args::RunArguments;
-use crate::connection::{Connection, Phase};
+use crate::Stop;
+use crate::data::Report;
 use crate::error::Error;
-use crate::failure::{Failure, Failures};
+use crate::generator::{self, Event};
+use crate::orders::{Orders, Stage};
 use crate::plan::{Mode, Plan};
-use crate::report::{self, Connections, Report};
-use crate::workload::StreamKey;
-use crate::{Stop, system};
-use pace::Pace;
-use stage::Stage;
-use window::Recorder;
+use observe::Machine;
+use progress::Progress;
+use totals::Totals;
 
-/// Events taken from the kernel at once.
-const EVENTS_MAX: usize = 1024;
-/// Connects begun in one turn: replies wait meanwhile, and one connect takes most of a millisecond
-/// once half of the local ports are taken (the kernel tries all even ports before any odd one).
-const CONNECTS_PER_TURN_MAX: usize = 16;
-/// Bytes of one read or write.
-const SCRATCH_SIZE: usize = 64 << 10;
-/// How often overdue connections and signals are looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two samples of the timeline.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often signals and the end of a stage are looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// From the order to load until the first request is due: every shard has seen the order by then.
+const LOAD_LEAD: Duration = Duration::from_millis(200);
+/// How long replies are awaited once a signal has asked for the end.
+const INTERRUPTED_FINISH: Duration = Duration::from_secs(1);
+/// What a finish takes beyond the deadline of the last request.
+const FINISH_MARGIN: Duration = Duration::from_secs(1);
 
-/// Carry out `loadtest run`. True: everything was as it should be.
-pub fn command(arguments: &RunArguments, stop: &Stop) -> Result<bool, Error> {
-    let plan = Plan::try_from(arguments)?;
-    if let Some(core) = arguments.cpu {
-        system::pin(core)?;
-    }
-    let report = run(&plan, stop, &mut ())?;
-    if arguments.json {
-        println!("{}", serde_json::json!(report));
-    } else {
-        print!("{report}");
-    }
-    Ok(report.is_clean())
-}
-
-/// Carry out a plan on the calling thread.
-pub fn run(plan: &Plan, stop: &Stop, observer: &mut dyn Observer) -> Result<Report, Error> {
-    system::descriptors_reserve(plan.connections)?;
-    let failed = Error::failed("cannot wait for events");
-    Engine::new(plan).and_then(|engine| engine.run(stop, observer)).map_err(failed)
+/// How a run is shown while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Not at all.
+    Nothing,
+    /// A bar on a terminal, lines elsewhere; on standard error.
+    Progress,
 }
 
 /// Told at the instants between which requests are counted, to measure something else meanwhile.
@@ -74,241 +60,146 @@ impl Observer for () {
     fn window_closed(&mut self) {}
 }
 
-struct Engine<'a> {
-    plan: &'a Plan,
-    poll: Poll,
-    connections: Vec<Connection>,
-    /// Slots of `connections` to be opened, in order.
-    unopened: VecDeque<usize>,
-    scratch: Vec<u8>,
+/// Carries out `plan`.
+///
+/// # Errors
+///
+/// When the shards cannot be started, or one of them dies.
+pub fn run(plan: Plan, show: Show, stop: &Stop, observer: &mut dyn Observer) -> Result<Report, Error> {
+    let plan = Arc::new(plan);
+    let machine = Machine::before(&plan);
+    let orders = Arc::new(Orders::new(Instant::now()));
+    let (events, inbox) = channel();
+    let client = {
+        let (plan, orders) = (Arc::clone(&plan), Arc::clone(&orders));
+        Client::start(&plan.settings(), move |shard| generator::run(Arc::clone(&plan), Arc::clone(&orders), events.clone(), shard))
+    };
+    let client = client.map_err(|problems| Error::Refused(problems.join("\n")))?;
+    let progress = Progress::new(show, &plan);
+    let totals = Totals::new(&plan);
+    let mut engine = Engine { plan, orders, inbox, totals, machine, progress, stage: Stage::Ramping, until: None, interrupted: false };
+    let outcome = engine.lead(stop, observer);
+    engine.orders.set_stage(Stage::Over);
+    if outcome.is_ok() {
+        client.join().map_err(Error::Failed)?;
+    }
+    outcome?;
+    engine.take_events();
+    Ok(engine.report())
+}
+
+struct Engine {
+    plan: Arc<Plan>,
+    orders: Arc<Orders>,
+    inbox: Receiver<Event>,
+    totals: Totals,
+    machine: Machine,
+    progress: Progress,
     stage: Stage,
-    pace: Pace,
-    tally: Tally,
-    recorder: Recorder,
-    failures: Failures,
+    /// When the stage ends by itself, on the run's clock.
+    until: Option<Duration>,
     interrupted: bool,
 }
 
-#[derive(Debug, Default)]
-struct Tally {
-    /// Connects begun.
-    begun: u64,
-    established: u64,
-    served: u64,
-    /// Connections that wait for the server: in the ramp and in a storm, those not yet served.
-    busy: u32,
-    parked: u32,
-}
-
-impl Tally {
-    fn waiting(&mut self, phase: Phase) -> Option<&mut u32> {
-        match phase {
-            Phase::Closed => None,
-            Phase::Connecting | Phase::Exchanging => Some(&mut self.busy),
-            Phase::Parked => Some(&mut self.parked),
-        }
-    }
-}
-
-impl<'a> Engine<'a> {
-    fn new(plan: &'a Plan) -> io::Result<Self> {
-        let now = Instant::now();
-        Ok(Self {
-            plan,
-            poll: Poll::new()?,
-            connections: (0..plan.connections).map(|_| Connection::closed(now)).collect(),
-            unopened: (0..plan.connections as usize).collect(),
-            scratch: vec![0; SCRATCH_SIZE],
-            stage: Stage::Ramping,
-            pace: Pace::new(plan.rate, now),
-            tally: Tally::default(),
-            recorder: Recorder::new(),
-            failures: Failures::default(),
-            interrupted: false,
-        })
-    }
-
-    fn run(mut self, stop: &Stop, observer: &mut dyn Observer) -> io::Result<Report> {
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        let mut sweep_at = Instant::now() + SWEEP_INTERVAL;
-        loop {
-            let now = Instant::now();
-            if now >= sweep_at {
-                self.sweep(now);
-                sweep_at = now + SWEEP_INTERVAL;
-            }
-            if stop.is_set() {
-                self.interrupt(now, observer);
+impl Engine {
+    /// Leads the shards through the run until the last connection has ended.
+    fn lead(&mut self, stop: &Stop, observer: &mut dyn Observer) -> Result<(), Error> {
+        let mut sample_at = SAMPLE_INTERVAL;
+        while self.totals.done < self.plan.shards {
+            self.take_event()?;
+            let now = self.orders.clock();
+            if stop.is_set() && !self.interrupted {
+                self.interrupted = true;
+                self.finish(now + INTERRUPTED_FINISH, observer);
             }
             self.advance(now, observer);
-            if self.is_over(now) {
-                return Ok(self.report());
+            if now >= sample_at {
+                self.sample(now);
+                sample_at = now + SAMPLE_INTERVAL;
             }
-            self.connect(now);
-            self.wait(&mut events, now)?;
-            events.iter().for_each(|event| self.on_event(event));
+            if self.stage == Stage::Over && self.until.is_some_and(|until| now >= until) {
+                return Err(Error::Failed("the load tester's own shards do not end".to_owned()));
+            }
         }
-    }
-
-    fn wait(&mut self, events: &mut Events, now: Instant) -> io::Result<()> {
-        let mut timeout = SWEEP_INTERVAL;
-        if let Some(until) = self.stage.until() {
-            timeout = timeout.min(until.saturating_duration_since(now));
+        if self.stage == Stage::Measuring {
+            self.finish(self.orders.clock(), observer); // every connection has ended before the window did
         }
-        if self.may_connect() {
-            timeout = timeout.min(self.pace.wait(now));
-        }
-        match self.poll.poll(events, Some(timeout)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
-            other => other?,
-        }
+        self.sample(self.orders.clock());
         Ok(())
     }
 
-    /// Begin as many connects as their bounds allow.
-    fn connect(&mut self, now: Instant) {
-        for _ in 0..CONNECTS_PER_TURN_MAX {
-            if !self.may_connect() || !self.pace.take(now) {
-                return;
-            }
-            let slot = self.unopened.pop_front().expect("may_connect() found it not empty");
-            self.open(slot, now);
+    fn take_event(&mut self) -> Result<(), Error> {
+        match self.inbox.recv_timeout(LOOK_INTERVAL) {
+            Ok(event) => self.totals.take(event),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) if self.totals.done >= self.plan.shards => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Failed("the load tester's shards died".to_owned())),
         }
-    }
-
-    fn may_connect(&self) -> bool {
-        let wanted = match (self.stage, self.plan.mode) {
-            (Stage::Ramping, _) => true,
-            (Stage::Measuring { .. }, Mode::Storm { cycles }) => cycles.is_none_or(|cycles| self.tally.begun < cycles),
-            _ => false,
-        };
-        wanted && !self.unopened.is_empty() && self.tally.busy < self.plan.in_flight_max
-    }
-
-    fn open(&mut self, slot: usize, now: Instant) {
-        let key = StreamKey::new(self.plan.seed, self.tally.begun);
-        self.tally.begun += 1;
-        let target = self.plan.target(slot as u32);
-        match Connection::open(target, key, self.poll.registry(), Token(slot), now) {
-            Ok(connection) => self.change(slot, |closed| *closed = connection),
-            Err(error) => self.fail(slot, &error.into()),
-        }
-    }
-
-    fn on_event(&mut self, event: &Event) {
-        let slot = event.token().0;
-        let outcome = match self.connections[slot].phase() {
-            Phase::Closed => Ok(()), // it was about a connection that has been closed since
-            Phase::Connecting => self.on_connected(slot, event),
-            Phase::Exchanging | Phase::Parked => self.exchange(slot, event),
-        };
-        if let Err(failure) = outcome {
-            self.fail(slot, &failure);
-        }
-    }
-
-    fn on_connected(&mut self, slot: usize, event: &Event) -> Result<(), Failure> {
-        if !self.connections[slot].connected()? {
-            return Ok(());
-        }
-        self.tally.established += 1;
-        // The latency of a storm is that of its cycles, so the connect counts.
-        let since = match self.plan.mode {
-            Mode::Storm { .. } => self.connections[slot].since(),
-            Mode::Closed | Mode::Idle => Instant::now(),
-        };
-        self.ask(slot, 1, since)?;
-        // A server that has closed already makes no further event.
-        if event.is_read_closed() { self.exchange(slot, event) } else { Ok(()) }
-    }
-
-    fn exchange(&mut self, slot: usize, event: &Event) -> Result<(), Failure> {
-        let workload = &self.plan.workload;
-        let connection = &mut self.connections[slot];
-        let before = connection.answered(workload);
-        let outcome = connection.read(workload, &mut self.scratch, event.is_read_closed());
-        let now = Instant::now();
-        let replies = connection.answered(workload) - before;
-        if replies > 0 {
-            let always = self.plan.mode == Mode::Idle;
-            self.recorder.record(replies, connection.waited(now), always);
-        }
-        if connection.phase() == Phase::Exchanging && connection.is_answered(workload) {
-            return self.on_answered(slot, outcome, now);
-        }
-        outcome?;
-        connection.write(workload, &mut self.scratch)
-    }
-
-    /// All replies have come; `outcome` is what came of reading on.
-    fn on_answered(&mut self, slot: usize, outcome: Result<(), Failure>, now: Instant) -> Result<(), Failure> {
-        if self.connections[slot].is_first() {
-            self.tally.served += 1;
-        }
-        if matches!(self.plan.mode, Mode::Storm { .. }) {
-            self.close(slot); // the cycle is complete, whether or not the server closes as well
-            return Ok(());
-        }
-        outcome?;
-        if self.plan.mode == Mode::Closed && self.stage.is_loaded() {
-            return self.ask(slot, self.plan.workload.pipeline, now);
-        }
-        self.change(slot, Connection::park);
+        self.take_events();
         Ok(())
     }
 
-    fn ask(&mut self, slot: usize, requests: u32, now: Instant) -> Result<(), Failure> {
-        self.change(slot, |connection| connection.ask(requests, now));
-        self.connections[slot].write(&self.plan.workload, &mut self.scratch)
+    fn take_events(&mut self) {
+        while let Ok(event) = self.inbox.try_recv() {
+            self.totals.take(event);
+        }
     }
 
-    fn fail(&mut self, slot: usize, failure: &Failure) {
-        self.failures.add(slot, failure);
-        self.close(slot);
+    /// Goes on to the next stage if this one is over.
+    fn advance(&mut self, now: Duration, observer: &mut dyn Observer) {
+        let is_past = self.until.is_some_and(|until| now >= until);
+        match self.stage {
+            Stage::Ramping if self.totals.ramped == self.plan.shards => self.begin_load(now, observer),
+            Stage::Warming if is_past => self.measure(now, observer),
+            Stage::Measuring if is_past => self.finish(now + self.plan.timeout + FINISH_MARGIN, observer),
+            Stage::Finishing if is_past => self.go(Stage::Over, Some(now + self.plan.timeout + FINISH_MARGIN)),
+            _ => {}
+        }
     }
 
-    fn close(&mut self, slot: usize) {
-        self.change(slot, Connection::close);
+    fn begin_load(&mut self, now: Duration, observer: &mut dyn Observer) {
+        self.totals.ramp_ended(now);
+        self.orders.set_load_begins(now + LOAD_LEAD);
         if matches!(self.plan.mode, Mode::Storm { .. }) {
-            self.unopened.push_back(slot);
+            return self.measure(now, observer);
         }
+        self.go(Stage::Warming, Some(now + LOAD_LEAD + self.plan.warmup));
     }
 
-    /// Every change of a connection's phase goes through here and is counted.
-    fn change(&mut self, slot: usize, change: impl FnOnce(&mut Connection)) {
-        let connection = &mut self.connections[slot];
-        if let Some(count) = self.tally.waiting(connection.phase()) {
-            *count -= 1;
-        }
-        change(connection);
-        if let Some(count) = self.tally.waiting(connection.phase()) {
-            *count += 1;
-        }
+    fn measure(&mut self, now: Duration, observer: &mut dyn Observer) {
+        let endless = matches!(self.plan.mode, Mode::Storm { cycles: Some(_) });
+        self.go(Stage::Measuring, (!endless).then_some(now + self.plan.duration));
+        self.machine.window_opened();
+        observer.window_opened();
+        self.totals.window_opened(self.orders.clock());
     }
 
-    fn sweep(&mut self, now: Instant) {
-        let Plan { workload, timeout, .. } = self.plan;
-        for slot in 0..self.connections.len() {
-            if let Err(failure) = self.connections[slot].check_deadline(workload, *timeout, now) {
-                self.fail(slot, &failure);
-            }
+    /// Lets what is under way come to its end.
+    fn finish(&mut self, until: Duration, observer: &mut dyn Observer) {
+        if self.stage == Stage::Measuring {
+            self.totals.window_closed(self.orders.clock());
+            observer.window_closed();
+            self.machine.window_closed();
         }
+        self.go(Stage::Finishing, Some(until));
     }
 
-    fn report(self) -> Report {
-        let wanted = match self.plan.mode {
-            Mode::Storm { cycles } => cycles.unwrap_or(self.tally.begun),
-            Mode::Closed | Mode::Idle => self.plan.connections.into(),
-        };
-        let Tally { established, served, .. } = self.tally;
-        Report {
-            target: self.plan.target,
-            kind: report::kind(self.plan),
-            connections: Connections { wanted, established, served },
-            requests: self.recorder.requests,
-            window: self.recorder.window(),
-            failures: self.failures,
-            interrupted: self.interrupted,
-        }
+    fn go(&mut self, stage: Stage, until: Option<Duration>) {
+        (self.stage, self.until) = (stage, until);
+        self.orders.set_stage(stage);
+    }
+
+    fn sample(&mut self, now: Duration) {
+        let sample = self.totals.sample(now, &self.machine.look());
+        let sample = sample.clone();
+        self.progress.show(self.stage, &sample, self.totals.served);
+    }
+
+    fn report(mut self) -> Report {
+        self.progress.end();
+        let mut report = self.totals.report(&self.plan, &self.machine);
+        report.interrupted = self.interrupted;
+        report.void = verdict::void(&report);
+        report
     }
 }

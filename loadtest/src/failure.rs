@@ -1,14 +1,17 @@
 //! What can go wrong with a connection, by kind.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 
-use serde::Serialize;
+use corelane::CloseReason;
+
+use crate::workload::WrongByte;
+
+/// Failures of a kind that are described; the others are counted.
+const EXAMPLES_MAX: usize = 3;
 
 /// What went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailureKind {
     /// Nothing listens there.
     Refused,
@@ -37,19 +40,29 @@ impl FailureKind {
             _ => Self::Other,
         }
     }
-}
 
-impl fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// The kind of a connection's end that the framework tells of.
+    fn of_end(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::PeerReset => Self::Reset,
+            CloseReason::ReadTimeout | CloseReason::WriteTimeout | CloseReason::IdleTimeout | CloseReason::PeerUnreachable => {
+                Self::TimedOut
+            }
+            _ => Self::Other,
+        }
+    }
+
+    /// The kind's word, in snake case.
+    pub fn word(self) -> &'static str {
+        match self {
             Self::Refused => "refused",
             Self::Reset => "reset",
-            Self::ClosedEarly => "closed early",
-            Self::TimedOut => "timed out",
-            Self::WrongBytes => "wrong bytes",
-            Self::OutOfPorts => "out of ports",
+            Self::ClosedEarly => "closed_early",
+            Self::TimedOut => "timed_out",
+            Self::WrongBytes => "wrong_bytes",
+            Self::OutOfPorts => "out_of_ports",
             Self::Other => "other",
-        })
+        }
     }
 }
 
@@ -72,48 +85,81 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<corelane::Error> for Failure {
+    fn from(error: corelane::Error) -> Self {
+        let kind = match &error {
+            corelane::Error::Connect(error) => FailureKind::of(error),
+            corelane::Error::Closed(reason) => FailureKind::of_end(*reason),
+            _ => FailureKind::Other,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<WrongByte> for Failure {
+    fn from(wrong: WrongByte) -> Self {
+        let WrongByte { offset, wanted, got } = wrong;
+        Self::new(FailureKind::WrongBytes, format!("byte {offset} of the replies is {got:#04x}, not {wanted:#04x}"))
+    }
+}
+
 /// How often each kind came up.
-#[derive(Debug, Clone, Default, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Default)]
 pub struct Failures(BTreeMap<FailureKind, Occurrences>);
 
 /// Failures of one kind.
-#[derive(Debug, Clone, Serialize)]
-pub struct Occurrences {
-    /// How many.
-    pub count: u64,
-    /// The first of them.
-    pub first: String,
+#[derive(Debug, Clone, Default)]
+struct Occurrences {
+    count: u64,
+    /// The first few, in words.
+    examples: Vec<String>,
 }
 
 impl Failures {
-    pub(crate) fn add(&mut self, connection: usize, failure: &Failure) {
-        let first = || format!("connection {connection}: {}", failure.detail);
-        let occurrences = (self.0.entry(failure.kind)).or_insert_with(|| Occurrences { count: 0, first: first() });
+    pub(crate) fn add(&mut self, connection: u64, failure: &Failure) {
+        let occurrences = self.0.entry(failure.kind).or_default();
         occurrences.count += 1;
+        if occurrences.examples.len() < EXAMPLES_MAX {
+            occurrences.examples.push(format!("connection {connection}: {}", failure.detail));
+        }
     }
 
-    /// How many there were of this kind.
-    pub fn count(&self, kind: FailureKind) -> u64 {
-        self.0.get(&kind).map_or(0, |occurrences| occurrences.count)
+    /// Adds those of another shard, or of later.
+    pub(crate) fn merge(&mut self, others: &Self) {
+        for (kind, more) in &others.0 {
+            let occurrences = self.0.entry(*kind).or_default();
+            occurrences.count += more.count;
+            let room = EXAMPLES_MAX.saturating_sub(occurrences.examples.len());
+            occurrences.examples.extend(more.examples.iter().take(room).cloned());
+        }
     }
 
     /// How many there were of any kind.
     pub fn total(&self) -> u64 {
         self.0.values().map(|occurrences| occurrences.count).sum()
     }
+
+    /// Each kind's word, how many there were of it, and the first few in words.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (String, u64, &[String])> {
+        self.0.iter().map(|(kind, occurrences)| (kind.word().to_owned(), occurrences.count, occurrences.examples.as_slice()))
+    }
 }
 
-/// "none", or one line per kind.
-impl fmt::Display for Failures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("none");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_counted_and_the_first_are_described() {
+        let mut failures = Failures::default();
+        for connection in 0..10 {
+            let mut others = Failures::default();
+            others.add(connection, &Failure::new(FailureKind::Reset, "gone"));
+            failures.merge(&others);
         }
-        for (index, (kind, Occurrences { count, first })) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "\n             " };
-            write!(f, "{separator}{count} {kind} (first: {first})")?;
-        }
-        Ok(())
+        let all: Vec<_> = failures.iter().collect();
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].0.as_str(), all[0].1), ("reset", 10));
+        assert_eq!(all[0].2, ["connection 0: gone", "connection 1: gone", "connection 2: gone"]);
     }
 }

@@ -1,18 +1,22 @@
 //! The load tester: a client that checks every byte it gets back, and the comparison of servers.
 //!
-//! In reading order: [`args`] is the command line as typed, [`plan`] what it comes to once checked.
-//! An [`engine`] carries a plan out: it opens connections, each of which sends the [`workload`] and
-//! verifies the replies, and counts what went wrong by [`failure`] kind. The outcome is a
-//! [`report`]. [`compare`] starts servers, lets an engine load each of them, and sets side by side
-//! the processor time that a request cost them.
+//! In reading order: [`args`] is the command line as typed, [`plan`] what it comes to once checked, [`machine`] whether this machine can
+//! carry it. [`command`] is `loadtest run`. An [`engine`] leads the shards through the run, each of which runs a `generator`: it opens
+//! connections, each of which sends the [`workload`] and verifies the replies, and counts what went wrong by [`failure`] kind. The outcome
+//! is [`data`], shown as text ([`report`]) or as a [`page`]. [`compare`] starts servers, lets an engine load each of them, and sets side by
+//! side the processor time that a request cost them.
 
 pub mod args;
+pub mod command;
 pub mod compare;
-mod connection;
+pub mod data;
 pub mod engine;
 pub mod error;
 pub mod failure;
+mod generator;
 pub mod machine;
+mod orders;
+pub mod page;
 pub mod plan;
 pub mod report;
 mod statistics;

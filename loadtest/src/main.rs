@@ -14,7 +14,7 @@ const EXIT_REFUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let outcome = Stop::on_signals().and_then(|stop| match Arguments::parse().command {
-        Command::Run(run) => loadtest::engine::command(&run, &stop),
+        Command::Run(run) => loadtest::command::run(&run, &stop),
         Command::Compare(compare) => loadtest::compare::command(&compare, &stop),
     });
     match outcome {

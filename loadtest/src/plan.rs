@@ -1,26 +1,40 @@
 //! What a run is to do: the arguments, checked.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::args::{ModeName, RunArguments};
+use crate::data::LoadShape;
 use crate::error::Error;
+use crate::machine::{Demand, Facts, destinations};
+use crate::system;
 use crate::workload::{Protocol, Workload};
 
 const PAYLOAD_DEFAULT: u32 = 64;
-
-/// Connections per destination address. One pair of addresses has about 28 000 ports
-/// (net.ipv4.ip_local_port_range), and connect() searches ever longer as they are taken.
-const CONNECTIONS_PER_ADDRESS: u32 = 20_000;
+/// Receive buffers of all shards together, and the bounds of a shard's and of a buffer's bytes: sized to the messages.
+const BUFFERS: u32 = 16_384;
+const BUFFERS_SHARD: (u32, u32) = (64, 4096);
+const BUFFER_SIZE: (u32, u32) = (512, 16 << 10);
+/// Connections of a storm beyond those that are open: each that was closed keeps its place until the server has closed too.
+const STORM_SPARE: u32 = 64;
 
 /// What a run is to do.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Server to load.
     pub target: SocketAddr,
+    /// The addresses it is reached at, over which the connections are spread: `target` alone, or its neighbours on the loopback too.
+    pub targets: Vec<SocketAddr>,
+    /// Local addresses to connect from; none: the kernel's choice.
+    pub sources: Vec<IpAddr>,
     /// Connections open at the same time.
     pub connections: u32,
-    /// What they do.
+    /// Shards of the load tester, and the cores that they run on; no core: all that are allowed.
+    pub shards: u32,
+    /// See `shards`.
+    pub cpus: Vec<usize>,
+    /// What the connections do.
     pub mode: Mode,
     /// What they send.
     pub workload: Workload,
@@ -36,11 +50,20 @@ pub struct Plan {
     pub duration: Duration,
     /// Bound on a connect, and on the replies to one write.
     pub timeout: Duration,
+    /// Process of the server, if it is known.
+    pub server_pid: Option<u32>,
+    /// The command line as typed.
+    pub command: String,
 }
 
 /// What connections do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
+    /// Requests at intended times, so far apart.
+    Open {
+        /// Between two requests of a connection.
+        interval: Duration,
+    },
     /// Send, await the reply, send the next.
     Closed,
     /// One request, then silence.
@@ -50,29 +73,159 @@ pub enum Mode {
         /// Connections in all.
         cycles: Option<u64>,
     },
+    /// A byte at a time, so far apart.
+    Slow {
+        /// Between two bytes of a connection.
+        interval: Duration,
+    },
+}
+
+impl Plan {
+    /// The simplest run against `target`: one connection, closed loop. To be changed.
+    pub fn to(target: SocketAddr) -> Self {
+        Self {
+            target,
+            targets: vec![target],
+            sources: Vec::new(),
+            connections: 1,
+            shards: 1,
+            cpus: Vec::new(),
+            mode: Mode::Closed,
+            workload: Workload { protocol: Protocol::Echo, payload: PAYLOAD_DEFAULT, pipeline: 1 },
+            seed: 0,
+            rate: None,
+            in_flight_max: 256,
+            warmup: Duration::from_secs(1),
+            duration: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            server_pid: None,
+            command: String::new(),
+        }
+    }
+
+    /// Where connection `number` goes.
+    pub(crate) fn target(&self, number: u32) -> SocketAddr {
+        self.targets[number as usize % self.targets.len()]
+    }
+
+    /// Where it comes from. All targets have their turn from one source before the next source has.
+    pub(crate) fn source(&self, number: u32) -> Option<IpAddr> {
+        let turn = number as usize / self.targets.len();
+        (!self.sources.is_empty()).then(|| self.sources[turn % self.sources.len()])
+    }
+
+    /// What the shards are started with.
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let each = self.connections.div_ceil(self.shards);
+        let outbound = if matches!(self.mode, Mode::Storm { .. }) { 2 * each + STORM_SPARE } else { each };
+        let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
+        let timeout = format!("\"{}ms\"", self.timeout.as_millis().max(100));
+        vec![
+            format!("server.shards={}", self.shards),
+            format!("server.cpus=[{}]", cpus.join(",")),
+            format!("limits.outbound_per_shard_max={outbound}"),
+            format!("limits.connects_in_flight_max={}", self.in_flight_max.div_ceil(self.shards).clamp(1, 1024)),
+            format!("buffers.count={}", self.buffers()),
+            format!("buffers.size={}", self.buffer_size()),
+            "socket.keepalive=false".to_owned(),
+            "socket.user_timeout=\"off\"".to_owned(),
+            format!("timeouts.write={timeout}"),
+            "timeouts.idle=\"off\"".to_owned(),
+            "timeouts.close=\"1s\"".to_owned(),
+        ]
+    }
+
+    fn buffers(&self) -> u32 {
+        (BUFFERS / self.shards).next_power_of_two().clamp(BUFFERS_SHARD.0, BUFFERS_SHARD.1)
+    }
+
+    fn buffer_size(&self) -> u32 {
+        let replies = self.workload.reply_length() * u64::from(self.workload.pipeline);
+        u32::try_from(replies).unwrap_or(u32::MAX).clamp(BUFFER_SIZE.0, BUFFER_SIZE.1)
+    }
+
+    /// What it asks of the machine.
+    pub(crate) fn demand(&self) -> Demand {
+        Demand {
+            connections: self.connections,
+            shards: self.shards,
+            targets: self.targets.iter().map(SocketAddr::ip).collect(),
+            port: self.target.port(),
+            sources: self.sources.clone(),
+            target_is_local: self.target.ip().is_loopback(),
+            payload_bytes: self.workload.payload,
+            connects_in_flight_max: self.in_flight_max,
+            is_storm: matches!(self.mode, Mode::Storm { .. }),
+        }
+    }
+
+    /// As the report tells it.
+    pub(crate) fn shape(&self) -> LoadShape {
+        let (mode, note) = match self.mode {
+            Mode::Open { .. } => ("open", "open loop: requests are due at intended times, from which their latency counts"),
+            Mode::Closed => (
+                "closed",
+                "closed loop: each connection sends, awaits the reply, sends the next. That measures capacity; its latencies are \
+                 optimistic, because a slow server is asked less often",
+            ),
+            Mode::Idle => ("idle", "one request each, then silence"),
+            Mode::Storm { .. } => ("storm", "connect, one request, close, and again; latency counts from the connect"),
+            Mode::Slow { .. } => ("slow", "a byte now and then"),
+        };
+        let interval = match self.mode {
+            Mode::Open { interval } | Mode::Slow { interval } => Some(interval.as_secs_f64()),
+            _ => None,
+        };
+        LoadShape {
+            target: self.target,
+            mode: mode.to_owned(),
+            mode_note: note.to_owned(),
+            protocol: self.workload.protocol.word().to_owned(),
+            payload_bytes: self.workload.request_length() as u32,
+            pipeline: self.workload.pipeline,
+            connect_rate: self.rate,
+            interval_s: interval,
+            duration_s: self.duration.as_secs_f64(),
+        }
+    }
 }
 
 impl TryFrom<&RunArguments> for Plan {
     type Error = Error;
 
     fn try_from(run: &RunArguments) -> Result<Self, Error> {
-        Ok(Self {
-            target: run.target,
+        let target = resolve(&run.target)?;
+        let facts = Facts::gather(Path::new("/"));
+        let plan = Self {
+            targets: destinations(target, run.connections, &facts),
+            sources: run.source.clone(),
             connections: run.connections,
+            shards: run.shards.unwrap_or_else(|| system::shards_for(run.connections, &run.cpus)),
+            cpus: run.cpus.clone(),
             mode: mode(run)?,
             workload: workload(run)?,
             seed: run.seed,
             rate: run.rate,
-            // In a storm the number of connections is itself the bound.
-            in_flight_max: match run.mode {
-                ModeName::Storm => run.connections,
-                ModeName::Closed | ModeName::Idle => run.connects_in_flight,
-            },
+            in_flight_max: run.connects_in_flight,
             warmup: run.warmup,
             duration: run.duration,
             timeout: run.timeout,
-        })
+            server_pid: run.server_pid,
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            ..Self::to(target)
+        };
+        match run.source.iter().find(|source| source.is_ipv4() != target.is_ipv4()) {
+            Some(source) => Err(Error::Refused(format!("--source {source} and the target {target} are of different families"))),
+            None => Ok(plan),
+        }
     }
+}
+
+/// The first address that a name stands for.
+fn resolve(target: &str) -> Result<SocketAddr, Error> {
+    let unusable = |why: &str| Error::Refused(format!("--target {target}: {why}, want HOST:PORT, such as 127.0.0.1:7007"));
+    let mut addresses = target.to_socket_addrs().map_err(|error| unusable(&error.to_string()))?;
+    addresses.next().ok_or_else(|| unusable("the name stands for no address"))
 }
 
 fn mode(run: &RunArguments) -> Result<Mode, Error> {
@@ -81,8 +234,11 @@ fn mode(run: &RunArguments) -> Result<Mode, Error> {
         ModeName::Storm => Ok(Mode::Storm { cycles: run.cycles }),
         _ if run.cycles.is_some() => refuse("--cycles counts the connections of --mode storm"),
         ModeName::Idle if run.pipeline != 1 => refuse("--mode idle sends one request: no --pipeline"),
+        ModeName::Slow if run.pipeline != 1 => refuse("--mode slow sends a byte at a time: no --pipeline"),
         ModeName::Idle => Ok(Mode::Idle),
         ModeName::Closed => Ok(Mode::Closed),
+        ModeName::Open => Ok(Mode::Open { interval: run.interval }),
+        ModeName::Slow => Ok(Mode::Slow { interval: run.interval }),
     }
 }
 
@@ -92,20 +248,6 @@ fn workload(run: &RunArguments) -> Result<Workload, Error> {
     }
     let payload = run.payload.unwrap_or(PAYLOAD_DEFAULT);
     Ok(Workload { protocol: run.protocol, payload, pipeline: run.pipeline })
-}
-
-impl Plan {
-    /// Where connection number `slot` goes.
-    pub(crate) fn target(&self, slot: u32) -> SocketAddr {
-        let addresses = self.connections.div_ceil(CONNECTIONS_PER_ADDRESS);
-        match self.target.ip() {
-            IpAddr::V4(base) if base == Ipv4Addr::LOCALHOST => {
-                let address = Ipv4Addr::from_bits(base.to_bits() + slot % addresses);
-                SocketAddr::from((address, self.target.port()))
-            }
-            _ => self.target,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -127,22 +269,39 @@ mod tests {
         Plan::try_from(&run)
     }
 
-    fn targets(plan: &Plan) -> BTreeSet<SocketAddr> {
-        (0..plan.connections).map(|slot| plan.target(slot)).collect()
+    #[test]
+    fn connections_are_dealt_out_over_every_pair_of_addresses() {
+        let mut plan = plan(&["--source", "127.0.0.8,127.0.0.9"]).unwrap();
+        plan.targets = ["127.0.0.1:7", "127.0.0.2:7", "127.0.0.3:7"].map(|addr| addr.parse().unwrap()).to_vec();
+        let pairs: BTreeSet<_> = (0..6).map(|number| (plan.target(number), plan.source(number))).collect();
+        assert_eq!(pairs.len(), 6);
     }
 
     #[test]
-    fn only_many_connections_spread_over_loopback_addresses() {
-        assert_eq!(targets(&plan(&["--connections", "20000"]).unwrap()).len(), 1);
-        let many = targets(&plan(&["--connections", "50000"]).unwrap());
-        let wanted = ["127.0.0.1:7007", "127.0.0.2:7007", "127.0.0.3:7007"];
-        assert_eq!(many, wanted.iter().map(|addr| addr.parse().unwrap()).collect());
+    fn shards_hold_the_connections_and_their_settings_are_accepted() {
+        for options in [&["--connections", "1000000", "--shards", "60"][..], &["--mode", "storm", "--timeout", "50ms"], &["--cpus", "0"]] {
+            let client = corelane::Client::start(&plan(options).unwrap().settings(), |_shard| async {});
+            if let Err(problems) = client {
+                assert!(problems.iter().all(|problem| !problem.contains("--set")), "{problems:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn targets_are_names_or_addresses_with_a_port() {
+        assert_eq!(resolve("localhost:80").unwrap().port(), 80);
+        assert!(resolve("[::1]:7").unwrap().is_ipv6());
+        for wrong in ["localhost", "127.0.0.1", "127.0.0.1:99999", ""] {
+            assert!(resolve(wrong).unwrap_err().to_string().contains("HOST:PORT"), "{wrong}");
+        }
     }
 
     #[test]
     fn options_that_mean_nothing_together_are_refused() {
         plan(&["--cycles", "9"]).unwrap_err();
         plan(&["--mode", "idle", "--pipeline", "2"]).unwrap_err();
+        plan(&["--mode", "slow", "--pipeline", "2"]).unwrap_err();
+        plan(&["--source", "::1"]).unwrap_err();
         plan(&["--protocol", "ping", "--payload", "2"]).unwrap_err();
         plan(&["--mode", "storm", "--cycles", "9", "--protocol", "ping"]).unwrap();
     }

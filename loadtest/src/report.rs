@@ -1,124 +1,190 @@
-//! What a run found.
+//! The report as text: what a person wants to know, in at most 25 lines.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
-
-use crate::failure::Failures;
-use crate::plan::{Mode, Plan};
-
-/// What a run found.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// The server.
-    pub target: SocketAddr,
-    /// How the load was made, in words. A closed loop is called one.
-    pub kind: &'static str,
-    /// How many connections came how far.
-    pub connections: Connections,
-    /// Requests answered in full and right, the ramp and the warm-up included.
-    pub requests: u64,
-    /// What was measured.
-    pub window: Window,
-    /// What went wrong.
-    pub failures: Failures,
-    /// A signal ended it early.
-    pub interrupted: bool,
-}
-
-/// How many connections came how far.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Connections {
-    /// To be opened.
-    pub wanted: u64,
-    /// Whose handshake succeeded.
-    pub established: u64,
-    /// Whose first request was answered, in full and right.
-    pub served: u64,
-}
-
-/// The measured part of a run: after the ramp and the warm-up. Of a storm, all of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Window {
-    /// Its length.
-    pub seconds: f64,
-    /// Requests answered in it.
-    pub requests: u64,
-    /// The same per second.
-    pub requests_per_second: f64,
-    /// From the write of a request, or of the pipeline it is part of, to its reply; in a storm from
-    /// the connect to the reply; of idle connections their one request.
-    pub latency_us: Latency,
-}
-
-/// Latency in microseconds, by share of the requests.
-#[derive(Debug, Clone, Serialize)]
-pub struct Latency {
-    /// Half of the requests took no longer.
-    pub p50: f64,
-    /// Nine in ten.
-    pub p90: f64,
-    /// 99 %.
-    pub p99: f64,
-    /// 99.9 %.
-    pub p999: f64,
-    /// All of them.
-    pub max: f64,
-}
+use crate::data::{Quantiles, Report};
 
 impl Report {
-    /// All connections were established and served, and nothing went wrong with any of them.
+    /// Every wanted connection was established and served, no byte was wrong, nothing failed, nobody interrupted it, and the figures are
+    /// the server's.
     pub fn is_clean(&self) -> bool {
-        let Connections { wanted, established, served } = self.connections;
-        established == wanted && served == wanted && self.failures.total() == 0
+        let connections = &self.connections;
+        let all = connections.established == connections.wanted && connections.served == connections.wanted && connections.wanted > 0;
+        all && self.failures.is_empty() && !self.interrupted && self.void.is_none()
     }
-}
 
-/// How the load of a plan is made, in words.
-pub(crate) fn kind(plan: &Plan) -> &'static str {
-    match plan.mode {
-        Mode::Closed => "closed loop: a slow server is asked less often, its worst latencies are understated",
-        Mode::Idle => "idle: one request each, then silence",
-        Mode::Storm { .. } => "storm: connect, one request, close",
+    /// Failures of the kind with this word.
+    pub fn failures_of(&self, kind: &str) -> u64 {
+        self.failures.iter().filter(|failure| failure.kind == kind).map(|failure| failure.count).sum()
     }
-}
 
-impl Window {
-    pub(crate) fn new(length: Duration, requests: u64, latency: &Histogram<u64>) -> Self {
-        let seconds = length.as_secs_f64();
-        let requests_per_second = if seconds > 0.0 { requests as f64 / seconds } else { 0.0 };
-        Self { seconds, requests, requests_per_second, latency_us: Latency::of(latency) }
-    }
-}
-
-impl Latency {
-    fn of(nanoseconds: &Histogram<u64>) -> Self {
-        let microseconds = |quantile| nanoseconds.value_at_quantile(quantile) as f64 / 1e3;
-        Self {
-            p50: microseconds(0.5),
-            p90: microseconds(0.9),
-            p99: microseconds(0.99),
-            p999: microseconds(0.999),
-            max: nanoseconds.max() as f64 / 1e3,
-        }
+    /// Failures of any kind.
+    pub fn failures_total(&self) -> u64 {
+        self.failures.iter().map(|failure| failure.count).sum()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Connections { wanted, established, served } = self.connections;
-        let Window { seconds, requests, requests_per_second, latency_us } = &self.window;
-        let Latency { p50, p90, p99, p999, max } = latency_us;
-        writeln!(f, "{} ({})", self.target, self.kind)?;
-        if self.interrupted {
-            writeln!(f, "  interrupted by a signal")?;
+        let (load, connections) = (&self.load, &self.connections);
+        writeln!(f, "{} to {}, {} bytes x {}, {}", load.protocol, load.target, load.payload_bytes, load.pipeline, load.mode_note)?;
+        writeln!(f, "connections  {} wanted, {} established, {} served", connections.wanted, connections.established, connections.served)?;
+        if connections.connects_per_s > 0.0 {
+            writeln!(f, "connects     {:.0}/s, {}", connections.connects_per_s, Spelled(&self.connect_us))?;
         }
-        writeln!(f, "  connections {wanted} wanted, {established} established, {served} served")?;
-        writeln!(f, "  requests    {requests} in {seconds:.2} s, {requests_per_second:.0} per second; {} in all", self.requests)?;
-        writeln!(f, "  latency     p50 {p50:.0} us, p90 {p90:.0}, p99 {p99:.0}, p99.9 {p999:.0}, max {max:.0}")?;
-        writeln!(f, "  failures    {}", self.failures)
+        self.fmt_requests(f)?;
+        self.fmt_failures(f)?;
+        self.fmt_costs(f)?;
+        if let Some(why) = &self.void {
+            writeln!(f, "VOID         {why}")?;
+        }
+        if self.interrupted {
+            writeln!(f, "INTERRUPTED  a signal ended the run early")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn fmt_requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requests = &self.requests;
+        write!(f, "requests     {:.0}/s answered", requests.achieved_per_s)?;
+        if let Some(offered) = requests.offered_per_s {
+            write!(f, " of {offered:.0}/s due")?;
+        }
+        writeln!(f, " in a window of {:.1} s, {} in all", requests.window_s, requests.total)?;
+        let label = if self.load.mode == "closed" { "optimistic, " } else { "" };
+        writeln!(f, "latency      {label}{}", Spelled(&self.latency_us))
+    }
+
+    fn fmt_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.failures.is_empty() {
+            return writeln!(f, "failures     none");
+        }
+        for failure in &self.failures {
+            let example = failure.examples.first().map_or("", String::as_str);
+            writeln!(f, "failures     {} {} ({example})", failure.count, failure.kind)?;
+        }
+        Ok(())
+    }
+
+    fn fmt_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(server) = &self.server {
+            write!(
+                f,
+                "server       {} ({}): {:.2} cores, {:.1} MB resident",
+                server.name,
+                server.pid,
+                server.cpu_cores,
+                mb(server.resident_bytes)
+            )?;
+            if let Some(cpu) = server.cpu_us_per_request {
+                write!(f, ", {cpu:.2} us per request")?;
+            }
+            writeln!(f)?;
+        }
+        if let Some(memory) = &self.memory {
+            writeln!(
+                f,
+                "memory       {:.1} MB of the machine's, {:.0} bytes per connection, {:.0} of them slab",
+                mb(memory.used_bytes),
+                memory.bytes_per_connection,
+                memory.slab_bytes_per_connection
+            )?;
+        }
+        let generator = &self.generator;
+        write!(
+            f,
+            "load tester  {} shards, {:.2} cores, {:.1} MB resident",
+            generator.shards,
+            generator.cpu_cores,
+            mb(generator.resident_bytes)
+        )?;
+        if generator.lag_us.count > 0 {
+            write!(f, ", late by {:.0} us (p50), {:.0} us (p99)", generator.lag_us.p50, generator.lag_us.p99)?;
+        }
+        writeln!(f)
+    }
+}
+
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// Quantiles on one line.
+struct Spelled<'a>(&'a Quantiles);
+
+impl fmt::Display for Spelled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Quantiles { count, p50, p90, p99, p99_9, p99_99, max } = self.0;
+        if *count == 0 {
+            return f.write_str("nothing measured");
+        }
+        write!(f, "us: p50 {p50:.0}, p90 {p90:.0}, p99 {p99:.0}, p99.9 {p99_9:.0}, p99.99 {p99_99:.0}, max {max:.0}")
+    }
+}
+
+/// A report of a run that did nothing.
+#[cfg(test)]
+pub(crate) fn empty() -> Report {
+    let plan = crate::plan::Plan::to(std::net::SocketAddr::from(([127, 0, 0, 1], 7007)));
+    Report {
+        command: String::new(),
+        began: String::new(),
+        machine: crate::data::Machine::default(),
+        load: plan.shape(),
+        connections: crate::data::Connections::default(),
+        connect_us: Quantiles::default(),
+        latency_us: Quantiles::default(),
+        latency_curve: Vec::new(),
+        requests: crate::data::Requests::default(),
+        failures: Vec::new(),
+        generator: crate::data::Generator::default(),
+        server: None,
+        memory: None,
+        timeline: Vec::new(),
+        shards: Vec::new(),
+        server_shards: Vec::new(),
+        interrupted: false,
+        void: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Connections, FailureCount, MemoryUse, ServerUse};
+
+    fn served(wanted: u64, served: u64) -> Report {
+        Report { connections: Connections { wanted, established: wanted, served, ..Connections::default() }, ..empty() }
+    }
+
+    #[test]
+    fn only_a_run_in_which_all_went_well_is_clean() {
+        assert!(served(10, 10).is_clean());
+        assert!(!served(10, 9).is_clean());
+        assert!(!served(0, 0).is_clean());
+        assert!(!Report { interrupted: true, ..served(10, 10) }.is_clean());
+        assert!(!Report { void: Some("late".to_owned()), ..served(10, 10) }.is_clean());
+        let failures = vec![FailureCount { kind: "reset".to_owned(), count: 1, examples: Vec::new() }];
+        assert!(!Report { failures, ..served(10, 10) }.is_clean());
+    }
+
+    #[test]
+    fn the_text_stays_short_and_calls_a_closed_loop_optimistic() {
+        let failure = |kind: &str| FailureCount { kind: kind.to_owned(), count: 7, examples: vec!["connection 1: gone".to_owned(); 3] };
+        let kinds = ["refused", "reset", "closed_early", "timed_out", "wrong_bytes", "out_of_ports", "other"];
+        let report = Report {
+            failures: kinds.map(failure).to_vec(),
+            server: Some(ServerUse::default()),
+            memory: Some(MemoryUse::default()),
+            latency_us: Quantiles { count: 1, ..Quantiles::default() },
+            void: Some("late".to_owned()),
+            interrupted: true,
+            ..served(10, 10)
+        };
+        let text = report.to_string();
+        assert!(text.lines().count() <= 25, "{text}");
+        assert!(text.contains("optimistic") && text.contains("7 wrong_bytes (connection 1: gone)"), "{text}");
     }
 }

@@ -1,54 +1,40 @@
-//! What the load tester asks of the machine it runs on: descriptors and a core.
+//! What the load tester asks of the machine it runs on: descriptors and cores.
 
-use std::{fs, io};
+use std::io;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::error::Error;
 
-/// Descriptors beyond those open at start: epoll, its waker, and what the libraries may open.
-const DESCRIPTORS_SPARE: u64 = 16;
-
-/// Raise the soft descriptor limit to the hard one and see that so many connections fit.
-pub(crate) fn descriptors_reserve(connections: u32) -> Result<(), Error> {
+/// Raises the soft descriptor limit to the hard one, for this process and those it starts.
+pub(crate) fn descriptors_raise() -> Result<(), Error> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).map_err(io::Error::from).map_err(Error::failed("cannot raise the descriptor limit"))?;
-    let open = fs::read_dir("/proc/self/fd").map_or(3, |entries| entries.count() as u64);
-    descriptors_check(connections.into(), open, limit.maximum.unwrap_or(u64::MAX))
+    setrlimit(Resource::Nofile, limit).map_err(io::Error::from).map_err(Error::failed("cannot raise the descriptor limit"))
 }
 
-fn descriptors_check(connections: u64, open: u64, limit: u64) -> Result<(), Error> {
-    let needed = connections + open + DESCRIPTORS_SPARE;
-    if needed <= limit {
-        return Ok(());
-    }
-    Err(Error::Refused(format!(
-        "{connections} connections need {needed} descriptors and the hard limit is {limit}: run \
-         `ulimit -Hn {needed}` as root first, use --connections {}, or share them out among several \
-         loadtest processes",
-        limit.saturating_sub(open + DESCRIPTORS_SPARE)
-    )))
+/// Shards for so many connections: one per core, or more if the descriptor limit, which bounds each ring's table, asks for it.
+pub(crate) fn shards_for(connections: u32, cpus: &[usize]) -> u32 {
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let cores = if cpus.is_empty() { cores().len() } else { cpus.len() };
+    shards(connections, u32::try_from(limit).unwrap_or(u32::MAX), cores.max(1) as u32)
 }
 
-/// Confine the calling thread, and the threads it starts, to one core.
-pub(crate) fn pin(core: usize) -> Result<(), Error> {
-    if core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
-        return Ok(());
-    }
-    Err(core_missing(core))
+fn shards(connections: u32, descriptors: u32, cores: u32) -> u32 {
+    connections.div_ceil(descriptors.max(1)).next_multiple_of(cores).max(cores).min(connections.max(1))
 }
 
 /// Refuse a core that this process may not run on.
 pub(crate) fn core_check(core: usize) -> Result<(), Error> {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if cores.iter().any(|id| id.id == core) { Ok(()) } else { Err(core_missing(core)) }
+    if cores().contains(&core) {
+        return Ok(());
+    }
+    let cores: Vec<String> = cores().iter().map(ToString::to_string).collect();
+    Err(Error::Refused(format!("core {core} is not one this process may use: {}", cores.join(", "))))
 }
 
-fn core_missing(core: usize) -> Error {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let cores: Vec<_> = cores.iter().map(|core| core.id.to_string()).collect();
-    Error::Refused(format!("core {core} is not one this process may use: {}", cores.join(", ")))
+fn cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect()
 }
 
 #[cfg(test)]
@@ -56,10 +42,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_that_do_not_fit_the_descriptor_limit_are_refused_with_the_number_that_does() {
-        descriptors_check(19_981, 3, 20_000).expect("just fits");
-        let error = descriptors_check(19_982, 3, 20_000).expect_err("one too many");
-        assert!(error.to_string().contains("need 20001 descriptors"), "{error}");
-        assert!(error.to_string().contains("--connections 19981"), "{error}");
+    fn shards_hold_all_connections_and_the_cores_share_them_evenly() {
+        assert_eq!(shards(1, 20_000, 2), 1);
+        assert_eq!(shards(10_000, 20_000, 2), 2);
+        assert_eq!(shards(1_000_000, 20_000, 2), 50);
+        assert_eq!(shards(1_000_000, 1_048_576, 8), 8);
+        assert_eq!(shards(60_001, 20_000, 2), 4);
     }
 }

@@ -20,6 +20,16 @@ pub enum Protocol {
     Ping,
 }
 
+impl Protocol {
+    /// The protocol's word, as on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Ping => "ping",
+        }
+    }
+}
+
 /// RESP2 array of one bulk string: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// RESP2 simple string.
@@ -50,6 +60,14 @@ impl Workload {
         match self.protocol {
             Protocol::Echo => self.payload.into(),
             Protocol::Ping => PONG.len() as u64,
+        }
+    }
+
+    /// Bytes of the reply stream that `sent` bytes of the request stream have asked for.
+    pub fn replied(&self, sent: u64) -> u64 {
+        match self.protocol {
+            Protocol::Echo => sent,
+            Protocol::Ping => sent / self.request_length() * self.reply_length(),
         }
     }
 

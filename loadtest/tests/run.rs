@@ -9,10 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loadtest::Stop;
-use loadtest::engine;
-use loadtest::failure::FailureKind;
+use loadtest::data::Report;
+use loadtest::engine::{self, Show};
 use loadtest::plan::{Mode, Plan};
-use loadtest::report::Report;
 use loadtest::workload::{Protocol, Workload};
 
 /// Far longer than anything here takes; a bound, not a pause.
@@ -41,27 +40,23 @@ fn echo(mut stream: TcpStream) {
 
 fn plan(target: SocketAddr) -> Plan {
     Plan {
-        target,
         connections: 3,
-        mode: Mode::Closed,
-        workload: Workload { protocol: Protocol::Echo, payload: 64, pipeline: 1 },
         seed: 1,
-        rate: None,
-        in_flight_max: 256,
         warmup: Duration::from_millis(20),
         duration: Duration::from_millis(100),
         timeout: BOUND,
+        ..Plan::to(target)
     }
 }
 
 fn run(plan: &Plan) -> Report {
-    engine::run(plan, &Stop::default(), &mut ()).unwrap()
+    engine::run(plan.clone(), Show::Nothing, &Stop::default(), &mut ()).unwrap()
 }
 
 /// That nothing else went wrong than `count` failures of this kind.
-fn assert_failures(report: &Report, kind: FailureKind, count: u64) {
-    assert_eq!(report.failures.count(kind), count, "{report}");
-    assert_eq!(report.failures.total(), count, "{report}");
+fn assert_failures(report: &Report, kind: &str, count: u64) {
+    assert_eq!(report.failures_of(kind), count, "{report}");
+    assert_eq!(report.failures_total(), count, "{report}");
     assert!(!report.is_clean());
 }
 
@@ -72,9 +67,9 @@ fn an_echo_is_verified_at_every_size_and_depth() {
         let workload = Workload { protocol: Protocol::Echo, payload, pipeline };
         let report = run(&Plan { workload, ..plan(target) });
         assert!(report.is_clean(), "{report}");
-        assert!(report.window.requests > 0, "{report}");
-        assert!(report.requests >= 3 + 3 * u64::from(pipeline), "{report}");
-        assert!(report.window.latency_us.p50 > 0.0, "{report}");
+        assert!(report.latency_us.count > 0, "{report}");
+        assert!(report.requests.total >= 3 + 3 * u64::from(pipeline), "{report}");
+        assert!(report.latency_us.p50 > 0.0, "{report}");
     }
 }
 
@@ -90,9 +85,9 @@ fn a_wrong_byte_is_found_in_the_midst_of_right_ones() {
             drop(stream.write_all(&buffer));
         }
     })));
-    assert_failures(&report, FailureKind::WrongBytes, 3);
+    assert_failures(&report, "wrong_bytes", 3);
     assert_eq!(report.connections.served, 3, "the first five replies were right");
-    assert_eq!(report.requests, 15);
+    assert_eq!(report.requests.total, 15);
 }
 
 #[test]
@@ -105,7 +100,7 @@ fn replies_of_another_connection_are_wrong_bytes() {
             drop(stream.write_all(&buffer));
         }
     })));
-    assert_failures(&report, FailureKind::WrongBytes, 3);
+    assert_failures(&report, "wrong_bytes", 3);
 }
 
 #[test]
@@ -116,7 +111,7 @@ fn more_than_was_asked_for_is_wrong_bytes() {
             drop(stream.write_all(&[buffer, buffer].concat()));
         }
     })));
-    assert_failures(&report, FailureKind::WrongBytes, 3);
+    assert_failures(&report, "wrong_bytes", 3);
 }
 
 #[test]
@@ -125,7 +120,7 @@ fn a_server_that_closes_instead_of_replying_closed_early() {
         // All of the request is read, so the close is a FIN and not a reset.
         drop(stream.read_exact(&mut [0; 64]));
     })));
-    assert_failures(&report, FailureKind::ClosedEarly, 3);
+    assert_failures(&report, "closed_early", 3);
     assert_eq!(report.connections.established, 3);
     assert_eq!(report.connections.served, 0);
 }
@@ -133,7 +128,7 @@ fn a_server_that_closes_instead_of_replying_closed_early() {
 #[test]
 fn a_server_that_closes_with_unread_bytes_reset() {
     let report = run(&plan(server(|mut stream| drop(stream.read_exact(&mut [0; 1])))));
-    assert_failures(&report, FailureKind::Reset, 3);
+    assert_failures(&report, "reset", 3);
 }
 
 #[test]
@@ -142,7 +137,7 @@ fn a_port_without_a_listener_refused() {
     let target = listener.local_addr().unwrap();
     drop(listener);
     let report = run(&plan(target));
-    assert_failures(&report, FailureKind::Refused, 3);
+    assert_failures(&report, "refused", 3);
     assert_eq!(report.connections.established, 0);
 }
 
@@ -152,7 +147,7 @@ fn a_server_that_never_replies_timed_out() {
     let timeout = Duration::from_millis(200);
     let started = Instant::now();
     let report = run(&Plan { timeout, ..plan(target) });
-    assert_failures(&report, FailureKind::TimedOut, 3);
+    assert_failures(&report, "timed_out", 3);
     assert!(started.elapsed() >= timeout);
 }
 
@@ -167,7 +162,7 @@ fn a_server_that_stops_replying_halfway_timed_out() {
         drop(stream.read_to_end(&mut Vec::new()));
     });
     let report = run(&Plan { timeout: Duration::from_millis(200), ..plan(target) });
-    assert_failures(&report, FailureKind::TimedOut, 3);
+    assert_failures(&report, "timed_out", 3);
     assert_eq!(report.connections.served, 3);
 }
 
@@ -186,7 +181,7 @@ fn a_pong_answers_a_ping_and_an_error_does_not() {
         drop(stream.write_all(b"-ERR\r\n"));
         drop(stream.read_to_end(&mut Vec::new()));
     });
-    assert_failures(&run(&Plan { workload, ..plan(target) }), FailureKind::WrongBytes, 3);
+    assert_failures(&run(&Plan { workload, ..plan(target) }), "wrong_bytes", 3);
 }
 
 #[test]
@@ -195,22 +190,140 @@ fn a_storm_makes_exactly_as_many_connections_as_asked_for() {
     let report = run(&Plan { mode, connections: 7, ..plan(server(echo)) });
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.connections.served, 500);
-    assert_eq!(report.requests, 500);
+    assert_eq!(report.requests.total, 500);
 }
 
 #[test]
 fn idle_connections_make_one_request_each_and_notice_when_they_are_left() {
     let report = run(&Plan { mode: Mode::Idle, ..plan(server(echo)) });
     assert!(report.is_clean(), "{report}");
-    assert_eq!((report.requests, report.window.requests), (3, 0));
+    assert_eq!(report.requests.total, 3);
     let target = server(|mut stream| {
         let mut buffer = [0; 64];
         drop(stream.read_exact(&mut buffer));
         drop(stream.write_all(&buffer));
     });
     let report = run(&Plan { mode: Mode::Idle, ..plan(target) });
-    assert_failures(&report, FailureKind::ClosedEarly, 3);
+    assert_failures(&report, "closed_early", 3);
     assert_eq!(report.connections.served, 3);
+}
+
+/// Answers at once, but for one second in every ten of `period` tenths it does nothing.
+fn stalling(mut stream: TcpStream) {
+    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let began = *BEGAN.get_or_init(Instant::now);
+    let mut buffer = [0; 64];
+    while stream.read_exact(&mut buffer).is_ok() {
+        let within = began.elapsed().as_millis() % STALL_PERIOD.as_millis();
+        if within < STALL.as_millis() {
+            thread::sleep(STALL - Duration::from_millis(within as u64));
+        }
+        drop(stream.write_all(&buffer));
+    }
+}
+
+const STALL_PERIOD: Duration = Duration::from_secs(4);
+const STALL: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_server_that_stalls_is_seen_to_stall_by_an_open_loop() {
+    let target = server(stalling);
+    let plan = Plan { connections: 20, duration: 2 * STALL_PERIOD, ..plan(target) };
+    let open = run(&Plan { mode: Mode::Open { interval: Duration::from_millis(50) }, ..plan.clone() });
+    assert_eq!(open.failures_total(), 0, "{open}");
+    assert!(open.latency_us.p99 > 800e3, "the requests of a second out of four waited for it: {open}");
+    assert!(open.latency_us.p90 > 300e3, "{open}");
+    assert!(open.latency_us.p50 < 100e3, "{open}");
+    let closed = run(&plan);
+    assert!(closed.latency_us.p99 < 100e3, "the closed loop does not ask while it waits: {closed}");
+    assert!(closed.to_string().contains("optimistic"), "{closed}");
+}
+
+#[test]
+fn slow_peers_drip_and_what_comes_back_is_verified() {
+    let mode = Mode::Slow { interval: Duration::from_millis(5) };
+    let report = run(&Plan { mode, duration: Duration::from_secs(1), ..plan(server(echo)) });
+    assert!(report.is_clean(), "{report}");
+    assert!(report.requests.total <= 3, "only the first request was sent in one go");
+    let target = server(|mut stream| {
+        let mut byte = [0; 1];
+        for count in 0.. {
+            if stream.read_exact(&mut byte).is_err() {
+                return;
+            }
+            byte[0] ^= u8::from(count == 70);
+            drop(stream.write_all(&byte));
+        }
+    });
+    let report = run(&Plan { mode, duration: Duration::from_secs(1), ..plan(target) });
+    assert_failures(&report, "wrong_bytes", 3);
+}
+
+#[test]
+fn an_open_loop_offers_its_rate_whatever_the_server_does() {
+    let mode = Mode::Open { interval: Duration::from_millis(10) };
+    let report = run(&Plan { mode, duration: Duration::from_secs(1), ..plan(server(echo)) });
+    assert_eq!(report.failures_total(), 0, "{report}");
+    let offered = report.requests.offered_per_s.unwrap();
+    assert!((270.0..330.0).contains(&offered), "3 connections x 100 per second: {offered}");
+    assert!(report.generator.lag_us.count > 0);
+}
+
+#[test]
+fn a_server_that_is_killed_shows_as_closed_or_reset() {
+    // Each connection is served for as long as the switch is on; then all of them are dropped.
+    static ON: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
+    let target = server(|mut stream| {
+        let mut buffer = [0; 64];
+        while stream.read_exact(&mut buffer).is_ok() && ON.load(std::sync::atomic::Ordering::Relaxed) {
+            drop(stream.write_all(&buffer));
+        }
+    });
+    thread::spawn(|| {
+        thread::sleep(Duration::from_millis(500));
+        ON.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+    let report = run(&Plan { duration: BOUND, ..plan(target) });
+    assert_eq!(report.failures_of("closed_early") + report.failures_of("reset"), 3, "{report}");
+    assert!(report.requests.window_s < BOUND.as_secs_f64() / 2.0, "nobody is left, so it ends: {report}");
+}
+
+#[test]
+fn a_ramp_in_vain_is_given_up() {
+    let target = server(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
+    let started = Instant::now();
+    let plan = Plan { connections: 100_000, shards: 8, timeout: Duration::from_millis(200), ..plan(target) };
+    let report = run(&plan);
+    assert!(started.elapsed() < BOUND, "{report}");
+    assert!(report.failures_of("timed_out") >= 200 && report.connections.served == 0, "{report}");
+    assert_eq!(report.connections.wanted, 100_000);
+}
+
+#[test]
+fn connections_spread_over_sources_and_targets() {
+    static SEEN: std::sync::Mutex<std::collections::BTreeSet<(String, String)>> = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let pair = (stream.peer_addr().unwrap().ip().to_string(), stream.local_addr().unwrap().ip().to_string());
+            SEEN.lock().unwrap().insert(pair);
+            thread::spawn(move || echo(stream));
+        }
+    });
+    let targets = (1..=2).map(|last| SocketAddr::from(([127, 0, 0, last], port))).collect::<Vec<_>>();
+    let sources = vec!["127.0.0.8".parse().unwrap(), "127.0.0.9".parse().unwrap()];
+    let report = run(&Plan { connections: 8, targets: targets.clone(), sources, ..plan(targets[0]) });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(SEEN.lock().unwrap().len(), 4, "{:?}", SEEN.lock().unwrap());
+}
+
+#[test]
+fn many_shards_share_a_run() {
+    let report = run(&Plan { connections: 101, shards: 8, ..plan(server(echo)) });
+    assert!(report.is_clean(), "{report}");
+    let carried: Vec<u64> = report.shards.iter().map(|shard| shard.connections).collect();
+    assert_eq!(carried, [13, 13, 13, 13, 13, 12, 12, 12]);
 }
 
 #[test]
@@ -234,7 +347,7 @@ fn output(arguments: &[&str]) -> Output {
 #[test]
 fn exit_codes_tell_clean_from_failed_from_refused() {
     let target = server(echo).to_string();
-    let clean = output(&["--target", &target, "--duration", "100ms", "--json"]);
+    let clean = output(&["--target", &target, "--interval", "50ms", "--duration", "200ms", "--json"]);
     assert_eq!(clean.status.code(), Some(0));
     let report: serde_json::Value = serde_json::from_slice(&clean.stdout).unwrap();
     assert_eq!(report["connections"]["served"], 1);
@@ -251,7 +364,7 @@ fn exit_codes_tell_clean_from_failed_from_refused() {
 fn a_signal_ends_a_run_in_order_and_the_report_is_printed() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let target = listener.local_addr().unwrap().to_string();
-    let child = loadtest(&["--target", &target, "--duration", "1h"]).spawn().unwrap();
+    let child = loadtest(&["--target", &target, "--mode", "closed", "--duration", "1h"]).spawn().unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     let mut buffer = [0; 64];
@@ -269,6 +382,6 @@ fn a_signal_ends_a_run_in_order_and_the_report_is_printed() {
     thread::spawn(move || sender.send(child.wait_with_output()));
     let output = receiver.recv_timeout(BOUND).unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("interrupted") && text.contains("1 served"), "{text}");
-    assert_eq!(output.status.code(), Some(0), "all was established, served and right: {text}");
+    assert!(text.contains("INTERRUPTED") && text.contains("1 served"), "{text}");
+    assert_eq!(output.status.code(), Some(1), "it is not the run that was asked for: {text}");
 }

@@ -2,7 +2,7 @@
 
 use super::Problem;
 use super::facts::Facts;
-use crate::config::{Config, SHARD_CONNECTIONS_MAX};
+use crate::config::{Config, SHARD_CONNECTIONS_MAX, Socket};
 use crate::ring::buffers::Pool;
 
 /// Locked memory without which an executor is not made, in bytes. It looks at the soft limit alone: root and
@@ -163,7 +163,19 @@ pub(super) fn warnings(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<S
         let (asked, bound) = (asked?, bound?);
         (asked > bound).then(|| format!("{key} is {asked}, the kernel cuts it to {bound}: run `sysctl -w {sysctl}={asked}`"))
     });
-    crowded.into_iter().chain(cut).collect()
+    crowded.into_iter().chain(keepalive_warning(socket)).chain(cut).collect()
+}
+
+/// TCP_USER_TIMEOUT overrides the number of keepalive probes (tcp(7)).
+fn keepalive_warning(socket: &Socket) -> Option<String> {
+    let (keepalive, timeout) = (socket.keepalive.as_ref()?, socket.user_timeout?);
+    let granted = keepalive.idle + keepalive.interval * keepalive.count;
+    (timeout < granted).then(|| {
+        format!(
+            "socket.user_timeout is {timeout:?}, keepalive grants a silent peer {granted:?}: the first probe that is lost after {timeout:?} ends a \
+             connection that may be alive; raise socket.user_timeout, or probe sooner"
+        )
+    })
 }
 
 /// "core 3", "cores 0-3, 8".

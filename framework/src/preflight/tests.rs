@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io;
+use std::time::Duration;
 
 use super::*;
 use crate::config::Server;
@@ -211,6 +212,17 @@ fn buffers_that_do_not_fit_the_memory_are_refused_with_the_arithmetic() {
     let message = refusal(Facts { memory_max: Some(16 << 20), ..good() });
     assert!(message.contains("the control group's memory.max is 16 MiB"), "{message}");
     assert!(plan(&Config::default(), &Facts { memory_available: None, ..good() }).is_ok());
+}
+
+#[test]
+fn a_user_timeout_that_undercuts_keepalive_is_warned_of() {
+    let warnings = |timeout| {
+        let config = settings(|config| config.socket.user_timeout = timeout);
+        plan(&config, &good()).unwrap().warnings
+    };
+    assert!(warnings(Some(Duration::from_secs(30))).concat().contains("user_timeout is 30s, keepalive grants a silent peer 120s"));
+    assert!(warnings(Some(Duration::from_secs(120))).is_empty());
+    assert!(warnings(None).is_empty());
 }
 
 #[test]

@@ -1,24 +1,22 @@
 //! One server, one load: its processor time per request, or the cost of idle connections.
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
-use std::{panic, thread};
 
 use serde::Serialize;
 
 use super::ServerKind;
 use super::sample::Sample;
 use super::server::{Binaries, Server};
+use crate::Stop;
 use crate::args::CompareArguments;
-use crate::engine::{self, Observer};
+use crate::data::Report;
+use crate::engine::{self, Observer, Show};
 use crate::error::Error;
 use crate::plan::{Mode, Plan};
-use crate::report::Report;
 use crate::workload::{Protocol, Workload};
-use crate::{Stop, system};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECTS_IN_FLIGHT_MAX: u32 = 256;
 /// How long idle connections are watched.
 const IDLE_DURATION: Duration = Duration::from_secs(5);
 /// Quiet time between the last connect and the watch.
@@ -73,8 +71,8 @@ pub(super) fn load(
 ) -> Result<Load, Error> {
     let server = Server::start(binaries, kind, arguments.cpu_server, stop)?;
     let plan = load_plan(arguments, server.addr(), connections);
-    let (report, [opened, closed]) = client(arguments, &server, &plan, stop)?;
-    let requests = report.window.requests;
+    let (report, [opened, closed]) = client(&server, plan, stop)?;
+    let requests = report.latency_us.count;
     if requests == 0 {
         return Err(Error::Failed(format!("{kind}: no request was answered within the window")));
     }
@@ -82,9 +80,9 @@ pub(super) fn load(
         server: kind,
         cpu_us_per_request: closed.cpu_ns_since(&opened) as f64 / 1e3 / requests as f64,
         server_busy: busy(&opened, &closed),
-        p50_us: report.window.latency_us.p50,
-        p99_us: report.window.latency_us.p99,
-        requests_per_second: report.window.requests_per_second,
+        p50_us: report.latency_us.p50,
+        p99_us: report.latency_us.p99,
+        requests_per_second: report.requests.achieved_per_s,
         requests,
     })
 }
@@ -94,18 +92,19 @@ pub(super) fn idle(arguments: &CompareArguments, binaries: &Binaries, kind: Serv
     let server = Server::start(binaries, kind, arguments.cpu_server, stop)?;
     let mut prelude = load_plan(arguments, server.addr(), PRELUDE_CONNECTIONS);
     prelude.duration = PRELUDE_DURATION;
-    client(arguments, &server, &prelude, stop)?;
+    client(&server, prelude, stop)?;
     thread::sleep(PRELUDE_SETTLE);
     let before = server.sample()?;
     let plan = idle_plan(arguments, server.addr());
-    let (_, [opened, closed]) = client(arguments, &server, &plan, stop)?;
+    let connections = plan.connections;
+    let (_, [opened, closed]) = client(&server, plan, stop)?;
     let grown = closed.resident_bytes as f64 - before.resident_bytes as f64;
     Ok(Idle {
         server: kind,
-        connections: plan.connections,
+        connections,
         resident_bytes_before: before.resident_bytes,
         resident_bytes_after: closed.resident_bytes,
-        bytes_per_connection: grown / f64::from(plan.connections),
+        bytes_per_connection: grown / f64::from(connections),
         cpu_share: busy(&opened, &closed),
     })
 }
@@ -113,16 +112,12 @@ pub(super) fn idle(arguments: &CompareArguments, binaries: &Binaries, kind: Serv
 fn load_plan(arguments: &CompareArguments, target: SocketAddr, connections: u32) -> Plan {
     let CompareArguments { payload, pipeline, .. } = *arguments;
     Plan {
-        target,
         connections,
-        mode: Mode::Closed,
+        cpus: vec![arguments.cpu_client],
         workload: Workload { protocol: Protocol::Echo, payload, pipeline },
-        seed: 0,
-        rate: None,
-        in_flight_max: CONNECTS_IN_FLIGHT_MAX,
         warmup: arguments.warmup,
         duration: arguments.duration,
-        timeout: TIMEOUT,
+        ..Plan::to(target)
     }
 }
 
@@ -133,16 +128,9 @@ fn idle_plan(arguments: &CompareArguments, target: SocketAddr) -> Plan {
 }
 
 /// Carry out the plan on the client's core, and look at the server at both ends of the window.
-fn client(arguments: &CompareArguments, server: &Server, plan: &Plan, stop: &Stop) -> Result<(Report, [Sample; 2]), Error> {
+fn client(server: &Server, plan: Plan, stop: &Stop) -> Result<(Report, [Sample; 2]), Error> {
     let mut sampler = Sampler { server, samples: Vec::new() };
-    // A thread of its own: servers are started by this one and would inherit the client's core.
-    let report = thread::scope(|scope| {
-        let client = scope.spawn(|| {
-            system::pin(arguments.cpu_client)?;
-            engine::run(plan, stop, &mut sampler)
-        });
-        client.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
-    })?;
+    let report = engine::run(plan, Show::Nothing, stop, &mut sampler)?;
     if stop.is_set() {
         return Err(Error::Interrupted);
     }

@@ -7,20 +7,20 @@ use rustix::param::clock_ticks_per_second;
 
 /// A process at an instant.
 #[derive(Debug)]
-pub(super) struct Sample {
-    pub(super) at: Instant,
+pub(crate) struct Sample {
+    pub(crate) at: Instant,
     /// Processor time so far.
     cpu_ns: u64,
-    pub(super) resident_bytes: u64,
+    pub(crate) resident_bytes: u64,
 }
 
 impl Sample {
-    pub(super) fn take(pid: u32) -> io::Result<Self> {
+    pub(crate) fn take(pid: u32) -> io::Result<Self> {
         Ok(Self { at: Instant::now(), cpu_ns: cpu_ns(pid)?, resident_bytes: resident_bytes(pid)? })
     }
 
     /// A thread that ended in between, as the kernel's own workers do, takes its share with it.
-    pub(super) fn cpu_ns_since(&self, earlier: &Self) -> u64 {
+    pub(crate) fn cpu_ns_since(&self, earlier: &Self) -> u64 {
         self.cpu_ns.saturating_sub(earlier.cpu_ns)
     }
 }

@@ -1,0 +1,223 @@
+//! What a run found: one structure, printed as text, JSON or HTML.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+/// What a run found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The command line as typed.
+    pub command: String,
+    /// When the run began (RFC 3339, UTC).
+    pub began: String,
+    /// Where it ran.
+    pub machine: Machine,
+    /// What was done.
+    pub load: LoadShape,
+    /// How many connections came how far.
+    pub connections: Connections,
+    /// From the start of a connect to its end, in microseconds.
+    pub connect_us: Quantiles,
+    /// Of requests: in open mode from the intended send time, otherwise from the actual one, in microseconds.
+    pub latency_us: Quantiles,
+    /// The latency distribution: `(percentile 0-100, microseconds)`, rising, dense towards 100.
+    pub latency_curve: Vec<(f64, f64)>,
+    /// Requests in the measured window, asked for and answered.
+    pub requests: Requests,
+    /// What went wrong, by kind: the word, how often, and the first few in words.
+    pub failures: Vec<FailureCount>,
+    /// The load tester itself.
+    pub generator: Generator,
+    /// The server process, when it is on this machine.
+    pub server: Option<ServerUse>,
+    /// Memory of the whole machine, both ends if the server is on it.
+    pub memory: Option<MemoryUse>,
+    /// One entry per sample, in order of time.
+    pub timeline: Vec<Sample>,
+    /// What each shard of the load tester carried.
+    pub shards: Vec<ShardShare>,
+    /// What each shard of the server carried, if it told.
+    pub server_shards: Vec<ShardShare>,
+    /// A signal ended it early.
+    pub interrupted: bool,
+    /// Why its figures say nothing about the server, if so.
+    pub void: Option<String>,
+}
+
+/// Where a run took place.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Machine {
+    /// Kernel release, as uname(2) says.
+    pub kernel: String,
+    /// Processor model.
+    pub processor: String,
+    /// Cores this process may use.
+    pub cores: u32,
+    /// Bytes.
+    pub memory_bytes: u64,
+    /// Hard limit of descriptors.
+    pub descriptors_max: u64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoadShape {
+    /// The server.
+    pub target: SocketAddr,
+    /// "open", "closed", "idle", "storm" or "slow".
+    pub mode: String,
+    /// The mode in a sentence; a closed loop is said to be optimistic.
+    pub mode_note: String,
+    /// "echo" or "ping".
+    pub protocol: String,
+    /// Bytes of a request, of its payload alone.
+    pub payload_bytes: u32,
+    /// Requests that a connection has under way at once.
+    pub pipeline: u32,
+    /// Connects per second asked for; none: as fast as they are served.
+    pub connect_rate: Option<u32>,
+    /// Seconds between two requests of a connection (open mode).
+    pub interval_s: Option<f64>,
+    /// Length of the measured window in seconds.
+    pub duration_s: f64,
+}
+
+/// How many connections came how far.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Connections {
+    /// To be opened.
+    pub wanted: u64,
+    /// Whose handshake succeeded.
+    pub established: u64,
+    /// Whose first request was answered, in full and right.
+    pub served: u64,
+    /// Seconds from the first connect to the last connection established.
+    pub ramp_s: f64,
+    /// Established per second over the ramp.
+    pub connects_per_s: f64,
+}
+
+/// Microseconds by share of the measurements.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Quantiles {
+    /// How many were measured.
+    pub count: u64,
+    /// Half of them took no longer.
+    pub p50: f64,
+    /// Nine in ten.
+    pub p90: f64,
+    /// 99 %.
+    pub p99: f64,
+    /// 99.9 %.
+    pub p99_9: f64,
+    /// 99.99 %.
+    pub p99_99: f64,
+    /// All of them.
+    pub max: f64,
+}
+
+/// Requests in the measured window.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Requests {
+    /// Answered in full and right since the start, ramp included.
+    pub total: u64,
+    /// Length of the window in seconds.
+    pub window_s: f64,
+    /// Due per second in the window (open mode).
+    pub offered_per_s: Option<f64>,
+    /// Answered per second in the window.
+    pub achieved_per_s: f64,
+}
+
+/// One kind of failure.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailureCount {
+    /// "refused", "reset", "timed_out", "wrong_bytes", "out_of_ports", ...
+    pub kind: String,
+    /// How often.
+    pub count: u64,
+    /// The first few, in words.
+    pub examples: Vec<String>,
+}
+
+/// The load tester itself.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Generator {
+    /// Threads, each with its connections.
+    pub shards: u32,
+    /// Processor time over the window, in cores.
+    pub cpu_cores: f64,
+    /// How late requests were sent after their intended time, in microseconds (open mode).
+    pub lag_us: Quantiles,
+    /// Resident at the end of the window.
+    pub resident_bytes: u64,
+}
+
+/// The server process.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ServerUse {
+    /// Process id.
+    pub pid: u32,
+    /// Name of the program.
+    pub name: String,
+    /// Processor time over the window, in cores.
+    pub cpu_cores: f64,
+    /// Processor time over the requests of the window, in microseconds.
+    pub cpu_us_per_request: Option<f64>,
+    /// Resident at the end of the window.
+    pub resident_bytes: u64,
+}
+
+/// Memory of the whole machine.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct MemoryUse {
+    /// Fall of MemAvailable from before the first connect to the end of the window.
+    pub used_bytes: u64,
+    /// The same over the connections.
+    pub bytes_per_connection: f64,
+    /// Rise of the slab over the connections.
+    pub slab_bytes_per_connection: f64,
+}
+
+/// One look at the run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Sample {
+    /// Seconds since the run began.
+    pub at_s: f64,
+    /// Open now.
+    pub connections: u64,
+    /// Established since the sample before, per second.
+    pub connects_per_s: f64,
+    /// Answered since the sample before, per second.
+    pub requests_per_s: f64,
+    /// Failures so far.
+    pub failures: u64,
+    /// Latency of the requests answered since the sample before; zeros if none were.
+    pub p50_us: f64,
+    /// Nine in ten took no longer.
+    pub p90_us: f64,
+    /// 99 %.
+    pub p99_us: f64,
+    /// 99.9 %.
+    pub p99_9_us: f64,
+    /// All of them.
+    pub max_us: f64,
+    /// MemAvailable before the run less now, in bytes; negative if it grew.
+    pub memory_used_bytes: i64,
+    /// Resident memory of the server process; zero if it is elsewhere.
+    pub server_resident_bytes: u64,
+    /// Resident memory of the load tester.
+    pub generator_resident_bytes: u64,
+}
+
+/// What one shard carried.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShardShare {
+    /// Its number, from zero.
+    pub shard: u32,
+    /// Connections it had.
+    pub connections: u64,
+    /// Requests answered on them.
+    pub requests: u64,
+}

@@ -1,0 +1,158 @@
+//! The machine and the processes on it while a run goes on.
+
+use std::fs;
+use std::time::{Instant, SystemTime};
+
+use rustix::process::{Resource, getrlimit};
+
+use super::server;
+use crate::compare::sample::Sample;
+use crate::data::{self, Generator, MemoryUse, ServerUse};
+use crate::plan::Plan;
+
+/// One look.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) memory_used_bytes: i64,
+    pub(super) server_resident_bytes: u64,
+    pub(super) generator_resident_bytes: u64,
+}
+
+/// What is watched.
+#[derive(Debug)]
+pub(super) struct Machine {
+    began: SystemTime,
+    /// Before the first connect.
+    before: Memory,
+    /// The server, if it was found on this machine.
+    server: Option<u32>,
+    own: [Option<Sample>; 2],
+    servers: [Option<Sample>; 2],
+    at_window_end: Option<Memory>,
+}
+
+/// Of /proc/meminfo, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Memory {
+    available: u64,
+    slab: u64,
+}
+
+impl Machine {
+    /// To be made before the first connect.
+    pub(super) fn before(plan: &Plan) -> Self {
+        Self {
+            began: SystemTime::now(),
+            before: Memory::now(),
+            server: plan.server_pid.or_else(|| server::find(plan.target)),
+            own: [None, None],
+            servers: [None, None],
+            at_window_end: None,
+        }
+    }
+
+    pub(super) fn look(&self) -> Look {
+        let used = self.before.available as i64 - Memory::now().available as i64;
+        let resident = |pid: u32| Sample::take(pid).map_or(0, |sample| sample.resident_bytes);
+        Look {
+            memory_used_bytes: used,
+            server_resident_bytes: self.server.map_or(0, resident),
+            generator_resident_bytes: resident(std::process::id()),
+        }
+    }
+
+    pub(super) fn window_opened(&mut self) {
+        self.own[0] = Sample::take(std::process::id()).ok();
+        self.servers[0] = self.server.and_then(|pid| Sample::take(pid).ok());
+    }
+
+    pub(super) fn window_closed(&mut self) {
+        self.own[1] = Sample::take(std::process::id()).ok();
+        self.servers[1] = self.server.and_then(|pid| Sample::take(pid).ok());
+        self.at_window_end = Some(Memory::now());
+    }
+
+    pub(super) fn began(&self) -> String {
+        humantime::format_rfc3339_seconds(self.began).to_string()
+    }
+
+    pub(super) fn facts(&self) -> data::Machine {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        data::Machine {
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            processor: model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.to_owned()),
+            cores: core_affinity::get_core_ids().map_or(0, |cores| cores.len() as u32),
+            memory_bytes: meminfo("MemTotal:"),
+            descriptors_max: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn generator(&self) -> Generator {
+        let resident_bytes = self.own[1].as_ref().map_or(0, |sample| sample.resident_bytes);
+        Generator { cpu_cores: cores(&self.own).unwrap_or(0.0), resident_bytes, ..Generator::default() }
+    }
+
+    /// The server over the window, in which it answered `requests`.
+    pub(super) fn server(&self, requests: u64) -> Option<ServerUse> {
+        let pid = self.server?;
+        let [Some(opened), Some(closed)] = &self.servers else { return None };
+        let cpu_us = closed.cpu_ns_since(opened) as f64 / 1e3;
+        Some(ServerUse {
+            pid,
+            name: fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned(),
+            cpu_cores: cores(&self.servers)?,
+            cpu_us_per_request: (requests > 0).then(|| cpu_us / requests as f64),
+            resident_bytes: closed.resident_bytes,
+        })
+    }
+
+    /// The whole machine, with so many connections open.
+    pub(super) fn memory(&self, connections: u64) -> Option<MemoryUse> {
+        let now = self.at_window_end.filter(|_| connections > 0)?;
+        let used = self.before.available.saturating_sub(now.available);
+        let slab = now.slab.saturating_sub(self.before.slab);
+        Some(MemoryUse {
+            used_bytes: used,
+            bytes_per_connection: used as f64 / connections as f64,
+            slab_bytes_per_connection: slab as f64 / connections as f64,
+        })
+    }
+}
+
+/// Processor time between two samples, in cores.
+fn cores(samples: &[Option<Sample>; 2]) -> Option<f64> {
+    let [Some(opened), Some(closed)] = samples else { return None };
+    let elapsed = seconds(opened.at, closed.at);
+    (elapsed > 0.0).then(|| closed.cpu_ns_since(opened) as f64 / 1e9 / elapsed)
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64()
+}
+
+impl Memory {
+    fn now() -> Self {
+        Self { available: meminfo("MemAvailable:"), slab: meminfo("Slab:") }
+    }
+}
+
+/// A line of /proc/meminfo in bytes (proc_meminfo(5)); 0 if there is none.
+fn meminfo(key: &str) -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_memory() {
+        let now = Memory::now();
+        assert!(now.available > 1 << 20 && now.slab > 0);
+        assert_eq!(meminfo("NoSuchLine:"), 0);
+    }
+}

@@ -1,0 +1,72 @@
+//! What is shown while a run goes on.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Show;
+use crate::data::Sample;
+use crate::orders::Stage;
+use crate::plan::Plan;
+
+/// Between two lines where there is no terminal.
+const LINE_INTERVAL: f64 = 5.0;
+
+/// A bar on a terminal, lines elsewhere.
+pub(super) enum Progress {
+    Nothing,
+    Bar(ProgressBar),
+    Lines { next_s: f64, stage: Stage },
+}
+
+impl Progress {
+    pub(super) fn new(show: Show, plan: &Plan) -> Self {
+        match show {
+            Show::Nothing => Self::Nothing,
+            Show::Progress if std::io::stderr().is_terminal() => {
+                let bar = ProgressBar::with_draw_target(Some(plan.connections.into()), ProgressDrawTarget::stderr());
+                let style = ProgressStyle::with_template("{elapsed:>4} [{bar:24}] {human_pos}/{human_len} {msg}");
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.enable_steady_tick(Duration::from_secs(1));
+                Self::Bar(bar)
+            }
+            Show::Progress => Self::Lines { next_s: 0.0, stage: Stage::Ramping },
+        }
+    }
+
+    pub(super) fn show(&mut self, stage: Stage, sample: &Sample, served: u64) {
+        match self {
+            Self::Nothing => {}
+            Self::Bar(bar) => {
+                bar.set_position(sample.connections);
+                bar.set_message(words(stage, sample));
+            }
+            Self::Lines { next_s, stage: shown } => {
+                if sample.at_s >= *next_s || stage != *shown {
+                    (*next_s, *shown) = (sample.at_s + LINE_INTERVAL, stage);
+                    eprintln!("{:6.1} s  {} connections, {served} served, {}", sample.at_s, sample.connections, words(stage, sample));
+                }
+            }
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn words(stage: Stage, sample: &Sample) -> String {
+    let stage = match stage {
+        Stage::Ramping => "connecting",
+        Stage::Warming => "warming up",
+        Stage::Measuring => "measuring",
+        Stage::Finishing | Stage::Over => "finishing",
+    };
+    format!(
+        "{stage}: {:.0} connects/s, {:.0} requests/s, p50 {:.0} us, p99 {:.0} us, {} errors",
+        sample.connects_per_s, sample.requests_per_s, sample.p50_us, sample.p99_us, sample.failures
+    )
+}

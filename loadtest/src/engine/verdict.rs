@@ -1,0 +1,73 @@
+//! Whether a run's figures are the server's, or those of a load tester at its limit.
+
+use crate::data::Report;
+
+/// A load tester that sends one request in a hundred later than this has measured itself, in microseconds.
+const LAG_P99_MAX_US: f64 = 10_000.0;
+/// Of the cores that its shards may use, the share from which the load tester was at its limit.
+const BUSY_MIN: f64 = 0.97;
+/// A server that used less than this share of what the load tester used was not at its limit.
+const SERVER_BUSY_MAX: f64 = 0.8;
+
+/// Why the figures say nothing about the server, if so.
+pub(super) fn void(report: &Report) -> Option<String> {
+    late(report).or_else(|| outrun(report))
+}
+
+fn late(report: &Report) -> Option<String> {
+    let lag = &report.generator.lag_us;
+    (report.load.mode == "open" && lag.p99 > LAG_P99_MAX_US).then(|| {
+        format!(
+            "the load tester was the bottleneck: it sent one request in a hundred more than {:.0} ms late. Lower the rate (a longer \
+             --interval, fewer --connections) or give it more cores",
+            lag.p99 / 1e3
+        )
+    })
+}
+
+/// A closed loop asks for capacity: what came out is the load tester's own if it was busy all the time while the server was not.
+fn outrun(report: &Report) -> Option<String> {
+    let server = report.server.as_ref().filter(|_| report.load.mode == "closed")?;
+    let cores = f64::from(report.generator.shards.min(report.machine.cores)).max(1.0);
+    let (own, servers) = (report.generator.cpu_cores, server.cpu_cores);
+    let is_outrun = own >= BUSY_MIN * cores && servers < SERVER_BUSY_MAX * own;
+    is_outrun.then(|| {
+        format!(
+            "the load tester was the bottleneck: it used {own:.2} of {cores:.0} cores while the server used {servers:.2}. Give it more \
+             cores and shards (--cpus, --shards)"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Generator, Machine, Quantiles, ServerUse};
+
+    fn report(mode: &str, lag_p99: f64, own: f64, servers: f64) -> Report {
+        let mut report = crate::report::empty();
+        report.load.mode = mode.to_owned();
+        report.machine = Machine { cores: 4, ..Machine::default() };
+        report.generator = Generator {
+            shards: 1,
+            cpu_cores: own,
+            lag_us: Quantiles { count: 1, p99: lag_p99, ..Quantiles::default() },
+            ..Generator::default()
+        };
+        report.server = Some(ServerUse { cpu_cores: servers, ..ServerUse::default() });
+        report
+    }
+
+    #[test]
+    fn a_late_load_tester_voids_an_open_run() {
+        assert!(void(&report("open", 10_500.0, 0.1, 0.1)).is_some_and(|why| why.contains("10 ms late")));
+        assert_eq!(void(&report("open", 500.0, 0.1, 0.1)), None);
+    }
+
+    #[test]
+    fn a_load_tester_at_its_limit_voids_a_closed_run_unless_the_server_was_too() {
+        assert!(void(&report("closed", 0.0, 0.99, 0.5)).is_some());
+        assert_eq!(void(&report("closed", 0.0, 0.99, 0.95)), None);
+        assert_eq!(void(&report("closed", 0.0, 0.6, 0.3)), None);
+    }
+}

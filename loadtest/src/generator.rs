@@ -1,0 +1,251 @@
+//! What each shard of the load tester runs: it opens its share of the connections, hands them their turns, and sees them off.
+//!
+//! In the order in which it happens: [`Generator::ramp`] starts a task per connection ([`connection`]); [`Generator::lead`] goes through
+//! the stages of the run that the control thread orders, and through the turns ([`turns`]) of an open loop; [`Generator::see_off`] waits
+//! for what is under way. What is measured meanwhile goes to the control thread as [`Delta`]s ([`recorder`]).
+
+mod connection;
+mod exchange;
+mod pace;
+mod recorder;
+mod turns;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use corelane::{Notify, ShardContext, sleep, sleep_until, spawn};
+
+use crate::orders::{Orders, Stage};
+use crate::plan::{Mode, Plan};
+use pace::Pace;
+use recorder::Recorder;
+pub(crate) use recorder::{Delta, Times, times};
+use turns::{Cursor, Schedule};
+
+/// How often a shard looks for orders while nothing else wakes it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it looks while the run waits for it.
+const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
+/// How often it tells what it has measured.
+const TELL_INTERVAL: Duration = Duration::from_millis(500);
+/// Failures after which a shard gives the ramp up if none of its connections was served: the server is not there.
+const FAILURES_IN_VAIN_MAX: u32 = 200;
+
+/// What a shard tells the control thread.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// What it has counted and measured.
+    Delta(u32, Box<Delta>),
+    /// Every connection of its share was served once, or has failed.
+    Ramped,
+    /// Its connections have ended.
+    Done,
+}
+
+/// How a shard's deltas reach the control thread.
+type Tell = Box<dyn FnMut(Delta)>;
+
+/// A shard's part of a run.
+struct Generator {
+    plan: Arc<Plan>,
+    orders: Arc<Orders>,
+    /// This shard's number, and how many there are.
+    shard: u32,
+    shards: u32,
+    /// Connections of this shard.
+    count: u32,
+    recorder: RefCell<Recorder<Tell>>,
+    pace: RefCell<Pace>,
+    /// Bytes on their way into a connection.
+    scratch: RefCell<Vec<u8>>,
+    /// A connection's turn has come, or the run has come to another stage.
+    turns: Vec<Notify>,
+    /// Set once the load begins.
+    schedule: Cell<Option<Schedule>>,
+    /// Connects begun and not yet served, nor failed.
+    pending: Cell<u32>,
+    /// `pending` has fallen.
+    settled: Notify,
+    served: Cell<u32>,
+    failed: Cell<u32>,
+    /// Connections' tasks that are not over.
+    alive: Cell<u32>,
+    /// The last of them is over.
+    deserted: Notify,
+    /// Cycles of a storm that are still to begin; none: no such bound.
+    cycles: Cell<Option<u64>>,
+    /// Streams of bytes used so far: each connection, and each cycle of a storm, has one of its own.
+    streams: Cell<u64>,
+}
+
+/// Runs a shard's part of `plan`.
+pub(crate) async fn run(plan: Arc<Plan>, orders: Arc<Orders>, events: Sender<Event>, context: ShardContext) {
+    let generator = Rc::new(Generator::new(plan, orders, &context, events.clone()));
+    let telling = spawn(tell_now_and_then(Rc::clone(&generator)));
+    telling.expect("a new shard has room for tasks");
+    generator.ramp().await;
+    let _nobody_listens = events.send(Event::Ramped);
+    generator.lead().await;
+    generator.see_off().await;
+    generator.recorder.borrow_mut().tell();
+    let _nobody_listens = events.send(Event::Done);
+}
+
+async fn tell_now_and_then(generator: Rc<Generator>) {
+    while generator.orders.stage() != Stage::Over {
+        sleep(TELL_INTERVAL).await;
+        generator.recorder.borrow_mut().tell();
+    }
+}
+
+impl Generator {
+    fn new(plan: Arc<Plan>, orders: Arc<Orders>, context: &ShardContext, events: Sender<Event>) -> Self {
+        let (shard, shards) = (context.id.0, context.shards);
+        let count = share(plan.connections.into(), shard, shards) as u32;
+        let cycles = match plan.mode {
+            Mode::Storm { cycles } => cycles.map(|cycles| share(cycles, shard, shards)),
+            _ => None,
+        };
+        let send: Tell = Box::new(move |delta| {
+            let _nobody_listens = events.send(Event::Delta(shard, Box::new(delta)));
+        });
+        Self {
+            pace: RefCell::new(Pace::new(plan.rate.map(|rate| f64::from(rate) / f64::from(shards)))),
+            plan,
+            orders,
+            shard,
+            shards,
+            count,
+            recorder: RefCell::new(Recorder::new(send)),
+            scratch: RefCell::new(Vec::new()),
+            turns: (0..count).map(|_| Notify::new()).collect(),
+            schedule: Cell::new(None),
+            pending: Cell::new(0),
+            settled: Notify::new(),
+            served: Cell::new(0),
+            failed: Cell::new(0),
+            alive: Cell::new(0),
+            deserted: Notify::new(),
+            cycles: Cell::new(cycles),
+            streams: Cell::new(0),
+        }
+    }
+
+    /// Starts every connection, at its pace, and waits until each was served or has failed. In a storm they are only started.
+    async fn ramp(self: &Rc<Self>) {
+        let pending_max = self.plan.in_flight_max.div_ceil(self.shards).max(1);
+        let is_storm = matches!(self.plan.mode, Mode::Storm { .. });
+        for index in 0..self.count {
+            while !is_storm && self.pending.get() >= pending_max {
+                self.settled.notified().await;
+            }
+            if !is_storm {
+                self.wait_for_place().await;
+            }
+            if self.orders.stage() >= Stage::Finishing || self.is_in_vain() {
+                break;
+            }
+            self.alive.set(self.alive.get() + 1);
+            self.pending.set(self.pending.get() + 1);
+            let task = connection::run(Rc::clone(self), index);
+            spawn(task).expect("a shard has room for as many tasks as connections");
+        }
+        while !is_storm && self.pending.get() > 0 {
+            self.settled.notified().await;
+        }
+    }
+
+    /// Waits for a place in the stream of connects.
+    async fn wait_for_place(&self) {
+        let place = self.pace.borrow_mut().reserve(self.orders.clock());
+        if place > self.orders.clock() {
+            sleep_until(self.orders.instant(place)).await;
+        }
+    }
+
+    fn is_in_vain(&self) -> bool {
+        self.served.get() == 0 && self.failed.get() >= FAILURES_IN_VAIN_MAX
+    }
+
+    /// Goes through the stages until nothing new is to be asked.
+    async fn lead(&self) {
+        while self.orders.stage() == Stage::Ramping && self.alive.get() > 0 {
+            sleep(LOOK_INTERVAL_SHORT).await;
+        }
+        let mut cursor = self.schedule().map(|schedule| Cursor::new(schedule, self.count));
+        self.wake_all();
+        while self.orders.stage() < Stage::Finishing {
+            if self.alive.get() == 0 {
+                return;
+            }
+            let now = self.orders.clock();
+            let mut next = now + LOOK_INTERVAL;
+            if let Some(cursor) = &mut cursor {
+                self.hand_out(cursor, now);
+                next = cursor.due().map_or(next, |due| next.min(due));
+            }
+            sleep_until(self.orders.instant(next)).await;
+        }
+    }
+
+    /// When connections are to speak, in the modes that say so.
+    fn schedule(&self) -> Option<Schedule> {
+        let (Mode::Open { interval } | Mode::Slow { interval }) = self.plan.mode else { return None };
+        let schedule = Schedule {
+            begins: self.orders.load_begins(),
+            interval,
+            connections: self.plan.connections.into(),
+            shards: self.shards.into(),
+            first: self.shard.into(),
+        };
+        self.schedule.set(Some(schedule));
+        Some(schedule)
+    }
+
+    /// Tells those whose turn has come.
+    fn hand_out(&self, cursor: &mut Cursor, now: Duration) {
+        let mut offered = 0;
+        while let Some(index) = cursor.take(now) {
+            offered += u64::from(self.plan.workload.pipeline);
+            self.turns[index as usize].notify();
+        }
+        if offered > 0 {
+            self.recorder.borrow_mut().at(self.orders.stage()).offered += offered;
+        }
+    }
+
+    fn wake_all(&self) {
+        self.turns.iter().for_each(Notify::notify);
+    }
+
+    /// Waits for the connections to end, or until the control thread does not.
+    async fn see_off(&self) {
+        self.wake_all();
+        while self.alive.get() > 0 && self.orders.stage() < Stage::Over {
+            let over = async { self.deserted.notified().await };
+            futures_lite::future::or(over, sleep(LOOK_INTERVAL)).await;
+        }
+    }
+}
+
+/// How many of `whole` fall to one of `shards` if they are dealt out in turn.
+fn share(whole: u64, shard: u32, shards: u32) -> u64 {
+    whole.saturating_sub(shard.into()).div_ceil(shards.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_differ_by_one_at_most_and_add_up() {
+        for (whole, shards) in [(0, 1), (1, 3), (10, 3), (1_000_000, 60), (59, 60)] {
+            let shares: Vec<u64> = (0..shards).map(|shard| share(whole, shard, shards)).collect();
+            assert_eq!(shares.iter().sum::<u64>(), whole);
+            assert!(shares.iter().max().zip(shares.iter().min()).is_some_and(|(most, least)| most - least <= 1));
+        }
+    }
+}

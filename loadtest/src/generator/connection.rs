@@ -1,0 +1,234 @@
+//! The life of one connection of the load tester.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use corelane::{Conn, Connector, Error, sleep};
+
+use super::Generator;
+use super::exchange::{Exchange, Stream, drip};
+use super::turns::Turn;
+use crate::failure::{Failure, FailureKind};
+use crate::orders::Stage;
+use crate::plan::Mode;
+
+/// How long a cycle of a storm waits when the connections of those before it have not closed yet.
+const ROOM_WAIT: Duration = Duration::from_millis(1);
+
+/// Connection `index` of the shard, from its connect to its end.
+pub(super) async fn run(generator: Rc<Generator>, index: u32) {
+    if matches!(generator.plan.mode, Mode::Storm { .. }) {
+        storm(&generator, index).await;
+    } else {
+        let mut served = false;
+        let outcome = live(&generator, index, &mut served).await;
+        generator.ended(index, outcome, served);
+    }
+    generator.left();
+}
+
+async fn live(generator: &Generator, index: u32, served: &mut bool) -> Result<(), Failure> {
+    let mut conn = generator.connect(index).await?;
+    let mut stream = generator.new_stream();
+    Exchange::new(generator, &mut conn, &mut stream, 1, Turn::now(generator.orders.clock())).await?;
+    *served = true;
+    generator.settle(true);
+    match generator.plan.mode {
+        Mode::Open { .. } => open_loop(generator, &mut conn, &mut stream, index).await,
+        Mode::Slow { .. } => drip_on(generator, &mut conn, &mut stream, index).await,
+        Mode::Closed => closed_loop(generator, &mut conn, &mut stream, index).await,
+        Mode::Idle | Mode::Storm { .. } => generator.hold(&mut conn, &mut stream, index, Stage::Finishing).await,
+    }
+}
+
+/// Requests at their intended times, whatever the replies do.
+async fn open_loop(generator: &Generator, conn: &mut Conn, stream: &mut Stream, index: u32) -> Result<(), Failure> {
+    let mut free = generator.orders.clock();
+    let mut round = 0;
+    while let Some(intended) = generator.turn(conn, stream, index, round).await? {
+        let turn = Turn::taken(intended, free, generator.orders.clock());
+        if let Some(lag) = turn.lag {
+            generator.record(|delta| delta.lagged(lag));
+        }
+        Exchange::new(generator, conn, stream, generator.plan.workload.pipeline, turn).await?;
+        free = generator.orders.clock();
+        round += 1;
+    }
+    Ok(())
+}
+
+/// One request after the other.
+async fn closed_loop(generator: &Generator, conn: &mut Conn, stream: &mut Stream, index: u32) -> Result<(), Failure> {
+    generator.hold(conn, stream, index, Stage::Warming).await?;
+    while generator.orders.stage() < Stage::Finishing {
+        let turn = Turn::now(generator.orders.clock());
+        Exchange::new(generator, conn, stream, generator.plan.workload.pipeline, turn).await?;
+    }
+    Ok(())
+}
+
+/// A byte at each turn.
+async fn drip_on(generator: &Generator, conn: &mut Conn, stream: &mut Stream, index: u32) -> Result<(), Failure> {
+    let mut round = 0;
+    while generator.turn(conn, stream, index, round).await?.is_some() {
+        drip(generator, conn, stream).await?;
+        round += 1;
+    }
+    Ok(())
+}
+
+/// Connect, one request, close, and again.
+async fn storm(generator: &Generator, index: u32) {
+    loop {
+        generator.wait_for_place().await;
+        if generator.orders.stage() >= Stage::Finishing || generator.is_in_vain() || !generator.begin_cycle() {
+            break;
+        }
+        let mut served = false;
+        let outcome = cycle(generator, index, &mut served).await;
+        if served {
+            generator.served.set(generator.served.get() + 1);
+            generator.record(|delta| delta.served += 1);
+        }
+        generator.ended(index, outcome, served);
+    }
+    generator.settle(false);
+}
+
+async fn cycle(generator: &Generator, index: u32, served: &mut bool) -> Result<(), Failure> {
+    let begun = generator.orders.clock(); // the latency of a storm is that of its cycles, so the connect counts
+    let mut conn = generator.connect(index).await?;
+    let mut stream = generator.new_stream();
+    Exchange::new(generator, &mut conn, &mut stream, 1, Turn::now(begun)).await?;
+    *served = true;
+    Ok(())
+}
+
+impl Generator {
+    async fn connect(&self, index: u32) -> Result<Conn, Failure> {
+        let target = self.plan.target(self.number(index));
+        let mut connector = Connector::new().timeout(self.plan.timeout);
+        if let Some(source) = self.plan.source(self.number(index)) {
+            connector = connector.source(source);
+        }
+        self.record(|delta| delta.begun += 1);
+        let begun = self.orders.clock();
+        loop {
+            match connector.connect(target).await {
+                Ok(conn) => {
+                    let took = self.orders.clock().saturating_sub(begun);
+                    self.record(|delta| delta.connected(took));
+                    return Ok(conn);
+                }
+                Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => sleep(ROOM_WAIT).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The connection's number in the whole run.
+    fn number(&self, index: u32) -> u32 {
+        index * self.shards + self.shard
+    }
+
+    fn new_stream(&self) -> Stream {
+        let used = self.streams.get();
+        self.streams.set(used + 1);
+        Stream::new(self.plan.seed, used * u64::from(self.shards) + u64::from(self.shard))
+    }
+
+    /// Waits for the intended time of request `round`; none when there is to be none any more.
+    async fn turn(&self, conn: &mut Conn, stream: &mut Stream, index: u32, round: u64) -> Result<Option<Duration>, Failure> {
+        poll_fn(|context| {
+            loop {
+                if self.orders.stage() >= Stage::Finishing {
+                    return Poll::Ready(Ok(None));
+                }
+                let due = self.schedule.get().map(|schedule| schedule.due(index, round));
+                if let Some(due) = due.filter(|due| *due <= self.orders.clock()) {
+                    return Poll::Ready(Ok(Some(due)));
+                }
+                if let Poll::Ready(event) = self.poll_quiet(conn, stream, index, context) {
+                    event?;
+                } else {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Holds the connection without asking anything until the run has come to `stage`.
+    async fn hold(&self, conn: &mut Conn, stream: &mut Stream, index: u32, stage: Stage) -> Result<(), Failure> {
+        poll_fn(|context| {
+            while self.orders.stage() < stage {
+                match self.poll_quiet(conn, stream, index, context) {
+                    Poll::Ready(event) => event?,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Something happens to a connection that is not asked anything: it is called, bytes come, or it ends.
+    fn poll_quiet(&self, conn: &mut Conn, stream: &mut Stream, index: u32, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.turns[index as usize].poll_notified(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        match conn.poll_read(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Some(chunk))) => Poll::Ready(stream.take(&self.plan.workload, &chunk).map(|_replies| ())),
+            Poll::Ready(Ok(None)) => Poll::Ready(Err(closed_early("while nothing was asked of it"))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+        }
+    }
+
+    pub(super) fn record<R>(&self, record: impl FnOnce(&mut super::Delta) -> R) -> R {
+        record(self.recorder.borrow_mut().at(self.orders.stage()))
+    }
+
+    /// Whether another cycle of the storm may begin; if so, it has.
+    fn begin_cycle(&self) -> bool {
+        let left = self.cycles.get();
+        self.cycles.set(left.map(|left| left.saturating_sub(1)));
+        left != Some(0)
+    }
+
+    /// A connection of the ramp was served for the first time, or will not be.
+    fn settle(&self, served: bool) {
+        if served {
+            self.served.set(self.served.get() + 1);
+            self.record(|delta| delta.served += 1);
+        }
+        self.pending.set(self.pending.get() - 1);
+        self.settled.notify();
+    }
+
+    fn ended(&self, index: u32, outcome: Result<(), Failure>, served: bool) {
+        let number = self.number(index).into();
+        self.record(|delta| delta.ended += 1);
+        if let Err(failure) = outcome {
+            self.failed.set(self.failed.get() + 1);
+            self.record(|delta| delta.failed(number, &failure));
+        }
+        if !served && !matches!(self.plan.mode, Mode::Storm { .. }) {
+            self.settle(false);
+        }
+    }
+
+    fn left(&self) {
+        self.alive.set(self.alive.get() - 1);
+        if self.alive.get() == 0 {
+            self.deserted.notify();
+        }
+    }
+}
+
+pub(super) fn closed_early(when: &str) -> Failure {
+    Failure::new(FailureKind::ClosedEarly, format!("the server closed the connection {when}"))
+}

@@ -1,0 +1,121 @@
+//! Requests on their way out and replies on their way in, each byte of which is known beforehand.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use corelane::Conn;
+use futures_io::AsyncWrite;
+
+use super::Generator;
+use super::connection::closed_early;
+use super::turns::Turn;
+use crate::failure::{Failure, FailureKind};
+use crate::workload::{StreamKey, Workload};
+
+/// Bytes written at a time.
+const PIECE_MAX: u64 = 64 << 10;
+
+/// The two byte streams of a connection: how far each has come.
+#[derive(Debug)]
+pub(super) struct Stream {
+    key: StreamKey,
+    sent: u64,
+    received: u64,
+}
+
+impl Stream {
+    pub(super) fn new(seed: u64, number: u64) -> Self {
+        Self { key: StreamKey::new(seed, number), sent: 0, received: 0 }
+    }
+
+    /// Takes what has come, if it is what must come next. Returns how many replies it has completed.
+    pub(super) fn take(&mut self, workload: &Workload, bytes: &[u8]) -> Result<u64, Failure> {
+        let owed = workload.replied(self.sent).saturating_sub(self.received);
+        let expected = usize::try_from(owed).map_or(bytes, |owed| &bytes[..owed.min(bytes.len())]);
+        workload.verify(self.key, self.received, expected)?;
+        if expected.len() < bytes.len() {
+            let unasked = bytes.len() - expected.len();
+            return Err(Failure::new(FailureKind::WrongBytes, format!("{unasked} bytes came that nothing had asked for")));
+        }
+        let before = self.received / workload.reply_length();
+        self.received += bytes.len() as u64;
+        Ok(self.received / workload.reply_length() - before)
+    }
+}
+
+/// So many requests in one go, and their replies.
+pub(super) struct Exchange<'a> {
+    generator: &'a Generator,
+    conn: &'a mut Conn,
+    stream: &'a mut Stream,
+    /// What the streams come to when all is sent, and when all is answered.
+    send_end: u64,
+    receive_end: u64,
+    turn: Turn,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(generator: &'a Generator, conn: &'a mut Conn, stream: &'a mut Stream, requests: u32, turn: Turn) -> Self {
+        let workload = &generator.plan.workload;
+        conn.set_read_deadline(Some(generator.plan.timeout));
+        let send_end = stream.sent + workload.request_length() * u64::from(requests);
+        let receive_end = stream.received + workload.reply_length() * u64::from(requests);
+        Self { generator, conn, stream, send_end, receive_end, turn }
+    }
+
+    /// Receives until there is nothing more, or all has come.
+    fn poll_replies(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        while self.stream.received < self.receive_end {
+            let Some(chunk) = ready!(self.conn.poll_read(context))? else {
+                return Poll::Ready(Err(closed_early("before it had answered")));
+            };
+            let replies = self.stream.take(&self.generator.plan.workload, &chunk)?;
+            if replies > 0 {
+                let latency = self.turn.latency(self.generator.orders.clock());
+                self.generator.record(|delta| delta.answered(replies, latency));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Future for Exchange<'_> {
+    type Output = Result<(), Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let exchange = &mut *self;
+        // What cannot be written now is written when replies have come: the server reads on only as its own are read.
+        if let Poll::Ready(Err(failure)) = poll_send(exchange.generator, exchange.conn, exchange.stream, exchange.send_end, context) {
+            return Poll::Ready(Err(failure));
+        }
+        let outcome = ready!(exchange.poll_replies(context));
+        exchange.conn.set_read_deadline(None);
+        Poll::Ready(outcome)
+    }
+}
+
+/// Sends the next byte of the stream, and nothing else.
+pub(super) async fn drip(generator: &Generator, conn: &mut Conn, stream: &mut Stream) -> Result<(), Failure> {
+    let end = stream.sent + 1;
+    poll_fn(|context| poll_send(generator, conn, stream, end, context)).await?;
+    Ok(conn.flush().await?)
+}
+
+/// Writes the stream up to `end`, as far as the connection takes it.
+fn poll_send(
+    generator: &Generator,
+    conn: &mut Conn,
+    stream: &mut Stream,
+    end: u64,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), Failure>> {
+    while stream.sent < end {
+        let mut scratch = generator.scratch.borrow_mut();
+        scratch.resize((end - stream.sent).min(PIECE_MAX) as usize, 0);
+        generator.plan.workload.fill(stream.key, stream.sent, &mut scratch);
+        let written = ready!(Pin::new(&mut *conn).poll_write(context, &scratch))?;
+        stream.sent += written as u64;
+    }
+    Poll::Ready(Ok(()))
+}

@@ -1,0 +1,169 @@
+//! When each connection's next request is due, and what its latency counts from.
+//!
+//! In an open loop requests have intended times that do not depend on the replies. Latency counts from the intended time: a request
+//! that could not be sent because the one before it was not yet answered has been waiting nevertheless, as its sender would have been. So
+//! a server that stalls is seen to stall by everyone who wanted something meanwhile, and not only by those who happened to have asked
+//! (coordinated omission).
+
+use std::time::Duration;
+
+/// The turns of the connections of one shard, spread evenly over the interval so that they do not all speak at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Schedule {
+    /// When the load begins. Every time here is since the run's beginning.
+    pub(super) begins: Duration,
+    /// Between two requests of a connection.
+    pub(super) interval: Duration,
+    /// Connections of the whole run.
+    pub(super) connections: u64,
+    /// This shard has every so-many-th connection, and this one is its first.
+    pub(super) shards: u64,
+    pub(super) first: u64,
+}
+
+impl Schedule {
+    /// When connection `index` of the shard is to send its request number `round`.
+    pub(super) fn due(&self, index: u32, round: u64) -> Duration {
+        let place = u128::from(u64::from(index) * self.shards + self.first);
+        let phase = self.interval.as_nanos() * place / u128::from(self.connections.max(1));
+        let rounds = self.interval.as_nanos() * u128::from(round);
+        self.begins + Duration::from_nanos(u64::try_from(phase + rounds).unwrap_or(u64::MAX))
+    }
+}
+
+/// Walks over a shard's turns in the order of their times.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    schedule: Schedule,
+    count: u32,
+    index: u32,
+    round: u64,
+}
+
+impl Cursor {
+    pub(super) fn new(schedule: Schedule, count: u32) -> Self {
+        Self { schedule, count, index: 0, round: 0 }
+    }
+
+    /// When the next turn is; none without connections.
+    pub(super) fn due(&self) -> Option<Duration> {
+        (self.count > 0).then(|| self.schedule.due(self.index, self.round))
+    }
+
+    /// The connection whose turn has come by `now`, once for each turn.
+    pub(super) fn take(&mut self, now: Duration) -> Option<u32> {
+        if self.due()? > now {
+            return None;
+        }
+        let index = self.index;
+        self.index += 1;
+        if self.index == self.count {
+            (self.index, self.round) = (0, self.round + 1);
+        }
+        Some(index)
+    }
+}
+
+/// One request as it is accounted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    intended: Duration,
+    /// How late the load tester itself was; none if the connection was still waiting for a reply at the intended time.
+    pub(super) lag: Option<Duration>,
+}
+
+impl Turn {
+    /// A request that was intended for `intended`, on a connection that has been free since `free`, and is sent `now`.
+    pub(super) fn taken(intended: Duration, free: Duration, now: Duration) -> Self {
+        Self { intended, lag: (free <= intended).then(|| now.saturating_sub(intended)) }
+    }
+
+    /// A request that is intended for whenever it is sent: the closed loop.
+    pub(super) fn now(now: Duration) -> Self {
+        Self { intended: now, lag: None }
+    }
+
+    /// What it took when its reply has come `now`.
+    pub(super) fn latency(self, now: Duration) -> Duration {
+        now.saturating_sub(self.intended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn schedule(connections: u64, shards: u64, first: u64) -> Schedule {
+        Schedule { begins: 100 * MS, interval: 1000 * MS, connections, shards, first }
+    }
+
+    #[test]
+    fn turns_are_spread_evenly_over_the_interval_and_the_shards() {
+        let mut due: Vec<Duration> = Vec::new();
+        for first in 0..3 {
+            let mut cursor = Cursor::new(schedule(10, 3, first), (10 - first as u32).div_ceil(3));
+            while let Some(at) = cursor.due().filter(|at| *at < 1100 * MS) {
+                assert!(cursor.take(at).is_some());
+                due.push(at);
+            }
+        }
+        due.sort_unstable();
+        let wanted: Vec<Duration> = (0..10).map(|place| 100 * MS + place * 100 * MS).collect();
+        assert_eq!(due, wanted);
+    }
+
+    #[test]
+    fn a_cursor_gives_every_turn_once_and_none_early() {
+        let mut cursor = Cursor::new(schedule(4, 1, 0), 4);
+        assert_eq!(cursor.take(99 * MS), None);
+        let taken: Vec<u32> = std::iter::from_fn(|| cursor.take(1350 * MS)).collect();
+        assert_eq!(taken, [0, 1, 2, 3, 0, 1], "due at 100, 350, 600, 850, 1100 and 1350");
+        assert_eq!(Cursor::new(schedule(4, 1, 0), 0).due(), None);
+    }
+
+    /// A server that answers after a millisecond, but for one second in every ten does nothing.
+    fn stalling(asked: Duration) -> Duration {
+        let within = asked.as_millis() % 10_000;
+        if within < 1000 { asked + MS * (1000 - within) as u32 + MS } else { asked + MS }
+    }
+
+    /// The latencies of one connection that asks every 100 ms, for 100 seconds, on a scripted clock.
+    fn latencies(open: bool) -> Vec<Duration> {
+        let schedule = Schedule { begins: Duration::ZERO, interval: 100 * MS, connections: 1, shards: 1, first: 0 };
+        let (mut free, mut latencies) = (Duration::ZERO, Vec::new());
+        for round in 0.. {
+            let intended = schedule.due(0, round);
+            let now = intended.max(free);
+            if now > 100_000 * MS {
+                break;
+            }
+            let turn = if open { Turn::taken(intended, free, now) } else { Turn::now(now) };
+            free = stalling(now);
+            latencies.push(turn.latency(free));
+        }
+        latencies.sort_unstable();
+        latencies
+    }
+
+    fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+        sorted[(sorted.len() - 1) * percent / 100]
+    }
+
+    #[test]
+    fn an_open_loop_sees_the_stall_that_a_closed_one_omits() {
+        let (open, closed) = (latencies(true), latencies(false));
+        assert!(percentile(&open, 99) > 850 * MS, "{:?}", percentile(&open, 99));
+        assert!(percentile(&open, 95) > 400 * MS, "{:?}", percentile(&open, 95));
+        assert_eq!(percentile(&open, 50), MS);
+        assert_eq!(percentile(&closed, 98), MS, "one request in a hundred met the stall");
+    }
+
+    #[test]
+    fn lag_is_the_load_testers_own_lateness_and_not_the_servers() {
+        assert_eq!(Turn::taken(10 * MS, 5 * MS, 12 * MS).lag, Some(2 * MS));
+        assert_eq!(Turn::taken(10 * MS, 11 * MS, 12 * MS).lag, None, "the reply before it was late");
+        assert_eq!(Turn::taken(10 * MS, 11 * MS, 12 * MS).latency(15 * MS), 5 * MS);
+    }
+}

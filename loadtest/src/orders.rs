@@ -1,0 +1,66 @@
+//! What the control thread tells the shards: how far the run has come.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How far a run has come. It only goes on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// Connections are opened and served once.
+    #[default]
+    Ramping,
+    /// The load runs and is not counted.
+    Warming,
+    /// Requests are counted.
+    Measuring,
+    /// Nothing new is asked; what is under way is awaited.
+    Finishing,
+    /// Nobody waits for anything any more.
+    Over,
+}
+
+impl Stage {
+    const ALL: [Self; 5] = [Self::Ramping, Self::Warming, Self::Measuring, Self::Finishing, Self::Over];
+}
+
+/// One for the whole run: written by the control thread, read by the shards.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    began: Instant,
+    stage: AtomicU8,
+    /// When the load begins, in nanoseconds since the run's beginning.
+    load_begins: AtomicU64,
+}
+
+impl Orders {
+    pub(crate) fn new(began: Instant) -> Self {
+        Self { began, stage: AtomicU8::new(Stage::Ramping as u8), load_begins: AtomicU64::new(0) }
+    }
+
+    /// The time since the run's beginning.
+    pub(crate) fn clock(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(crate) fn instant(&self, clock: Duration) -> Instant {
+        self.began + clock
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        Stage::ALL[usize::from(self.stage.load(Ordering::Acquire)).min(Stage::ALL.len() - 1)]
+    }
+
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// To be set before the stage [`Stage::Warming`].
+    pub(crate) fn set_load_begins(&self, clock: Duration) {
+        self.load_begins.store(u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    pub(crate) fn load_begins(&self) -> Duration {
+        Duration::from_nanos(self.load_begins.load(Ordering::Acquire))
+    }
+}
