@@ -9,6 +9,8 @@ RAISE := ulimit -n $$(ulimit -Hn);
 CONNECTIONS ?= 10000
 DURATION ?= 30s
 RATE ?= 5000
+REPORT ?= target/loadtest.html
+LOADTEST ?=
 ROUNDS ?= 5
 COMPARE ?=
 PING ?=
@@ -35,8 +37,15 @@ check: ## Formatting, lints, documentation
 test: build ## Every test, the black-box ones against the release binaries
 	$(RAISE) cargo test --release --workspace
 
-loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=)
-	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE)
+loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
+	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
+
+c1m: CONNECTIONS = 1000000
+c1m: DURATION = 60s
+c1m: RATE = 40000
+c1m: REPORT = target/c1m.html
+c1m: build ## The same with a million connections; wants 8 GB of memory (LOADTEST=flags)
+	$(RAISE) loadtest/c1m.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
 
 compare: build ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
 	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) $(COMPARE)
@@ -59,4 +68,4 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check test loadtest compare compare-redis asan clean
+.PHONY: help build run run-ping check test loadtest c1m compare compare-redis asan clean

@@ -48,6 +48,9 @@ pub struct RunArguments {
     /// Between two requests of a connection (open mode), or two bytes (slow mode); the connections' turns are spread over it
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub interval: Duration,
+    /// After the window, hold the connections in silence for so long and tell what that costs [default: no rest]
+    #[arg(long, value_parser = duration)]
+    pub rest: Option<Duration>,
     /// Load that is not measured, before the window
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub warmup: Duration,

@@ -33,6 +33,8 @@ pub struct Report {
     pub server: Option<ServerUse>,
     /// Memory of the whole machine, both ends if the server is on it.
     pub memory: Option<MemoryUse>,
+    /// What the connections cost while they were silent after the window, if that was asked for.
+    pub rest: Option<Rest>,
     /// One entry per sample, in order of time.
     pub timeline: Vec<Sample>,
     /// What each shard of the load tester carried.
@@ -167,6 +169,17 @@ pub struct ServerUse {
     pub cpu_us_per_request: Option<f64>,
     /// Resident at the end of the window.
     pub resident_bytes: u64,
+}
+
+/// Silent connections.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Rest {
+    /// How long they were watched.
+    pub seconds: f64,
+    /// Processor time of the load tester meanwhile, in cores.
+    pub generator_cpu_cores: f64,
+    /// Of the server, if it is on this machine.
+    pub server_cpu_cores: Option<f64>,
 }
 
 /// Memory of the whole machine.

@@ -34,6 +34,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const LOAD_LEAD: Duration = Duration::from_millis(200);
 /// How long replies are awaited once a signal has asked for the end.
 const INTERRUPTED_FINISH: Duration = Duration::from_secs(1);
+/// How long the connections rest before they are watched: replies under way, and what the shards put away when it is quiet.
+const REST_LEAD: Duration = Duration::from_secs(3);
 /// What a finish takes beyond the deadline of the last request.
 const FINISH_MARGIN: Duration = Duration::from_secs(1);
 
@@ -77,7 +79,8 @@ pub fn run(plan: Plan, show: Show, stop: &Stop, observer: &mut dyn Observer) -> 
     let client = client.map_err(|problems| Error::Refused(problems.join("\n")))?;
     let progress = Progress::new(show, &plan);
     let totals = Totals::new(&plan);
-    let mut engine = Engine { plan, orders, inbox, totals, machine, progress, stage: Stage::Ramping, until: None, interrupted: false };
+    let (stage, until, rest_measured_from) = (Stage::Ramping, None, None);
+    let mut engine = Engine { plan, orders, inbox, totals, machine, progress, stage, until, rest_measured_from, interrupted: false };
     let outcome = engine.lead(stop, observer);
     engine.orders.set_stage(Stage::Over);
     if outcome.is_ok() {
@@ -98,6 +101,8 @@ struct Engine {
     stage: Stage,
     /// When the stage ends by itself, on the run's clock.
     until: Option<Duration>,
+    /// When the watch over resting connections begins, if it has not.
+    rest_measured_from: Option<Duration>,
     interrupted: bool,
 }
 
@@ -148,10 +153,17 @@ impl Engine {
     /// Goes on to the next stage if this one is over.
     fn advance(&mut self, now: Duration, observer: &mut dyn Observer) {
         let is_past = self.until.is_some_and(|until| now >= until);
+        if self.rest_measured_from.take_if(|from| now >= *from).is_some() {
+            self.machine.rest_began();
+        }
         match self.stage {
             Stage::Ramping if self.totals.ramped == self.plan.shards => self.begin_load(now, observer),
             Stage::Warming if is_past => self.measure(now, observer),
-            Stage::Measuring if is_past => self.finish(now + self.plan.timeout + FINISH_MARGIN, observer),
+            Stage::Measuring if is_past => self.rest_or_finish(now, observer),
+            Stage::Resting if is_past => {
+                self.machine.rest_ended();
+                self.finish(now + self.plan.timeout + FINISH_MARGIN, observer);
+            }
             Stage::Finishing if is_past => self.go(Stage::Over, Some(now + self.plan.timeout + FINISH_MARGIN)),
             _ => {}
         }
@@ -174,14 +186,27 @@ impl Engine {
         self.totals.window_opened(self.orders.clock());
     }
 
+    fn rest_or_finish(&mut self, now: Duration, observer: &mut dyn Observer) {
+        if self.plan.rest.is_zero() {
+            return self.finish(now + self.plan.timeout + FINISH_MARGIN, observer);
+        }
+        self.close_window(observer);
+        self.go(Stage::Resting, Some(now + REST_LEAD + self.plan.rest));
+        self.rest_measured_from = Some(now + REST_LEAD);
+    }
+
     /// Lets what is under way come to its end.
     fn finish(&mut self, until: Duration, observer: &mut dyn Observer) {
+        self.close_window(observer);
+        self.go(Stage::Finishing, Some(until));
+    }
+
+    fn close_window(&mut self, observer: &mut dyn Observer) {
         if self.stage == Stage::Measuring {
             self.totals.window_closed(self.orders.clock());
             observer.window_closed();
             self.machine.window_closed();
         }
-        self.go(Stage::Finishing, Some(until));
     }
 
     fn go(&mut self, stage: Stage, until: Option<Duration>) {

@@ -26,7 +26,7 @@ pub(crate) use recorder::{Delta, Times, times};
 use turns::{Cursor, Schedule};
 
 /// How often a shard looks for orders while nothing else wakes it.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it looks while the run waits for it.
 const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
 /// How often it tells what it has measured.
@@ -183,7 +183,8 @@ impl Generator {
             }
             let now = self.orders.clock();
             let mut next = now + LOOK_INTERVAL;
-            if let Some(cursor) = &mut cursor {
+            let is_loaded = self.orders.stage() < Stage::Resting;
+            if let Some(cursor) = cursor.as_mut().filter(|_| is_loaded) {
                 self.hand_out(cursor, now);
                 next = cursor.due().map_or(next, |due| next.min(due));
             }

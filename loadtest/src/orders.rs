@@ -14,14 +14,16 @@ pub(crate) enum Stage {
     Warming,
     /// Requests are counted.
     Measuring,
-    /// Nothing new is asked; what is under way is awaited.
+    /// Nothing is asked any more; the connections stay open, so that it can be seen what that costs.
+    Resting,
+    /// Connections end as soon as what is under way has come to its end.
     Finishing,
     /// Nobody waits for anything any more.
     Over,
 }
 
 impl Stage {
-    const ALL: [Self; 5] = [Self::Ramping, Self::Warming, Self::Measuring, Self::Finishing, Self::Over];
+    const ALL: [Self; 6] = [Self::Ramping, Self::Warming, Self::Measuring, Self::Resting, Self::Finishing, Self::Over];
 }
 
 /// One for the whole run: written by the control thread, read by the shards.

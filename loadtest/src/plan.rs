@@ -48,6 +48,8 @@ pub struct Plan {
     pub warmup: Duration,
     /// The measured window.
     pub duration: Duration,
+    /// How long the connections are watched in silence after it.
+    pub rest: Duration,
     /// Bound on a connect, and on the replies to one write.
     pub timeout: Duration,
     /// Process of the server, if it is known.
@@ -97,6 +99,7 @@ impl Plan {
             in_flight_max: 256,
             warmup: Duration::from_secs(1),
             duration: Duration::from_secs(5),
+            rest: Duration::ZERO,
             timeout: Duration::from_secs(10),
             server_pid: None,
             command: String::new(),
@@ -209,6 +212,7 @@ impl TryFrom<&RunArguments> for Plan {
             in_flight_max: run.connects_in_flight,
             warmup: run.warmup,
             duration: run.duration,
+            rest: run.rest.unwrap_or_default(),
             timeout: run.timeout,
             server_pid: run.server_pid,
             command: std::env::args().collect::<Vec<_>>().join(" "),

@@ -92,6 +92,13 @@ impl Report {
                 memory.slab_bytes_per_connection
             )?;
         }
+        if let Some(rest) = &self.rest {
+            write!(f, "at rest      load tester {:.2} % of a core", 100.0 * rest.generator_cpu_cores)?;
+            if let Some(server) = rest.server_cpu_cores {
+                write!(f, ", server {:.2} %", 100.0 * server)?;
+            }
+            writeln!(f, ", over {:.0} s of silence", rest.seconds)?;
+        }
         let generator = &self.generator;
         write!(
             f,
@@ -142,6 +149,7 @@ pub(crate) fn empty() -> Report {
         generator: crate::data::Generator::default(),
         server: None,
         memory: None,
+        rest: None,
         timeline: Vec::new(),
         shards: Vec::new(),
         server_shards: Vec::new(),

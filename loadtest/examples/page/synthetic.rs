@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use loadtest::data::{
-    Connections, FailureCount, Generator, LoadShape, Machine, MemoryUse, Quantiles, Report, Requests, Sample, ServerUse, ShardShare,
+    Connections, FailureCount, Generator, LoadShape, Machine, MemoryUse, Quantiles, Report, Requests, Rest, Sample, ServerUse, ShardShare,
 };
 
 const MIB: u64 = 1 << 20;
@@ -60,6 +60,7 @@ pub(crate) fn even(connections: u64, samples: usize) -> Report {
             bytes_per_connection: CONNECTION_BYTES,
             slab_bytes_per_connection: 5_120.0,
         }),
+        rest: Some(Rest { seconds: 10.0, generator_cpu_cores: 0.006, server_cpu_cores: Some(0.004) }),
         timeline: timeline(connections, samples, ramp_s, window_s + 10.0, offered),
         shards: shards(2, connections, count, 0.002),
         server_shards: shards(60, connections, count, 0.02),

@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::server;
 use crate::compare::sample::Sample;
-use crate::data::{self, Generator, MemoryUse, ServerUse};
+use crate::data::{self, Generator, MemoryUse, Rest, ServerUse};
 use crate::plan::Plan;
 
 /// One look.
@@ -28,6 +28,8 @@ pub(super) struct Machine {
     server: Option<u32>,
     own: [Option<Sample>; 2],
     servers: [Option<Sample>; 2],
+    /// The two ends of the rest: the load tester, and the server.
+    rests: [[Option<Sample>; 2]; 2],
     at_window_end: Option<Memory>,
 }
 
@@ -47,6 +49,7 @@ impl Machine {
             server: plan.server_pid.or_else(|| server::find(plan.target)),
             own: [None, None],
             servers: [None, None],
+            rests: Default::default(),
             at_window_end: None,
         }
     }
@@ -70,6 +73,26 @@ impl Machine {
         self.own[1] = Sample::take(std::process::id()).ok();
         self.servers[1] = self.server.and_then(|pid| Sample::take(pid).ok());
         self.at_window_end = Some(Memory::now());
+    }
+
+    pub(super) fn rest_began(&mut self) {
+        self.look_at_rest(0);
+    }
+
+    pub(super) fn rest_ended(&mut self) {
+        self.look_at_rest(1);
+    }
+
+    fn look_at_rest(&mut self, end: usize) {
+        self.rests[0][end] = Sample::take(std::process::id()).ok();
+        self.rests[1][end] = self.server.and_then(|pid| Sample::take(pid).ok());
+    }
+
+    /// What silent connections cost.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        let [own, servers] = &self.rests;
+        let seconds = seconds(own[0].as_ref()?.at, own[1].as_ref()?.at);
+        Some(Rest { seconds, generator_cpu_cores: cores(own)?, server_cpu_cores: cores(servers) })
     }
 
     pub(super) fn began(&self) -> String {

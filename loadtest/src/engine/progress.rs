@@ -63,6 +63,7 @@ fn words(stage: Stage, sample: &Sample) -> String {
         Stage::Ramping => "connecting",
         Stage::Warming => "warming up",
         Stage::Measuring => "measuring",
+        Stage::Resting => "resting",
         Stage::Finishing | Stage::Over => "finishing",
     };
     format!(

@@ -193,6 +193,7 @@ impl Totals {
             generator: Generator { lag_us: quantiles(&self.lag), shards: plan.shards, ..machine.generator() },
             server: machine.server(self.window_requests),
             memory: machine.memory(self.established.min(plan.connections.into())),
+            rest: machine.rest(),
             timeline: self.timeline,
             shards: self.shards,
             server_shards: Vec::new(),

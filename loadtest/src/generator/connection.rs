@@ -63,11 +63,11 @@ async fn open_loop(generator: &Generator, conn: &mut Conn, stream: &mut Stream, 
 /// One request after the other.
 async fn closed_loop(generator: &Generator, conn: &mut Conn, stream: &mut Stream, index: u32) -> Result<(), Failure> {
     generator.hold(conn, stream, index, Stage::Warming).await?;
-    while generator.orders.stage() < Stage::Finishing {
+    while generator.orders.stage() < Stage::Resting {
         let turn = Turn::now(generator.orders.clock());
         Exchange::new(generator, conn, stream, generator.plan.workload.pipeline, turn).await?;
     }
-    Ok(())
+    generator.hold(conn, stream, index, Stage::Finishing).await
 }
 
 /// A byte at each turn.
@@ -84,7 +84,7 @@ async fn drip_on(generator: &Generator, conn: &mut Conn, stream: &mut Stream, in
 async fn storm(generator: &Generator, index: u32) {
     loop {
         generator.wait_for_place().await;
-        if generator.orders.stage() >= Stage::Finishing || generator.is_in_vain() || !generator.begin_cycle() {
+        if generator.orders.stage() >= Stage::Resting || generator.is_in_vain() || !generator.begin_cycle() {
             break;
         }
         let mut served = false;
@@ -147,7 +147,8 @@ impl Generator {
                 if self.orders.stage() >= Stage::Finishing {
                     return Poll::Ready(Ok(None));
                 }
-                let due = self.schedule.get().map(|schedule| schedule.due(index, round));
+                let schedule = self.schedule.get().filter(|_| self.orders.stage() < Stage::Resting);
+                let due = schedule.map(|schedule| schedule.due(index, round));
                 if let Some(due) = due.filter(|due| *due <= self.orders.clock()) {
                     return Poll::Ready(Ok(Some(due)));
                 }

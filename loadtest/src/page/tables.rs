@@ -101,6 +101,11 @@ fn processes(report: &Report) -> Vec<(&'static str, String)> {
         ]),
         None => pairs.push(("server", "not on this machine".to_owned())),
     }
+    if let Some(rest) = &report.rest {
+        let share = |cores: f64| format!("{} % of a core", significant(100.0 * cores));
+        pairs.push(("load tester at rest, CPU", share(rest.generator_cpu_cores)));
+        pairs.push(("server at rest, CPU", rest.server_cpu_cores.map_or("\u{2013}".to_owned(), share)));
+    }
     pairs
 }
 
