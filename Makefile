@@ -12,6 +12,7 @@ RATE ?= 5000
 ROUNDS ?= 5
 COMPARE ?=
 PING ?=
+GO := loadtest/baselines/go_netpoller
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +39,11 @@ test: build ## Every test, the black-box ones against the release binaries
 loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=)
 	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE)
 
-compare: build ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
+baseline-go: ## The Go baseline for `make compare`, if `go` is here
+	@if command -v go > /dev/null; then cd $(GO) && go build -trimpath -o $(abspath $(BIN))/baseline_go_netpoller .; \
+	else echo "no go here: $(GO) is left out"; fi
+
+compare: build baseline-go ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
 	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) $(COMPARE)
 
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
@@ -59,4 +64,4 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check test loadtest compare compare-redis asan clean
+.PHONY: help build run run-ping check test loadtest baseline-go compare compare-redis asan clean
