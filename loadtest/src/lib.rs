@@ -14,7 +14,7 @@ pub mod error;
 pub mod failure;
 pub mod plan;
 pub mod report;
-mod statistics;
+pub mod statistics;
 mod stop;
 mod system;
 pub mod workload;
