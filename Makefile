@@ -33,7 +33,7 @@ check: ## Formatting, lints, documentation
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-test: build ## Every test, the black-box ones against the release binaries
+test: build baseline-go ## Every test, the black-box ones against the release binaries
 	$(RAISE) cargo test --release --workspace
 
 loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=)

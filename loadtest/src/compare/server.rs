@@ -42,7 +42,7 @@ impl Binaries {
     pub(super) fn choose(&self, wanted: &[ServerKind]) -> Result<Vec<ServerKind>, Error> {
         let mut servers = wanted.to_vec();
         if wanted.is_empty() {
-            servers.extend(ServerKind::value_variants().iter().filter(|&&server| self.has_or_must(server)));
+            servers.extend(ServerKind::value_variants().iter().filter(|&&server| self.is_offered(server)));
         }
         match servers.iter().find(|&&server| !self.has(server)) {
             None => Ok(servers),
@@ -55,7 +55,7 @@ impl Binaries {
     }
 
     /// The Go server may be missing, which is said: not everyone has a Go compiler.
-    fn has_or_must(&self, server: ServerKind) -> bool {
+    fn is_offered(&self, server: ServerKind) -> bool {
         let left_out = server == ServerKind::GoNetpoller && !self.has(server);
         if left_out {
             eprintln!("{server} is left out: build it with `{}`", build_command(server));
