@@ -14,6 +14,7 @@ LOADTEST ?=
 ROUNDS ?= 5
 COMPARE ?=
 PING ?=
+GO := loadtest/baselines/go_netpoller
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +35,7 @@ check: ## Formatting, lints, documentation
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-test: build ## Every test, the black-box ones against the release binaries
+test: build baseline-go ## Every test, the black-box ones against the release binaries
 	$(RAISE) cargo test --release --workspace
 
 loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
@@ -47,7 +48,11 @@ c1m: REPORT = target/c1m.html
 c1m: build ## The same with a million connections; wants 8 GB of memory (LOADTEST=flags)
 	$(RAISE) loadtest/c1m.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
 
-compare: build ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
+baseline-go: ## The Go baseline for `make compare`, if `go` is here
+	@if command -v go > /dev/null; then cd $(GO) && go build -trimpath -o $(abspath $(BIN))/baseline_go_netpoller .; \
+	else echo "no go here: $(GO) is left out"; fi
+
+compare: build baseline-go ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
 	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) $(COMPARE)
 
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
@@ -68,4 +73,4 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check test loadtest c1m compare compare-redis asan clean
+.PHONY: help build run run-ping check test loadtest c1m baseline-go compare compare-redis asan clean

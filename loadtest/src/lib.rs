@@ -19,7 +19,7 @@ mod orders;
 pub mod page;
 pub mod plan;
 pub mod report;
-mod statistics;
+pub mod statistics;
 mod stop;
 mod system;
 pub mod workload;

@@ -5,12 +5,16 @@ use std::fmt;
 use crate::data::{Quantiles, Report};
 
 impl Report {
-    /// Every wanted connection was established and served, no byte was wrong, nothing failed, nobody interrupted it, and the figures are
-    /// the server's.
-    pub fn is_clean(&self) -> bool {
+    /// Every wanted connection was established and served, no byte was wrong, nothing failed, and nobody interrupted it.
+    pub fn is_complete(&self) -> bool {
         let connections = &self.connections;
         let all = connections.established == connections.wanted && connections.served == connections.wanted && connections.wanted > 0;
-        all && self.failures.is_empty() && !self.interrupted && self.void.is_none()
+        all && self.failures.is_empty() && !self.interrupted
+    }
+
+    /// It is complete, and its figures are the server's.
+    pub fn is_clean(&self) -> bool {
+        self.is_complete() && self.void.is_none()
     }
 
     /// Failures of the kind with this word.

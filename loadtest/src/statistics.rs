@@ -4,13 +4,13 @@ use serde::Serialize;
 
 /// Median, least and greatest of a set of values. All zero if there are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub(crate) struct Spread {
+pub struct Spread {
     /// The middle value; between the middle two if their number is even.
-    pub(crate) median: f64,
+    pub median: f64,
     /// The least.
-    pub(crate) min: f64,
+    pub min: f64,
     /// The greatest.
-    pub(crate) max: f64,
+    pub max: f64,
 }
 
 impl Spread {

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -29,24 +30,45 @@ const LISTEN: &str = "127.0.0.1:0";
 pub(super) struct Binaries(PathBuf);
 
 impl Binaries {
-    /// In `directory`, or beside this program; refused unless all are there.
-    pub(super) fn find(directory: Option<&Path>, servers: &[ServerKind]) -> Result<Self, Error> {
+    /// In `directory`, or beside this program.
+    pub(super) fn beside(directory: Option<&Path>) -> Result<Self, Error> {
         let own = env::current_exe().map_err(Error::failed("cannot tell where this program is"))?;
         let beside = own.parent().unwrap_or(Path::new("."));
-        let binaries = Self(directory.unwrap_or(beside).to_owned());
-        match servers.iter().find(|&&server| !binaries.path(server).is_file()) {
-            None => Ok(binaries),
+        Ok(Self(directory.unwrap_or(beside).to_owned()))
+    }
+
+    /// The servers asked for; if none was, every one, without the Go one where it is not built.
+    /// Refused unless all of them are here.
+    pub(super) fn choose(&self, wanted: &[ServerKind]) -> Result<Vec<ServerKind>, Error> {
+        let mut servers = wanted.to_vec();
+        if wanted.is_empty() {
+            servers.extend(ServerKind::value_variants().iter().filter(|&&server| self.is_offered(server)));
+        }
+        match servers.iter().find(|&&server| !self.has(server)) {
+            None => Ok(servers),
             Some(&server) => Err(Error::Refused(format!(
-                "there is no {}: build it with `cargo build --release -p {}`, or say where it is \
-                 with --bin-dir",
-                binaries.path(server).display(),
-                package(server)
+                "there is no {}: build it with `{}`, or say where it is with --bin-dir",
+                self.path(server).display(),
+                build_command(server)
             ))),
         }
     }
 
+    /// The Go server may be missing, which is said: not everyone has a Go compiler.
+    fn is_offered(&self, server: ServerKind) -> bool {
+        let left_out = server == ServerKind::GoNetpoller && !self.has(server);
+        if left_out {
+            eprintln!("{server} is left out: build it with `{}`", build_command(server));
+        }
+        !left_out
+    }
+
+    fn has(&self, server: ServerKind) -> bool {
+        self.path(server).is_file()
+    }
+
     fn path(&self, server: ServerKind) -> PathBuf {
-        self.0.join(package(server))
+        self.0.join(binary(server))
     }
 
     fn command(&self, server: ServerKind, core: usize) -> Command {
@@ -59,7 +81,7 @@ impl Binaries {
                     command.args(["--set", set]);
                 }
             }
-            ServerKind::RawUring | ServerKind::Tokio => {
+            _ => {
                 command.args([LISTEN, &core.to_string()]);
             }
         }
@@ -67,11 +89,18 @@ impl Binaries {
     }
 }
 
-fn package(server: ServerKind) -> &'static str {
+/// Also the name of its package.
+fn binary(server: ServerKind) -> String {
     match server {
-        ServerKind::Echo => "echo",
-        ServerKind::RawUring => "baseline_raw_uring",
-        ServerKind::Tokio => "baseline_tokio",
+        ServerKind::Echo => "echo".to_owned(),
+        baseline => format!("baseline_{baseline}"),
+    }
+}
+
+fn build_command(server: ServerKind) -> String {
+    match server {
+        ServerKind::GoNetpoller => "make baseline-go".to_owned(),
+        server => format!("cargo build --release -p {}", binary(server)),
     }
 }
 

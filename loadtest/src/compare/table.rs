@@ -1,24 +1,26 @@
-//! The comparison as text: one table per number of connections, one for idle connections.
+//! The comparison as text: one table per load, one for idle connections.
 
 use std::fmt;
 
-use super::measure::Idle;
-use super::{REFERENCE, Size};
+use super::REFERENCE;
+use super::comparison::{Case, IdleCase};
+use super::shape::Shape;
 use crate::statistics::Spread;
 
-impl fmt::Display for Size {
+impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} connections, closed loop", self.connections)?;
+        let Self { connections, pipeline, .. } = *self;
+        writeln!(f, "{}, closed loop", Shape { connections, pipeline })?;
         writeln!(
             f,
-            "  {:<10} {:>12} {:>15} {:>12} {:>13} {:>6} {:>8} {:>8} {:>10}",
+            "  {:<12} {:>12} {:>15} {:>12} {:>13} {:>6} {:>8} {:>8} {:>10}",
             "server", "us CPU/req", "min-max", "ratio", "min-max", "busy", "p50 us", "p99 us", "req/s"
         )?;
         for row in &self.servers {
             let cpu = row.cpu_us_per_request;
             writeln!(
                 f,
-                "  {:<10} {:>12.2} {:>15} {:>12} {:>13} {:>5.0}% {:>8.0} {:>8.0} {:>10.0}",
+                "  {:<12} {:>12.2} {:>15} {:>12} {:>13} {:>5.0}% {:>8.0} {:>8.0} {:>10.0}",
                 row.server,
                 cpu.median,
                 format!("{:.2}-{:.2}", cpu.min, cpu.max),
@@ -38,31 +40,31 @@ fn extent(spread: Spread) -> String {
     format!("{:.3}-{:.3}", spread.min, spread.max)
 }
 
-pub(super) struct IdleTable<'a>(pub(super) &'a [Idle]);
-
-impl fmt::Display for IdleTable<'_> {
+impl fmt::Display for IdleCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} idle connections", self.0.first().map_or(0, |idle| idle.connections))?;
+        writeln!(f, "{} idle connections", self.connections)?;
         writeln!(
             f,
-            "  {:<10} {:>15} {:>17} {:>16} {:>12}",
-            "server", "RSS before MiB", "RSS with them MiB", "bytes/connection", "% of a core"
+            "  {:<12} {:>15} {:>17} {:>16} {:>15} {:>12}",
+            "server", "RSS before MiB", "RSS with them MiB", "bytes/connection", "min-max", "% of a core"
         )?;
-        for idle in self.0 {
+        for row in &self.servers {
+            let bytes = row.bytes_per_connection;
             writeln!(
                 f,
-                "  {:<10} {:>15.2} {:>17.2} {:>16.0} {:>12.2}",
-                idle.server,
-                mebibytes(idle.resident_bytes_before),
-                mebibytes(idle.resident_bytes_after),
-                idle.bytes_per_connection,
-                100.0 * idle.cpu_share,
+                "  {:<12} {:>15.2} {:>17.2} {:>16.0} {:>15} {:>12.2}",
+                row.server,
+                mebibytes(row.resident_bytes_before.median),
+                mebibytes(row.resident_bytes_after.median),
+                bytes.median,
+                format!("{:.0}-{:.0}", bytes.min, bytes.max),
+                100.0 * row.cpu_share.median,
             )?;
         }
         Ok(())
     }
 }
 
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+fn mebibytes(bytes: f64) -> f64 {
+    bytes / f64::from(1 << 20)
 }

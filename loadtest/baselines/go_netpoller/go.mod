@@ -1,0 +1,3 @@
+module baseline_go_netpoller
+
+go 1.19

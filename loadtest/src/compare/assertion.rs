@@ -1,0 +1,74 @@
+//! `--assert`: what echo promises beside the others.
+
+use super::comparison::{Case, Comparison};
+use super::shape::Shape;
+use super::{REFERENCE, ServerKind};
+use crate::args::CompareArguments;
+use crate::error::Error;
+
+/// Of the reference's processor time, echo takes no more than this.
+const RATIO_MAX: f64 = 1.05;
+/// Fewer connections leave a server waiting most of the time; its cost is then mostly that of
+/// falling asleep and waking, and is not judged.
+const CONNECTIONS_MIN: u32 = 100;
+
+/// An assertion about nothing would hold, and be believed.
+pub(super) fn check(arguments: &CompareArguments, servers: &[ServerKind]) -> Result<(), Error> {
+    let large = arguments.connections.iter().any(|shape| shape.connections >= CONNECTIONS_MIN);
+    let measured = |server| servers.contains(&server);
+    if !arguments.assert || measured(ServerKind::Echo) && measured(REFERENCE) && large {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "--assert is about echo and {REFERENCE} at {CONNECTIONS_MIN} connections or more: name both \
+         in --servers and such a load in --connections"
+    )))
+}
+
+/// What does not hold, a line each.
+pub(super) fn breaches(comparison: &Comparison) -> Vec<String> {
+    let judged = comparison.cases.iter().filter(|case| case.connections >= CONNECTIONS_MIN);
+    judged.flat_map(breaches_of).collect()
+}
+
+fn breaches_of(case: &Case) -> Vec<String> {
+    let Case { connections, pipeline, .. } = *case;
+    let shape = Shape { connections, pipeline };
+    let others = case.servers.iter().map(|row| row.server).filter(|&server| server != ServerKind::Echo);
+    let ratios = others.filter_map(|other| Some((other, case.ratio(ServerKind::Echo, other)?.median)));
+    let breach = |(other, ratio): (ServerKind, f64)| match other {
+        REFERENCE if ratio > RATIO_MAX => Some(format!("{shape}: echo takes {ratio:.3} of {other}, above {RATIO_MAX}")),
+        REFERENCE => None,
+        _ if ratio >= 1.0 => Some(format!("{shape}: echo takes {ratio:.3} of {other}, not less")),
+        _ => None,
+    };
+    ratios.filter_map(breach).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::comparison::Load;
+    use super::*;
+
+    fn breaches_at(connections: u32, echo: f64) -> Vec<String> {
+        let loads = [(ServerKind::Echo, echo), (REFERENCE, 5.0), (ServerKind::Tokio, 5.2), (ServerKind::RawEpoll, 6.0)];
+        let servers = loads.map(|(server, _)| server);
+        let loads = loads.map(|(server, cost)| Load::costing(server, cost));
+        let cases = vec![Case::of(connections, 1, &servers, &loads)];
+        breaches(&Comparison { cases, ..Comparison::default() })
+    }
+
+    #[test]
+    fn echo_keeps_near_the_reference_and_below_the_others_or_each_breach_is_told() {
+        assert!(breaches_at(100, 5.1).is_empty());
+        let near = breaches_at(100, 5.2);
+        assert!(near.len() == 1 && near[0].contains("1.000 of tokio"), "{near:?}");
+        let far = breaches_at(1000, 5.5);
+        assert!(far.len() == 2 && far[0].starts_with("1000 connections: echo takes 1.100 of raw_uring"), "{far:?}");
+    }
+
+    #[test]
+    fn few_connections_are_not_judged() {
+        assert!(breaches_at(1, 10.0).is_empty());
+    }
+}
