@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{self, Config, Settings};
 use crate::handler::ShardContext;
@@ -76,8 +76,21 @@ impl Client {
     ///
     /// What the first shard that failed says.
     pub fn join(self) -> Result<(), String> {
-        let mut outcome = Ok(());
-        for (shard, end) in self.ended.iter().take(self.shards.len()) {
+        self.join_within(Duration::MAX)
+    }
+
+    /// As [`Self::join`], but not for longer than `patience`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::join`]; also when shards still run: they go on, and end with the process.
+    pub fn join_within(self, patience: Duration) -> Result<(), String> {
+        let (begun, mut outcome) = (Instant::now(), Ok(()));
+        for ended in 0..self.shards.len() {
+            let left = patience.saturating_sub(begun.elapsed());
+            let Ok((shard, end)) = self.ended.recv_timeout(left) else {
+                return Err(format!("{} shards have not ended after {patience:?}", self.shards.len() - ended));
+            };
             outcome = outcome.and(end.map_err(|why| format!("shard {shard} failed: {why}")));
         }
         for shard in self.shards {

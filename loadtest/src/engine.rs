@@ -34,6 +34,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const LOAD_LEAD: Duration = Duration::from_millis(200);
 /// How long replies are awaited once a signal has asked for the end.
 const INTERRUPTED_FINISH: Duration = Duration::from_secs(1);
+/// How long closed connections may take to be gone: their last segments, and what a busy kernel has to do for a million of them.
+const END_MAX: Duration = Duration::from_secs(120);
 /// How long the connections rest before they are watched: replies under way, and what the shards put away when it is quiet.
 const REST_LEAD: Duration = Duration::from_secs(3);
 /// What a finish takes beyond the deadline of the last request.
@@ -84,7 +86,7 @@ pub fn run(plan: Plan, show: Show, stop: &Stop, observer: &mut dyn Observer) -> 
     let outcome = engine.lead(stop, observer);
     engine.orders.set_stage(Stage::Over);
     if outcome.is_ok() {
-        client.join().map_err(Error::Failed)?;
+        client.join_within(END_MAX).map_err(Error::Failed)?;
     }
     outcome?;
     engine.take_events();

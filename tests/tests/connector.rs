@@ -20,7 +20,7 @@ fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(outbound: u32, m
     });
     let client = client.unwrap();
     let value = result.recv_timeout(BOUND).unwrap();
-    client.join().unwrap();
+    client.join_within(BOUND).unwrap();
     value
 }
 
@@ -226,10 +226,26 @@ fn a_spawned_task_that_panics_ends_alone() {
 }
 
 #[test]
+fn a_program_that_ends_as_its_shard_goes_to_rest_ends_the_shard() {
+    // A shard lingers for two milliseconds before it parks. A task that blocks it for longer has the end of that time and the program's
+    // own fall together.
+    let settings = ["server.shards=1".to_owned()];
+    let client = Client::start(&settings, |_shard| async {
+        spawn(async {
+            sleep(Duration::from_micros(500)).await;
+            std::thread::sleep(Duration::from_millis(10));
+        })
+        .unwrap();
+        sleep(Duration::from_millis(3)).await;
+    });
+    client.unwrap().join_within(BOUND).unwrap();
+}
+
+#[test]
 fn a_client_whose_program_panics_says_so() {
     let settings = ["server.shards=1".to_owned()];
     let client = Client::start(&settings, |_shard| async { panic!("on purpose") }).unwrap();
-    let error = client.join().unwrap_err();
+    let error = client.join_within(BOUND).unwrap_err();
     assert!(error.contains("panicked"), "{error}");
 }
 

@@ -102,8 +102,9 @@ impl State {
         }
     }
 
-    /// Sets the kernel's timer to the earliest sleeper. One that is set too early may stay.
-    pub(super) fn set_alarm(&mut self) {
+    /// Sets the kernel's timer to the earliest sleeper. One that is set too early may stay. `clock` tells the time: that of the turn is
+    /// behind it by what the handlers took.
+    pub(super) fn set_alarm(&mut self, clock: impl FnOnce() -> Duration) {
         let Some((&(due, _), _)) = self.sleepers.by_time.first_key_value() else { return };
         let sleepers = &mut self.sleepers;
         if sleepers.alarm.is_some_and(|alarm| alarm <= due) {
@@ -114,6 +115,6 @@ impl State {
         }
         sleepers.alarm_serial = sleepers.alarm_serial.wrapping_add(1).max(1);
         sleepers.alarm = Some(due);
-        self.ring.timer(due.saturating_sub(self.clock), Token::alarm(sleepers.alarm_serial));
+        self.ring.timer(due.saturating_sub(clock()), Token::alarm(sleepers.alarm_serial));
     }
 }

@@ -122,13 +122,15 @@ impl Shard {
         let mut state = self.state();
         state.pool.publish();
         state.feed_starved();
-        state.set_alarm();
+        state.set_alarm(|| self.started.elapsed());
         let wait = state.linger();
         if wait != Wait::No {
             self.metrics.busy_since.set(0);
         }
         state.ring.enter(wait);
-        if wait != Wait::No || state.has_work() || !state.prepare_to_park() {
+        // A program that has just ended orders the drain from within the shard: nothing else would end the wait for it.
+        let is_ordered = self.orders.says_drain() && !state.drain.is_on();
+        if wait != Wait::No || is_ordered || state.has_work() || !state.prepare_to_park() {
             return Rest::None;
         }
         Rest::Parked
