@@ -63,6 +63,7 @@ impl Client {
                 cpu: shard.cpu,
                 connections_max: config.limits.outbound_per_shard_max,
                 local_addr: unspecified(),
+                upstreams: Arc::clone(&config.upstreams),
             };
             start_shard(&config, shard, context, started, Arc::clone(&main), events.clone())
                 .map_err(|error| vec![format!("shard {} does not start: {error}", shard.id)])

@@ -87,7 +87,7 @@ impl Dials {
 pub(crate) enum Stage {
     /// Nothing is done yet, or nothing is left to do.
     Idle,
-    /// So many are on their way that it waits, under this number.
+    /// So many are on their way, or on their way out, that it waits, under this number.
     Queued(u64),
     /// It is on its way, in this place.
     Dialing(u32),
@@ -97,14 +97,17 @@ impl State {
     /// Begins to connect, or queues for it: under the number it has, if it is queued already.
     pub(crate) fn begin_dial(&mut self, target: Target, number: Option<u64>, waker: &Waker) -> io::Result<Stage> {
         let room = self.table.outbound_free().saturating_sub(self.dials.installing);
-        if room == 0 {
+        if room == 0 && self.table.outbound_leaving() == 0 {
             let most = self.table.outbound_max();
             return Err(io::Error::new(
                 io::ErrorKind::QuotaExceeded,
-                format!("the shard has all {most} connections that it may open (limits.outbound_per_shard_max)"),
+                format!(
+                    "the shard has all {most} connections that it may open (limits.outbound_per_shard_max, and those of its upstreams)"
+                ),
             ));
         }
-        let Some(place) = self.dials.vacant.pop() else {
+        let place = if room == 0 { None } else { self.dials.vacant.pop() };
+        let Some(place) = place else {
             return Ok(Stage::Queued(self.queue_dial(number, waker)));
         };
         if let Some(Sleeper::Other(waker)) = number.and_then(|number| self.dials.queue.remove(&number)) {
@@ -253,6 +256,7 @@ impl State {
         if let Some((place, errno)) = failed {
             self.dial_ended(place as u32, Err(errno));
         }
+        self.call_next(); // it may have waited for this slot
     }
 
     fn dial_ended(&mut self, place: u32, outcome: Result<Key, i32>) {
