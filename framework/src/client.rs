@@ -61,7 +61,7 @@ impl Client {
                 id: ShardId(shard.id),
                 shards: plan.shards.len() as u32,
                 cpu: shard.cpu,
-                connections_max: config.limits.outbound_per_shard_max,
+                connections_max: config.outbound_per_shard(),
                 local_addr: unspecified(),
                 upstreams: Arc::clone(&config.upstreams),
             };

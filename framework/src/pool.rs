@@ -14,6 +14,7 @@ use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
@@ -84,7 +85,7 @@ pub struct Pool(Rc<Inner>);
 
 /// Each field has a borrow of its own, which nobody holds across an await, a wake or a look at the shard.
 struct Inner {
-    name: Rc<str>,
+    name: Arc<str>,
     upstream: Upstream,
     places: RefCell<Places>,
     /// Connections laid by in the shard, the one used last at the back; at most `idle_max`. Some may be gone.
@@ -94,7 +95,7 @@ struct Inner {
 
 thread_local! {
     /// The pools of this thread's shard, so that each name has one.
-    static POOLS: RefCell<BTreeMap<Rc<str>, Pool>> = const { RefCell::new(BTreeMap::new()) };
+    static POOLS: RefCell<BTreeMap<Arc<str>, Pool>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 impl Pool {
@@ -104,12 +105,12 @@ impl Pool {
             if let Some(pool) = pools.get(name) {
                 return pool.clone();
             }
-            let name: Rc<str> = name.into();
-            pools.entry(Rc::clone(&name)).or_insert(Self::new(name, upstream.clone())).clone()
+            let name: Arc<str> = name.into();
+            pools.entry(Arc::clone(&name)).or_insert(Self::new(name, upstream.clone())).clone()
         })
     }
 
-    fn new(name: Rc<str>, upstream: Upstream) -> Self {
+    fn new(name: Arc<str>, upstream: Upstream) -> Self {
         let places = Places::new(upstream.connections_max, upstream.waiting_max);
         Self(Rc::new(Inner { name, upstream, places: places.into(), idle: RefCell::default(), health: RefCell::default() }))
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{CloseReason, Error};
@@ -11,13 +11,13 @@ use crate::error::{CloseReason, Error};
 /// The failure of an upstream, with its name.
 #[derive(Clone, Debug)]
 pub struct UpstreamError {
-    upstream: Rc<str>,
+    upstream: Arc<str>,
     failure: UpstreamFailure,
 }
 
 impl UpstreamError {
-    pub(super) fn new(upstream: &Rc<str>, failure: UpstreamFailure) -> Self {
-        Self { upstream: Rc::clone(upstream), failure }
+    pub(super) fn new(upstream: &Arc<str>, failure: UpstreamFailure) -> Self {
+        Self { upstream: Arc::clone(upstream), failure }
     }
 
     /// The upstream's name in the settings.
@@ -58,7 +58,7 @@ pub enum UpstreamFailure {
         /// The upstream's address.
         addr: SocketAddr,
         /// What connect(2) said; `TimedOut` after `connect_timeout`.
-        error: Rc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// The last connect failed a moment ago, so that no new one was tried.
     #[error("down, the last connect to {addr} failed: {error}")]
@@ -66,7 +66,7 @@ pub enum UpstreamFailure {
         /// The upstream's address.
         addr: SocketAddr,
         /// What the last connect said.
-        error: Rc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// No answer came within `request_timeout`.
     #[error("no answer within {0:?}")]

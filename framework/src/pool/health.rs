@@ -2,7 +2,7 @@
 //! upstream does not cost a connect per request, and one that is back is found within [`BACK_OFF_MAX`].
 
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Inner, UpstreamFailure};
@@ -29,7 +29,7 @@ pub(super) struct Outage {
     again_at: Instant,
     /// A request is trying it.
     probing: bool,
-    error: Rc<io::Error>,
+    error: Arc<io::Error>,
 }
 
 /// Leave to connect.
@@ -43,10 +43,10 @@ enum Leave {
 
 impl Health {
     /// Whether a connect may be tried; if not, what the last one said.
-    fn ask(&mut self, now: Instant) -> Result<Leave, Rc<io::Error>> {
+    fn ask(&mut self, now: Instant) -> Result<Leave, Arc<io::Error>> {
         match self {
             Self::Up => Ok(Leave::Free),
-            Self::Down(outage) if outage.probing || now < outage.again_at => Err(Rc::clone(&outage.error)),
+            Self::Down(outage) if outage.probing || now < outage.again_at => Err(Arc::clone(&outage.error)),
             Self::Down(outage) => {
                 outage.probing = true;
                 Ok(Leave::Probe)
@@ -60,7 +60,7 @@ impl Health {
     }
 
     /// A connect has failed. True if that is news.
-    fn failed(&mut self, leave: Leave, error: Rc<io::Error>, now: Instant) -> bool {
+    fn failed(&mut self, leave: Leave, error: Arc<io::Error>, now: Instant) -> bool {
         let failures = match self {
             Self::Up => 1,
             Self::Down(outage) if leave == Leave::Probe => outage.failures.saturating_add(1),
@@ -107,10 +107,10 @@ impl<'a> Attempt<'a> {
                 }
                 return Ok(conn);
             }
-            Err(Error::Connect(error)) => Rc::new(error),
-            Err(error) => Rc::new(error.into()),
+            Err(Error::Connect(error)) => Arc::new(error),
+            Err(error) => Arc::new(error.into()),
         };
-        if self.pool.health.borrow_mut().failed(self.leave, Rc::clone(&error), now) {
+        if self.pool.health.borrow_mut().failed(self.leave, Arc::clone(&error), now) {
             tracing::warn!(upstream = name, %addr, %error, "an upstream cannot be connected to");
         }
         Err(UpstreamFailure::Connect { addr, error })
@@ -129,8 +129,8 @@ impl Drop for Attempt<'_> {
 mod tests {
     use super::*;
 
-    fn refused() -> Rc<io::Error> {
-        Rc::new(io::ErrorKind::ConnectionRefused.into())
+    fn refused() -> Arc<io::Error> {
+        Arc::new(io::ErrorKind::ConnectionRefused.into())
     }
 
     #[test]

@@ -243,10 +243,13 @@ impl Table {
         self.leaving
     }
 
-    /// The connection is about to go from being used to its end.
+    /// The connection is about to go from being used, or from being connected, to its end.
     pub(crate) fn leaves(&mut self, key: Key) {
-        let used = |slot: &&mut Slot| slot.talk == Talk::Dialed && matches!(slot.phase, Phase::Connecting | Phase::Serving);
-        let leaves = self.get(key).as_ref().is_some_and(used);
+        let leaves = self.get(key).is_some_and(|slot| match slot.phase {
+            Phase::Serving => slot.talk == Talk::Dialed,
+            Phase::Connecting => slot.failed.is_none(), // else it was counted when it was taken back
+            _ => false,
+        });
         self.leaving += u32::from(leaves);
     }
 
