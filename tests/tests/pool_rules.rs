@@ -10,17 +10,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use corelane::{Client, CloseReason, Error, Frame, Pool, ShardContext, Step, UpstreamFailure, sleep, spawn};
+use corelane::{Client, CloseReason, Connector, Error, Frame, Pool, ShardContext, Step, UpstreamFailure, sleep, spawn};
 use futures_lite::future::poll_once;
 use tests::{BOUND, within};
 
-/// Runs `main` with the pool of an upstream at `addr`, whose settings are `keys`, and gives what it returns.
+/// Runs `main` with the pool of an upstream at `addr`, whose settings are `keys` (and `[limits]` those so named), and gives what it
+/// returns.
 fn with_pool<T, F>(addr: SocketAddr, keys: &[&str], main: impl Fn(Pool) -> F + Send + Sync + 'static) -> T
 where
     T: Send + 'static,
     F: Future<Output = T> + 'static,
 {
-    let keys = keys.iter().map(|key| format!("upstream.next.{key}"));
+    let keys = keys.iter().map(|key| if key.starts_with("limits.") { (*key).to_owned() } else { format!("upstream.next.{key}") });
     let settings = ["server.shards=1".to_owned(), format!("upstream.next.addr=\"{addr}\"")].into_iter().chain(keys);
     let (results, result) = channel();
     let client = Client::start(&settings.collect::<Vec<_>>(), move |shard: ShardContext| {
@@ -384,14 +385,33 @@ fn a_dead_upstream_is_told_and_left_alone_for_a_moment_and_found_again() {
     });
 }
 
-#[test]
-fn a_connect_that_nobody_answers_ends_at_its_timeout() {
-    // A queue of one that is full: the kernel drops further SYNs.
+/// An address where nobody answers: the queue of one is full, and the kernel drops further SYNs.
+fn silent() -> (SocketAddr, (socket2::Socket, TcpStream)) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     listener.listen(0).unwrap();
     let addr = listener.local_addr().unwrap().as_socket().unwrap();
-    let _queued = TcpStream::connect(addr).unwrap();
+    (addr, (listener, TcpStream::connect(addr).unwrap()))
+}
+
+#[test]
+fn a_connect_that_waits_for_its_turn_ends_at_its_timeout_too() {
+    let ((silent, _kept), upstream) = (silent(), Upstream::start());
+    let keys = ["connect_timeout=\"300ms\"", "limits.connects_in_flight_max=1", "limits.outbound_per_shard_max=1"];
+    let waited = with_pool(upstream.addr, &keys, move |pool| async move {
+        let mut in_the_way = Box::pin(Connector::new().connect(silent));
+        assert!(poll_once(&mut in_the_way).await.is_none());
+        let begun = Instant::now();
+        let failure = failure(pool.get().await);
+        assert!(matches!(&failure, UpstreamFailure::Connect { error, .. } if error.kind() == ErrorKind::TimedOut), "{failure}");
+        begun.elapsed()
+    });
+    assert!(waited >= Duration::from_millis(300) && waited < BOUND / 2, "{waited:?}");
+}
+
+#[test]
+fn a_connect_that_nobody_answers_ends_at_its_timeout() {
+    let (addr, _kept) = silent();
     let (failure, waited) = with_pool(addr, &["connect_timeout=\"300ms\""], |pool| async move {
         let begun = Instant::now();
         (failure(pool.get().await), begun.elapsed())
