@@ -15,6 +15,8 @@ use tests::{BOUND, Launch, Redis, Server, descriptors, needs, slack, within};
 const UPSTREAM_CONNECTIONS: u64 = 8;
 /// Clients that ask without end.
 const RESTLESS: u64 = 100;
+/// So long without a failure is calm: clients that are refused ask every 5 ms.
+const CALM: Duration = Duration::from_millis(100);
 /// An upstream that is back must be found within this.
 const BACK_WITHIN: Duration = Duration::from_secs(1);
 
@@ -24,7 +26,9 @@ struct Seen {
     answers: AtomicU64,
     /// Clients that have ended.
     ended: AtomicU64,
-    /// The relay's words for failures, without what follows the first colon, and how many there were of each.
+    /// Requests that the relay gave up because it was told to.
+    given_up: AtomicU64,
+    /// The relay's words for failures, and how many there were of each.
     failures: Mutex<BTreeMap<String, u64>>,
     /// An answer that was another request's.
     crossed: Mutex<Option<String>>,
@@ -44,6 +48,8 @@ impl Seen {
     fn note(&self, request: &str, answer: &str) {
         if answer == request {
             self.answers.fetch_add(1, Ordering::Relaxed);
+        } else if answer == "!given up" && ["hurry ", "abandon "].iter().any(|word| request.starts_with(word)) {
+            self.given_up.fetch_add(1, Ordering::Relaxed);
         } else if let Some(failure) = answer.strip_prefix("!upstream next: ") {
             *self.failures.lock().unwrap().entry(failure.to_owned()).or_default() += 1;
         } else {
@@ -88,13 +94,19 @@ fn load(relay: SocketAddr, clients: u64, requests: u64, seen: &Arc<Seen>) -> Cli
 async fn ask(conn: &mut Conn, client: u64, number: u64, seen: &Seen) {
     // Of many lengths, so that a mistake of one byte would show.
     let padding = "x".repeat((client * 31 + number * 17) as usize % 700);
-    let request = format!("client {client} request {number} {padding}.");
+    // Some are given up, in the queue or on their connections.
+    let hurry = match (client + number) % 16 {
+        0 => format!("hurry {} ", (client * 7919 + number * 104_729) % 40_000),
+        8 => "abandon ".to_owned(),
+        _ => String::new(),
+    };
+    let request = format!("{hurry}client {client} request {number} {padding}.");
     conn.write(&request).await.unwrap();
     conn.write("\n").await.unwrap();
     let answer = conn.read_line(64 * 1024).await.unwrap().expect("the relay goes on");
     let answer = str::from_utf8(&answer).unwrap();
     seen.note(&request, answer);
-    if answer.starts_with('!') {
+    if answer.starts_with("!upstream") {
         sleep(Duration::from_millis(5)).await;
     }
 }
@@ -123,10 +135,14 @@ fn every_answer_belongs_to_its_request() {
     let before = received(&redis);
     let (seen, begun) = (Arc::<Seen>::default(), Instant::now());
     load(relay.addr(), CLIENTS, REQUESTS, &seen).join().unwrap();
-    println!("{} requests in {:?}", CLIENTS * REQUESTS, begun.elapsed());
+    let (answers, given_up) = (seen.answers(), seen.given_up.load(Ordering::Relaxed));
+    let connections = received(&redis) - before - 1;
+    println!("{answers} answers, {given_up} given up, {connections} connections in {:?}", begun.elapsed());
     seen.assert_nothing_crossed();
-    assert_eq!((seen.answers(), seen.failures("")), (CLIENTS * REQUESTS, 0));
-    assert_eq!(received(&redis) - before - 1, UPSTREAM_CONNECTIONS);
+    assert_eq!((answers + given_up, seen.failures("")), (CLIENTS * REQUESTS, 0));
+    assert!(given_up >= CLIENTS * REQUESTS / 16, "{given_up}");
+    // One that was given up on its connection has cost it, and nothing else has.
+    assert!((UPSTREAM_CONNECTIONS..=UPSTREAM_CONNECTIONS + given_up).contains(&connections), "{connections}");
     let counts = relay.stop();
     assert_eq!(counts.of("peer_closed"), CLIENTS);
     within(BOUND, "the relay's connections are closed", || (redis.clients() == 0).then_some(()));
@@ -154,7 +170,7 @@ fn an_upstream_may_be_killed_paused_and_started_again_under_load() {
         assert_ne!(redis.ask("CLIENT KILL TYPE normal"), ":0");
         wait_back(&seen, "after its connections were closed");
     }
-    // A request that was under way then is lost, for who knows whether it was carried out; others are not.
+    // A request that was under way then is lost, for who knows whether it was carried out; no other is.
     let ended = seen.failures("the connection ended before the answer: ");
     assert_eq!(ended, seen.failures(""), "{:?}", seen.failures);
     assert!(ended <= 20 * 2 * UPSTREAM_CONNECTIONS, "{:?}", seen.failures);
@@ -191,11 +207,21 @@ fn an_upstream_may_be_killed_paused_and_started_again_under_load() {
     relay.stop();
 }
 
-/// Fails the test unless answers come again within a second: more of them than may have been under way.
+/// Fails the test unless answers come again within a second, more of them than may have been under way, and failures no more: on all
+/// shards, each of which has to find out by itself.
 fn wait_back(seen: &Seen, when: &str) {
     let (begun, answers) = (Instant::now(), seen.answers());
     within(BACK_WITHIN * slack(), when, || (seen.answers() > answers + RESTLESS).then_some(()));
-    println!("back {:?} {when}", begun.elapsed());
+    let mut failures = u64::MAX;
+    let mut calm_since = Instant::now();
+    within(BACK_WITHIN * slack(), when, || {
+        let now = seen.failures("");
+        if now != failures {
+            (failures, calm_since) = (now, Instant::now());
+        }
+        (calm_since.elapsed() > CALM).then_some(())
+    });
+    println!("back {:?} {when}", calm_since - begun);
 }
 
 /// Waits until the idle connections have aged away, and for as many descriptors as there were; gives how many there are.
