@@ -159,6 +159,30 @@ fn a_wait_for_a_connection_ends_at_its_timeout() {
 }
 
 #[test]
+fn nobody_fails_for_a_pause_of_the_shard() {
+    let upstream = Upstream::start();
+    let served = with_pool(upstream.addr, &["connections_max=1", "connect_timeout=\"200ms\""], |pool| async move {
+        let (told, outcomes) = channel();
+        let held = pool.get().await.unwrap();
+        for _ in 0..5 {
+            let (pool, told) = (pool.clone(), told.clone());
+            spawn(async move { told.send(ask(&pool, "hello").await.is_ok()).unwrap() }).unwrap();
+        }
+        drop(told);
+        while pool.waiting() < 5 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        thread::sleep(Duration::from_millis(700)); // as if another process had the core
+        drop(held);
+        while pool.waiting() + pool.in_use() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        outcomes.iter().collect::<Vec<_>>()
+    });
+    assert_eq!(served, [true; 5]);
+}
+
+#[test]
 fn waiters_are_served_in_their_order_and_one_that_leaves_loses_nothing() {
     let upstream = Upstream::start();
     let order = with_pool(upstream.addr, &["connections_max=1"], |pool| async move {

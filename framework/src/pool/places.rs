@@ -5,9 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::{Inner, UpstreamFailure};
 use crate::shard::{Shard, Sleep, Sleeper, rouse, sleep};
+
+/// A wait that ends so much later than it was to was not at fault: the shard was stopped or starved, and with it those who have a place.
+const LATE: Duration = Duration::from_millis(250);
 
 /// A place that comes free is handed to the first who waits, so one that came later cannot take it from him.
 #[derive(Debug)]
@@ -82,7 +86,14 @@ impl Drop for Place {
 /// The future of a place.
 pub(super) struct Admission<'a> {
     pool: &'a Rc<Inner>,
-    queued: Option<(Ticket, Sleep)>,
+    queued: Option<Queued>,
+}
+
+struct Queued {
+    ticket: Ticket,
+    timeout: Sleep,
+    /// It was given its time once more, after a pause of the shard.
+    prolonged: bool,
 }
 
 impl<'a> Admission<'a> {
@@ -103,8 +114,19 @@ impl<'a> Admission<'a> {
         let ticket = self.pool.places.borrow_mut().draw(sleeper);
         let waiting_max = self.pool.upstream.waiting_max;
         let ticket = ticket.map_err(|Full| UpstreamFailure::Full { waiting_max })?;
-        self.queued = Some((ticket, sleep(self.pool.upstream.connect_timeout)));
+        self.queued = Some(Queued { ticket, timeout: sleep(self.pool.upstream.connect_timeout), prolonged: false });
         Ok(())
+    }
+
+    /// Whether it has waited for long enough.
+    fn times_out(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(queued) = &mut self.queued else { return false };
+        let mut over = Pin::new(&mut queued.timeout).poll(context).is_ready();
+        if over && !queued.prolonged && queued.timeout.overdue() > LATE {
+            (queued.timeout, queued.prolonged) = (sleep(self.pool.upstream.connect_timeout), true);
+            over = Pin::new(&mut queued.timeout).poll(context).is_ready();
+        }
+        over
     }
 }
 
@@ -113,14 +135,14 @@ impl Future for Admission<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let sleeper = || Shard::with(|shard| shard.state().sleeper(context.waker()));
-        match self.queued {
+        match self.queued.as_ref().map(|queued| queued.ticket) {
             None => {
                 if self.pool.places.borrow_mut().take() {
                     return Poll::Ready(Ok(Place(Rc::clone(self.pool))));
                 }
                 self.queue(sleeper())?;
             }
-            Some((ticket, _)) => {
+            Some(ticket) => {
                 if let Some(place) = self.admitted(ticket) {
                     return Poll::Ready(Ok(place));
                 }
@@ -128,15 +150,14 @@ impl Future for Admission<'_> {
                 drop(replaced); // with no borrow held: it may be anybody's waker
             }
         }
-        let timed_out = self.queued.as_mut().is_some_and(|(_, sleep)| Pin::new(sleep).poll(context).is_ready());
-        if timed_out { Poll::Ready(Err(UpstreamFailure::Busy(self.pool.upstream.connect_timeout))) } else { Poll::Pending }
+        if self.times_out(context) { Poll::Ready(Err(UpstreamFailure::Busy(self.pool.upstream.connect_timeout))) } else { Poll::Pending }
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        let Some((ticket, _)) = self.queued.take() else { return };
-        let left = self.pool.places.borrow_mut().waiting.remove(&ticket);
+        let Some(queued) = self.queued.take() else { return };
+        let left = self.pool.places.borrow_mut().waiting.remove(&queued.ticket);
         if left.is_none() {
             drop(Place(Rc::clone(self.pool))); // it was handed over already: the next in the queue gets it
         }
