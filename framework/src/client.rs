@@ -61,8 +61,9 @@ impl Client {
                 id: ShardId(shard.id),
                 shards: plan.shards.len() as u32,
                 cpu: shard.cpu,
-                connections_max: config.limits.outbound_per_shard_max,
+                connections_max: config.outbound_per_shard(),
                 local_addr: unspecified(),
+                upstreams: Arc::clone(&config.upstreams),
             };
             start_shard(&config, shard, context, started, Arc::clone(&main), events.clone())
                 .map_err(|error| vec![format!("shard {} does not start: {error}", shard.id)])

@@ -12,8 +12,10 @@ mod problem;
 mod raw;
 mod value;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Level;
@@ -120,6 +122,16 @@ pub(crate) struct Config {
     pub limits: Limits,
     /// What is logged, and how.
     pub log: Log,
+    /// Servers that handlers ask, by the operator's names. Shared with every shard's context.
+    pub upstreams: Arc<BTreeMap<String, Upstream>>,
+}
+
+impl Config {
+    /// Connections that one shard may open: those of handlers, and all of every pool.
+    pub(crate) fn outbound_per_shard(&self) -> u32 {
+        let pools = self.upstreams.values().map(|upstream| upstream.connections_max);
+        pools.fold(self.limits.outbound_per_shard_max, u32::saturating_add)
+    }
 }
 
 /// `[server]`: where to listen, and on how many cores.
@@ -283,6 +295,45 @@ impl Default for Limits {
             turn_completions_max: 1024,
             gather_completions_max: 4,
             watchdog: Some(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// `[upstream.NAME]`: a server that handlers ask, and each shard's pool of connections to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    /// Address and port.
+    pub addr: SocketAddr,
+    /// The local address to connect from; `None`: the kernel's choice.
+    pub source: Option<IpAddr>,
+    /// Open connections of one shard, idle ones included.
+    pub connections_max: u32,
+    /// Idle connections of one shard; no more than `connections_max`.
+    pub idle_max: u32,
+    /// Requests of one shard that wait for a connection.
+    pub waiting_max: u32,
+    /// How long a connect may take, and how long a request waits for a connection in use.
+    pub connect_timeout: Duration,
+    /// How long a request may have a connection; `None`: as long as it likes.
+    pub request_timeout: Option<Duration>,
+    /// How long a connection is kept that nobody uses; `None`: until the upstream closes it.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Upstream {
+    const CONNECTIONS_MAX: u32 = 8;
+
+    /// The defaults of an upstream at that address.
+    pub(crate) fn at(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            source: None,
+            connections_max: Self::CONNECTIONS_MAX,
+            idle_max: Self::CONNECTIONS_MAX,
+            waiting_max: 1024,
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Some(Duration::from_secs(5)),
+            idle_timeout: Some(Duration::from_secs(60)),
         }
     }
 }

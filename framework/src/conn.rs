@@ -39,6 +39,10 @@ impl Conn {
         Self { key, of_this_thread: PhantomData }
     }
 
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
     /// The next bytes that have come, at most one receive buffer of them; `None` when there will be no more: the peer has sent its
     /// FIN, or the server is stopping and this peer was answered.
     ///

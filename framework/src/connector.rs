@@ -67,15 +67,16 @@ impl Connector {
         Self { timeout, ..self }
     }
 
-    /// Connects to `target` (connect(2)). Waits for its turn while `limits.connects_in_flight_max` are on their way.
+    /// Connects to `target` (connect(2)). Waits for its turn while `limits.connects_in_flight_max` are on their way, and while the shard
+    /// has all the connections that it may have but some of them are about to close.
     ///
     /// Dropping the future takes the connect back.
     ///
     /// # Errors
     ///
     /// [`Error::Connect`] with the error of socket(2), bind(2) or connect(2): `ConnectionRefused`, `TimedOut` after the timeout,
-    /// `AddrNotAvailable` when no local port is free towards the target; `QuotaExceeded` when the shard has all the connections that
-    /// `limits.outbound_per_shard_max` allows it.
+    /// `AddrNotAvailable` when no local port is free towards the target; `QuotaExceeded` when all the connections that the shard may open
+    /// are in use: `limits.outbound_per_shard_max`, and what its pools have room for.
     pub fn connect(&self, target: SocketAddr) -> Connect {
         Connect { target: Target { address: target, source: self.source, timeout: self.timeout }, stage: DialStage::Idle }
     }

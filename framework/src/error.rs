@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::pool::UpstreamError;
+
 /// The one reason for which a connection ended: the same word in the log, the counters and the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -125,6 +127,9 @@ pub enum Error {
     /// A connection could not be opened, for the reason that the kernel gave.
     #[error("cannot connect: {0}")]
     Connect(std::io::Error),
+    /// An upstream of a [`Pool`](crate::Pool) could not be asked, or did not answer.
+    #[error("{0}")]
+    Upstream(Box<UpstreamError>),
     /// The shard has as many tasks as it can hold.
     #[error("the shard has too many tasks")]
     TooManyTasks,
@@ -144,7 +149,7 @@ impl Error {
         match self {
             Self::Closed(reason) => *reason,
             Self::FrameTooLong { .. } | Self::Protocol(_) | Self::Truncated => CloseReason::ProtocolError,
-            Self::Connect(_) | Self::TooManyTasks | Self::Handler(_) => CloseReason::HandlerFailed,
+            Self::Connect(_) | Self::Upstream(_) | Self::TooManyTasks | Self::Handler(_) => CloseReason::HandlerFailed,
         }
     }
 }
@@ -158,6 +163,7 @@ impl From<Error> for std::io::Error {
             Error::FrameTooLong { .. } | Error::Protocol(_) => std::io::ErrorKind::InvalidData,
             Error::Truncated => std::io::ErrorKind::UnexpectedEof,
             Error::Connect(error) => error.kind(),
+            Error::Upstream(error) => error.failure().kind(),
             Error::TooManyTasks | Error::Handler(_) => std::io::ErrorKind::Other,
         };
         Self::new(kind, error.to_string())

@@ -1,10 +1,14 @@
 //! All that an application author implements.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use crate::config::Upstream;
 use crate::conn::Conn;
 use crate::error::Error;
+use crate::pool::Pool;
 use crate::shard::ShardId;
 
 /// An application: one value per shard, made by the factory given to [`run`](crate::run), and one `serve` per connection.
@@ -85,4 +89,14 @@ pub struct ShardContext {
     pub connections_max: u32,
     /// The address it listens on, with the real port.
     pub local_addr: SocketAddr,
+    pub(crate) upstreams: Arc<BTreeMap<String, Upstream>>,
+}
+
+impl ShardContext {
+    /// The shard's pool of connections to `[upstream.NAME]`; none if the settings have no such section. Asked again it gives the same pool.
+    ///
+    /// To be called on the shard's own thread, as a factory is.
+    pub fn pool(&self, name: &str) -> Option<Pool> {
+        self.upstreams.get(name).map(|upstream| Pool::of_this_thread(name, upstream))
+    }
 }

@@ -41,7 +41,7 @@
 //! 2. `server`, `listen`, `watchdog`, `report`, `log`: the control thread.
 //! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life, `shard::serve` its handler's task,
 //!    `shard::deadline` and `shard::drain` its ends, `shard::turn` the loop that drives them all.
-//! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees.
+//! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees; `connector` and `pool`: the connections that it opens.
 //! 5. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 6. `runtime`: glommio, and what must be known of it.
 
@@ -57,6 +57,7 @@ mod handler;
 mod listen;
 mod log;
 mod metrics;
+mod pool;
 mod preflight;
 mod report;
 mod ring;
@@ -73,4 +74,5 @@ pub use conn::{Conn, Flush, Frame, Output, Read, ReadFrame, ReadLine, Step, Writ
 pub use connector::{Connect, Connector};
 pub use error::{CloseReason, Error};
 pub use handler::{FromFn, Handler, ShardContext, from_fn};
+pub use pool::{Pool, Pooled, UpstreamError, UpstreamFailure};
 pub use shard::{ConnId, Notified, Notify, ShardId, Sleep, sleep, sleep_until, spawn};

@@ -77,6 +77,7 @@ pub(crate) fn run<H: Handler>(
             cpu: shard.cpu,
             connections_max: shard.connections_max,
             local_addr: address,
+            upstreams: Arc::clone(&config.upstreams),
         };
         let lane = Lane::start(&config, shard, context, listener, started, Arc::clone(&factory), events.clone());
         lanes.push(lane.map_err(|error| Failure::Start(format!("shard {} does not start: {error}", shard.id)))?);

@@ -1,8 +1,8 @@
 //! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
 //!
 //! In the order in which a connection meets them: [`accept`] or [`dial`], [`connection`] (its life and end), [`input`], [`output`], [`serve`]
-//! (its handler's task), [`deadline`], [`drain`]. [`spawn`] and [`sleep`] are for tasks beside connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what
-//! they work on.
+//! (its handler's task), [`deadline`], [`drain`]. [`idle`] is for connections in a pool, [`spawn`] and [`sleep`] are for tasks beside
+//! connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what they work on.
 
 pub(crate) mod accept;
 mod bounds;
@@ -10,6 +10,7 @@ mod connection;
 pub(crate) mod deadline;
 mod dial;
 mod drain;
+mod idle;
 mod input;
 mod notify;
 mod output;
@@ -62,7 +63,7 @@ pub use notify::{Notified, Notify};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use spawn::spawn;
 pub(crate) use table::Waiting;
-pub(crate) use wake::wake_named;
+pub(crate) use wake::{Sleeper, rouse, wake_named};
 
 /// A shard's number, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -186,7 +187,7 @@ impl Shard {
         let pool = Rc::new(Pool::new(config.buffers.size, config.buffers.count)?);
         // Never freed: a handler may keep a chunk in a thread-local that is destroyed after the shard.
         std::mem::forget(Rc::clone(&pool));
-        let (accepted_max, outbound_max) = (setup.connections_max, config.limits.outbound_per_shard_max);
+        let (accepted_max, outbound_max) = (setup.connections_max, config.outbound_per_shard());
         let limits = &config.limits;
         let mut ring =
             Ring::new((accepted_max + outbound_max).max(1), limits.accepts_in_flight_max, limits.connects_in_flight_max, Rc::clone(&pool))?;

@@ -14,6 +14,8 @@ pub enum Program {
     Ping,
     /// `tests/src/bin/hostile.rs`
     Hostile,
+    /// `tests/src/bin/relay.rs`
+    Relay,
 }
 
 impl Program {
@@ -22,6 +24,7 @@ impl Program {
             Program::Echo => "echo",
             Program::Ping => "ping",
             Program::Hostile => "hostile",
+            Program::Relay => "relay",
         }
     }
 
@@ -29,7 +32,7 @@ impl Program {
         match self {
             Program::Echo => "echo",
             Program::Ping => "ping",
-            Program::Hostile => "tests",
+            Program::Hostile | Program::Relay => "tests",
         }
     }
 

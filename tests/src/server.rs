@@ -66,6 +66,12 @@ impl Launch {
         Self::new(Program::Hostile)
     }
 
+    /// The server that asks a Redis server at `upstream`.
+    #[must_use]
+    pub fn relay(upstream: SocketAddr) -> Self {
+        Self::new(Program::Relay).set(&format!("upstream.next.addr=\"{upstream}\""))
+    }
+
     /// With `--set setting`.
     #[must_use]
     pub fn set(self, setting: &str) -> Self {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tests::{BOUND, Client, End, Launch, Random, Server, needs, resident_bytes, within};
+use tests::{BOUND, Client, End, Launch, Random, Redis as RedisAtPort, Server, needs, resident_bytes, within};
 
 /// Runs one of Redis's tools against the server; `timeout` bounds it.
 fn tool(server: &Server, name: &str, arguments: &[&str]) -> Output {
@@ -191,6 +191,81 @@ fn random_garbage_never_kills_the_server() {
     let lines = server.log().lines().len();
     assert!(lines < 100, "garbage filled the log with {lines} lines");
     assert!(server.stop().accepted > CONNECTIONS as u64);
+}
+
+/// Fails the test unless the next line is `+PONG` and a time in microseconds.
+fn expect_time(client: &mut Client) {
+    let line = receive_line(client);
+    let time = line.strip_prefix("+PONG ").and_then(|rest| rest.strip_suffix(" us\r\n"));
+    assert!(time.is_some_and(|time| time.parse::<u64>().is_ok()), "{line:?}");
+}
+
+fn receive_line(client: &mut Client) -> String {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        line.extend(client.receive(1));
+    }
+    String::from_utf8(line).unwrap()
+}
+
+fn passing_on_to(upstream: std::net::SocketAddr) -> Server {
+    Launch::ping().set("server.shards=1").set(&format!("upstream.next.addr=\"{upstream}\"")).start()
+}
+
+#[test]
+fn ping_is_passed_on_and_answered_with_the_time_it_took() {
+    let upstream = Launch::ping().set("server.shards=1").start();
+    let middle = passing_on_to(upstream.addr());
+    let server = passing_on_to(middle.addr());
+    for server in [&middle, &server] {
+        let mut client = server.connect();
+        for _ in 0..100 {
+            client.send(b"PING\r\n");
+            expect_time(&mut client);
+        }
+        client.ask(b"PING hello\r\nECHO you\r\n", b"$5\r\nhello\r\n$3\r\nyou\r\n");
+        client.send(&b"*1\r\n$4\r\nPING\r\n".repeat(100));
+        (0..100).for_each(|_| expect_time(&mut client));
+    }
+    server.stop();
+    middle.stop();
+    // One request after the other: they share one connection.
+    assert_eq!(upstream.stop().of("peer_closed"), 1);
+}
+
+#[test]
+fn an_upstream_that_fails_is_an_error_and_the_client_goes_on() {
+    needs!("redis-server");
+    let mut redis = RedisAtPort::start();
+    let server = passing_on_to(redis.addr());
+    let mut client = server.connect();
+    client.send(b"PING\r\n");
+    expect_time(&mut client);
+    redis.kill();
+    let refused = format!("-ERR upstream next: cannot connect to {}: Connection refused (os error 111)\r\n", redis.addr());
+    within(BOUND, "the failure is told", || {
+        client.send(b"PING\r\n");
+        let line = receive_line(&mut client);
+        assert!(line.starts_with("-ERR upstream next: "), "{line}");
+        (line == refused).then_some(())
+    });
+    client.ask(b"ECHO hello\r\n", b"$5\r\nhello\r\n");
+    redis.start_again();
+    within(std::time::Duration::from_secs(1) * tests::slack(), "the upstream is found again", || {
+        client.send(b"PING\r\n");
+        receive_line(&mut client).starts_with("+PONG ").then_some(())
+    });
+    server.stop();
+}
+
+#[test]
+fn an_upstream_that_does_not_speak_redis_is_named() {
+    let upstream = Launch::echo().start();
+    let server = passing_on_to(upstream.addr());
+    let mut client = server.connect();
+    client.ask(b"PING\r\n", b"-ERR upstream next: answered PING\r\n");
+    client.ask(b"ECHO hello\r\n", b"$5\r\nhello\r\n");
+    server.stop();
 }
 
 /// A real Redis server on a socket in a directory of its own.

@@ -1,5 +1,7 @@
-//! A server that answers `PING`, `ECHO` and `QUIT` with the bytes a Redis server would send.
+//! A server that answers `PING`, `ECHO` and `QUIT` with the bytes a Redis server would send, and passes `PING` on if it is
+//! told to.
 
+mod forward;
 mod handler;
 mod reply;
 mod resp;
@@ -7,9 +9,10 @@ mod settings;
 
 use std::process::ExitCode;
 
+use forward::UPSTREAM;
 use handler::Ping;
 use settings::PingSettings;
 
 fn main() -> ExitCode {
-    corelane::run(|_shard, settings: &PingSettings| Ping::new(settings.limits()))
+    corelane::run(|shard, settings: &PingSettings| Ping::new(settings.limits(), shard.pool(UPSTREAM)))
 }

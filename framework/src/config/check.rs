@@ -1,14 +1,17 @@
 //! From raw settings to checked ones: every type, range and contradiction, in the order of the sections.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use toml::Spanned;
 use tracing::Level;
 
 use super::problem::Fault;
-use super::raw::{Item, Raw, RawBuffers, RawLimits, RawLog, RawServer, RawSocket, RawTimeouts};
+use super::raw::{Item, Raw, RawBuffers, RawLimits, RawLog, RawServer, RawSocket, RawTimeouts, RawUpstream};
 use super::value::{Checker, Times, Whole};
-use super::{Buffers, Config, Keepalive, Limits, Listener, Log, LogFormat, Server, Socket, Timeouts, duration};
+use super::{Buffers, Config, Keepalive, Limits, Listener, Log, LogFormat, Server, Socket, Timeouts, Upstream, duration};
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
@@ -41,6 +44,9 @@ const CONNECTIONS: Whole =
     Whole::new("a whole number of connections", 1, 16 * SHARD_CONNECTIONS_MAX).or_zero("what the descriptor limit allows");
 const SHARD_CONNECTIONS: Whole = Whole::new("a whole number of connections", 1, SHARD_CONNECTIONS_MAX).or_zero("an equal share");
 const OUTBOUND: Whole = Whole::new("a whole number of connections", 0, SHARD_CONNECTIONS_MAX / 2);
+const UPSTREAM_CONNECTIONS: Whole = Whole::new("a whole number of connections", 1, 65_536);
+const UPSTREAM_IDLE: Whole = Whole::new("a whole number of connections", 0, 65_536);
+const UPSTREAM_WAITING: Whole = Whole::new("a whole number of requests", 0, SHARD_CONNECTIONS_MAX);
 const CONNECTS: Whole = Whole::new("a whole number of connects", 1, 1024);
 const ACCEPTS: Whole = Whole::new("a whole number of accepts", 1, 1024);
 const RECV_QUEUE: Whole = Whole::new("a whole number of buffers", 1, 1024);
@@ -75,10 +81,12 @@ pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> C
         timeouts: timeouts(&raw.timeouts, &mut checker),
         limits: limits(&raw.limits, &mut checker),
         log: log(&raw.log, &mut checker),
+        upstreams: upstreams(&raw.upstream, &mut checker),
     };
     connections_contradict(raw, &config, &mut checker);
     queues_contradict(raw, &config, &mut checker);
     timeouts_contradict(raw, &config, &mut checker);
+    outbound_contradict(raw, &config, &mut checker);
     config
 }
 
@@ -177,6 +185,57 @@ fn log(raw: &RawLog, checker: &mut Checker<'_>) -> Log {
         format: checker.word("log.format", &raw.format, &FORMATS, &format),
         stats_interval: checker.time_or_none("log.stats_interval", &raw.stats_interval, &STATS, stats_interval),
     }
+}
+
+fn upstreams(raw: &BTreeMap<String, Spanned<RawUpstream>>, checker: &mut Checker<'_>) -> Arc<BTreeMap<String, Upstream>> {
+    Arc::new(raw.iter().map(|(name, raw)| (name.clone(), upstream(name, raw, checker))).collect())
+}
+
+fn upstream(name: &str, section: &Spanned<RawUpstream>, checker: &mut Checker<'_>) -> Upstream {
+    let (key, raw) = (|key: &str| format!("upstream.{name}.{key}"), section.get_ref());
+    let addr = checker.address_of_other(&key("addr"), &raw.addr, section.span());
+    let default = Upstream::at(addr.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()));
+    let (connections_key, idle_key) = (key("connections_max"), key("idle_max"));
+    let connections_max = checker.whole(&connections_key, &raw.connections_max, &UPSTREAM_CONNECTIONS, default.connections_max);
+    let upstream = Upstream {
+        source: checker.ip_or_none(&key("source"), &raw.source, "any"),
+        connections_max,
+        idle_max: checker.whole(&idle_key, &raw.idle_max, &UPSTREAM_IDLE, connections_max),
+        waiting_max: checker.whole(&key("waiting_max"), &raw.waiting_max, &UPSTREAM_WAITING, default.waiting_max),
+        connect_timeout: checker.time(&key("connect_timeout"), &raw.connect_timeout, &TIMEOUT, default.connect_timeout),
+        request_timeout: checker.time_or_none(&key("request_timeout"), &raw.request_timeout, &TIMEOUT_OR_OFF, default.request_timeout),
+        idle_timeout: checker.time_or_none(&key("idle_timeout"), &raw.idle_timeout, &TIMEOUT_OR_OFF, default.idle_timeout),
+        ..default
+    };
+    if upstream.idle_max > connections_max {
+        let what = format!("{} idle connections, but no more than {connections_max} are open ({connections_key})", upstream.idle_max);
+        let keys = [(&*idle_key, &raw.idle_max), (&*connections_key, &raw.connections_max)];
+        checker.contradiction(&keys, what, "lower idle_max, or raise connections_max");
+    }
+    if let (Some(addr), Some(source)) = (addr, upstream.source)
+        && addr.is_ipv4() != source.is_ipv4()
+    {
+        let (source_key, addr_key) = (key("source"), key("addr"));
+        let what = format!("{addr} cannot be reached from {source}: one is IPv4, the other IPv6");
+        let keys = [(&*source_key, &raw.source), (&*addr_key, &raw.addr)];
+        checker.contradiction(&keys, what, "give both of one kind");
+    }
+    upstream
+}
+
+/// The connections that a shard opens against what its table holds beside the accepted ones.
+fn outbound_contradict(raw: &Raw, config: &Config, checker: &mut Checker<'_>) {
+    let most = SHARD_CONNECTIONS_MAX / 2;
+    let all = config.outbound_per_shard();
+    if all <= most {
+        return;
+    }
+    let of_upstreams = raw.upstream.iter().map(|(name, raw)| (format!("upstream.{name}.connections_max"), &raw.get_ref().connections_max));
+    let own = ("limits.outbound_per_shard_max".to_owned(), &raw.limits.outbound_per_shard_max);
+    let keys: Vec<(String, &Item)> = of_upstreams.chain([own]).collect();
+    let keys: Vec<(&str, &Item)> = keys.iter().map(|(key, item)| (&**key, *item)).collect();
+    let what = format!("a shard is to open {all} connections, its own and those of all upstreams; it has room for {most}");
+    checker.contradiction(&keys, what, "lower connections_max of the upstreams, or limits.outbound_per_shard_max");
 }
 
 /// The connections of the process against those of its shards. What the machine allows is for `preflight` to say.

@@ -12,13 +12,16 @@ use toml::de::DeValue;
 
 use super::names;
 use super::problem::{Fault, PROBLEMS_MAX, Problem, Sources, cut, line_range};
-use super::raw::Keys;
+use super::raw::{Keys, NAMED};
 
 /// Largest settings file, in bytes. A thousand times what ours are; anything more is a mistaken path.
 const FILE_MAX: u64 = 1024 * 1024;
 
 /// Readings of a file with mistakes in it. Each passes over the lines the ones before found wrong.
 const READINGS_MAX: usize = 16;
+
+/// Longest name that an operator may give to a section, in characters.
+const NAME_MAX: usize = 64;
 
 /// Read a settings file whole, without its byte order mark.
 pub(super) fn read_file(path: &Path) -> Result<String, Problem> {
@@ -191,13 +194,46 @@ pub(super) fn strike_unknown<'i>(all: Table<'i>, known: &names::Known, faults: &
         };
         let (found, place) = (value.get_ref().type_str(), value.span());
         let DeValue::Table(table) = value.into_inner() else {
-            faults.push(unknown(span, name.to_owned(), &format!("found {found}, expected the section [{name}]"), None));
+            let expected = names::placed(name);
+            faults.push(unknown(span, name.to_owned(), &format!("found {found}, expected the section [{expected}]"), None));
             return None;
         };
-        let table = strike_unknown_keys(table, name, keys, known, faults);
+        let table = match name == NAMED.0 {
+            true => strike_unknown_in_named(table, keys, known, faults),
+            false => strike_unknown_keys(table, name, keys, known, faults),
+        };
         Some((section, Spanned::new(place, DeValue::Table(table))))
     });
     sections.collect()
+}
+
+/// The same in a section of sections, each with a name of the operator's choice.
+fn strike_unknown_in_named<'i>(all: Table<'i>, keys: Option<Keys>, known: &names::Known, faults: &mut Vec<Fault>) -> Table<'i> {
+    let kind = NAMED.0;
+    let sections = all.into_iter().filter_map(|(section, value)| {
+        let (name, span) = (section.get_ref().as_ref(), section.span());
+        let full = format!("{kind}.{}", cut(name));
+        let (found, place) = (value.get_ref().type_str(), value.span());
+        let DeValue::Table(table) = value.into_inner() else {
+            let help = format!("its keys stand in sections with a name: [{kind}.NAME]");
+            faults.push(unknown(span, full, &format!("found {found}, expected a section"), Some(help)));
+            return None;
+        };
+        if !is_name(name) {
+            let what = format!("not a name, expected 1 to {NAME_MAX} letters, digits, - and _");
+            faults.push(unknown(span, full, &what, None));
+            return None;
+        }
+        let table = strike_unknown_keys(table, &full, keys, known, faults);
+        Some((section, Spanned::new(place, DeValue::Table(table))))
+    });
+    sections.collect()
+}
+
+/// A name that needs no quotes in TOML, and none in a log or an answer to a client.
+fn is_name(name: &str) -> bool {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    (1..=NAME_MAX).contains(&name.len()) && name.chars().all(plain)
 }
 
 fn strike_unknown_keys<'i>(

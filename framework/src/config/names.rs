@@ -1,15 +1,15 @@
 //! The names of sections and keys, and which of them a misspelt one is nearest to.
 
 use super::Settings;
-use super::raw::{Keys, SECTIONS, known_keys};
+use super::raw::{Keys, NAMED, SECTIONS, known_keys};
 
-/// Every section and its keys; `None` where any key is taken.
+/// Every section and its keys; `None` where any key is taken. [`NAMED`] is among them, with the keys of each section in it.
 pub(super) struct Known(Vec<(&'static str, Option<Keys>)>);
 
 impl Known {
     /// The framework's sections, and `[app]` with the keys of `S`.
     pub(super) fn of<S: Settings>() -> Self {
-        let ours = SECTIONS.iter().map(|(name, keys)| (*name, keys()));
+        let ours = SECTIONS.iter().chain([&NAMED]).map(|(name, keys)| (*name, keys()));
         Self(ours.chain([("app", known_keys::<S>())]).collect())
     }
 
@@ -22,17 +22,18 @@ impl Known {
     pub(super) fn nearest_section(&self, written: &str) -> Option<String> {
         let sections = self.0.iter().map(|(name, _)| *name);
         if let Some(near) = nearest(written, sections.clone()) {
-            return Some(format!("did you mean [{near}]?"));
+            return Some(format!("did you mean [{}]?", placed(near)));
         }
-        let elsewhere = self.owner_of(written).map(|owner| format!("did you mean {owner}.{written}?"));
-        elsewhere.or_else(|| Some(format!("the sections are {}", list(sections))))
+        let elsewhere = self.owner_of(written).map(|owner| format!("did you mean {}.{written}?", placed(owner)));
+        elsewhere.or_else(|| Some(format!("the sections are {}", list(sections.map(placed)))))
     }
 
-    /// What to say to someone who wrote a key that `section` does not have.
+    /// What to say to someone who wrote a key that `section` does not have; a section in [`NAMED`] goes by both names.
     pub(super) fn nearest_key(&self, section: &str, written: &str) -> String {
-        let keys = self.keys_of(section).flatten().unwrap_or_default().iter().copied();
+        let kind = section.split('.').next().unwrap_or_default();
+        let keys = self.keys_of(kind).flatten().unwrap_or_default().iter().copied();
         if let Some(owner) = self.owner_of(written) {
-            return format!("did you mean {owner}.{written}?");
+            return format!("did you mean {}.{written}?", placed(owner));
         }
         if let Some(near) = nearest(written, keys.clone()) {
             return format!("did you mean {section}.{near}?");
@@ -47,6 +48,11 @@ impl Known {
         let owner = self.0.iter().find(|(_, keys)| keys.is_some_and(|keys| keys.contains(&key)))?;
         Some(owner.0)
     }
+}
+
+/// A section as an operator would write it.
+pub(super) fn placed(section: &str) -> &str {
+    if section == NAMED.0 { "upstream.NAME" } else { section }
 }
 
 fn list(names: impl Iterator<Item = &'static str>) -> String {

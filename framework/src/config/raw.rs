@@ -1,5 +1,6 @@
 //! Settings as they were written: every key optional, of whatever type, with the place where it stood.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -25,12 +26,18 @@ pub(super) struct Raw {
     pub(super) timeouts: RawTimeouts,
     pub(super) limits: RawLimits,
     pub(super) log: RawLog,
+    /// Sections of one kind, each with a name of the operator's choice, and where it stood.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) upstream: BTreeMap<String, Spanned<RawUpstream>>,
 }
 
 /// The name of a section, and how to learn its keys.
 type Section = (&'static str, fn() -> Option<Keys>);
 
-/// Each section of [`Raw`].
+/// The section of [`Raw`] that holds sections with names of the operator's choice, all with these keys.
+pub(super) const NAMED: (&str, fn() -> Option<Keys>) = ("upstream", known_keys::<RawUpstream>);
+
+/// Each other section of [`Raw`].
 pub(super) const SECTIONS: [Section; 7] = [
     ("server", known_keys::<RawServer>),
     ("listener", known_keys::<RawListener>),
@@ -109,6 +116,19 @@ pub(super) struct RawLog {
     pub(super) level: Item,
     pub(super) format: Item,
     pub(super) stats_interval: Item,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    pub(super) addr: Item,
+    pub(super) source: Item,
+    pub(super) connections_max: Item,
+    pub(super) idle_max: Item,
+    pub(super) waiting_max: Item,
+    pub(super) connect_timeout: Item,
+    pub(super) request_timeout: Item,
+    pub(super) idle_timeout: Item,
 }
 
 /// A value of any type. Its `Display` is what a message says was found.
@@ -224,6 +244,7 @@ impl From<&Config> for Raw {
                 format: text(config.log.format.word().to_owned()),
                 stats_interval: text(duration::format(config.log.stats_interval.unwrap_or_default())),
             },
+            upstream: config.upstreams.iter().map(|(name, settings)| (name.clone(), Spanned::new(0..0, upstream(settings)))).collect(),
         }
     }
 }
@@ -266,6 +287,19 @@ fn limits(limits: &super::Limits) -> RawLimits {
         turn_completions_max: number(limits.turn_completions_max),
         gather_completions_max: number(limits.gather_completions_max),
         watchdog: time_or_off(limits.watchdog),
+    }
+}
+
+fn upstream(upstream: &super::Upstream) -> RawUpstream {
+    RawUpstream {
+        addr: text(upstream.addr.to_string()),
+        source: text(upstream.source.map_or_else(|| "any".to_owned(), |source| source.to_string())),
+        connections_max: number(upstream.connections_max),
+        idle_max: number(upstream.idle_max),
+        waiting_max: number(upstream.waiting_max),
+        connect_timeout: time(upstream.connect_timeout),
+        request_timeout: time_or_off(upstream.request_timeout),
+        idle_timeout: time_or_off(upstream.idle_timeout),
     }
 }
 

@@ -141,9 +141,72 @@ fn every_key_is_explained_in_the_shipped_files() {
     }
 }
 
+/// The sections with names of the operator's choice are shown in ping.toml as comments; uncommented they hold the defaults.
+#[test]
+fn every_key_of_an_upstream_is_explained_and_shown_with_its_default() {
+    let (_, shown) = PING.split_once("# [upstream.next]\n").unwrap();
+    let lines: Vec<&str> = shown.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+    let is_key = |line: &str, key: &str| line.starts_with(&format!("{key} = "));
+    let keys = raw::NAMED.1().unwrap();
+    for key in keys {
+        let at = lines.iter().position(|line| is_key(line, key)).unwrap_or_else(|| panic!("{key} is missing"));
+        assert!(at > 0 && !keys.iter().any(|other| is_key(lines[at - 1], other)), "{key} is not explained");
+    }
+    let settings = lines.iter().filter(|line| keys.iter().any(|key| is_key(line, key)));
+    let text = settings.fold("[upstream.next]\n".to_owned(), |text, line| text + line + "\n");
+    let upstreams = accepted(&text, &[]).config.upstreams;
+    assert_eq!(upstreams["next"], Upstream::at("127.0.0.1:6379".parse().unwrap()));
+}
+
+#[test]
+fn upstreams_have_names_of_the_operators_choice() {
+    let text = "[upstream.next]\naddr = \"127.0.0.1:1\"\nconnections_max = 3\n[upstream.Other_2-b]\naddr = \"[::1]:2\"\nsource = \"::1\"\n";
+    let config =
+        accepted(text, &["upstream.next.idle_max=2", "upstream.next.request_timeout=\"off\"", "limits.outbound_per_shard_max=5"]).config;
+    assert_eq!(config.upstreams.keys().collect::<Vec<_>>(), ["Other_2-b", "next"]);
+    let next = &config.upstreams["next"];
+    assert_eq!((next.connections_max, next.idle_max, next.request_timeout), (3, 2, None));
+    assert_eq!(config.upstreams["Other_2-b"].source, Some("::1".parse().unwrap()));
+    assert_eq!(config.outbound_per_shard(), 5 + 3 + 8);
+    let alone = accepted("", &["upstream.a.addr=\"127.0.0.1:1\"", "upstream.a.connections_max=1"]).config;
+    assert_eq!(alone.upstreams["a"].idle_max, 1, "what was not said follows what was");
+}
+
+#[test]
+fn mistakes_in_an_upstream_are_named_with_their_place() {
+    let addr = "expected an IP address and a port, like \"127.0.0.1:6379\" or \"[::1]:6379\"";
+    let table = [
+        ("[upstream.a]\nidle_max = 1", format!("t.toml:1:1: upstream.a.addr: is missing, {addr}")),
+        ("[upstream.a]\naddr = \"redis:6379\"", format!("t.toml:2:8: upstream.a.addr: found \"redis:6379\", {addr}")),
+        ("[upstream.a]\nadr = \"127.0.0.1:1\"", "t.toml:2:1: upstream.a.adr: no such key\n    help: did you mean upstream.a.addr?".to_owned()),
+        ("[upstream]\naddr = \"127.0.0.1:1\"", "t.toml:2:1: upstream.addr: found string, expected a section\n    help: its keys stand in sections with a name: [upstream.NAME]".to_owned()),
+        ("[upstream.\"a\\r\\nb\"]\naddr = \"127.0.0.1:1\"", "t.toml:1:11: upstream.a\\r\\nb: not a name, expected 1 to 64 letters, digits, - and _".to_owned()),
+        ("[upsteam.a]\naddr = \"127.0.0.1:1\"", "t.toml:1:2: upsteam: no such section\n    help: did you mean [upstream.NAME]?".to_owned()),
+        ("upstream = 1", "t.toml:1:1: upstream: found integer, expected the section [upstream.NAME]".to_owned()),
+        ("[upstream.a]\naddr = \"127.0.0.1:1\"\nconnect_timeout = \"off\"", "t.toml:3:19: upstream.a.connect_timeout: found \"off\", expected a duration from 100ms to 365d, like \"30s\" or \"5m\"".to_owned()),
+        ("[upstream.a]\naddr = \"127.0.0.1:1\"\nsource = \"eth0\"", "t.toml:3:10: upstream.a.source: found \"eth0\", expected an IP address, or \"any\" for the kernel's choice".to_owned()),
+        ("[upstream.a]\naddr = \"127.0.0.1:1\"\nsource = \"::1\"", "t.toml:3:10: upstream.a.source: 127.0.0.1:1 cannot be reached from ::1: one is IPv4, the other IPv6\n    help: give both of one kind".to_owned()),
+        ("[upstream.a]\naddr = \"127.0.0.1:1\"\nidle_max = 9", "t.toml:3:12: upstream.a.idle_max: 9 idle connections, but no more than 8 are open (upstream.a.connections_max)\n    help: lower idle_max, or raise connections_max".to_owned()),
+    ];
+    for (text, message) in table {
+        assert_eq!(refusals(text, &[]), [message], "{text}");
+    }
+    let many = (0..9).map(|name| format!("[upstream.u{name}]\naddr = \"127.0.0.1:1\"\nconnections_max = 65536\n")).collect::<String>();
+    let found = refusals(&many, &[]);
+    assert!(found.len() == 1 && found[0].contains("a shard is to open 589824 connections"), "{found:#?}");
+    let both = refusals("[upstream.a]\nwaiting_max = -1\n[upstream.b]\naddr = 1\n", &["upstream.c.idle_max=-1"]);
+    assert_eq!(both.len(), 5, "{both:#?}");
+}
+
 #[test]
 fn printed_settings_load_as_the_same_settings() {
-    let changes: [&[&str]; 5] = [
+    let changes: [&[&str]; 6] = [
+        &[
+            "upstream.next.addr=\"[::1]:6379\"",
+            "upstream.next.idle_timeout=\"off\"",
+            "upstream.b.addr=\"127.0.0.1:1\"",
+            "upstream.b.source=\"127.0.0.2\"",
+        ],
         &[],
         &["socket.keepalive=false", "socket.user_timeout=\"off\"", "socket.send_buffer=8192"],
         &["buffers.profile=\"large\"", "server.cpus=[3, 1]", "server.listen=\"[::1]:0\"", "server.shards=7"],
@@ -333,7 +396,7 @@ fn a_file_may_start_with_a_byte_order_mark_and_end_its_lines_as_it_likes() {
 /// Pieces of TOML in random order with random characters between, and the shipped file with one character changed.
 #[test]
 fn no_text_makes_it_panic() {
-    const PIECES: [&str; 24] = [
+    const PIECES: [&str; 25] = [
         "[",
         "]",
         "[[",
@@ -343,6 +406,7 @@ fn no_text_makes_it_panic() {
         "server",
         "[app]\n",
         "[limits]\n",
+        "[upstream.a]\n",
         ".",
         ",",
         "\"",

@@ -1,8 +1,9 @@
 //! One value against what is expected of it. Every message reads "found ..., expected ...".
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::str::FromStr;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -114,7 +115,7 @@ pub(super) struct Checker<'a> {
     /// Every line could be read and every key was known: a key that is not there was not meant to be.
     complete: bool,
     /// Keys whose value was wrong.
-    failed: Vec<&'static str>,
+    failed: Vec<String>,
 }
 
 impl<'a> Checker<'a> {
@@ -123,22 +124,22 @@ impl<'a> Checker<'a> {
         Self { faults, complete, failed: Vec::new() }
     }
 
-    pub(super) fn whole(&mut self, key: &'static str, item: &Item, range: &Whole, default: u32) -> u32 {
+    pub(super) fn whole(&mut self, key: &str, item: &Item, range: &Whole, default: u32) -> u32 {
         self.read(key, item, range, |value| range.read(value)).unwrap_or(default)
     }
 
     /// A number for which 0 means that there is none.
-    pub(super) fn whole_or_none(&mut self, key: &'static str, item: &Item, range: &Whole) -> Option<u32> {
+    pub(super) fn whole_or_none(&mut self, key: &str, item: &Item, range: &Whole) -> Option<u32> {
         let number = self.whole(key, item, range, 0);
         (number != 0).then_some(number)
     }
 
-    pub(super) fn power_of_two(&mut self, key: &'static str, item: &Item, range: &Whole, default: u32) -> u32 {
+    pub(super) fn power_of_two(&mut self, key: &str, item: &Item, range: &Whole, default: u32) -> u32 {
         let expected = format!("{range}, and a power of two");
         self.read(key, item, expected, |value| range.read(value).filter(|number| number.is_power_of_two())).unwrap_or(default)
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str, item: &Item, default: bool) -> bool {
+    pub(super) fn boolean(&mut self, key: &str, item: &Item, default: bool) -> bool {
         let read = |value: &Value| match value {
             Value::Boolean(value) => Some(*value),
             _ => None,
@@ -147,17 +148,17 @@ impl<'a> Checker<'a> {
     }
 
     /// A duration that cannot be off.
-    pub(super) fn time(&mut self, key: &'static str, item: &Item, range: &Times, default: Duration) -> Duration {
+    pub(super) fn time(&mut self, key: &str, item: &Item, range: &Times, default: Duration) -> Duration {
         self.time_or_none(key, item, range, Some(default)).unwrap_or(default)
     }
 
-    pub(super) fn time_or_none(&mut self, key: &'static str, item: &Item, range: &Times, default: Option<Duration>) -> Option<Duration> {
+    pub(super) fn time_or_none(&mut self, key: &str, item: &Item, range: &Times, default: Option<Duration>) -> Option<Duration> {
         let guess = |value: &Value| range.guess(value).map(|text| format!("write \"{text}\""));
         self.read_or_help(key, item, range, |value| range.read(value), guess).unwrap_or(default)
     }
 
     /// One of a few words, each with what it stands for.
-    pub(super) fn word<T: Clone>(&mut self, key: &'static str, item: &Item, words: &[(&'static str, T)], default: &T) -> T {
+    pub(super) fn word<T: Clone>(&mut self, key: &str, item: &Item, words: &[(&'static str, T)], default: &T) -> T {
         let names: Vec<&'static str> = words.iter().map(|(word, _)| *word).collect();
         let expected = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let read = |value: &Value| match value {
@@ -172,17 +173,31 @@ impl<'a> Checker<'a> {
         self.read_or_help(key, item, format!("one of {expected}"), read, help).unwrap_or_else(|| default.clone())
     }
 
-    pub(super) fn address(&mut self, key: &'static str, item: &Item, default: SocketAddr) -> SocketAddr {
+    pub(super) fn address(&mut self, key: &str, item: &Item, default: SocketAddr) -> SocketAddr {
         let expected = "an IP address and a port, like \"127.0.0.1:7007\" or \"[::]:7007\"";
+        self.read_or_help(key, item, expected, parsed, guess_address).unwrap_or(default)
+    }
+
+    /// The address of somebody else. It has no default: where nothing was written, that is reported at `section`.
+    pub(super) fn address_of_other(&mut self, key: &str, item: &Item, section: Range<usize>) -> Option<SocketAddr> {
+        let expected = "an IP address and a port, like \"127.0.0.1:6379\" or \"[::1]:6379\"";
+        if item.is_none() && self.complete {
+            self.fault(key, section, format!("is missing, expected {expected}"), None);
+        }
+        self.read(key, item, expected, parsed)
+    }
+
+    /// An IP address, or the word for none.
+    pub(super) fn ip_or_none(&mut self, key: &str, item: &Item, none: &str) -> Option<IpAddr> {
         let read = |value: &Value| match value {
-            Value::Text(text) => text.parse().ok(),
-            _ => None,
+            Value::Text(text) if text == none => Some(None),
+            value => parsed(value).map(Some),
         };
-        self.read_or_help(key, item, expected, read, guess_address).unwrap_or(default)
+        self.read(key, item, format!("an IP address, or \"{none}\" for the kernel's choice"), read).flatten()
     }
 
     /// A list of whole numbers, none of them twice.
-    pub(super) fn distinct(&mut self, key: &'static str, item: &Item, name: &str, range: &Whole) -> Vec<usize> {
+    pub(super) fn distinct(&mut self, key: &str, item: &Item, name: &str, range: &Whole) -> Vec<usize> {
         let Some(item) = item else { return Vec::new() };
         let Value::List(items) = item.get_ref() else {
             self.report(key, item, format!("a list, each {range}"), None);
@@ -205,8 +220,8 @@ impl<'a> Checker<'a> {
     ///
     /// It is said at the first of `keys` that was written. Not said where one of them is wrong in itself, or may be the
     /// one that was misspelt: the operator would be sent after a mistake that is not there.
-    pub(super) fn contradiction(&mut self, keys: &[(&'static str, &Item)], what: String, help: &str) {
-        let unsure = |(key, item): &(&'static str, &Item)| self.failed.contains(key) || (!self.complete && item.is_none());
+    pub(super) fn contradiction(&mut self, keys: &[(&str, &Item)], what: String, help: &str) {
+        let unsure = |(key, item): &(&str, &Item)| self.failed.iter().any(|failed| failed == key) || (!self.complete && item.is_none());
         if keys.iter().any(unsure) {
             return;
         }
@@ -217,14 +232,14 @@ impl<'a> Checker<'a> {
         self.fault(key, span, what, Some(help.to_owned()));
     }
 
-    fn read<T>(&mut self, key: &'static str, item: &Item, expected: impl fmt::Display, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    fn read<T>(&mut self, key: &str, item: &Item, expected: impl fmt::Display, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
         self.read_or_help(key, item, expected, read, |_| None)
     }
 
     /// `None` where nothing was written, and where it was wrong: that is then reported.
     fn read_or_help<T>(
         &mut self,
-        key: &'static str,
+        key: &str,
         item: &Item,
         expected: impl fmt::Display,
         read: impl Fn(&Value) -> Option<T>,
@@ -238,13 +253,21 @@ impl<'a> Checker<'a> {
         value
     }
 
-    fn report(&mut self, key: &'static str, item: &Spanned<Value>, expected: impl fmt::Display, help: Option<String>) {
+    fn report(&mut self, key: &str, item: &Spanned<Value>, expected: impl fmt::Display, help: Option<String>) {
         self.fault(key, item.span(), format!("found {}, expected {expected}", item.get_ref()), help);
     }
 
-    fn fault(&mut self, key: &'static str, span: Range<usize>, what: String, help: Option<String>) {
-        self.failed.push(key);
+    fn fault(&mut self, key: &str, span: Range<usize>, what: String, help: Option<String>) {
+        self.failed.push(key.to_owned());
         self.faults.push(Fault { at: Some(span.start), key: key.to_owned(), what, help });
+    }
+}
+
+/// What a text stands for, if it does.
+fn parsed<T: FromStr>(value: &Value) -> Option<T> {
+    match value {
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
     }
 }
 

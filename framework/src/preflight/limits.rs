@@ -53,8 +53,15 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
 pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result<u32, Problem> {
     let limits = &config.limits;
     own_descriptors(facts, shards)?;
-    let outbound = u64::from(limits.outbound_per_shard_max);
+    let outbound = u64::from(config.outbound_per_shard());
     let table = facts.nofile.min(SHARD_CONNECTIONS_MAX.into()).saturating_sub(outbound);
+    if table == 0 {
+        return Err(Problem::new(
+            format!("a shard is to open {outbound} connections itself (limits.outbound_per_shard_max and the upstreams' connections_max)"),
+            format!("the descriptor limit of {} leaves none for clients", facts.nofile),
+            format!("{}, or lower them", raise(outbound + 1)),
+        ));
+    }
     let each = u64::from(limits.connections_per_shard_max.unwrap_or(SHARD_CONNECTIONS_MAX));
     if limits.connections_per_shard_max.is_some() && each > table {
         let remedy = format!("{}, or lower limits.connections_per_shard_max", raise(each + outbound));
@@ -99,12 +106,12 @@ fn too_many(asked: u32, shards: u32, each: u64, by_setting: bool, nofile: u64, o
 
 /// What a shard opens itself has places in its table, too.
 fn beside(outbound: u64) -> String {
-    if outbound == 0 { String::new() } else { format!(" less limits.outbound_per_shard_max={outbound}") }
+    if outbound == 0 { String::new() } else { format!(" less {outbound} for limits.outbound_per_shard_max and the upstreams") }
 }
 
 /// A client's shards: all their connections are outbound.
 pub(super) fn outbound_problem(config: &Config, facts: &Facts, shards: u32) -> Option<Problem> {
-    let each = u64::from(config.limits.outbound_per_shard_max);
+    let each = u64::from(config.outbound_per_shard());
     if each > facts.nofile {
         let more = (each * u64::from(shards)).div_ceil(facts.nofile.max(1));
         return Some(Problem::new(

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::Server;
+use crate::config::{Server, Upstream};
 use crate::ring::ProbeError;
 
 /// A machine of four cores on which everything is in order.
@@ -174,6 +175,25 @@ fn a_limit_per_shard_bounds_the_whole() {
     assert!(message.contains("4 shards of 100 connections (limits.connections_per_shard_max) hold 400: set"), "{message}");
     config.limits.connections_max = Some(3);
     assert!(refusal_of(&config, good()).contains("over 4 shards that leaves some shard without any"));
+}
+
+#[test]
+fn what_a_shard_opens_itself_has_its_part_of_the_descriptors() {
+    let with = |outbound, connections| {
+        settings(|config| {
+            config.limits.outbound_per_shard_max = outbound;
+            let upstream = |number: u16| Upstream { connections_max: connections, ..Upstream::at(([127, 0, 0, 1], number).into()) };
+            config.upstreams = Arc::new([("a".to_owned(), upstream(1)), ("b".to_owned(), upstream(2))].into());
+        })
+    };
+    assert_eq!(plan(&with(100, 450), &good()).unwrap().shards[0].connections_max, 19_000);
+    let mut config = with(100, 450);
+    config.limits.connections_max = Some(80_000);
+    let message = refusal_of(&config, good());
+    assert!(message.contains("the descriptor limit of 20000 less 1000 for limits.outbound_per_shard_max and the upstreams"), "{message}");
+    assert!(message.contains("run `ulimit -n 21000`"), "{message}");
+    let message = refusal_of(&with(0, 10_000), good());
+    assert!(message.contains("a shard is to open 20000 connections itself") && message.contains("`ulimit -n 20001`"), "{message}");
 }
 
 #[test]

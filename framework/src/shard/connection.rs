@@ -88,7 +88,10 @@ impl State {
         let dialed = slot.talk == Talk::Dialed;
         let stage = match (slot.phase, slot.waiting) {
             (Phase::Connecting, _) => slot.frame_deadline,
+            // Whoever has set a deadline for an answer means the request to be sent by then, too.
+            (Phase::Serving, _) if slot.sending && dialed => now.after(bounds.write).min(slot.frame_deadline),
             (Phase::Serving | Phase::Flushing, _) if slot.sending => now.after(bounds.write),
+            (Phase::Serving, Waiting::Pooled) => slot.frame_deadline,
             (Phase::Serving, Waiting::Input) if slot.frame_deadline != Tick::NEVER => slot.frame_deadline,
             (Phase::Serving, Waiting::Input) if draining && !dialed => now.after(bounds.drain_quiet),
             (Phase::Serving, Waiting::Input) if slot.talk == Talk::Silent => slot.opened.after(bounds.first_byte),
@@ -107,7 +110,7 @@ impl State {
     pub(super) fn expire(&mut self, key: Key) {
         let (now, bounds, draining) = (self.now, self.bounds, self.drain.is_on());
         let Some(slot) = self.table.get(key) else { return };
-        match verdict(slot, now >= slot.opened.after(bounds.lifetime), draining) {
+        match verdict(slot, now, now >= slot.opened.after(bounds.lifetime), draining) {
             ExpiryVerdict::Fail(reason) => self.fail(key, reason),
             ExpiryVerdict::GiveUp => self.cancel_connect(key, CloseReason::ReadTimeout),
             ExpiryVerdict::Part => {
@@ -125,6 +128,7 @@ impl State {
     pub(super) fn fail(&mut self, key: Key, reason: CloseReason) {
         let Some(slot) = self.table.get(key) else { return };
         match slot.phase {
+            Phase::Serving if slot.waiting == Waiting::Pooled => self.close_pooled(key, reason),
             Phase::Serving => {
                 slot.failed.get_or_insert(reason);
                 self.wake(key);
@@ -139,9 +143,10 @@ impl State {
         }
     }
 
-    /// The `Conn` is gone: the end of a connection that the shard opened.
+    /// The `Conn` is gone: the end of a connection that the shard opened, unless it was laid by for a pool.
     pub(crate) fn let_go(&mut self, key: Key) {
-        if self.table.get(key).is_some_and(|slot| slot.talk == Talk::Dialed && slot.phase == Phase::Serving) {
+        let used = |slot: &mut Slot| slot.phase == Phase::Serving && slot.waiting != Waiting::Pooled;
+        if self.table.get(key).is_some_and(|slot| slot.talk == Talk::Dialed && used(slot)) {
             self.finish(key, None);
         }
     }
@@ -162,6 +167,8 @@ impl State {
             self.begin_close(key);
             return;
         }
+        self.table.leaves(key);
+        let Some(slot) = self.table.get(key) else { return };
         slot.phase = Phase::Flushing;
         self.release_input(key);
         self.flush(key);
@@ -202,6 +209,7 @@ impl State {
     pub(super) fn begin_close(&mut self, key: Key) {
         self.release_input(key);
         self.table.deadlines.set(key.slot, Tick::NEVER);
+        self.table.leaves(key);
         let Some(slot) = self.table.get(key) else { return };
         slot.phase = Phase::Closing;
         if slot.receive == Receive::Armed {
@@ -275,13 +283,17 @@ enum ExpiryVerdict {
     Stale,
 }
 
-fn verdict(slot: &Slot, lifetime_over: bool, draining: bool) -> ExpiryVerdict {
+fn verdict(slot: &Slot, now: Tick, lifetime_over: bool, draining: bool) -> ExpiryVerdict {
     match (slot.phase, slot.waiting) {
         (Phase::Lingering, _) => ExpiryVerdict::Close,
         (Phase::Connecting, _) => ExpiryVerdict::GiveUp,
         (Phase::Free | Phase::Closing | Phase::Closed, _) => ExpiryVerdict::Stale,
         _ if lifetime_over && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::LifetimeExceeded),
+        (Phase::Serving, _) if slot.sending && slot.talk == Talk::Dialed && now >= slot.frame_deadline => {
+            ExpiryVerdict::Fail(CloseReason::ReadTimeout)
+        }
         _ if slot.sending => ExpiryVerdict::Fail(CloseReason::WriteTimeout),
+        (Phase::Serving, Waiting::Pooled) => ExpiryVerdict::Fail(CloseReason::IdleTimeout),
         (Phase::Serving, Waiting::Input) if slot.frame_deadline != Tick::NEVER => ExpiryVerdict::Fail(CloseReason::ReadTimeout),
         (Phase::Serving, Waiting::Input) if draining && slot.talk != Talk::Dialed => ExpiryVerdict::Part,
         (Phase::Serving, Waiting::Input) if slot.talk == Talk::Silent => ExpiryVerdict::Fail(CloseReason::FirstByteTimeout),

@@ -61,6 +61,13 @@ struct Place {
     sleeper: Option<Sleeper>,
 }
 
+impl Place {
+    /// It is about to be taken back, and that shows nowhere else yet.
+    fn is_given_up(&self) -> bool {
+        self.sleeper.is_none() && matches!(self.dial, Dial::Installing { .. })
+    }
+}
+
 /// The connects of a shard.
 #[derive(Debug)]
 pub(super) struct Dials {
@@ -87,7 +94,7 @@ impl Dials {
 pub(crate) enum Stage {
     /// Nothing is done yet, or nothing is left to do.
     Idle,
-    /// So many are on their way that it waits, under this number.
+    /// So many are on their way, or on their way out, that it waits, under this number.
     Queued(u64),
     /// It is on its way, in this place.
     Dialing(u32),
@@ -97,14 +104,17 @@ impl State {
     /// Begins to connect, or queues for it: under the number it has, if it is queued already.
     pub(crate) fn begin_dial(&mut self, target: Target, number: Option<u64>, waker: &Waker) -> io::Result<Stage> {
         let room = self.table.outbound_free().saturating_sub(self.dials.installing);
-        if room == 0 {
+        if room == 0 && !self.has_outbound_soon() {
             let most = self.table.outbound_max();
             return Err(io::Error::new(
                 io::ErrorKind::QuotaExceeded,
-                format!("the shard has all {most} connections that it may open (limits.outbound_per_shard_max)"),
+                format!(
+                    "the shard has all {most} connections that it may open (limits.outbound_per_shard_max, and those of its upstreams)"
+                ),
             ));
         }
-        let Some(place) = self.dials.vacant.pop() else {
+        let place = if room == 0 { None } else { self.dials.vacant.pop() };
+        let Some(place) = place else {
             return Ok(Stage::Queued(self.queue_dial(number, waker)));
         };
         if let Some(Sleeper::Other(waker)) = number.and_then(|number| self.dials.queue.remove(&number)) {
@@ -121,6 +131,11 @@ impl State {
         self.dials.installing += 1;
         self.dials.places[place as usize] = Place { dial: Dial::Installing { socket, target }, sleeper: Some(self.sleeper(waker)) };
         Ok(Stage::Dialing(place))
+    }
+
+    /// Whether a place in the table comes free without anybody's doing.
+    fn has_outbound_soon(&self) -> bool {
+        self.table.outbound_leaving() > 0 || self.dials.places.iter().any(Place::is_given_up)
     }
 
     fn queue_dial(&mut self, number: Option<u64>, waker: &Waker) -> u64 {
@@ -171,7 +186,7 @@ impl State {
             Dial::Connecting { key } => self.cancel_connect(key, CloseReason::HandlerClosed),
             Dial::Ended(outcome) => {
                 self.free_place(place);
-                outcome.into_iter().for_each(|key| self.finish(key, None));
+                outcome.into_iter().for_each(|key| self.discard(key)); // nothing was said on it
             }
             Dial::Installing { .. } | Dial::Failed { .. } | Dial::Vacant => {}
         }
@@ -253,6 +268,7 @@ impl State {
         if let Some((place, errno)) = failed {
             self.dial_ended(place as u32, Err(errno));
         }
+        self.call_next(); // it may have waited for this slot
     }
 
     fn dial_ended(&mut self, place: u32, outcome: Result<Key, i32>) {
@@ -266,8 +282,11 @@ impl State {
 
     /// Takes a connect back; it completes nevertheless, and that completion closes the slot.
     pub(super) fn cancel_connect(&mut self, key: Key, reason: CloseReason) {
-        let Some(slot) = self.table.get(key).filter(|slot| slot.phase == Phase::Connecting) else { return };
-        if slot.failed.is_none() {
+        if self.table.get(key).is_none_or(|slot| slot.phase != Phase::Connecting || slot.failed.is_some()) {
+            return;
+        }
+        self.table.leaves(key);
+        if let Some(slot) = self.table.get(key) {
             slot.failed = Some(reason);
             self.ring.cancel(Token::new(Operation::Connect, key));
         }

@@ -75,6 +75,10 @@ impl State {
             }
             return;
         }
+        if slot.waiting == Waiting::Pooled {
+            self.pool.release(span);
+            return self.fail(key, CloseReason::ProtocolError); // nobody has asked for it, and it must not be taken for an answer
+        }
         segments.push_back(&mut slot.input, span);
         slot.input_count = slot.input_count.saturating_add(1);
         if slot.talk != Talk::Dialed {
@@ -113,6 +117,8 @@ impl State {
                     self.begin_close(key);
                 } else if slot.waiting == Waiting::Input {
                     self.wake(key);
+                } else if slot.waiting == Waiting::Pooled {
+                    self.fail(key, CloseReason::PeerClosed);
                 }
             }
             libc::ENOBUFS => {

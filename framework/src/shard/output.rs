@@ -118,7 +118,9 @@ impl State {
         let wanted = match slot.waiting {
             Waiting::Space => slot.output_bytes <= self.bounds.write_queue_max / 2,
             Waiting::Flushed => slot.output.is_empty(),
-            Waiting::Nothing | Waiting::Start | Waiting::Due | Waiting::Input | Waiting::Elsewhere | Waiting::Foreign => false,
+            Waiting::Nothing | Waiting::Start | Waiting::Due | Waiting::Input | Waiting::Elsewhere | Waiting::Pooled | Waiting::Foreign => {
+                false
+            }
         };
         let parts = slot.phase == Phase::Flushing && slot.output.is_empty();
         if wanted {

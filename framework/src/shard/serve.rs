@@ -163,7 +163,7 @@ impl State {
 }
 
 fn failure_reason(shard: &Shard, key: Key, error: &Error) -> CloseReason {
-    if let Error::Handler(error) = error {
+    if let Error::Handler(_) | Error::Upstream(_) = error {
         tracing::debug!(conn = %ConnId::new(shard.id, key), %error, "the handler failed");
     }
     error.reason()

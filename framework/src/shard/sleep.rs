@@ -37,6 +37,13 @@ pub struct Sleep {
 /// When a sleeper is due, since the shard's start, and a number that tells it from others that are due then.
 type Entry = (Duration, u64);
 
+impl Sleep {
+    /// How long ago it should have ended.
+    pub(crate) fn overdue(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.until)
+    }
+}
+
 impl Future for Sleep {
     type Output = ();
 

@@ -58,6 +58,8 @@ pub(crate) enum Waiting {
     Flushed,
     /// Something of this shard: another connection, a sleep.
     Elsewhere,
+    /// To be used again: it lies in a pool, and there is no task that waits.
+    Pooled,
     /// Something that the shard does not know, so that the executor must be given its turn.
     Foreign,
 }
@@ -187,6 +189,8 @@ pub(crate) struct Table {
     /// Slots in use, and those of them whose connections the shard opened.
     open: u32,
     outbound: u32,
+    /// Those of the latter that are on their way out: their places are free soon.
+    leaving: u32,
 }
 
 impl Table {
@@ -201,6 +205,7 @@ impl Table {
             outbound_max,
             open: 0,
             outbound: 0,
+            leaving: 0,
         }
     }
 
@@ -233,6 +238,21 @@ impl Table {
         self.outbound_max - self.outbound
     }
 
+    /// How many of those will be gone soon without anybody's doing.
+    pub(crate) fn outbound_leaving(&self) -> u32 {
+        self.leaving
+    }
+
+    /// The connection is about to go from being used, or from being connected, to its end.
+    pub(crate) fn leaves(&mut self, key: Key) {
+        let leaves = self.get(key).is_some_and(|slot| match slot.phase {
+            Phase::Serving => slot.talk == Talk::Dialed,
+            Phase::Connecting => slot.failed.is_none(), // else it was counted when it was taken back
+            _ => false,
+        });
+        self.leaving += u32::from(leaves);
+    }
+
     /// Begins the life of a connection that the shard opens to `peer`.
     pub(crate) fn occupy_dialed(&mut self, index: SlotIndex, peer: SocketAddr, now: Tick) -> Key {
         let key = self.occupy(index, peer, now);
@@ -261,6 +281,7 @@ impl Table {
         let slot = &mut self.slots[index.0 as usize];
         self.open -= 1;
         self.outbound -= u32::from(slot.talk == Talk::Dialed);
+        self.leaving -= u32::from(slot.talk == Talk::Dialed);
         *slot = Slot { generation: slot.generation.next(), ..Slot::vacant() };
     }
 
@@ -319,8 +340,10 @@ mod tests {
         table.occupy(SlotIndex(0), peer, Tick(0));
         let dialed = table.occupy_dialed(SlotIndex(1), peer, Tick(0));
         assert_eq!((table.open(), table.accepted_free(), table.outbound_free()), (2, 1, 0));
+        table.leaves(dialed);
+        assert_eq!(table.outbound_leaving(), 1);
         table.vacate(dialed.slot);
-        assert_eq!((table.open(), table.accepted_free(), table.outbound_free()), (1, 1, 1));
+        assert_eq!((table.open(), table.accepted_free(), table.outbound_free(), table.outbound_leaving()), (1, 1, 1, 0));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) struct Wakes {
 
 /// Whom an event wakes.
 #[derive(Debug)]
-pub(super) enum Sleeper {
+pub(crate) enum Sleeper {
     /// A task of this shard: no waker is kept.
     Task(Key),
     Other(Waker),
@@ -102,7 +102,7 @@ impl State {
     }
 
     /// What to keep of `waker` for [`Self::rouse`].
-    pub(super) fn sleeper(&self, waker: &Waker) -> Sleeper {
+    pub(crate) fn sleeper(&self, waker: &Waker) -> Sleeper {
         match name_of(waker).map(named) {
             Some((number, task)) if number == self.number => Sleeper::Task(task),
             _ => Sleeper::Other(waker.clone()),
@@ -197,6 +197,14 @@ impl Shard {
             pump.wake();
         }
     }
+}
+
+/// Wakes whoever that is, on this thread's shard.
+pub(crate) fn rouse(sleeper: Sleeper) {
+    Shard::try_with(|shard| {
+        shard.state().rouse(sleeper);
+        shard.parked.take().into_iter().for_each(Waker::wake);
+    });
 }
 
 /// Names of tasks that other threads woke since the shard last looked. A set, so that it holds no more than there are tasks.

@@ -1,0 +1,53 @@
+//! `PING` passed on to the upstream `next`, and how long its answer took.
+
+use std::time::{Duration, Instant};
+
+use corelane::{Conn, Error, Pool, Step};
+
+use crate::reply::one_line;
+
+/// The name of the upstream in the settings.
+pub(crate) const UPSTREAM: &str = "next";
+
+const REQUEST: &[u8] = b"PING\r\n";
+/// What an answer begins with; another ping server that passes its own on says more behind it.
+const PONG: &[u8] = b"+PONG";
+/// Longest answer, in bytes: an error line of Redis is one of those.
+const ANSWER_MAX: usize = 4096;
+
+/// Answers with the time that the upstream took. If it fails, that is the answer, and the connection goes on.
+///
+/// Boxed by the caller: its future is many times that of a connection that does not forward.
+pub(crate) async fn forward(conn: &mut Conn, next: &Pool) -> Result<(), Error> {
+    match ask(next).await {
+        Ok(took) => conn.write(&format!("+PONG {} us\r\n", took.as_micros())).await,
+        Err(error) => {
+            let mut text = error.to_string().into_bytes();
+            one_line(&mut text);
+            conn.write(b"-ERR ").await?;
+            conn.write(&text).await?;
+            conn.write(b"\r\n").await
+        }
+    }
+}
+
+/// The time from the request's sending to its answer, without the wait for a connection.
+async fn ask(next: &Pool) -> Result<Duration, Error> {
+    let mut upstream = next.get().await?;
+    let begun = Instant::now();
+    let answer = upstream.exchange(REQUEST, ANSWER_MAX, line).await?;
+    let took = begun.elapsed();
+    upstream.done();
+    if answer.bytes.starts_with(PONG) {
+        return Ok(took);
+    }
+    let said = answer.bytes.trim_ascii_end().escape_ascii();
+    Err(Error::handler(format!("upstream {UPSTREAM}: answered {said}")))
+}
+
+fn line(bytes: &[u8]) -> Step<()> {
+    match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) => Step::Frame { value: (), length: end + 1 },
+        None => Step::NeedMore,
+    }
+}
