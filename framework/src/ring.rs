@@ -32,10 +32,14 @@ pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token}
 pub(crate) use wake::{WakeFd, file_from};
 pub(crate) use waker::{name_of, waker, was_kept};
 
-/// Entries of the submission queue: more than a turn submits in the common case; when it is full the ring enters early.
-const SUBMISSIONS: u32 = 1024;
-/// Entries of the completion queue. The kernel keeps what does not fit (IORING_FEAT_NODROP), at a price.
-const COMPLETIONS: u32 = 8192;
+/// Entries of the submission queue, for each so many receive buffers: more than a turn submits in the common case; when it is full the ring
+/// enters early.
+const BUFFERS_PER_SUBMISSION: u32 = 4;
+const SUBMISSIONS: (u32, u32) = (256, 1024);
+/// Entries of the completion queue for each receive buffer: there are no more messages at a time than buffers. The kernel keeps what does
+/// not fit (IORING_FEAT_NODROP), at a price.
+const COMPLETIONS_PER_BUFFER: u32 = 2;
+const COMPLETIONS: (u32, u32) = (1024, 8192);
 /// Buffers that one gathered send takes along.
 pub(crate) const SEND_VECTOR_MAX: usize = 16;
 /// Linger, alarm, deadlines.
@@ -118,7 +122,9 @@ pub(crate) enum Wait {
 impl Ring {
     /// A ring with a table of `files` direct descriptors, for so many accepts and dials in flight, for the calling thread alone.
     pub(crate) fn new(files: u32, accepts: u32, dials: u32, pool: Rc<Pool>) -> io::Result<Self> {
-        let io = setup(SUBMISSIONS, COMPLETIONS)?;
+        let buffers = u32::from(pool.count_u16());
+        let submissions = (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1);
+        let io = setup(submissions, (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1))?;
         io.submitter().register_files_sparse(files)?;
         // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives the ring: see `Drop`.
         unsafe { io.submitter().register_buf_ring_with_flags(pool.entries_addr(), pool.count_u16(), BUFFER_GROUP, 0)? };

@@ -258,7 +258,11 @@ pub(crate) async fn run<H: Handler>(setup: Setup, handler: H, ready: impl FnOnce
     let (shard, wake) = enter(setup)?;
     ready();
     let handler = &handler;
-    let mut tasks = Tasks::new(|key| async move { handler.serve(&mut Conn::new(key)).await });
+    let mut tasks = Tasks::new(|key| {
+        // Made out here: a local of the block would lie in the future beside what the block was given.
+        let mut conn = Conn::new(key);
+        async move { handler.serve(&mut conn).await }
+    });
     let outcome = shard.pump(&wake, &mut tasks).await;
     drop(tasks);
     shard.metrics.busy_since.set(0);

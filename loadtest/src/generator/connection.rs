@@ -10,7 +10,7 @@ use corelane::{Conn, Connector, Error, sleep};
 
 use super::Generator;
 use super::exchange::{Exchange, Stream, drip};
-use super::turns::Turn;
+use super::turns::lag;
 use crate::failure::{Failure, FailureKind};
 use crate::orders::Stage;
 use crate::plan::Mode;
@@ -19,9 +19,11 @@ use crate::plan::Mode;
 const ROOM_WAIT: Duration = Duration::from_millis(1);
 
 /// Connection `index` of the shard, from its connect to its end.
+///
+/// The future of this is what a connection costs the load tester while it is held: what is long and soon over is boxed.
 pub(super) async fn run(generator: Rc<Generator>, index: u32) {
     if matches!(generator.plan.mode, Mode::Storm { .. }) {
-        storm(&generator, index).await;
+        Box::pin(storm(&generator, index)).await;
     } else {
         let mut served = false;
         let outcome = live(&generator, index, &mut served).await;
@@ -31,53 +33,113 @@ pub(super) async fn run(generator: Rc<Generator>, index: u32) {
 }
 
 async fn live(generator: &Generator, index: u32, served: &mut bool) -> Result<(), Failure> {
-    let mut conn = generator.connect(index).await?;
-    let mut stream = generator.new_stream();
-    Exchange::new(generator, &mut conn, &mut stream, 1, Turn::now(generator.orders.clock())).await?;
+    let conn = Box::pin(generator.connect(index)).await?;
+    let mut life = Life { generator, conn, stream: generator.new_stream(), index };
+    Exchange::new(&mut life, 1, generator.orders.clock()).await?;
     *served = true;
     generator.settle(true);
     match generator.plan.mode {
-        Mode::Open { .. } => open_loop(generator, &mut conn, &mut stream, index).await,
-        Mode::Slow { .. } => drip_on(generator, &mut conn, &mut stream, index).await,
-        Mode::Closed => closed_loop(generator, &mut conn, &mut stream, index).await,
-        Mode::Idle | Mode::Storm { .. } => generator.hold(&mut conn, &mut stream, index, Stage::Finishing).await,
+        Mode::Open { .. } => life.open_loop().await,
+        Mode::Slow { .. } => life.drip_on().await,
+        Mode::Closed => life.closed_loop().await,
+        Mode::Idle | Mode::Storm { .. } => life.hold(Stage::Finishing).await,
     }
 }
 
-/// Requests at their intended times, whatever the replies do.
-async fn open_loop(generator: &Generator, conn: &mut Conn, stream: &mut Stream, index: u32) -> Result<(), Failure> {
-    let mut free = generator.orders.clock();
-    let mut round = 0;
-    while let Some(intended) = generator.turn(conn, stream, index, round).await? {
-        let turn = Turn::taken(intended, free, generator.orders.clock());
-        if let Some(lag) = turn.lag {
-            generator.record(|delta| delta.lagged(lag));
+/// A connection that stands.
+pub(super) struct Life<'a> {
+    pub(super) generator: &'a Generator,
+    pub(super) conn: Conn,
+    pub(super) stream: Stream,
+    index: u32,
+}
+
+impl Life<'_> {
+    /// Requests at their intended times, whatever the replies do.
+    async fn open_loop(&mut self) -> Result<(), Failure> {
+        let mut free = self.generator.orders.clock();
+        let mut round = 0;
+        while let Some(intended) = self.turn(round).await? {
+            if let Some(lag) = lag(intended, free, self.generator.orders.clock()) {
+                self.generator.record(|delta| delta.lagged(lag));
+            }
+            let requests = self.generator.plan.workload.pipeline;
+            Exchange::new(self, requests, intended).await?;
+            free = self.generator.orders.clock();
+            round += 1;
         }
-        Exchange::new(generator, conn, stream, generator.plan.workload.pipeline, turn).await?;
-        free = generator.orders.clock();
-        round += 1;
+        Ok(())
     }
-    Ok(())
-}
 
-/// One request after the other.
-async fn closed_loop(generator: &Generator, conn: &mut Conn, stream: &mut Stream, index: u32) -> Result<(), Failure> {
-    generator.hold(conn, stream, index, Stage::Warming).await?;
-    while generator.orders.stage() < Stage::Resting {
-        let turn = Turn::now(generator.orders.clock());
-        Exchange::new(generator, conn, stream, generator.plan.workload.pipeline, turn).await?;
+    /// One request after the other.
+    async fn closed_loop(&mut self) -> Result<(), Failure> {
+        self.hold(Stage::Warming).await?;
+        while self.generator.orders.stage() < Stage::Resting {
+            let (requests, now) = (self.generator.plan.workload.pipeline, self.generator.orders.clock());
+            Exchange::new(self, requests, now).await?;
+        }
+        self.hold(Stage::Finishing).await
     }
-    generator.hold(conn, stream, index, Stage::Finishing).await
-}
 
-/// A byte at each turn.
-async fn drip_on(generator: &Generator, conn: &mut Conn, stream: &mut Stream, index: u32) -> Result<(), Failure> {
-    let mut round = 0;
-    while generator.turn(conn, stream, index, round).await?.is_some() {
-        drip(generator, conn, stream).await?;
-        round += 1;
+    /// A byte at each turn.
+    async fn drip_on(&mut self) -> Result<(), Failure> {
+        let mut round = 0;
+        while self.turn(round).await?.is_some() {
+            drip(self).await?;
+            round += 1;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Waits for the intended time of request `round`; none when there is to be none any more.
+    async fn turn(&mut self, round: u64) -> Result<Option<Duration>, Failure> {
+        poll_fn(|context| {
+            loop {
+                let (generator, index) = (self.generator, self.index);
+                if generator.orders.stage() >= Stage::Finishing {
+                    return Poll::Ready(Ok(None));
+                }
+                let schedule = generator.schedule.get().filter(|_| generator.orders.stage() < Stage::Resting);
+                let due = schedule.map(|schedule| schedule.due(index, round));
+                if let Some(due) = due.filter(|due| *due <= generator.orders.clock()) {
+                    return Poll::Ready(Ok(Some(due)));
+                }
+                if let Poll::Ready(event) = self.poll_quiet(context) {
+                    event?;
+                } else {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Holds the connection without asking anything until the run has come to `stage`.
+    async fn hold(&mut self, stage: Stage) -> Result<(), Failure> {
+        poll_fn(|context| {
+            while self.generator.orders.stage() < stage {
+                match self.poll_quiet(context) {
+                    Poll::Ready(event) => event?,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Something happens to a connection that is not asked anything: it is called, bytes come, or it ends.
+    fn poll_quiet(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.generator.turns[self.index as usize].poll_notified(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        match self.conn.poll_read(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Some(chunk))) => Poll::Ready(self.stream.take(&self.generator.plan.workload, &chunk).map(|_replies| ())),
+            Poll::Ready(Ok(None)) => Poll::Ready(Err(closed_early("while nothing was asked of it"))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+        }
+    }
 }
 
 /// Connect, one request, close, and again.
@@ -100,9 +162,9 @@ async fn storm(generator: &Generator, index: u32) {
 
 async fn cycle(generator: &Generator, index: u32, served: &mut bool) -> Result<(), Failure> {
     let begun = generator.orders.clock(); // the latency of a storm is that of its cycles, so the connect counts
-    let mut conn = generator.connect(index).await?;
-    let mut stream = generator.new_stream();
-    Exchange::new(generator, &mut conn, &mut stream, 1, Turn::now(begun)).await?;
+    let conn = generator.connect(index).await?;
+    let mut life = Life { generator, conn, stream: generator.new_stream(), index };
+    Exchange::new(&mut life, 1, begun).await?;
     *served = true;
     Ok(())
 }
@@ -138,55 +200,6 @@ impl Generator {
         let used = self.streams.get();
         self.streams.set(used + 1);
         Stream::new(self.plan.seed, used * u64::from(self.shards) + u64::from(self.shard))
-    }
-
-    /// Waits for the intended time of request `round`; none when there is to be none any more.
-    async fn turn(&self, conn: &mut Conn, stream: &mut Stream, index: u32, round: u64) -> Result<Option<Duration>, Failure> {
-        poll_fn(|context| {
-            loop {
-                if self.orders.stage() >= Stage::Finishing {
-                    return Poll::Ready(Ok(None));
-                }
-                let schedule = self.schedule.get().filter(|_| self.orders.stage() < Stage::Resting);
-                let due = schedule.map(|schedule| schedule.due(index, round));
-                if let Some(due) = due.filter(|due| *due <= self.orders.clock()) {
-                    return Poll::Ready(Ok(Some(due)));
-                }
-                if let Poll::Ready(event) = self.poll_quiet(conn, stream, index, context) {
-                    event?;
-                } else {
-                    return Poll::Pending;
-                }
-            }
-        })
-        .await
-    }
-
-    /// Holds the connection without asking anything until the run has come to `stage`.
-    async fn hold(&self, conn: &mut Conn, stream: &mut Stream, index: u32, stage: Stage) -> Result<(), Failure> {
-        poll_fn(|context| {
-            while self.orders.stage() < stage {
-                match self.poll_quiet(conn, stream, index, context) {
-                    Poll::Ready(event) => event?,
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await
-    }
-
-    /// Something happens to a connection that is not asked anything: it is called, bytes come, or it ends.
-    fn poll_quiet(&self, conn: &mut Conn, stream: &mut Stream, index: u32, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        if self.turns[index as usize].poll_notified(context).is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        match conn.poll_read(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Some(chunk))) => Poll::Ready(stream.take(&self.plan.workload, &chunk).map(|_replies| ())),
-            Poll::Ready(Ok(None)) => Poll::Ready(Err(closed_early("while nothing was asked of it"))),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-        }
     }
 
     pub(super) fn record<R>(&self, record: impl FnOnce(&mut super::Delta) -> R) -> R {

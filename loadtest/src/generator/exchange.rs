@@ -3,13 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use corelane::Conn;
 use futures_io::AsyncWrite;
 
-use super::Generator;
-use super::connection::closed_early;
-use super::turns::Turn;
+use super::connection::{Life, closed_early};
+use super::turns::latency;
 use crate::failure::{Failure, FailureKind};
 use crate::workload::{StreamKey, Workload};
 
@@ -45,71 +44,66 @@ impl Stream {
 }
 
 /// So many requests in one go, and their replies.
-pub(super) struct Exchange<'a> {
-    generator: &'a Generator,
-    conn: &'a mut Conn,
-    stream: &'a mut Stream,
+pub(super) struct Exchange<'a, 'g> {
+    life: &'a mut Life<'g>,
     /// What the streams come to when all is sent, and when all is answered.
     send_end: u64,
     receive_end: u64,
-    turn: Turn,
+    /// When they were to be sent: what their latency counts from.
+    intended: Duration,
 }
 
-impl<'a> Exchange<'a> {
-    pub(super) fn new(generator: &'a Generator, conn: &'a mut Conn, stream: &'a mut Stream, requests: u32, turn: Turn) -> Self {
-        let workload = &generator.plan.workload;
-        conn.set_read_deadline(Some(generator.plan.timeout));
-        let send_end = stream.sent + workload.request_length() * u64::from(requests);
-        let receive_end = stream.received + workload.reply_length() * u64::from(requests);
-        Self { generator, conn, stream, send_end, receive_end, turn }
+impl<'a, 'g> Exchange<'a, 'g> {
+    pub(super) fn new(life: &'a mut Life<'g>, requests: u32, intended: Duration) -> Self {
+        let workload = &life.generator.plan.workload;
+        life.conn.set_read_deadline(Some(life.generator.plan.timeout));
+        let send_end = life.stream.sent + workload.request_length() * u64::from(requests);
+        let receive_end = life.stream.received + workload.reply_length() * u64::from(requests);
+        Self { life, send_end, receive_end, intended }
     }
 
     /// Receives until there is nothing more, or all has come.
     fn poll_replies(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        while self.stream.received < self.receive_end {
-            let Some(chunk) = ready!(self.conn.poll_read(context))? else {
+        let Life { generator, conn, stream, .. } = &mut *self.life;
+        while stream.received < self.receive_end {
+            let Some(chunk) = ready!(conn.poll_read(context))? else {
                 return Poll::Ready(Err(closed_early("before it had answered")));
             };
-            let replies = self.stream.take(&self.generator.plan.workload, &chunk)?;
+            let replies = stream.take(&generator.plan.workload, &chunk)?;
             if replies > 0 {
-                let latency = self.turn.latency(self.generator.orders.clock());
-                self.generator.record(|delta| delta.answered(replies, latency));
+                let latency = latency(self.intended, generator.orders.clock());
+                generator.record(|delta| delta.answered(replies, latency));
             }
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl Future for Exchange<'_> {
+impl Future for Exchange<'_, '_> {
     type Output = Result<(), Failure>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let exchange = &mut *self;
         // What cannot be written now is written when replies have come: the server reads on only as its own are read.
-        if let Poll::Ready(Err(failure)) = poll_send(exchange.generator, exchange.conn, exchange.stream, exchange.send_end, context) {
+        if let Poll::Ready(Err(failure)) = poll_send(exchange.life, exchange.send_end, context) {
             return Poll::Ready(Err(failure));
         }
         let outcome = ready!(exchange.poll_replies(context));
-        exchange.conn.set_read_deadline(None);
+        exchange.life.conn.set_read_deadline(None);
         Poll::Ready(outcome)
     }
 }
 
 /// Sends the next byte of the stream, and nothing else.
-pub(super) async fn drip(generator: &Generator, conn: &mut Conn, stream: &mut Stream) -> Result<(), Failure> {
-    let end = stream.sent + 1;
-    poll_fn(|context| poll_send(generator, conn, stream, end, context)).await?;
-    Ok(conn.flush().await?)
+pub(super) async fn drip(life: &mut Life<'_>) -> Result<(), Failure> {
+    let end = life.stream.sent + 1;
+    poll_fn(|context| poll_send(life, end, context)).await?;
+    Ok(life.conn.flush().await?)
 }
 
 /// Writes the stream up to `end`, as far as the connection takes it.
-fn poll_send(
-    generator: &Generator,
-    conn: &mut Conn,
-    stream: &mut Stream,
-    end: u64,
-    context: &mut Context<'_>,
-) -> Poll<Result<(), Failure>> {
+fn poll_send(life: &mut Life<'_>, end: u64, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    let Life { generator, conn, stream, .. } = life;
     while stream.sent < end {
         let mut scratch = generator.scratch.borrow_mut();
         scratch.resize((end - stream.sent).min(PIECE_MAX) as usize, 0);

@@ -64,29 +64,16 @@ impl Cursor {
     }
 }
 
-/// One request as it is accounted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn {
-    intended: Duration,
-    /// How late the load tester itself was; none if the connection was still waiting for a reply at the intended time.
-    pub(super) lag: Option<Duration>,
+/// What a request that was intended for `intended` took when its reply has come `now`. In a closed loop a request is intended for whenever
+/// it is sent.
+pub(super) fn latency(intended: Duration, now: Duration) -> Duration {
+    now.saturating_sub(intended)
 }
 
-impl Turn {
-    /// A request that was intended for `intended`, on a connection that has been free since `free`, and is sent `now`.
-    pub(super) fn taken(intended: Duration, free: Duration, now: Duration) -> Self {
-        Self { intended, lag: (free <= intended).then(|| now.saturating_sub(intended)) }
-    }
-
-    /// A request that is intended for whenever it is sent: the closed loop.
-    pub(super) fn now(now: Duration) -> Self {
-        Self { intended: now, lag: None }
-    }
-
-    /// What it took when its reply has come `now`.
-    pub(super) fn latency(self, now: Duration) -> Duration {
-        now.saturating_sub(self.intended)
-    }
+/// How late the load tester itself is with a request that is sent `now`, on a connection that has been free since `free`; none if the
+/// connection was still waiting for a reply at the intended time, for then the server is late.
+pub(super) fn lag(intended: Duration, free: Duration, now: Duration) -> Option<Duration> {
+    (free <= intended).then(|| now.saturating_sub(intended))
 }
 
 #[cfg(test)]
@@ -139,9 +126,8 @@ mod tests {
             if now > 100_000 * MS {
                 break;
             }
-            let turn = if open { Turn::taken(intended, free, now) } else { Turn::now(now) };
             free = stalling(now);
-            latencies.push(turn.latency(free));
+            latencies.push(latency(if open { intended } else { now }, free));
         }
         latencies.sort_unstable();
         latencies
@@ -162,8 +148,8 @@ mod tests {
 
     #[test]
     fn lag_is_the_load_testers_own_lateness_and_not_the_servers() {
-        assert_eq!(Turn::taken(10 * MS, 5 * MS, 12 * MS).lag, Some(2 * MS));
-        assert_eq!(Turn::taken(10 * MS, 11 * MS, 12 * MS).lag, None, "the reply before it was late");
-        assert_eq!(Turn::taken(10 * MS, 11 * MS, 12 * MS).latency(15 * MS), 5 * MS);
+        assert_eq!(lag(10 * MS, 5 * MS, 12 * MS), Some(2 * MS));
+        assert_eq!(lag(10 * MS, 11 * MS, 12 * MS), None, "the reply before it was late");
+        assert_eq!(latency(10 * MS, 15 * MS), 5 * MS);
     }
 }
