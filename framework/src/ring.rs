@@ -193,6 +193,18 @@ impl Ring {
         self.push(entry, Token::new(Operation::Receive, key));
     }
 
+    /// Receives once, into a provided buffer.
+    pub(crate) fn receive_once(&mut self, key: Key) {
+        let entry = opcode::Recv::new(types::Fixed(key.slot.0), std::ptr::null_mut(), 0).buf_group(BUFFER_GROUP).build();
+        self.push(entry.flags(squeue::Flags::BUFFER_SELECT), Token::new(Operation::Receive, key));
+    }
+
+    /// Completes once there is something to receive: bytes, the peer's FIN, or an error.
+    pub(crate) fn poll(&mut self, key: Key) {
+        let entry = opcode::PollAdd::new(types::Fixed(key.slot.0), (libc::POLLIN | libc::POLLRDHUP) as u32).build();
+        self.push(entry, Token::new(Operation::Poll, key));
+    }
+
     /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. The caller keeps every span until the completion came.
     pub(crate) fn send<'a>(&mut self, key: Key, spans: impl Iterator<Item = &'a Span>, tell: Tell) {
         let mut parts = spans.take(SEND_VECTOR_MAX).map(|span| (span.address(), span.len()));

@@ -21,6 +21,7 @@ mod serve;
 mod sleep;
 mod spawn;
 mod table;
+mod tempo;
 mod throttle;
 mod turn;
 mod wake;
@@ -46,6 +47,7 @@ use serve::Tasks;
 use sleep::Sleepers;
 use spawn::SpawnTable;
 use table::Table;
+use tempo::Tempos;
 use throttle::Throttle;
 use turn::Grace;
 use wake::{Registered, ShardNumber, Wakes};
@@ -152,6 +154,7 @@ pub(crate) struct Shard {
 pub(crate) struct State {
     ring: Ring,
     table: Table,
+    tempos: Tempos,
     acceptor: Acceptor,
     dials: Dials,
     drain: Drain,
@@ -196,6 +199,7 @@ impl Shard {
         let state = State {
             ring,
             table: Table::with_capacity(accepted_max, outbound_max),
+            tempos: Tempos::with_capacity(accepted_max + outbound_max),
             acceptor: Acceptor::new(setup.listener, config.limits.accepts_in_flight_max),
             dials: Dials::new(Arc::clone(&setup.config)),
             drain: Drain::default(),

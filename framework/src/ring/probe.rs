@@ -65,6 +65,7 @@ fn operations(io: &IoUring) -> Result<(), ProbeError> {
     io.submitter().register_probe(&mut probe).map_err(ProbeError::SetupRefused)?;
     let needed = [
         (opcode::Accept::CODE, "IORING_OP_ACCEPT", "5.5"),
+        (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD", "5.1"),
         (opcode::Connect::CODE, "IORING_OP_CONNECT", "5.5"),
         (opcode::FilesUpdate::CODE, "IORING_OP_FILES_UPDATE", "5.6"),
         (opcode::RecvMulti::CODE, "IORING_OP_RECV", "5.6"),

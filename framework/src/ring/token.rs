@@ -64,6 +64,8 @@ pub(crate) enum Operation {
     Connect,
     /// The timer of the earliest sleeper.
     Alarm,
+    /// Waits until there is something to receive.
+    Poll,
 }
 
 impl Operation {
@@ -114,6 +116,7 @@ impl Token {
             10 => Operation::Install,
             11 => Operation::Connect,
             12 => Operation::Alarm,
+            13 => Operation::Poll,
             _ => Operation::Timer,
         };
         let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));
@@ -158,6 +161,7 @@ mod tests {
             Operation::Install,
             Operation::Connect,
             Operation::Alarm,
+            Operation::Poll,
         ] {
             for (slot, generation) in [(0, 1), (1, u32::MAX), (SLOTS_MAX - 1, 7)] {
                 let token = Token::new(operation, Key { slot: SlotIndex(slot), generation: Generation::of(generation) });

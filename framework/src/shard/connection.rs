@@ -21,7 +21,7 @@ impl State {
         self.metrics.accepted.add(1);
         self.metrics.connections.set(u64::from(self.table.accepted()));
         self.start(key);
-        self.arm_receive(key);
+        self.begin_receive(key);
         self.set_deadline(key);
     }
 
@@ -212,9 +212,14 @@ impl State {
         self.table.leaves(key);
         let Some(slot) = self.table.get(key) else { return };
         slot.phase = Phase::Closing;
-        if slot.receive == Receive::Armed {
+        let waits = match slot.receive {
+            Receive::Armed => Some(Operation::Receive),
+            Receive::Polled => Some(Operation::Poll),
+            Receive::Disarmed | Receive::Cancelling | Receive::Starved | Receive::Ended => None,
+        };
+        if let Some(operation) = waits {
             slot.receive = Receive::Cancelling;
-            self.ring.cancel(Token::new(Operation::Receive, key));
+            self.ring.cancel(Token::new(operation, key));
         }
         if slot.sending {
             self.ring.cancel(Token::new(Operation::Send, key));
@@ -224,7 +229,7 @@ impl State {
 
     pub(super) fn close_if_settled(&mut self, key: Key) {
         let Some(slot) = self.table.get(key) else { return };
-        let receiving = matches!(slot.receive, Receive::Armed | Receive::Cancelling);
+        let receiving = matches!(slot.receive, Receive::Armed | Receive::Polled | Receive::Cancelling);
         if slot.phase != Phase::Closing || receiving || slot.sending || slot.fin == Fin::Submitted {
             return;
         }

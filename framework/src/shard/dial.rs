@@ -245,7 +245,7 @@ impl State {
             Ok(_) => {
                 slot.phase = Phase::Serving;
                 self.metrics.connected.add(1);
-                self.arm_receive(key);
+                self.begin_receive(key);
                 self.set_deadline(key);
             }
             Err(_) => self.begin_close(key),

@@ -1,14 +1,21 @@
-//! What a connection receives: from the multishot receive to the queue that its reader takes from.
+//! What a connection receives: from the poll or receive in which it waits to the queue that its reader takes from.
 
 use super::State;
 use super::deadline::Tick;
 use super::table::{Phase, Receive, Talk, Waiting};
+use super::tempo::Tempo;
 use crate::error::CloseReason;
 use crate::ring::buffers::Span;
-use crate::ring::{Completion, Key, Operation, Token};
+use crate::ring::{Completion, Key, Operation, Ring, Token};
 
 impl State {
-    /// Submits the receive if none is in the kernel, the connection may hold more, and there is something to receive into.
+    /// The first wait of a connection: in a receive, for its first bytes are on their way.
+    pub(super) fn begin_receive(&mut self, key: Key) {
+        self.tempos.begin(key.slot);
+        self.submit_receive(key, Ring::receive_once);
+    }
+
+    /// Waits for input if the connection may hold more and does not wait already: in a receive if it speaks often, else in a poll.
     pub(crate) fn arm_receive(&mut self, key: Key) {
         let Some(slot) = self.table.get(key) else { return };
         // A handler that waits for input has read all there is, but for the beginning of a frame.
@@ -16,12 +23,40 @@ impl State {
         if slot.receive != Receive::Disarmed || !wanted || !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
             return;
         }
+        match self.tempos.of(key.slot) {
+            Tempo::Still | Tempo::Spoken => {
+                slot.receive = Receive::Polled;
+                self.ring.poll(key);
+            }
+            Tempo::Dense | Tempo::Ebbing => self.submit_receive(key, Ring::receive),
+        }
+    }
+
+    fn submit_receive(&mut self, key: Key, submit: impl FnOnce(&mut Ring, Key)) {
+        let Some(slot) = self.table.get(key) else { return };
         if self.pool.is_dry() {
             slot.receive = Receive::Starved;
             self.starved.push(key);
         } else {
             slot.receive = Receive::Armed;
-            self.ring.receive(key);
+            submit(&mut self.ring, key);
+        }
+    }
+
+    /// There is something to receive. Who has spoken in this period already is taken for one who goes on to.
+    pub(super) fn polled(&mut self, completion: Completion) {
+        let key = completion.token.key;
+        let Some(slot) = self.table.get(key) else { return };
+        slot.receive = Receive::Disarmed;
+        if !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
+            return self.close_if_settled(key);
+        }
+        match self.tempos.of(key.slot) {
+            Tempo::Still => self.submit_receive(key, Ring::receive_once),
+            Tempo::Spoken | Tempo::Dense | Tempo::Ebbing => {
+                self.tempos.quicken(key.slot);
+                self.submit_receive(key, Ring::receive);
+            }
         }
     }
 
@@ -66,6 +101,7 @@ impl State {
     /// Input has come: into the connection's queue, or away with it if nobody will read it.
     fn take_input(&mut self, key: Key, span: Span) {
         self.metrics.bytes_in.add(u64::from(span.len()));
+        self.tempos.spoke(key.slot, self.now);
         let span = self.spare_buffers(span);
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
         if slot.phase != Phase::Serving || slot.failed.is_some() {

@@ -33,7 +33,9 @@ pub(crate) enum Receive {
     Disarmed,
     /// In the kernel.
     Armed,
-    /// In the kernel, and asked to end.
+    /// A poll is in the kernel instead, which tells when there is something to receive.
+    Polled,
+    /// One of them is in the kernel, and asked to end.
     Cancelling,
     /// Not submitted for want of buffers; the shard submits it when there are some.
     Starved,

@@ -111,6 +111,7 @@ impl Shard {
         state.apply_completions();
         state.rouse_sleepers();
         state.sweep();
+        state.change_tempo();
         state.trim();
         let over = state.advance_drain();
         state.post_accepts();
@@ -194,6 +195,7 @@ impl State {
                 self.pace.message(completion.token.key.slot);
                 self.received(completion);
             }
+            Operation::Poll => self.polled(completion),
             Operation::Send | Operation::QuietSend => self.sent(completion),
             Operation::Shutdown => self.shut_down(completion),
             Operation::Close => self.closed(completion),
@@ -249,7 +251,7 @@ impl State {
         if self.trim_due == Tick::NEVER && self.pool.is_wide() {
             self.trim_due = self.now.after(TRIM_AFTER);
         }
-        let others = [self.acceptor.resumes(self.now), self.drain.wakes(self.now), self.trim_due];
+        let others = [self.acceptor.resumes(self.now), self.drain.wakes(self.now), self.trim_due, self.tempos.due];
         self.set_timer(others.into_iter().fold(self.table.deadlines.earliest(), Tick::min));
         self.ring.enter(Wait::No);
         let idle = !self.has_work();
