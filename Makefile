@@ -43,7 +43,7 @@ loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=
 
 c1m: CONNECTIONS = 1000000
 c1m: DURATION = 60s
-c1m: RATE = 40000
+c1m: RATE = 60000
 c1m: REPORT = target/c1m.html
 c1m: build ## The same with a million connections; wants 8 GB of memory (LOADTEST=flags)
 	$(RAISE) loadtest/c1m.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)

@@ -8,5 +8,5 @@ shift 5
 mkdir -p "$(dirname "$report")"
 with_echo "$bin" "$(dirname "$0")/../configs/c1m.toml" --set 'server.listen="0.0.0.0:0"'
 
-"$bin/loadtest" run --target "127.0.0.1:${target##*:}" --connections "$connections" --rate "$rate" --connects-in-flight 512 \
+"$bin/loadtest" run --target "127.0.0.1:${target##*:}" --connections "$connections" --rate "$rate" --connects-in-flight 4096 \
   --interval 30s --duration "$duration" --timeout 30s --rest 20s --html "$report" "$@"

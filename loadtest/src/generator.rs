@@ -29,6 +29,8 @@ use turns::{Cursor, Schedule};
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it looks while the run waits for it.
 const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
+/// And while the connections rest: what they cost is measured then, and looking costs, too.
+const LOOK_INTERVAL_REST: Duration = Duration::from_secs(1);
 /// How often it tells what it has measured.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 /// Failures after which a shard gives the ramp up if none of its connections was served: the server is not there.
@@ -96,7 +98,8 @@ pub(crate) async fn run(plan: Arc<Plan>, orders: Arc<Orders>, events: Sender<Eve
 
 async fn tell_now_and_then(generator: Rc<Generator>) {
     while generator.orders.stage() != Stage::Over {
-        sleep(TELL_INTERVAL).await;
+        let is_resting = generator.orders.stage() == Stage::Resting;
+        sleep(if is_resting { LOOK_INTERVAL_REST } else { TELL_INTERVAL }).await;
         generator.recorder.borrow_mut().tell();
     }
 }
@@ -182,8 +185,8 @@ impl Generator {
                 return;
             }
             let now = self.orders.clock();
-            let mut next = now + LOOK_INTERVAL;
             let is_loaded = self.orders.stage() < Stage::Resting;
+            let mut next = now + if is_loaded { LOOK_INTERVAL } else { LOOK_INTERVAL_REST };
             if let Some(cursor) = cursor.as_mut().filter(|_| is_loaded) {
                 self.hand_out(cursor, now);
                 next = cursor.due().map_or(next, |due| next.min(due));

@@ -90,7 +90,7 @@ impl Report {
         if let Some(memory) = &self.memory {
             writeln!(
                 f,
-                "memory       {:.1} MB of the machine's, {:.0} bytes per connection, {:.0} of them slab",
+                "memory       {:.1} MB of the machine's, {:.0} bytes per connection; slab {:.0} bytes per connection",
                 mb(memory.used_bytes),
                 memory.bytes_per_connection,
                 memory.slab_bytes_per_connection

@@ -45,7 +45,7 @@ fn cpu_ns_in_ticks(pid: u32) -> io::Result<u64> {
 }
 
 /// Memory of a process that is present, in bytes.
-fn resident_bytes(pid: u32) -> io::Result<u64> {
+pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     Ok(first_number(line.unwrap_or_default())? * 1024)

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use rustix::process::{Resource, getrlimit};
 
 use super::server;
-use crate::compare::sample::Sample;
+use crate::compare::sample::{Sample, resident_bytes};
 use crate::data::{self, Generator, MemoryUse, Rest, ServerUse};
 use crate::plan::Plan;
 
@@ -56,7 +56,7 @@ impl Machine {
 
     pub(super) fn look(&self) -> Look {
         let used = self.before.available as i64 - Memory::now().available as i64;
-        let resident = |pid: u32| Sample::take(pid).map_or(0, |sample| sample.resident_bytes);
+        let resident = |pid: u32| resident_bytes(pid).unwrap_or(0);
         Look {
             memory_used_bytes: used,
             server_resident_bytes: self.server.map_or(0, resident),
