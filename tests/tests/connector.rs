@@ -49,6 +49,26 @@ fn a_client_is_echoed_and_leaves_politely() {
 }
 
 #[test]
+fn who_speaks_first_may_still_be_spoken_to_first() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let greeter = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.write_all(b"hello\n").unwrap();
+        let mut back = [0; 6];
+        stream.read_exact(&mut back).unwrap();
+        back
+    });
+    on_shard(1, move || async move {
+        let mut conn = Connector::new().speaks_first().connect(addr).await.unwrap();
+        let line = conn.read_line(100).await.unwrap().unwrap();
+        conn.write(&line).await.unwrap();
+        conn.write("\n").await.unwrap();
+    });
+    assert_eq!(&greeter.join().unwrap(), b"hello\n");
+}
+
+#[test]
 fn many_connections_come_and_go_within_their_bound() {
     const ROUNDS: u32 = 50;
     const AT_ONCE: u32 = 200;

@@ -30,6 +30,8 @@ pub(crate) struct Target {
     /// The local address; none: the kernel's choice.
     pub(crate) source: Option<IpAddr>,
     pub(crate) timeout: Duration,
+    /// The handshake's last ACK waits for the first bytes.
+    pub(crate) speaks_first: bool,
 }
 
 /// One connect in flight.
@@ -298,6 +300,9 @@ fn open_socket(config: &Config, target: &Target) -> io::Result<Socket> {
     let domain = Domain::for_address(target.address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     set_options(&socket, config)?;
+    if target.speaks_first {
+        socket.set_tcp_quickack(false)?;
+    }
     if let Some(source) = target.source {
         bind_address_no_port(socket.as_fd())?;
         socket.bind(&SocketAddr::new(source, 0).into())?;

@@ -172,7 +172,7 @@ async fn cycle(generator: &Generator, index: u32, served: &mut bool) -> Result<(
 impl Generator {
     async fn connect(&self, index: u32) -> Result<Conn, Failure> {
         let target = self.plan.target(self.number(index));
-        let mut connector = Connector::new().timeout(self.plan.timeout);
+        let mut connector = Connector::new().timeout(self.plan.timeout).speaks_first();
         if let Some(source) = self.plan.source(self.number(index)) {
             connector = connector.source(source);
         }
