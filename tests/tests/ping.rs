@@ -406,7 +406,7 @@ fn the_replies_are_those_of_a_real_redis_server() {
         "zz \"x\\x00y\" b\r\n",
         "PING\r\nPING \"\r\nPING\r\n",
         "*3\r\n$2\r\nzz\r\n$3\r\na\r\n\r\n$1\r\nb\r\n",
-        "*1\r\n$5\r\nPING\0\r\n",
+        // Not `PING\0`: Redis finds commands by hash and then compares up to the first zero, so its answer depends on a seed of the process.
         "*2\r\n$4\r\nECHO\r\n$3\r\na\0b\r\n",
         "*2\r\n$3\r\nz\0z\r\n$3\r\na\0b\r\n",
         "PING",
