@@ -53,6 +53,9 @@ impl Client {
     {
         let config = config::load::<NoSettings>(None, settings).map_err(|problems| told(&problems))?.config;
         let plan = preflight::check_client(&config).map_err(|problems| told(&problems))?;
+        for warning in &plan.warnings {
+            tracing::warn!("{warning}");
+        }
         shard::panics::install_hook();
         let (config, main, started) = (Arc::new(config), Arc::new(main), Instant::now());
         let (events, ended) = channel();

@@ -129,7 +129,7 @@ impl Conn {
     }
 
     /// What is read from now on must have come by `within`, up to a quarter of a second later, however many reads that takes; `None`: no
-    /// such bound. For the one who asks: a connection that the shard opened has no deadline but this and `timeouts.idle`.
+    /// such bound. For the one who asks: a connection that the shard opened has no other deadlines but `timeouts.write` and `timeouts.idle`.
     ///
     /// Past it the connection has ended with [`ReadTimeout`](crate::CloseReason::ReadTimeout).
     pub fn set_read_deadline(&mut self, within: Option<Duration>) {

@@ -125,7 +125,7 @@ impl State {
         let socket = match open_socket(&self.dials.config, &target) {
             Ok(socket) => socket,
             Err(error) => {
-                self.dials.vacant.push(place);
+                self.free_place(place); // whoever waits for one has it
                 return Err(error);
             }
         };
