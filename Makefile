@@ -33,9 +33,13 @@ run-ping: ## ping on 127.0.0.1:7379, settings in configs/ping.toml
 check: ## Formatting, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p tests --features failpoints --bin faulty -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-test: build baseline-go ## Every test, the black-box ones against the release binaries
+faulty: ## The server with failpoints, for the tests: alone, for cargo would give all that it builds along with it that feature
+	cargo build --release -p tests --features failpoints --bin faulty
+
+test: build faulty baseline-go ## Every test, the black-box ones against the release binaries
 	$(RAISE) cargo test --release --workspace
 
 loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
@@ -68,9 +72,10 @@ asan: export ASAN_OPTIONS = detect_leaks=0:quarantine_size_mb=1
 asan: export CORELANE_TESTS_SLACK = 40
 asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release --workspace --target x86_64-unknown-linux-gnu
+	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu
 	$(RAISE) cargo test --release -p corelane -p ping -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check test loadtest c1m baseline-go compare compare-redis asan clean
+.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis asan clean

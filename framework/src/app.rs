@@ -69,6 +69,10 @@ pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + S
         Ok(plan) => plan,
         Err(problems) => return refuse(S::NAME, &problems),
     };
+    #[cfg(feature = "failpoints")]
+    if let Err(problem) = crate::failpoint::read() {
+        return refuse(S::NAME, &[problem]);
+    }
     let log = log::start(&loaded.config.log);
     for warning in &plan.warnings {
         tracing::warn!("{warning}");

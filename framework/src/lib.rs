@@ -53,6 +53,9 @@ mod config;
 mod conn;
 mod connector;
 mod error;
+#[cfg(any(test, feature = "failpoints"))]
+#[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "its own tests need no server that has it"))]
+mod failpoint;
 mod handler;
 mod listen;
 mod log;

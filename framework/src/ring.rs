@@ -8,6 +8,8 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod buffers;
+#[cfg(feature = "failpoints")]
+mod faked;
 mod probe;
 mod sockaddr;
 mod sockopt;
@@ -24,6 +26,8 @@ use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
+#[cfg(feature = "failpoints")]
+use crate::failpoint::Point;
 use buffers::{Pool, Span};
 pub(crate) use probe::{ProbeError, probe};
 use sockaddr::{DialStorage, PeerStorage};
@@ -57,6 +61,8 @@ pub(crate) struct Ring {
     /// What the kernel may touch while operations are in flight. Behind `io`, so that the ring is closed before this is freed.
     lent: Lent,
     quiet: QuietSends,
+    #[cfg(feature = "failpoints")]
+    faked: faked::Faked,
     /// The first error that the ring itself met: its shard cannot go on.
     failure: Option<io::Error>,
 }
@@ -138,7 +144,15 @@ impl Ring {
             timers: Box::new([types::Timespec::new(); TIMER_KINDS]),
         };
         let lent = Lent { memory: ManuallyDrop::new(memory), in_flight: 0 };
-        Ok(Self { io, registered, lent, quiet: QuietSends::default(), failure: None })
+        Ok(Self {
+            io,
+            registered,
+            lent,
+            quiet: QuietSends::default(),
+            #[cfg(feature = "failpoints")]
+            faked: faked::Faked::default(),
+            failure: None,
+        })
     }
 
     /// Signals `wake` for completions while [`Ring::set_wakeups`] is on.
@@ -159,7 +173,11 @@ impl Ring {
         let (address, length) = self.lent.memory.peers[place as usize].pointers();
         let entry =
             opcode::Accept::new(types::Fd(listener), address, length).file_index(Some(types::DestinationSlot::auto_target())).build();
-        self.push(entry, Token::new(Operation::Accept, Key::of_place(place)));
+        let token = Token::new(Operation::Accept, Key::of_place(place));
+        #[cfg(feature = "failpoints")]
+        let entry =
+            self.faked.entry(Point::Accept, token, entry, || opcode::PollAdd::new(types::Fd(listener), libc::POLLIN as u32).build());
+        self.push(entry, token);
     }
 
     /// The address that the completed accept of `place` left.
@@ -190,19 +208,25 @@ impl Ring {
     /// Receives into provided buffers until cancelled, out of buffers, at the end of the stream or on an error.
     pub(crate) fn receive(&mut self, key: Key) {
         let entry = opcode::RecvMulti::new(types::Fixed(key.slot.0), BUFFER_GROUP).build();
-        self.push(entry, Token::new(Operation::Receive, key));
+        self.push_receive(key, entry);
     }
 
     /// Receives once, into a provided buffer.
     pub(crate) fn receive_once(&mut self, key: Key) {
         let entry = opcode::Recv::new(types::Fixed(key.slot.0), std::ptr::null_mut(), 0).buf_group(BUFFER_GROUP).build();
-        self.push(entry.flags(squeue::Flags::BUFFER_SELECT), Token::new(Operation::Receive, key));
+        self.push_receive(key, entry.flags(squeue::Flags::BUFFER_SELECT));
+    }
+
+    fn push_receive(&mut self, key: Key, entry: squeue::Entry) {
+        let token = Token::new(Operation::Receive, key);
+        #[cfg(feature = "failpoints")]
+        let entry = self.faked.entry(Point::Receive, token, entry, || poll_entry(key));
+        self.push(entry, token);
     }
 
     /// Completes once there is something to receive: bytes, the peer's FIN, or an error.
     pub(crate) fn poll(&mut self, key: Key) {
-        let entry = opcode::PollAdd::new(types::Fixed(key.slot.0), (libc::POLLIN | libc::POLLRDHUP) as u32).build();
-        self.push(entry, Token::new(Operation::Poll, key));
+        self.push(poll_entry(key), Token::new(Operation::Poll, key));
     }
 
     /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. The caller keeps every span until the completion came.
@@ -322,6 +346,8 @@ impl Ring {
                 completion.token.operation = Operation::Send;
                 self.quiet.failed.push(completion.token.encode());
             }
+            #[cfg(feature = "failpoints")]
+            self.faked.complete(&mut completion);
             into.push(completion);
         }
         let all_seen = completions.is_empty();
@@ -419,6 +445,10 @@ pub(crate) fn prefetch<T>(place: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _no_hint = place;
+}
+
+fn poll_entry(key: Key) -> squeue::Entry {
+    opcode::PollAdd::new(types::Fixed(key.slot.0), (libc::POLLIN | libc::POLLRDHUP) as u32).build()
 }
 
 /// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes preflight.

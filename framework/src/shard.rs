@@ -304,6 +304,8 @@ impl Drop for OrderAtEnd {
 
 /// Makes the shard of this thread.
 fn enter(setup: Setup) -> io::Result<(Rc<Shard>, WakeWait)> {
+    #[cfg(feature = "failpoints")]
+    crate::failpoint::enter(setup.id.0);
     let (shard, wake) = Shard::new(setup)?;
     Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), wake))
 }

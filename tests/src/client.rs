@@ -80,6 +80,19 @@ impl Client {
         bytes
     }
 
+    /// The next line, without its end.
+    ///
+    /// # Panics
+    /// When none comes, or no text.
+    pub fn receive_line(&mut self) -> String {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            line.extend(self.receive(1));
+        }
+        line.pop();
+        String::from_utf8(line).expect("a line is text")
+    }
+
     /// All bytes up to the end of the connection, and which end that was.
     ///
     /// # Panics

@@ -16,6 +16,8 @@ pub enum Program {
     Hostile,
     /// `tests/src/bin/relay.rs`
     Relay,
+    /// `tests/src/bin/faulty.rs`, the only one with failpoints
+    Faulty,
 }
 
 impl Program {
@@ -25,6 +27,7 @@ impl Program {
             Program::Ping => "ping",
             Program::Hostile => "hostile",
             Program::Relay => "relay",
+            Program::Faulty => "faulty",
         }
     }
 
@@ -32,7 +35,7 @@ impl Program {
         match self {
             Program::Echo => "echo",
             Program::Ping => "ping",
-            Program::Hostile | Program::Relay => "tests",
+            Program::Hostile | Program::Relay | Program::Faulty => "tests",
         }
     }
 
@@ -55,7 +58,10 @@ impl Program {
 
     fn build(self, profile: &Path) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--package", self.package()]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(["build", "--package", self.package(), "--bin", self.name()]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if self == Program::Faulty {
+            cargo.args(["--features", "failpoints"]);
+        }
         if profile.ends_with("release") {
             cargo.arg("--release");
         }

@@ -72,6 +72,12 @@ impl Launch {
         Self::new(Program::Relay).set(&format!("upstream.next.addr=\"{upstream}\""))
     }
 
+    /// The echo server that fails as `failpoints` says: `framework/src/failpoint.rs`.
+    #[must_use]
+    pub fn faulty(failpoints: &str) -> Self {
+        Self::new(Program::Faulty).under(&["env", &format!("CORELANE_FAILPOINTS={failpoints}")])
+    }
+
     /// With `--set setting`.
     #[must_use]
     pub fn set(self, setting: &str) -> Self {

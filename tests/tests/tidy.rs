@@ -154,6 +154,19 @@ fn every_close_reason_is_reached_by_some_test() {
     }
 }
 
+#[test]
+fn no_shipped_server_has_failpoints() {
+    let has_them = |program: Program| {
+        let binary = fs::read(program.path()).unwrap();
+        let variable = b"CORELANE_FAILPOINTS";
+        binary.windows(variable.len()).any(|bytes| bytes == variable)
+    };
+    assert!(has_them(Program::Faulty), "the search finds nothing where there is something");
+    for shipped in [Program::Echo, Program::Ping] {
+        assert!(!has_them(shipped), "{shipped:?} was built with failpoints: build it without, and `make faulty` by itself");
+    }
+}
+
 /// Every key of the settings, with its section.
 fn keys(settings: &toml::Table) -> Vec<(String, String)> {
     let sections = settings.iter().filter_map(|(section, value)| Some((section.clone(), value.as_table()?)));

@@ -297,6 +297,8 @@ impl State {
 
 /// A socket with the options of the settings, bound to its source address if it has one.
 fn open_socket(config: &Config, target: &Target) -> io::Result<Socket> {
+    #[cfg(feature = "failpoints")]
+    crate::failpoint::check(crate::failpoint::Point::Socket)?;
     let domain = Domain::for_address(target.address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     set_options(&socket, config)?;

@@ -21,6 +21,8 @@ use super::pace::LINGER;
 use super::serve::Tasks;
 use super::{Shard, State};
 use crate::error::Error;
+#[cfg(feature = "failpoints")]
+use crate::failpoint;
 use crate::ring::{Completion, Key, Operation, Token, Wait};
 use crate::runtime::{self, WakeWait};
 
@@ -73,6 +75,8 @@ impl Shard {
         let mut signals = pin!(wake.signals());
         let mut breathed = self.clock();
         loop {
+            #[cfg(feature = "failpoints")]
+            failpoint::check(failpoint::Point::Shard)?;
             let over = self.turn();
             tasks.run(self);
             if self.clock() > breathed + BREATH_INTERVAL {
