@@ -231,6 +231,8 @@ pub(crate) struct Timeouts {
     pub first_byte: Option<Duration>,
     /// From a frame's first byte to its last.
     pub read: Option<Duration>,
+    /// From a request's first byte until its handler reads on.
+    pub request: Option<Duration>,
     /// How long output may wait for a peer that does not read.
     pub write: Option<Duration>,
     /// Silence between frames.
@@ -248,6 +250,7 @@ impl Default for Timeouts {
         Self {
             first_byte: Some(Duration::from_secs(30)),
             read: Some(Duration::from_secs(30)),
+            request: None,
             write: Some(Duration::from_secs(30)),
             idle: Some(Duration::from_secs(300)),
             lifetime: None,

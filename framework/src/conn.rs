@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::chunk::Chunk;
 use crate::error::Error;
 use crate::ring::Key;
-use crate::shard::{ConnId, Shard, ShardId, Waiting};
+use crate::shard::{ConnId, Reading, Shard, ShardId, Waiting};
 
 pub use frame::{Frame, ReadFrame, ReadLine, Step};
 
@@ -26,6 +26,21 @@ pub use frame::{Frame, ReadFrame, ReadLine, Step};
 ///
 /// Reading and writing go through the shard: `write` collects, and everything collected is sent when the handler waits for input,
 /// calls [`flush`](Self::flush) or returns. Deadlines of the settings apply by themselves.
+///
+/// # Requests
+///
+/// `timeouts.request` bounds a request from its first byte to the end of its answer, the handler's own work included. What a request is
+/// follows from what the handler does:
+///
+/// - It begins with the first byte that comes while there is none, read or not; of requests that a peer sends ahead, the next begins when
+///   the one before it ends.
+/// - With [`read`](Self::read) it ends when the handler reads again **after it has written something**: a handler with a framing of its own
+///   may read as often as it likes until its request is whole, and all of it is one request.
+/// - With [`read_frame`](Self::read_frame) and its kin each frame is a request: it ends when the next one is asked for, answered or not.
+///   A request of several frames has its time for each of them, unless a single parser takes it whole.
+/// - It also ends with [`request_done`](Self::request_done), for what is read with `read` and wants no answer.
+///
+/// The answer belongs to it until the kernel has taken all of it, or the next request has begun.
 ///
 /// It is a name, not a resource: what it stands for is in its shard's table, and the shard is its thread's.
 pub struct Conn {
@@ -136,6 +151,13 @@ impl Conn {
         Shard::with(|shard| shard.state().set_read_deadline(self.key, within));
     }
 
+    /// The request in hand is over, as far as `timeouts.request` goes: for a handler that [`read`](Self::read)s what it does not answer, and
+    /// for one that goes on to something longer than a request, as a stream of news. The next request begins with the next bytes to come,
+    /// or when the handler reads those that have come already.
+    pub fn request_done(&mut self) {
+        Shard::with(|shard| shard.state().request_done(self.key));
+    }
+
     /// The address of the shard's listener: what the settings say, with the real port. Of a client's shard: unspecified.
     pub fn local_addr(&self) -> SocketAddr {
         Shard::with(|shard| shard.local_addr)
@@ -162,6 +184,7 @@ impl Conn {
             if let Some(reason) = state.failure(self.key) {
                 return Poll::Ready(Err(Error::Closed(reason)));
             }
+            state.read_on(self.key, Reading::Bytes);
             if let Some(span) = state.pop_input(self.key) {
                 shard.metrics.messages.add(1);
                 return Poll::Ready(Ok(Some(Chunk::new(span))));

@@ -20,6 +20,8 @@ pub enum CloseReason {
     FirstByteTimeout,
     /// A frame was begun and not completed within `timeouts.read`.
     ReadTimeout,
+    /// A request was not over within `timeouts.request` of its first byte.
+    RequestTimeout,
     /// The peer took nothing of what it was sent for `timeouts.write`.
     WriteTimeout,
     /// Nothing came for `timeouts.idle`.
@@ -42,13 +44,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::PeerClosed,
         Self::HandlerClosed,
         Self::PeerReset,
         Self::PeerUnreachable,
         Self::FirstByteTimeout,
         Self::ReadTimeout,
+        Self::RequestTimeout,
         Self::WriteTimeout,
         Self::IdleTimeout,
         Self::LifetimeExceeded,
@@ -69,6 +72,7 @@ impl CloseReason {
             Self::PeerUnreachable => "peer_unreachable",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::ReadTimeout => "read_timeout",
+            Self::RequestTimeout => "request_timeout",
             Self::WriteTimeout => "write_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::LifetimeExceeded => "lifetime_exceeded",
@@ -85,7 +89,13 @@ impl CloseReason {
     pub(crate) fn is_cut(self) -> bool {
         matches!(
             self,
-            Self::FirstByteTimeout | Self::ReadTimeout | Self::WriteTimeout | Self::IdleTimeout | Self::LifetimeExceeded | Self::DrainCut
+            Self::FirstByteTimeout
+                | Self::ReadTimeout
+                | Self::RequestTimeout
+                | Self::WriteTimeout
+                | Self::IdleTimeout
+                | Self::LifetimeExceeded
+                | Self::DrainCut
         )
     }
 

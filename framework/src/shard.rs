@@ -1,7 +1,7 @@
 //! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
 //!
 //! In the order in which a connection meets them: [`accept`] or [`dial`], [`connection`] (its life and end), [`input`], [`output`], [`serve`]
-//! (its handler's task), [`deadline`], [`drain`]. [`idle`] is for connections in a pool, [`spawn`] and [`sleep`] are for tasks beside
+//! (its handler's task), [`deadline`], [`request`], [`drain`]. [`idle`] is for connections in a pool, [`spawn`] and [`sleep`] are for tasks beside
 //! connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what they work on.
 
 pub(crate) mod accept;
@@ -17,6 +17,7 @@ mod output;
 mod pace;
 pub(crate) mod panics;
 mod queue;
+mod request;
 mod serve;
 mod sleep;
 mod spawn;
@@ -43,6 +44,7 @@ use deadline::Tick;
 use dial::Dials;
 use drain::Drain;
 use pace::Pace;
+use request::Requests;
 use serve::Tasks;
 use sleep::Sleepers;
 use spawn::SpawnTable;
@@ -62,6 +64,7 @@ use crate::runtime::WakeWait;
 
 pub(crate) use dial::{Stage as DialStage, Target};
 pub use notify::{Notified, Notify};
+pub(crate) use request::Reading;
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use spawn::spawn;
 pub(crate) use table::Waiting;
@@ -155,6 +158,7 @@ pub(crate) struct State {
     ring: Ring,
     table: Table,
     tempos: Tempos,
+    requests: Requests,
     acceptor: Acceptor,
     dials: Dials,
     drain: Drain,
@@ -200,6 +204,7 @@ impl Shard {
             ring,
             table: Table::with_capacity(accepted_max, outbound_max),
             tempos: Tempos::with_capacity(accepted_max + outbound_max),
+            requests: Requests::new(config.timeouts.request),
             acceptor: Acceptor::new(setup.listener, config.limits.accepts_in_flight_max),
             dials: Dials::new(Arc::clone(&setup.config)),
             drain: Drain::default(),

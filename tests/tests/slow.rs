@@ -115,6 +115,124 @@ fn a_request_whole_in_time_lifts_its_deadline() {
     assert_closed_once(server, "peer_closed");
 }
 
+/// Sends `piece` again and again, with pauses too short for an idle timeout, until the server ends the connection. Gives the time that
+/// took from the first one.
+fn drip(client: &mut Client, piece: &[u8]) -> Duration {
+    let start = Instant::now();
+    while client.end() == End::Open && start.elapsed() < ms(5000) {
+        let _ = client.stream().write_all(piece);
+        let _ = client.is_silent_for(ms(50));
+    }
+    start.elapsed()
+}
+
+fn assert_in_time(taken: Duration, timeout: Duration) {
+    assert!(taken >= timeout, "closed after {taken:?}, before its time of {timeout:?}");
+    assert!(taken <= timeout + LATE_MAX, "still open after {taken:?}, {timeout:?} was its time");
+}
+
+/// Without a deadline of frames, so that only that of the whole request is left.
+fn with_request_deadline(launch: Launch) -> Launch {
+    launch.set("timeouts.request=\"1s\"").set("timeouts.read=\"off\"").set("timeouts.idle=\"500ms\"").set("timeouts.write=\"off\"")
+}
+
+#[test]
+fn a_frame_dripped_byte_by_byte_is_closed_at_the_deadline_of_its_request() {
+    let server = with_request_deadline(Launch::ping()).start();
+    let mut client = server.connect();
+    assert_in_time(drip(&mut client, b"x"), ms(1000));
+    drop(client);
+    assert_closed_once(server, "request_timeout");
+}
+
+#[test]
+fn a_request_dripped_to_a_handler_that_frames_for_itself_is_closed_at_its_deadline() {
+    let server = with_request_deadline(Launch::hostile().set("app.behaviour=\"gather\"")).start();
+    let mut client = server.connect();
+    client.ask(b"whole\n", b"whole\n");
+    assert_in_time(drip(&mut client, b"x"), ms(1000));
+    drop(client);
+    assert_closed_once(server, "request_timeout");
+}
+
+#[test]
+fn every_request_has_a_deadline_of_its_own() {
+    let gather = with_request_deadline(Launch::hostile().set("app.behaviour=\"gather\"")).start();
+    let echo = with_request_deadline(Launch::echo()).start();
+    let ping = with_request_deadline(Launch::ping()).start();
+    let mut clients: [(Client, &[u8], &[u8]); 3] =
+        [(gather.connect(), b"go\n", b"go\n"), (echo.connect(), b"a", b"a"), (ping.connect(), b"PING\r\n", b"+PONG\r\n")];
+    let start = Instant::now();
+    while start.elapsed() < ms(2500) {
+        for (client, request, reply) in &mut clients {
+            let (head, tail) = request.split_at(request.len() / 2);
+            client.send(head);
+            assert!(client.is_silent_for(ms(20)), "answered or closed in mid-request");
+            client.ask(tail, reply);
+        }
+        // Requests ahead, each of them in time for itself.
+        clients[2].0.ask(&b"PING\r\n".repeat(500), &b"+PONG\r\n".repeat(500));
+    }
+    drop(clients);
+    for server in [gather, echo, ping] {
+        assert_closed_once(server, "peer_closed");
+    }
+}
+
+#[test]
+fn a_handler_that_stalls_ends_with_its_request() {
+    let server = with_request_deadline(Launch::hostile()).start();
+    let mut client = server.connect();
+    assert!(client.is_silent_for(ms(300)), "no request has begun");
+    let start = Instant::now();
+    client.send(b"stall\n");
+    expect_end_after(&mut client, start, ms(1000));
+    assert_closed_once(server, "request_timeout");
+}
+
+#[test]
+fn an_answer_that_is_not_taken_ends_with_its_request() {
+    let server = with_request_deadline(Launch::hostile()).debug().set("socket.send_buffer=65536").start();
+    let mut client = server.connect();
+    let start = Instant::now();
+    client.send(b"flood\n");
+    server.wait_for_closed("request_timeout", 1);
+    assert_in_time(start.elapsed(), ms(1000));
+    drop(client);
+    assert_closed_once(server, "request_timeout");
+}
+
+#[test]
+fn a_handler_may_say_that_a_request_without_an_answer_is_over() {
+    let server = with_request_deadline(Launch::hostile().set("app.behaviour=\"absorb\"")).start();
+    let mut client = server.connect();
+    let start = Instant::now();
+    while start.elapsed() < ms(2500) {
+        client.send(b"news");
+        assert!(client.is_silent_for(ms(50)), "closed after {:?}", start.elapsed());
+    }
+    drop(client);
+    assert_closed_once(server, "peer_closed");
+}
+
+/// What it sends meanwhile must not put the deadline of its replies off.
+#[test]
+fn a_connection_that_reads_nothing_and_speaks_on_is_closed_at_its_write_deadline() {
+    let server = Launch::echo().debug().set("socket.send_buffer=4096").set("timeouts.write=\"1s\"").start();
+    let mut client = server.connect();
+    // More than the kernel's buffers hold, and less than the connection's queue: the server goes on reading.
+    socket2::SockRef::from(&*client.stream()).set_recv_buffer_size(4096).unwrap();
+    client.send(&[b'n'; 200_000]);
+    let start = Instant::now();
+    while client.stream().write_all(b"n").is_ok() && start.elapsed() < ms(5000) {
+        thread::sleep(ms(50));
+    }
+    assert!(start.elapsed() <= ms(1000) + LATE_MAX, "still open after {:?}", start.elapsed());
+    server.wait_for_closed("write_timeout", 1);
+    drop(client);
+    assert_closed_once(server, "write_timeout");
+}
+
 #[test]
 fn a_connection_that_reads_nothing_is_closed_at_its_write_deadline() {
     let server = Launch::hostile().alone().debug().set("socket.send_buffer=65536").set("timeouts.write=\"700ms\"").start();

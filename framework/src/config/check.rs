@@ -135,6 +135,7 @@ fn timeouts(raw: &RawTimeouts, checker: &mut Checker<'_>) -> Timeouts {
     Timeouts {
         first_byte: or_off("timeouts.first_byte", &raw.first_byte, default.first_byte),
         read: or_off("timeouts.read", &raw.read, default.read),
+        request: or_off("timeouts.request", &raw.request, default.request),
         write: or_off("timeouts.write", &raw.write, default.write),
         idle: or_off("timeouts.idle", &raw.idle, default.idle),
         lifetime: or_off("timeouts.lifetime", &raw.lifetime, default.lifetime),

@@ -88,6 +88,7 @@ pub(super) struct RawBuffers {
 pub(super) struct RawTimeouts {
     pub(super) first_byte: Item,
     pub(super) read: Item,
+    pub(super) request: Item,
     pub(super) write: Item,
     pub(super) idle: Item,
     pub(super) lifetime: Item,
@@ -267,6 +268,7 @@ fn timeouts(timeouts: &super::Timeouts) -> RawTimeouts {
     RawTimeouts {
         first_byte: time_or_off(timeouts.first_byte),
         read: time_or_off(timeouts.read),
+        request: time_or_off(timeouts.request),
         write: time_or_off(timeouts.write),
         idle: time_or_off(timeouts.idle),
         lifetime: time_or_off(timeouts.lifetime),

@@ -210,7 +210,13 @@ fn printed_settings_load_as_the_same_settings() {
         &[],
         &["socket.keepalive=false", "socket.user_timeout=\"off\"", "socket.send_buffer=8192"],
         &["buffers.profile=\"large\"", "server.cpus=[3, 1]", "server.listen=\"[::1]:0\"", "server.shards=7"],
-        &["timeouts.idle=\"1500ms\"", "timeouts.first_byte=\"off\"", "timeouts.lifetime=\"2d\"", "limits.watchdog=\"off\""],
+        &[
+            "timeouts.idle=\"1500ms\"",
+            "timeouts.first_byte=\"off\"",
+            "timeouts.lifetime=\"2d\"",
+            "timeouts.request=\"90s\"",
+            "limits.watchdog=\"off\"",
+        ],
         &["app.greeting=\"a \\\" b\"", "app.name=\"x\"", "app.nested.depth=3", "log.stats_interval=\"10s\"", "log.format=\"json\""],
     ];
     for change in changes {
@@ -246,6 +252,7 @@ fn each_wrong_value_is_named_with_its_place_and_what_was_expected() {
         ("[timeouts]\n  idle = 30", format!("t.toml:2:10: timeouts.idle: found 30, {or_off}\n    help: write \"30s\"")),
         ("[timeouts]\nidle = \"0s\"", format!("t.toml:2:8: timeouts.idle: found \"0s\", {or_off}")),
         ("[timeouts]\nidle = false", format!("t.toml:2:8: timeouts.idle: found false, {or_off}\n    help: write \"off\"")),
+        ("[timeouts]\nrequest = \"50ms\"", format!("t.toml:2:11: timeouts.request: found \"50ms\", {or_off}")),
         ("[timeouts]\ndrain = \"off\"", format!("t.toml:2:9: timeouts.drain: found \"off\", {duration}")),
         ("[timeouts]\ndrain = 2024-01-01", format!("t.toml:2:9: timeouts.drain: found a table or a date, {duration}")),
         ("[socket]\nkeepalive_idle = \"10h\"", "t.toml:2:18: socket.keepalive_idle: found \"10h\", expected a duration of whole seconds from 1s to 32767s, like \"30s\" or \"5m\"".to_owned()),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::Conn;
 use crate::chunk::Chunk;
 use crate::error::Error;
-use crate::shard::{Shard, Waiting};
+use crate::shard::{Reading, Shard, Waiting};
 
 /// What a parser makes of the unread bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,10 +166,11 @@ impl Conn {
     fn take_unread(&mut self) -> Result<Option<Chunk>, Error> {
         Shard::with(|shard| {
             let mut state = shard.state();
-            match state.failure(self.key) {
-                Some(reason) => Err(Error::Closed(reason)),
-                None => Ok(state.pop_input(self.key).map(Chunk::new)),
+            if let Some(reason) = state.failure(self.key) {
+                return Err(Error::Closed(reason));
             }
+            state.read_on(self.key, Reading::Frame);
+            Ok(state.pop_input(self.key).map(Chunk::new))
         })
     }
 

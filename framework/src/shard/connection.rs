@@ -21,6 +21,7 @@ impl State {
         self.metrics.accepted.add(1);
         self.metrics.connections.set(u64::from(self.table.accepted()));
         self.start(key);
+        self.requests.begin(index);
         self.begin_receive(key);
         self.set_deadline(key);
     }
@@ -78,19 +79,21 @@ impl State {
             && slot.talk != Talk::Dialed
         {
             slot.frame_deadline = Tick::NEVER;
+            self.requests.framed(key.slot);
         }
     }
 
     /// Sets the one deadline of a connection to the next thing that must happen.
     pub(super) fn set_deadline(&mut self, key: Key) {
         let (now, bounds, draining) = (self.now, self.bounds, self.drain.is_on());
+        let write = self.table.deadlines.of_send(key.slot);
         let Some(slot) = self.table.get(key) else { return };
         let dialed = slot.talk == Talk::Dialed;
         let stage = match (slot.phase, slot.waiting) {
             (Phase::Connecting, _) => slot.frame_deadline,
             // Whoever has set a deadline for an answer means the request to be sent by then, too.
-            (Phase::Serving, _) if slot.sending && dialed => now.after(bounds.write).min(slot.frame_deadline),
-            (Phase::Serving | Phase::Flushing, _) if slot.sending => now.after(bounds.write),
+            (Phase::Serving, _) if slot.sending && dialed => write.min(slot.frame_deadline),
+            (Phase::Serving | Phase::Flushing, _) if slot.sending => write,
             (Phase::Serving, Waiting::Pooled) => slot.frame_deadline,
             (Phase::Serving, Waiting::Input) if slot.frame_deadline != Tick::NEVER => slot.frame_deadline,
             (Phase::Serving, Waiting::Input) if draining && !dialed => now.after(bounds.drain_quiet),
@@ -103,14 +106,24 @@ impl State {
             Phase::Serving | Phase::Flushing if !dialed => slot.opened.after(bounds.lifetime),
             _ => Tick::NEVER,
         };
-        self.table.deadlines.set(key.slot, stage.min(lifetime));
+        let request = match slot.phase {
+            Phase::Serving | Phase::Flushing if !dialed => self.requests.deadline(key.slot, !slot.output.is_empty()),
+            _ => Tick::NEVER,
+        };
+        self.table.deadlines.set(key.slot, stage.min(lifetime).min(request));
     }
 
     /// The deadline of `key` has passed.
     pub(super) fn expire(&mut self, key: Key) {
         let (now, bounds, draining) = (self.now, self.bounds, self.drain.is_on());
+        let write_over = now >= self.table.deadlines.of_send(key.slot);
         let Some(slot) = self.table.get(key) else { return };
-        match verdict(slot, now, now >= slot.opened.after(bounds.lifetime), draining) {
+        let passed = Passed {
+            write: write_over,
+            lifetime: now >= slot.opened.after(bounds.lifetime),
+            request: now >= self.requests.deadline(key.slot, !slot.output.is_empty()),
+        };
+        match verdict(slot, now, passed, draining) {
             ExpiryVerdict::Fail(reason) => self.fail(key, reason),
             ExpiryVerdict::GiveUp => self.cancel_connect(key, CloseReason::ReadTimeout),
             ExpiryVerdict::Part => {
@@ -288,16 +301,26 @@ enum ExpiryVerdict {
     Stale,
 }
 
-fn verdict(slot: &Slot, now: Tick, lifetime_over: bool, draining: bool) -> ExpiryVerdict {
+/// Which of the bounds that run beside others have passed.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    lifetime: bool,
+    request: bool,
+    write: bool,
+}
+
+fn verdict(slot: &Slot, now: Tick, passed: Passed, draining: bool) -> ExpiryVerdict {
     match (slot.phase, slot.waiting) {
         (Phase::Lingering, _) => ExpiryVerdict::Close,
         (Phase::Connecting, _) => ExpiryVerdict::GiveUp,
         (Phase::Free | Phase::Closing | Phase::Closed, _) => ExpiryVerdict::Stale,
-        _ if lifetime_over && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::LifetimeExceeded),
+        _ if passed.lifetime && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::LifetimeExceeded),
+        _ if passed.request && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::RequestTimeout),
         (Phase::Serving, _) if slot.sending && slot.talk == Talk::Dialed && now >= slot.frame_deadline => {
             ExpiryVerdict::Fail(CloseReason::ReadTimeout)
         }
-        _ if slot.sending => ExpiryVerdict::Fail(CloseReason::WriteTimeout),
+        _ if slot.sending && passed.write => ExpiryVerdict::Fail(CloseReason::WriteTimeout),
+        _ if slot.sending => ExpiryVerdict::Stale,
         (Phase::Serving, Waiting::Pooled) => ExpiryVerdict::Fail(CloseReason::IdleTimeout),
         (Phase::Serving, Waiting::Input) if slot.frame_deadline != Tick::NEVER => ExpiryVerdict::Fail(CloseReason::ReadTimeout),
         (Phase::Serving, Waiting::Input) if draining && slot.talk != Talk::Dialed => ExpiryVerdict::Part,

@@ -59,25 +59,43 @@ impl Ticks {
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     ticks: Vec<Tick>,
+    /// By when the kernel must have taken something of the send that it has. What else happens on the connection does not move it.
+    sends: Vec<Tick>,
     /// No deadline lies before this one.
     earliest: Tick,
 }
 
 impl Deadlines {
     pub(crate) fn with_capacity(slots: u32) -> Self {
-        Self { ticks: Vec::with_capacity(slots as usize), earliest: Tick::NEVER }
+        Self { ticks: Vec::with_capacity(slots as usize), sends: Vec::with_capacity(slots as usize), earliest: Tick::NEVER }
     }
 
     /// Makes room for `slot`.
     pub(crate) fn grow_to(&mut self, slot: SlotIndex) {
         if self.ticks.len() <= slot.0 as usize {
             self.ticks.resize(slot.0 as usize + 1, Tick::NEVER);
+            self.sends.resize(slot.0 as usize + 1, Tick::NEVER);
         }
     }
 
     pub(crate) fn set(&mut self, slot: SlotIndex, tick: Tick) {
         self.ticks[slot.0 as usize] = tick;
         self.earliest = self.earliest.min(tick);
+    }
+
+    /// Sets it to `tick` if it lies later.
+    pub(crate) fn lower(&mut self, slot: SlotIndex, tick: Tick) {
+        self.set(slot, self.ticks[slot.0 as usize].min(tick));
+    }
+
+    /// A send begins. For `State::set_deadline` to ask; no sweep looks at it.
+    pub(crate) fn set_send(&mut self, slot: SlotIndex, tick: Tick) {
+        self.sends[slot.0 as usize] = tick;
+    }
+
+    /// The deadline of the send that is in the kernel.
+    pub(crate) fn of_send(&self, slot: SlotIndex) -> Tick {
+        self.sends[slot.0 as usize]
     }
 
     /// When the next sweep is due.

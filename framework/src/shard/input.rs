@@ -117,7 +117,8 @@ impl State {
         }
         segments.push_back(&mut slot.input, span);
         slot.input_count = slot.input_count.saturating_add(1);
-        if slot.talk != Talk::Dialed {
+        let accepted = slot.talk != Talk::Dialed;
+        if accepted {
             slot.talk = if self.drain.is_on() { Talk::Answering } else { Talk::Spoken };
         }
         if slot.input_count >= self.bounds.recv_queue_max && slot.receive == Receive::Armed {
@@ -125,6 +126,9 @@ impl State {
             self.ring.cancel(Token::new(Operation::Receive, key));
         }
         let (waits, disarmed) = (slot.waiting == Waiting::Input, slot.receive == Receive::Disarmed);
+        if accepted && let Some(deadline) = self.requests.heard(key.slot, self.now) {
+            self.table.deadlines.lower(key.slot, deadline);
+        }
         if waits {
             self.wake(key);
         }

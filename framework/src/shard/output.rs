@@ -11,6 +11,7 @@ impl State {
     pub(crate) fn push_output(&mut self, key: Key, mut span: Span) {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return self.pool.release(span) };
         slot.output_bytes += span.len();
+        self.requests.answered(key.slot);
         if let Some(last) = segments.back_mut(slot.output) {
             match self.pool.join(last, span) {
                 Ok(()) => return,
@@ -35,6 +36,7 @@ impl State {
             segments.push_back(&mut slot.output, span);
         }
         slot.output_bytes += bytes.len() as u32;
+        self.requests.answered(key.slot);
         bytes.len()
     }
 
@@ -52,6 +54,7 @@ impl State {
         // A send that leaves something behind must be told of, or nobody would send the rest.
         let tell = if segments.iter(slot.output).nth(SEND_VECTOR_MAX).is_some() { Tell::Every } else { tell };
         self.ring.send(key, segments.iter(slot.output), tell);
+        self.table.deadlines.set_send(key.slot, self.now.after(self.bounds.write));
     }
 
     pub(super) fn sent(&mut self, completion: Completion) {

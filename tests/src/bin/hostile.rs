@@ -57,6 +57,10 @@ enum Behaviour {
     Fail,
     /// Returns at once, whatever the client still sends.
     Leave,
+    /// Frames for itself: reads until it has a whole line, then sends that back.
+    Gather,
+    /// Reads, answers nothing, and says of all it has read that it is done with it.
+    Absorb,
 }
 
 impl Behaviour {
@@ -75,6 +79,8 @@ impl Behaviour {
             b"between" => Self::Between,
             b"fail" => Self::Fail,
             b"leave" => Self::Leave,
+            b"gather" => Self::Gather,
+            b"absorb" => Self::Absorb,
             _ => return None,
         })
     }
@@ -116,6 +122,8 @@ impl Handler for Hostile {
             Some(Behaviour::Between) => between(conn).await,
             Some(Behaviour::Fail) => Err(Error::handler(std::io::Error::other("on demand"))),
             Some(Behaviour::Leave) => Ok(()),
+            Some(Behaviour::Gather) => gather(conn).await,
+            Some(Behaviour::Absorb) => absorb(conn).await,
         }
     }
 }
@@ -164,6 +172,25 @@ async fn hold(conn: &mut Conn) -> Result<(), Error> {
         held.push(bytes);
     }
     drop(held);
+    Ok(())
+}
+
+async fn gather(conn: &mut Conn) -> Result<(), Error> {
+    let mut line = Vec::new();
+    while let Some(bytes) = conn.read().await? {
+        line.extend_from_slice(&bytes);
+        if line.ends_with(b"\n") {
+            conn.write(&line).await?;
+            line.clear();
+        }
+    }
+    Ok(())
+}
+
+async fn absorb(conn: &mut Conn) -> Result<(), Error> {
+    while conn.read().await?.is_some() {
+        conn.request_done();
+    }
     Ok(())
 }
 
