@@ -7,11 +7,14 @@ use corelane::{Conn, Error, Handler};
 pub(crate) struct Echo;
 
 impl Handler for Echo {
-    async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
-        loop {
-            // Not `while let`: that keeps its temporaries through the body, 40 more bytes in each idle connection.
-            let Some(bytes) = conn.read().await? else { return Ok(()) };
-            conn.write(bytes).await?;
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice: 16 more bytes in each idle connection")]
+    fn serve(&self, conn: &mut Conn) -> impl Future<Output = Result<(), Error>> {
+        async move {
+            loop {
+                // Not `while let`: that keeps its temporaries through the body, 40 more bytes.
+                let Some(bytes) = conn.read().await? else { return Ok(()) };
+                conn.write(bytes).await?;
+            }
         }
     }
 }
