@@ -39,8 +39,9 @@ check: ## Formatting, lints, documentation
 faulty: ## The server with failpoints, for the tests: alone, for cargo would give all that it builds along with it that feature
 	cargo build --release -p tests --features failpoints --bin faulty
 
+# The tests themselves are built without optimisation, which takes a third of the time and checks arithmetic.
 test: build faulty baseline-go ## Every test, the black-box ones against the release binaries
-	$(RAISE) cargo test --release --workspace
+	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) cargo test --workspace
 
 loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
 	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)

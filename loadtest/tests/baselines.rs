@@ -21,9 +21,9 @@ const BASELINES: [&str; 5] = ["raw_uring", "raw_epoll", "tokio", "monoio", "glom
 /// Built by `make`, where there is a Go compiler.
 const OPTIONAL: &str = "go_netpoller";
 
-/// `target/release`, say.
+/// `target/release`, say: what `make test` names, else where the load tester under test was built.
 fn profile_directory() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_loadtest")).parent().unwrap().to_owned()
+    env::var_os("CORELANE_TESTS_BIN").map_or_else(|| Path::new(env!("CARGO_BIN_EXE_loadtest")).parent().unwrap().to_owned(), PathBuf::from)
 }
 
 /// The binary of a baseline, or of echo, built first if it is not there.
@@ -133,7 +133,7 @@ fn every_baseline_survives_resets_and_a_peer_that_never_reads() {
 }
 
 fn compare(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let mut command = Command::new(profile_directory().join("loadtest"));
     command.args(["compare", "--cpu-server", &core(), "--cpu-client", &core()]);
     command.args(["--rounds", "2", "--duration", "100ms", "--warmup", "20ms", "--idle", "0"]);
     command.args(arguments).output().unwrap()

@@ -39,7 +39,7 @@ impl Program {
         }
     }
 
-    /// The binary, built first if it is not there.
+    /// The binary, built first if it is not there. It is sought in `CORELANE_TESTS_BIN`, else where the test itself was built.
     ///
     /// # Panics
     /// When it cannot be built.
@@ -72,6 +72,9 @@ impl Program {
 
 /// `target/release`, say: test executables lie in its directory `deps`.
 fn profile_directory() -> PathBuf {
+    if let Some(directory) = env::var_os("CORELANE_TESTS_BIN") {
+        return directory.into();
+    }
     let executable = env::current_exe().expect("the test knows its own path");
     let deps = executable.parent().expect("an executable lies in a directory");
     deps.parent().expect("deps lies in the profile directory").to_owned()
