@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::arguments;
 use crate::config::{self, Settings};
 use crate::handler::{Handler, ShardContext};
-use crate::{log, preflight, server};
+use crate::{log, preflight, server, shard};
 
 /// The process did what it was asked to do.
 const CLEAN: u8 = 0;
@@ -63,9 +63,10 @@ pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + S
         return print(&loaded.to_toml());
     }
     if arguments.check {
-        return print("the settings are fine\n");
+        let memory = preflight::memory(&loaded.config, shard::task_bytes::<H>());
+        return print(&format!("the settings are fine\nmemory_bound_bytes={} {memory}\n", memory.bytes()));
     }
-    let plan = match preflight::check(&loaded.config) {
+    let plan = match preflight::check(&loaded.config, shard::task_bytes::<H>()) {
         Ok(plan) => plan,
         Err(problems) => return refuse(S::NAME, &problems),
     };

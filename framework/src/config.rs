@@ -239,6 +239,8 @@ pub(crate) struct Timeouts {
     pub idle: Option<Duration>,
     /// Age at which a connection is closed whatever it does.
     pub lifetime: Option<Duration>,
+    /// How long a shard may be out of room for its connections' bytes before it closes the greediest.
+    pub overload: Option<Duration>,
     /// How long a stopping server lets connections finish.
     pub drain: Duration,
     /// How long a finished connection waits for the peer's FIN.
@@ -254,6 +256,7 @@ impl Default for Timeouts {
             write: Some(Duration::from_secs(30)),
             idle: Some(Duration::from_secs(300)),
             lifetime: None,
+            overload: Some(Duration::from_secs(1)),
             drain: Duration::from_secs(10),
             close: Duration::from_secs(2),
         }
@@ -277,6 +280,10 @@ pub(crate) struct Limits {
     pub recv_queue_max: u32,
     /// Bytes of output one connection may hold.
     pub write_queue_max: u32,
+    /// Bytes received and not read that one shard may hold; `None` means a share of the memory.
+    pub unread_per_shard_max: Option<u32>,
+    /// Bytes written and not sent that one shard may hold; `None` means a share of the memory.
+    pub unsent_per_shard_max: Option<u32>,
     /// Completions a shard handles before it lets its tasks run.
     pub turn_completions_max: u32,
     /// Completions that a shard under dense traffic waits for before it runs.
@@ -295,6 +302,8 @@ impl Default for Limits {
             accepts_in_flight_max: 64,
             recv_queue_max: 8,
             write_queue_max: 256 * 1024,
+            unread_per_shard_max: None,
+            unsent_per_shard_max: None,
             turn_completions_max: 1024,
             gather_completions_max: 4,
             watchdog: Some(Duration::from_millis(100)),

@@ -38,6 +38,8 @@ pub enum CloseReason {
     Drained,
     /// The server stopped at `timeouts.drain` with the connection still busy.
     DrainCut,
+    /// The shard was short of memory or buffers, and this connection held more of them than any other.
+    Overloaded,
     /// Any other error of the socket.
     SocketError,
 }
@@ -60,6 +62,7 @@ impl CloseReason {
         Self::HandlerPanicked,
         Self::Drained,
         Self::DrainCut,
+        Self::Overloaded,
         Self::SocketError,
     ];
 
@@ -81,6 +84,7 @@ impl CloseReason {
             Self::HandlerPanicked => "handler_panicked",
             Self::Drained => "drained",
             Self::DrainCut => "drain_cut",
+            Self::Overloaded => "overloaded",
             Self::SocketError => "socket_error",
         }
     }
@@ -96,6 +100,7 @@ impl CloseReason {
                 | Self::IdleTimeout
                 | Self::LifetimeExceeded
                 | Self::DrainCut
+                | Self::Overloaded
         )
     }
 
@@ -168,6 +173,7 @@ impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Closed(CloseReason::PeerReset) => std::io::ErrorKind::ConnectionReset,
+            Error::Closed(CloseReason::Overloaded) => std::io::ErrorKind::ConnectionAborted,
             Error::Closed(reason) if reason.is_cut() => std::io::ErrorKind::TimedOut,
             Error::Closed(_) => std::io::ErrorKind::ConnectionAborted,
             Error::FrameTooLong { .. } | Error::Protocol(_) => std::io::ErrorKind::InvalidData,

@@ -38,15 +38,16 @@
 //! # The modules, in the order in which a connection meets them
 //!
 //! 1. `app`, `arguments`, `config`, `preflight`: from `main` to a plan that the machine can carry out.
-//! 2. `server`, `listen`, `watchdog`, `report`, `log`: the control thread.
+//! 2. `server`, `listen`, `watchdog`, `memory`, `report`, `log`: the control thread. `cgroup`: what bounds the memory.
 //! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life, `shard::serve` its handler's task,
-//!    `shard::deadline` and `shard::drain` its ends, `shard::turn` the loop that drives them all.
+//!    `shard::deadline`, `shard::pressure` and `shard::drain` its ends, `shard::turn` the loop that drives them all.
 //! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees; `connector` and `pool`: the connections that it opens.
 //! 5. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 6. `runtime`: glommio, and what must be known of it.
 
 mod app;
 mod arguments;
+mod cgroup;
 mod chunk;
 mod client;
 mod config;
@@ -59,6 +60,7 @@ mod failpoint;
 mod handler;
 mod listen;
 mod log;
+mod memory;
 mod metrics;
 mod pool;
 mod preflight;

@@ -9,6 +9,10 @@ use crate::config::{Log, LogFormat};
 
 /// Lines that wait for the writer at most.
 const QUEUE_MAX: usize = 8192;
+/// What a line takes there; long ones are rare.
+const LINE_BYTES: u64 = 512;
+/// What the queue takes at most, for that length of the lines.
+pub(crate) const QUEUE_BYTES_MAX: u64 = QUEUE_MAX as u64 * LINE_BYTES;
 
 /// The running log. Dropping it writes what is queued, for about a second at most.
 pub(crate) struct LogHandle {

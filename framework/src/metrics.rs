@@ -54,6 +54,10 @@ pub(crate) struct Metrics {
     pub(crate) buffers_exhausted: Counter,
     /// Receives copied out because buffers ran short.
     pub(crate) copied_out: Counter,
+    /// Connections that were not read from because they held most while the shard was short of something.
+    pub(crate) held_back: Counter,
+    /// Buffers that came free because what they held was copied out later.
+    pub(crate) copied_back: Counter,
     /// When the turn that runs now began, in milliseconds since the server's start, plus one; 0 while the shard waits.
     pub(crate) busy_since: Counter,
     /// The connection whose handler was polled last.
@@ -72,6 +76,8 @@ pub(crate) struct Reading {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) stalls: u64,
+    pub(crate) held_back: u64,
+    pub(crate) copied_back: u64,
 }
 
 impl Metrics {
@@ -84,6 +90,8 @@ impl Metrics {
             messages: self.messages.get(),
             bytes: self.bytes_in.get() + self.bytes_out.get(),
             stalls: self.stalls.get(),
+            held_back: self.held_back.get(),
+            copied_back: self.copied_back.get(),
         }
     }
 }
@@ -96,6 +104,8 @@ impl Reading {
         self.messages += other.messages;
         self.bytes += other.bytes;
         self.stalls += other.stalls;
+        self.held_back += other.held_back;
+        self.copied_back += other.copied_back;
         for (sum, more) in self.closed.iter_mut().zip(other.closed) {
             *sum += more;
         }

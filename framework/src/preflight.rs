@@ -1,17 +1,19 @@
 //! Whether this machine can carry out the settings, asked before a port is opened.
 //!
 //! `facts` asks the machine, in one place; everything else is pure: settings and facts in, a [`Plan`] or the whole list
-//! of [`Problem`]s out. `kernel` judges Linux and its io_uring, `limits` the descriptors, memory and cores, `port` the
-//! address.
+//! of [`Problem`]s out. `kernel` judges Linux and its io_uring, `limits` the descriptors and cores, `memory` the memory,
+//! `port` the address.
 
 mod facts;
 mod kernel;
 mod limits;
+mod memory;
 mod port;
 
 use std::fmt;
 
 use self::facts::Facts;
+pub(crate) use self::memory::{MemoryBound, MemoryShare};
 use crate::config::Config;
 
 /// Something about the machine that does not let the server start. Its `Display` is "what, why: remedy".
@@ -43,6 +45,10 @@ pub(crate) struct Plan {
     pub warnings: Vec<String>,
     /// Connections of the whole process: the sum over the shards.
     pub connections_max: u32,
+    /// What the connections of each shard may hold.
+    pub share: MemoryShare,
+    /// The most memory that all of it can take.
+    pub memory: MemoryBound,
 }
 
 /// One shard of a [`Plan`].
@@ -56,28 +62,45 @@ pub(crate) struct ShardPlan {
     pub connections_max: u32,
 }
 
-/// Check the machine against the settings, after raising this process's soft limits to the hard ones.
+/// Check the machine against the settings, after raising this process's soft limits to the hard ones. A connection's task takes `task_bytes`.
 ///
 /// # Errors
 /// Everything that prevents the start, each with its remedy.
-pub(crate) fn check(config: &Config) -> Result<Plan, Vec<Problem>> {
+pub(crate) fn check(config: &Config, task_bytes: usize) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
-    plan(config, &Facts::gather(config))
+    plan(config, &Facts::gather(config, task_bytes))
+}
+
+/// The most memory that the settings can take on this machine, whether it can run them or not.
+pub(crate) fn memory(config: &Config, task_bytes: usize) -> MemoryBound {
+    facts::raise_limits();
+    let facts = Facts::without_probes(task_bytes);
+    let cores = limits::cores(config, &facts).unwrap_or_else(|_problem| vec![0]);
+    let shards = shard_count(config, &cores);
+    let asked = config.limits.connections_max.unwrap_or(shards);
+    memory::settle(config, &facts, shards, limits::connections(config, &facts, shards).unwrap_or(asked)).bound
 }
 
 /// As [`check`], for a program that accepts nothing: its port does not matter, its shards open all their connections.
 pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
-    let facts = Facts::gather(config);
+    let facts = Facts::gather(config, 0); // its program's tasks are its own business
     let mut problems: Vec<Problem> = kernel::problem(&facts).into_iter().chain(limits::memlock_problem(&facts)).collect();
     let cores = limits::cores(config, &facts).unwrap_or_else(|problem| {
         problems.push(problem);
         vec![0]
     });
     let shards = shard_count(config, &cores);
-    problems.extend(limits::memory_problem(config, &facts, shards));
+    problems.extend(memory::buffers_problem(config, &facts, shards));
     problems.extend(limits::outbound_problem(config, &facts, shards));
-    let plan = Plan { shards: share_out(0, shards, &cores), warnings: limits::warnings(config, &facts, &cores), connections_max: 0 };
+    let settled = memory::settle(config, &facts, shards, 0);
+    let plan = Plan {
+        shards: share_out(0, shards, &cores),
+        warnings: limits::warnings(config, &facts, &cores),
+        connections_max: 0,
+        share: settled.share,
+        memory: settled.bound,
+    };
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
 
@@ -89,10 +112,16 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     problems.extend(port::problem(config.server.listen, &facts.port));
     let plan = limits::cores(config, facts).and_then(|cores| {
         let shards = shard_count(config, &cores);
-        problems.extend(limits::memory_problem(config, facts, shards));
-        let connections_max = limits::connections(config, facts, shards)?;
+        let buffers_problem = memory::buffers_problem(config, facts, shards);
+        let connections_max = limits::connections(config, facts, shards);
+        let settled = memory::settle(config, facts, shards, *connections_max.as_ref().unwrap_or(&0));
+        // Buffers that do not fit alone are told alone, and so are connections that cannot be.
+        problems.extend(buffers_problem.or(settled.problem.filter(|_| connections_max.is_ok())));
+        connections_max?;
+        let connections_max = settled.connections_max;
         let warnings = limits::warnings(config, facts, &cores);
-        Ok(Plan { shards: share_out(connections_max, shards, &cores), warnings, connections_max })
+        let shards = share_out(connections_max, shards, &cores);
+        Ok(Plan { shards, warnings, connections_max, share: settled.share, memory: settled.bound })
     });
     match plan {
         Ok(plan) if problems.is_empty() => Ok(plan),

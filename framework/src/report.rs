@@ -58,6 +58,8 @@ fn log_shard(shard: ShardId, now: &Reading, before: &Reading, seconds: f64) {
         messages_per_second = per_second(now.messages, before.messages, seconds),
         bytes_per_second = per_second(now.bytes, before.bytes, seconds),
         stalls = now.stalls,
+        held_back = now.held_back,
+        copied_back = now.copied_back,
         reasons = %now.reasons(),
         "shard stats"
     );
@@ -74,6 +76,8 @@ fn log_whole(now: &Reading, before: &Reading, seconds: f64, log_lines_dropped: u
         log_lines_dropped,
         resident_bytes = resident_bytes().unwrap_or(0),
         stalls = now.stalls,
+        held_back = now.held_back,
+        copied_back = now.copied_back,
         reasons = %now.reasons(),
         "stats"
     );

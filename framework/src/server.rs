@@ -14,8 +14,9 @@ use crate::config::Config;
 use crate::handler::{Handler, ShardContext};
 use crate::listen::listen;
 use crate::log::LogHandle;
+use crate::memory::MemoryWatch;
 use crate::metrics::{Metrics, Reading};
-use crate::preflight::{Plan, ShardPlan};
+use crate::preflight::{MemoryShare, Plan, ShardPlan};
 use crate::report::Reporter;
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
@@ -79,16 +80,31 @@ pub(crate) fn run<H: Handler>(
             local_addr: address,
             upstreams: Arc::clone(&config.upstreams),
         };
-        let lane = Lane::start(&config, shard, context, listener, started, Arc::clone(&factory), events.clone());
+        let lane = Lane::start(&config, shard, plan.share, context, listener, started, Arc::clone(&factory), events.clone());
         lanes.push(lane.map_err(|error| Failure::Start(format!("shard {} does not start: {error}", shard.id)))?);
     }
+    tell_memory(plan);
     Server { config, address, connections_max: plan.connections_max, lanes, inbox, started }.run(log)
+}
+
+/// The most memory that the settings can take, as a sum.
+fn tell_memory(plan: &Plan) {
+    tracing::info!(
+        memory_bound_bytes = plan.memory.bytes(),
+        kernel_sockets_bytes = plan.memory.kernel_sockets_bytes,
+        kernel_buffers_bytes = plan.memory.kernel_buffers_bytes.unwrap_or(0),
+        unread_per_shard_max = plan.share.unread_max,
+        unsent_per_shard_max = plan.share.unsent_max,
+        sum = %plan.memory,
+        "memory"
+    );
 }
 
 impl Lane {
     fn start<H: Handler>(
         config: &Arc<Config>,
         plan: &ShardPlan,
+        memory: MemoryShare,
         context: ShardContext,
         listener: std::net::TcpListener,
         started: Instant,
@@ -100,6 +116,7 @@ impl Lane {
         let setup = Setup {
             id: context.id,
             connections_max: plan.connections_max,
+            memory,
             config: Arc::clone(config),
             listener: Some(listener),
             local_addr: context.local_addr,
@@ -116,6 +133,15 @@ impl Lane {
 
     fn drain(&self) {
         self.orders.drain();
+        self.signal();
+    }
+
+    fn tell_memory(&self, short: bool) {
+        self.orders.tell_memory(short);
+        self.signal();
+    }
+
+    fn signal(&self) {
         if let Err(error) = self.wake.signal() {
             tracing::error!(shard = self.plan.id, %error, "the shard cannot be woken");
         }
@@ -146,8 +172,9 @@ impl Server {
         let mut failure = None;
         let mut watchdog = Watchdog::new(self.config.limits.watchdog, self.started);
         let mut reporter = Reporter::new(self.config.log.stats_interval, self.started);
+        let mut memory = MemoryWatch::new(self.started);
         while alive > 0 {
-            let event = self.next_event(stage, &watchdog, &reporter);
+            let event = self.next_event(stage, &watchdog, &reporter, &memory);
             match (event, stage) {
                 (Some(Event::Ready), _) => {
                     waiting -= 1;
@@ -183,6 +210,10 @@ impl Server {
                 (None, _) => {}
             }
             watchdog.look(Instant::now(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), &*lane.metrics)));
+            if let Some(short) = memory.look(Instant::now()) {
+                tracing::warn!(short, "memory nears its bound, or does so no more");
+                self.lanes.iter().for_each(|lane| lane.tell_memory(short));
+            }
             reporter.report(Instant::now(), log.dropped(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), lane.metrics.read())));
         }
         self.end(log);
@@ -190,12 +221,12 @@ impl Server {
     }
 
     /// The next event, or none when it is time to look at something.
-    fn next_event(&self, stage: Stage, watchdog: &Watchdog, reporter: &Reporter) -> Option<Event> {
+    fn next_event(&self, stage: Stage, watchdog: &Watchdog, reporter: &Reporter, memory: &MemoryWatch) -> Option<Event> {
         let deadline = match stage {
             Stage::Starting { until } | Stage::Draining { until } => Some(until),
             Stage::Serving => None,
         };
-        let due = [deadline, watchdog.due(), reporter.due()].into_iter().flatten().min();
+        let due = [deadline, watchdog.due(), reporter.due(), Some(memory.due())].into_iter().flatten().min();
         let patience = due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(Instant::now()));
         self.inbox.recv_timeout(patience).ok()
     }

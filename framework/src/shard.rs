@@ -1,8 +1,9 @@
 //! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
 //!
 //! In the order in which a connection meets them: [`accept`] or [`dial`], [`connection`] (its life and end), [`input`], [`output`], [`serve`]
-//! (its handler's task), [`deadline`], [`request`], [`drain`]. [`idle`] is for connections in a pool, [`spawn`] and [`sleep`] are for tasks beside
-//! connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what they work on.
+//! (its handler's task), [`deadline`], [`request`], [`pressure`], [`drain`]. [`idle`] is for connections in a pool, [`spawn`] and [`sleep`] are
+//! for tasks beside connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what
+//! they work on.
 
 pub(crate) mod accept;
 mod bounds;
@@ -16,6 +17,7 @@ mod notify;
 mod output;
 mod pace;
 pub(crate) mod panics;
+pub(crate) mod pressure;
 mod queue;
 mod request;
 mod serve;
@@ -34,7 +36,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,7 @@ use dial::Dials;
 use drain::Drain;
 use pace::Pace;
 use request::Requests;
+use pressure::Pressure;
 use serve::Tasks;
 use sleep::Sleepers;
 use spawn::SpawnTable;
@@ -56,8 +59,10 @@ use wake::{Registered, ShardNumber, Wakes};
 
 use crate::config::Config;
 use crate::conn::Conn;
+use crate::error::Error;
 use crate::handler::Handler;
 use crate::metrics::Metrics;
+use crate::preflight::MemoryShare;
 use crate::ring::buffers::{Pool, Span};
 use crate::ring::{Completion, Key, Ring, WakeFd};
 use crate::runtime::WakeWait;
@@ -69,6 +74,10 @@ pub use sleep::{Sleep, sleep, sleep_until};
 pub use spawn::spawn;
 pub(crate) use table::Waiting;
 pub(crate) use wake::{Sleeper, rouse, wake_named};
+
+/// What a connection takes in a shard's tables: slot, deadline, tempo, and the place and allocation of its task; the future itself not.
+pub(crate) const CONNECTION_BYTES: u64 =
+    (size_of::<table::Slot>() + size_of::<Tick>() + 1 + size_of::<usize>() + 2 * size_of::<usize>()) as u64;
 
 /// A shard's number, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,19 +109,32 @@ impl fmt::Display for ConnId {
     }
 }
 
-/// What the control thread tells a shard: it only ever grows.
+/// What the control thread tells a shard.
 #[derive(Debug, Default)]
-pub(crate) struct Orders(AtomicU8);
+pub(crate) struct Orders {
+    /// It only ever grows.
+    stage: AtomicU8,
+    memory_short: AtomicBool,
+}
 
 impl Orders {
     const DRAIN: u8 = 1;
 
     pub(crate) fn drain(&self) {
-        self.0.store(Self::DRAIN, Ordering::Release);
+        self.stage.store(Self::DRAIN, Ordering::Release);
     }
 
     fn says_drain(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::DRAIN
+        self.stage.load(Ordering::Acquire) == Self::DRAIN
+    }
+
+    /// Whether the memory of the process nears its end.
+    pub(crate) fn tell_memory(&self, short: bool) {
+        self.memory_short.store(short, Ordering::Relaxed);
+    }
+
+    fn memory_is_short(&self) -> bool {
+        self.memory_short.load(Ordering::Relaxed)
     }
 }
 
@@ -121,6 +143,7 @@ pub(crate) struct Setup {
     pub(crate) id: ShardId,
     /// Connections that it accepts at most.
     pub(crate) connections_max: u32,
+    pub(crate) memory: MemoryShare,
     pub(crate) config: Arc<Config>,
     /// None: a shard of a client.
     pub(crate) listener: Option<TcpListener>,
@@ -163,6 +186,10 @@ pub(crate) struct State {
     dials: Dials,
     drain: Drain,
     bounds: Bounds,
+    /// Bytes received and not read, and bytes written and not taken by the kernel, of all connections.
+    unread: u64,
+    unsent: u64,
+    pressure: Pressure,
     pool: Rc<Pool>,
     metrics: Arc<Metrics>,
     id: ShardId,
@@ -208,7 +235,10 @@ impl Shard {
             acceptor: Acceptor::new(setup.listener, config.limits.accepts_in_flight_max),
             dials: Dials::new(Arc::clone(&setup.config)),
             drain: Drain::default(),
-            bounds: Bounds::of(config),
+            bounds: Bounds::of(config, setup.memory),
+            unread: 0,
+            unsent: 0,
+            pressure: Pressure::new(),
             pool: Rc::clone(&pool),
             metrics: Arc::clone(&setup.metrics),
             id: setup.id,
@@ -267,15 +297,25 @@ pub(crate) async fn run<H: Handler>(setup: Setup, handler: H, ready: impl FnOnce
     let (shard, wake) = enter(setup)?;
     ready();
     let handler = &handler;
-    let mut tasks = Tasks::new(|key| {
-        // Made out here: a local of the block would lie in the future beside what the block was given.
-        let mut conn = Conn::new(key);
-        async move { handler.serve(&mut conn).await }
-    });
+    let mut tasks = Tasks::new(|key| serve(handler, key));
     let outcome = shard.pump(&wake, &mut tasks).await;
     drop(tasks);
     shard.metrics.busy_since.set(0);
     outcome.and(wake.close().await)
+}
+
+fn serve<H: Handler>(handler: &H, key: Key) -> impl Future<Output = Result<(), Error>> {
+    // Made out here: a local of the block would lie in the future beside what the block was given.
+    let mut conn = Conn::new(key);
+    async move { handler.serve(&mut conn).await }
+}
+
+/// Bytes of the future of one connection of that handler.
+pub(crate) fn task_bytes<H: Handler>() -> usize {
+    fn made_by<'h, H: 'h, F>(_serve: impl Fn(&'h H, Key) -> F) -> usize {
+        size_of::<F>()
+    }
+    made_by::<H, _>(serve::<H>)
 }
 
 /// Runs one shard of a client until `main` has ended and the connections that it opened have closed.

@@ -12,6 +12,7 @@
 //! `CORELANE_TESTS_SEED=N` repeats a run of the seeded tests; `CORELANE_TESTS_SLACK=N` stretches bounds for an instrumented build.
 #![allow(clippy::unwrap_used)] // A rig reports what it did not expect by panicking.
 
+mod cage;
 mod client;
 mod log;
 mod process;
@@ -23,6 +24,7 @@ mod skip;
 mod turn;
 mod wait;
 
+pub use cage::Cage;
 pub use client::{Client, End, connect, reset};
 pub use log::{Counts, Line, Log};
 pub use process::{descriptors, raise_descriptor_limit, resident_bytes};

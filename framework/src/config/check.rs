@@ -51,6 +51,7 @@ const CONNECTS: Whole = Whole::new("a whole number of connects", 1, 1024);
 const ACCEPTS: Whole = Whole::new("a whole number of accepts", 1, 1024);
 const RECV_QUEUE: Whole = Whole::new("a whole number of buffers", 1, 1024);
 const WRITE_QUEUE: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * MIB);
+const SHARD_BYTES: Whole = Whole::new("a whole number of bytes", 4 * KIB, 2048 * MIB).or_zero("a share of the memory");
 const TURN: Whole = Whole::new("a whole number of completions", 64, 65_536);
 const GATHER: Whole = Whole::new("a whole number of completions", 1, 64);
 const WATCHDOG: Times = Times::new(Duration::from_millis(10), Duration::from_secs(60)).or("off");
@@ -85,6 +86,7 @@ pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> C
     };
     connections_contradict(raw, &config, &mut checker);
     queues_contradict(raw, &config, &mut checker);
+    shard_bytes_contradict(raw, &config, &mut checker);
     timeouts_contradict(raw, &config, &mut checker);
     outbound_contradict(raw, &config, &mut checker);
     config
@@ -139,6 +141,7 @@ fn timeouts(raw: &RawTimeouts, checker: &mut Checker<'_>) -> Timeouts {
         write: or_off("timeouts.write", &raw.write, default.write),
         idle: or_off("timeouts.idle", &raw.idle, default.idle),
         lifetime: or_off("timeouts.lifetime", &raw.lifetime, default.lifetime),
+        overload: or_off("timeouts.overload", &raw.overload, default.overload),
         drain: checker.time("timeouts.drain", &raw.drain, &TIMEOUT, default.drain),
         close: checker.time("timeouts.close", &raw.close, &TIMEOUT, default.close),
     }
@@ -149,6 +152,8 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
     let all = checker.whole_or_none("limits.connections_max", &raw.connections_max, &CONNECTIONS);
     let each = &raw.connections_per_shard_max;
     let each = checker.whole_or_none("limits.connections_per_shard_max", each, &SHARD_CONNECTIONS);
+    let unread = checker.whole_or_none("limits.unread_per_shard_max", &raw.unread_per_shard_max, &SHARD_BYTES);
+    let unsent = checker.whole_or_none("limits.unsent_per_shard_max", &raw.unsent_per_shard_max, &SHARD_BYTES);
     let mut whole = |key, item, range, default| checker.whole(key, item, range, default);
     Limits {
         connections_max: all,
@@ -168,6 +173,8 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
         accepts_in_flight_max: whole("limits.accepts_in_flight_max", &raw.accepts_in_flight_max, &ACCEPTS, default.accepts_in_flight_max),
         recv_queue_max: whole("limits.recv_queue_max", &raw.recv_queue_max, &RECV_QUEUE, default.recv_queue_max),
         write_queue_max: whole("limits.write_queue_max", &raw.write_queue_max, &WRITE_QUEUE, default.write_queue_max),
+        unread_per_shard_max: unread,
+        unsent_per_shard_max: unsent,
         turn_completions_max: whole("limits.turn_completions_max", &raw.turn_completions_max, &TURN, default.turn_completions_max),
         gather_completions_max: whole(
             "limits.gather_completions_max",
@@ -283,6 +290,30 @@ fn queues_contradict(raw: &Raw, config: &Config, checker: &mut Checker<'_>) {
         let what = format!("one connection may hold {queue} of the shard's {count} buffers, which is more than half");
         let keys = [queue_key, ("buffers.count", &raw.buffers.count), profile_key];
         checker.contradiction(&keys, what, &format!("lower limits.recv_queue_max to {half}, or raise buffers.count"));
+    }
+}
+
+/// One connection's bounds against those of its shard.
+fn shard_bytes_contradict(raw: &Raw, config: &Config, checker: &mut Checker<'_>) {
+    let (Buffers { size, .. }, limits) = (&config.buffers, &config.limits);
+    let unread = u64::from(*size) * u64::from(limits.recv_queue_max);
+    if let Some(all) = limits.unread_per_shard_max.filter(|all| u64::from(*all) < unread) {
+        let queue = limits.recv_queue_max;
+        let what = format!("one connection may hold {queue} buffers of {size} bytes unread, which is {unread}, but its shard only {all}");
+        let keys = [
+            ("limits.unread_per_shard_max", &raw.limits.unread_per_shard_max),
+            ("limits.recv_queue_max", &raw.limits.recv_queue_max),
+            ("buffers.size", &raw.buffers.size),
+            ("buffers.profile", &raw.buffers.profile),
+        ];
+        checker.contradiction(&keys, what, &format!("raise limits.unread_per_shard_max to {unread}, or lower limits.recv_queue_max"));
+    }
+    let unsent = limits.write_queue_max;
+    if let Some(all) = limits.unsent_per_shard_max.filter(|all| *all < unsent) {
+        let what = format!("one connection may hold {unsent} bytes unsent (limits.write_queue_max), but its shard only {all}");
+        let keys =
+            [("limits.unsent_per_shard_max", &raw.limits.unsent_per_shard_max), ("limits.write_queue_max", &raw.limits.write_queue_max)];
+        checker.contradiction(&keys, what, &format!("raise limits.unsent_per_shard_max to {unsent}, or lower limits.write_queue_max"));
     }
 }
 

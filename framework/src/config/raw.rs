@@ -92,6 +92,7 @@ pub(super) struct RawTimeouts {
     pub(super) write: Item,
     pub(super) idle: Item,
     pub(super) lifetime: Item,
+    pub(super) overload: Item,
     pub(super) drain: Item,
     pub(super) close: Item,
 }
@@ -106,6 +107,8 @@ pub(super) struct RawLimits {
     pub(super) accepts_in_flight_max: Item,
     pub(super) recv_queue_max: Item,
     pub(super) write_queue_max: Item,
+    pub(super) unread_per_shard_max: Item,
+    pub(super) unsent_per_shard_max: Item,
     pub(super) turn_completions_max: Item,
     pub(super) gather_completions_max: Item,
     pub(super) watchdog: Item,
@@ -272,6 +275,7 @@ fn timeouts(timeouts: &super::Timeouts) -> RawTimeouts {
         write: time_or_off(timeouts.write),
         idle: time_or_off(timeouts.idle),
         lifetime: time_or_off(timeouts.lifetime),
+        overload: time_or_off(timeouts.overload),
         drain: time(timeouts.drain),
         close: time(timeouts.close),
     }
@@ -286,6 +290,8 @@ fn limits(limits: &super::Limits) -> RawLimits {
         accepts_in_flight_max: number(limits.accepts_in_flight_max),
         recv_queue_max: number(limits.recv_queue_max),
         write_queue_max: number(limits.write_queue_max),
+        unread_per_shard_max: number(limits.unread_per_shard_max.unwrap_or(0)),
+        unsent_per_shard_max: number(limits.unsent_per_shard_max.unwrap_or(0)),
         turn_completions_max: number(limits.turn_completions_max),
         gather_completions_max: number(limits.gather_completions_max),
         watchdog: time_or_off(limits.watchdog),

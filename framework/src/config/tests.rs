@@ -317,7 +317,7 @@ fn a_wrong_argument_is_named_whole() {
 
 #[test]
 fn contradictions_are_refused_with_the_arithmetic() {
-    let table: [(&[&str], &str); 6] = [
+    let table: [(&[&str], &str); 9] = [
         (
             &["limits.connections_max=10", "limits.connections_per_shard_max=2", "server.shards=3"],
             "limits.connections_max: 10 connections, but 3 shards of 2 connections hold 6",
@@ -334,6 +334,18 @@ fn contradictions_are_refused_with_the_arithmetic() {
         (
             &["limits.recv_queue_max=9", "buffers.count=16"],
             "limits.recv_queue_max: one connection may hold 9 of the shard's 16 buffers, which is more than half",
+        ),
+        (
+            &["limits.unread_per_shard_max=16384"],
+            "limits.unread_per_shard_max: one connection may hold 8 buffers of 4096 bytes unread, which is 32768, but its shard only 16384",
+        ),
+        (
+            &["buffers.profile=\"large\"", "limits.unread_per_shard_max=65536"],
+            "limits.unread_per_shard_max: one connection may hold 8 buffers of 65536 bytes unread, which is 524288, but its shard only 65536",
+        ),
+        (
+            &["limits.unsent_per_shard_max=65536"],
+            "limits.unsent_per_shard_max: one connection may hold 262144 bytes unsent (limits.write_queue_max), but its shard only 65536",
         ),
         (
             &["timeouts.first_byte=\"1m\"", "timeouts.lifetime=\"30s\""],

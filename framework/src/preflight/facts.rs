@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::port;
+use crate::cgroup;
 use crate::config::Config;
 use crate::ring::{self, ProbeError};
 
@@ -28,10 +29,16 @@ pub(super) struct Facts {
     pub(super) cores: Vec<usize>,
     /// What became of listening on the address, alone.
     pub(super) port: io::Result<()>,
+    /// Bytes of the machine.
+    pub(super) memory_total: Option<u64>,
     /// Bytes the kernel could still give to programs.
     pub(super) memory_available: Option<u64>,
-    /// Smallest memory.max of this process's control groups, in bytes.
+    /// Smallest bound of this process's control groups, in bytes.
     pub(super) memory_max: Option<u64>,
+    /// Bytes of buffers that the kernel allows all TCP sockets of the machine together.
+    pub(super) tcp_memory_max: Option<u64>,
+    /// Bytes of a connection's task in this program.
+    pub(super) task_bytes: u64,
     /// sysctl net.core.somaxconn.
     pub(super) somaxconn: Option<u32>,
     /// sysctl net.core.rmem_max, in bytes.
@@ -41,18 +48,27 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn gather(config: &Config) -> Self {
+    pub(super) fn gather(config: &Config, task_bytes: usize) -> Self {
+        Self { ring: ring::probe(), port: port::probe(config.server.listen), ..Self::without_probes(task_bytes) }
+    }
+
+    /// Without a ring set up or a port opened to see whether that can be: both are taken for fine.
+    pub(super) fn without_probes(task_bytes: usize) -> Self {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         Self {
             release: rustix::system::uname().release().to_string_lossy().into_owned(),
-            ring: ring::probe(),
+            ring: Ok(()),
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
             memlock: soft_limit(Resource::Memlock),
             nofile: soft_limit(Resource::Nofile),
             cores: cores.into_iter().map(|core| core.id).collect(),
-            port: port::probe(config.server.listen),
-            memory_available: fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text)),
-            memory_max: memory_max(),
+            port: Ok(()),
+            memory_total: cgroup::meminfo(&meminfo, "MemTotal"),
+            memory_available: cgroup::meminfo(&meminfo, "MemAvailable"),
+            memory_max: cgroup::memory_groups().iter().filter_map(cgroup::Group::memory_max).min(),
+            tcp_memory_max: tcp_memory_max(),
+            task_bytes: task_bytes as u64,
             somaxconn: number("/proc/sys/net/core/somaxconn"),
             rmem_max: number("/proc/sys/net/core/rmem_max"),
             wmem_max: number("/proc/sys/net/core/wmem_max"),
@@ -79,18 +95,11 @@ fn number<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// `MemAvailable` of proc_meminfo(5), in bytes.
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
-/// The smallest `memory.max` from this process's control group (cgroups(7), version 2) up to the root's.
-fn memory_max() -> Option<u64> {
-    let membership = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = PathBuf::from(membership.lines().find_map(|line| line.strip_prefix("0::/"))?);
-    group.ancestors().filter_map(|group| number(Path::new("/sys/fs/cgroup").join(group).join("memory.max"))).min()
+/// Pages that all TCP sockets of the machine may have in buffers: the third number of net.ipv4.tcp_mem (tcp(7)), in bytes.
+fn tcp_memory_max() -> Option<u64> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_mem").ok()?;
+    let pages: u64 = text.split_whitespace().nth(2)?.parse().ok()?;
+    pages.checked_mul(rustix::param::page_size() as u64)
 }
 
 #[cfg(test)]
@@ -99,17 +108,10 @@ mod tests {
     use crate::config::Server;
 
     #[test]
-    fn available_memory_is_read_in_bytes() {
-        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), Some(2_097_152));
-        assert_eq!(available("MemAvailable: many kB\n"), None);
-        assert_eq!(available(""), None);
-    }
-
-    #[test]
     fn this_machine_gives_its_facts() {
         let server = Server { listen: ([127, 0, 0, 1], 0).into(), ..Server::default() };
-        let facts = Facts::gather(&Config { server, ..Config::default() });
+        let facts = Facts::gather(&Config { server, ..Config::default() }, 0);
         assert!(!facts.release.is_empty() && !facts.cores.is_empty() && facts.nofile > 0);
-        assert!(facts.memory_available.is_some() && facts.port.is_ok());
+        assert!(facts.memory_available.is_some() && facts.memory_total > facts.memory_available && facts.port.is_ok());
     }
 }

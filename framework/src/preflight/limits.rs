@@ -1,9 +1,8 @@
-//! Descriptors, locked memory, memory and cores against the settings.
+//! Descriptors, locked memory and cores against the settings.
 
 use super::Problem;
 use super::facts::Facts;
 use crate::config::{Config, SHARD_CONNECTIONS_MAX, Socket};
-use crate::ring::buffers::Pool;
 
 /// Locked memory without which an executor is not made, in bytes. It looks at the soft limit alone: root and
 /// CAP_IPC_LOCK make no difference.
@@ -138,22 +137,6 @@ fn own_descriptors(facts: &Facts, shards: u32) -> Result<(), Problem> {
 
 fn raise(descriptors: u64) -> String {
     format!("run `ulimit -n {descriptors}` as root, or set LimitNOFILE={descriptors} in the unit")
-}
-
-/// The receive buffers, the one large thing that a shard takes before any client comes.
-pub(super) fn memory_problem(config: &Config, facts: &Facts, shards: u32) -> Option<Problem> {
-    const MIB: u64 = 1024 * KIB;
-    let count = u64::from(config.buffers.count);
-    let each = Pool::bytes_each(config.buffers.size);
-    let need = each * count * u64::from(shards);
-    let machine = facts.memory_available.map(|have| (have, "the machine has"));
-    let group = facts.memory_max.map(|have| (have, "the control group's memory.max is"));
-    let (have, whose) = machine.into_iter().chain(group).min().filter(|(have, _)| *have < need)?;
-    Some(Problem::new(
-        format!("the receive buffers take {} MiB ({shards} shards x {count} x {each} bytes)", need.div_ceil(MIB)),
-        format!("{whose} {} MiB", have / MIB),
-        "lower buffers.count, choose a smaller buffers.profile, or start fewer shards (server.shards)",
-    ))
 }
 
 /// What is legal, but may not be what was meant.

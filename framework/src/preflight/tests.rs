@@ -20,8 +20,11 @@ fn good() -> Facts {
         nofile: 20_000,
         cores: vec![0, 1, 2, 3],
         port: Ok(()),
+        memory_total: Some(64 << 30),
         memory_available: Some(8 << 30),
         memory_max: None,
+        tcp_memory_max: None,
+        task_bytes: 100,
         somaxconn: Some(4096),
         rmem_max: Some(212_992),
         wmem_max: Some(212_992),
@@ -276,5 +279,5 @@ fn all_problems_are_reported_at_once() {
 #[test]
 fn this_machine_is_judged_without_a_panic() {
     let server = Server { listen: ([127, 0, 0, 1], 0).into(), ..Server::default() };
-    let _ = check(&Config { server, ..Config::default() });
+    let _ = check(&Config { server, ..Config::default() }, 100);
 }

@@ -6,11 +6,14 @@
 
 use std::alloc::{self, Layout};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
+
+use super::token::Key;
 
 /// Buffers published to the kernel at first. The set in use stays small and warm, and grows only when the kernel ran out.
 const PUBLISHED_FIRST: u32 = 32;
@@ -55,6 +58,8 @@ struct State {
     vacant: Vec<u32>,
     /// Heap buffers of the standard size, kept for reuse.
     spare: Vec<u32>,
+    /// Bytes of all heap buffers in use.
+    heap_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -62,6 +67,8 @@ struct Buffer {
     base: NonNull<u8>,
     capacity: u32,
     references: u32,
+    /// The connection on whose account it is in use.
+    owner: Option<Key>,
 }
 
 /// A counted reference to bytes of one buffer. Not dropped but released: [`Pool::release`].
@@ -114,7 +121,7 @@ impl Pool {
         let memory = Mapping::new(count as usize * stride)?;
         let buffers = (0..count as usize)
             // SAFETY: buffer `index` starts inside the mapping, which has room for `count` of them.
-            .map(|index| Buffer { base: unsafe { memory.base.add(index * stride) }, capacity: size, references: 0 })
+            .map(|index| Buffer { base: unsafe { memory.base.add(index * stride) }, capacity: size, references: 0, owner: None })
             .collect();
         let state = State {
             buffers,
@@ -126,6 +133,7 @@ impl Pool {
             tail: 0,
             vacant: Vec::new(),
             spare: Vec::new(),
+            heap_bytes: 0,
         };
         let pool = Self { size, count, entries, memory, state: RefCell::new(state) };
         pool.publish();
@@ -139,6 +147,40 @@ impl Pool {
     /// What a provided buffer of `size` bytes takes.
     pub(crate) fn bytes_each(size: u32) -> u64 {
         u64::from(size) + STAGGER as u64
+    }
+
+    /// What a pool of such buffers takes at most besides the heap buffers in use: the provided ones and the spares.
+    pub(crate) fn bytes_max(size: u32, count: u32) -> u64 {
+        Self::bytes_each(size) * u64::from(count) + u64::from(size) * SPARE_HEAP_MAX as u64
+    }
+
+    /// Bytes of the heap buffers in use.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        self.state.borrow().heap_bytes
+    }
+
+    /// Provided buffers in use.
+    pub(crate) fn in_use(&self) -> u32 {
+        let state = self.state.borrow();
+        self.count - state.published - state.free.len() as u32
+    }
+
+    /// Moves the buffer of `span` to the account of `owner`.
+    pub(crate) fn charge(&self, span: &Span, owner: Key) {
+        if let Some(buffer) = self.state.borrow_mut().buffers.get_mut(span.buffer as usize) {
+            buffer.owner = Some(owner);
+        }
+    }
+
+    /// Who has how many bytes of buffers in use, of the heap and provided ones. Looks at every buffer there is.
+    pub(crate) fn holders(&self) -> HashMap<Key, u64> {
+        let mut holders = HashMap::new();
+        for buffer in self.state.borrow().buffers.iter().filter(|buffer| buffer.references > 0 && buffer.capacity > 0) {
+            if let Some(owner) = buffer.owner {
+                *holders.entry(owner).or_default() += u64::from(buffer.capacity);
+            }
+        }
+        holders
     }
 
     pub(super) fn entries_addr(&self) -> u64 {
@@ -174,6 +216,11 @@ impl Pool {
         self.publish();
     }
 
+    /// Keep as few published as at first, once the kernel has worked off what is: so that little comes in at a time.
+    pub(crate) fn narrow(&self) {
+        self.state.borrow_mut().window = PUBLISHED_FIRST.min(self.count);
+    }
+
     /// Whether a burst may have left memory to give back.
     pub(crate) fn is_wide(&self) -> bool {
         let state = self.state.borrow();
@@ -205,30 +252,32 @@ impl Pool {
         state.published + (state.free.len() as u32) < self.count / LOW_FRACTION
     }
 
-    /// The span of a receive that the kernel completed into provided buffer `index`.
-    pub(crate) fn received(&self, index: u16, length: u32) -> Span {
+    /// The span of a receive of `owner` that the kernel completed into provided buffer `index`.
+    pub(crate) fn received(&self, index: u16, length: u32, owner: Key) -> Span {
         let mut state = self.state.borrow_mut();
         state.published -= 1;
         state.filled = state.filled.saturating_add(1);
         let buffer = &mut state.buffers[usize::from(index)];
         debug_assert_eq!(buffer.references, 0, "a published buffer has no span");
         assert!(length <= buffer.capacity, "the kernel fills a buffer at most");
-        buffer.references = 1;
+        (buffer.references, buffer.owner) = (1, Some(owner));
         Span { start: buffer.base, length, buffer: u32::from(index) }
     }
 
-    /// An empty span at the start of a heap buffer with room for at least `capacity` bytes.
-    pub(crate) fn allocate(&self, capacity: u32) -> Span {
+    /// An empty span at the start of a heap buffer with room for at least `capacity` bytes, on the account of `owner`.
+    pub(crate) fn allocate(&self, capacity: u32, owner: Option<Key>) -> Span {
         let mut state = self.state.borrow_mut();
         if capacity == self.size
             && let Some(index) = state.spare.pop()
         {
+            state.heap_bytes += u64::from(capacity);
             let buffer = &mut state.buffers[index as usize];
-            buffer.references = 1;
+            (buffer.references, buffer.owner) = (1, owner);
             return Span { start: buffer.base, length: 0, buffer: index };
         }
         let capacity = capacity.max(1).next_multiple_of(HEAP_GRAIN);
-        let buffer = Buffer { base: heap_allocate(capacity), capacity, references: 1 };
+        state.heap_bytes += u64::from(capacity);
+        let buffer = Buffer { base: heap_allocate(capacity), capacity, references: 1, owner };
         let start = buffer.base;
         let index = match state.vacant.pop() {
             Some(index) => {
@@ -244,11 +293,16 @@ impl Pool {
     }
 
     /// `bytes` in a heap buffer of their own.
-    pub(crate) fn copy(&self, bytes: &[u8]) -> Span {
-        let mut span = self.allocate(bytes.len() as u32);
+    fn copy(&self, bytes: &[u8], owner: Option<Key>) -> Span {
+        let mut span = self.allocate(bytes.len() as u32, owner);
         let copied = self.append(&mut span, bytes);
         debug_assert_eq!(copied, bytes.len(), "the buffer was allocated for them");
         span
+    }
+
+    #[cfg(test)]
+    pub(crate) fn copy_of(&self, bytes: &[u8]) -> Span {
+        self.copy(bytes, None)
     }
 
     /// Copies as much of `bytes` behind `span` as its buffer has room for; nothing while another span shares the buffer.
@@ -271,7 +325,7 @@ impl Pool {
     pub(crate) fn concatenate(&self, mut span: Span, next: Span) -> Span {
         let copied = self.append(&mut span, next.bytes());
         if copied < next.length as usize {
-            let mut grown = self.allocate((span.length + next.length).max(2 * span.length));
+            let mut grown = self.allocate((span.length + next.length).max(2 * span.length), self.owner(&span));
             self.append(&mut grown, span.bytes());
             self.append(&mut grown, &next.bytes()[copied..]);
             self.release(std::mem::replace(&mut span, grown));
@@ -285,9 +339,13 @@ impl Pool {
         if span.buffer >= self.count {
             return span;
         }
-        let aside = self.copy(span.bytes());
+        let aside = self.copy(span.bytes(), self.owner(&span));
         self.release(span);
         aside
+    }
+
+    fn owner(&self, span: &Span) -> Option<Key> {
+        self.state.borrow().buffers[span.buffer as usize].owner
     }
 
     /// Makes `next` continue `span` if it lies right behind it in the same buffer. Gives `next` back otherwise.
@@ -326,7 +384,10 @@ impl Pool {
         let (base, capacity) = (buffer.base, buffer.capacity);
         if index < self.count {
             state.free.push(index as u16);
-        } else if capacity == self.size && state.spare.len() < SPARE_HEAP_MAX {
+            return;
+        }
+        state.heap_bytes -= u64::from(capacity);
+        if capacity == self.size && state.spare.len() < SPARE_HEAP_MAX {
             state.spare.push(index);
         } else {
             heap_free(base, capacity);
@@ -416,7 +477,7 @@ mod tests {
     #[test]
     fn a_span_appends_while_it_is_alone() {
         let pool = Pool::new(4096, 16).expect("memory");
-        let mut span = pool.allocate(64);
+        let mut span = pool.allocate(64, None);
         assert_eq!(pool.append(&mut span, b"hello "), 6);
         assert_eq!(pool.append(&mut span, b"world"), 5);
         let head = pool.split(&mut span, 6);
@@ -431,7 +492,7 @@ mod tests {
     #[test]
     fn neighbours_join_again() {
         let pool = Pool::new(4096, 16).expect("memory");
-        let mut tail = pool.copy(b"one two three");
+        let mut tail = pool.copy_of(b"one two three");
         let mut head = pool.split(&mut tail, 4);
         let middle = pool.split(&mut tail, 4);
         let tail = pool.join(&mut head, tail).expect_err("the middle lies between");
@@ -445,13 +506,13 @@ mod tests {
     #[test]
     fn standard_buffers_are_kept_and_reused_up_to_a_bound() {
         let pool = Pool::new(4096, 16).expect("memory");
-        let spans: Vec<Span> = (0..SPARE_HEAP_MAX + 10).map(|_| pool.allocate(4096)).collect();
+        let spans: Vec<Span> = (0..SPARE_HEAP_MAX + 10).map(|_| pool.allocate(4096, None)).collect();
         for span in spans {
             pool.release(span);
         }
         assert_eq!(pool.state.borrow().spare.len(), SPARE_HEAP_MAX);
         assert_eq!(pool.state.borrow().vacant.len(), 10);
-        let again = pool.allocate(4096);
+        let again = pool.allocate(4096, None);
         assert_eq!(pool.state.borrow().spare.len(), SPARE_HEAP_MAX - 1);
         pool.release(again);
     }
@@ -460,7 +521,7 @@ mod tests {
     fn provided_buffers_return_to_the_kernel() {
         let pool = Pool::new(256, 256).expect("memory");
         assert_eq!(pool.state.borrow().published, PUBLISHED_FIRST);
-        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16).map(|index| pool.received(index, 1)).collect();
+        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16).map(|index| pool.received(index, 1, Key::of_place(7))).collect();
         assert!(pool.is_dry());
         pool.widen();
         assert_eq!(pool.state.borrow().published, 2 * PUBLISHED_FIRST);
@@ -469,5 +530,20 @@ mod tests {
             pool.release(span);
         }
         assert_eq!(pool.state.borrow().free.len(), 256 - 2 * PUBLISHED_FIRST as usize);
+    }
+
+    #[test]
+    fn every_byte_in_use_is_on_an_account() {
+        let pool = Pool::new(256, 64).expect("memory");
+        let (one, two) = (Key::of_place(1), Key::of_place(2));
+        let provided = pool.received(0, 100, one);
+        let aside = pool.set_aside(pool.received(1, 100, one));
+        let collected = pool.allocate(256, Some(two));
+        assert_eq!(pool.holders(), HashMap::from([(one, 256 + 128), (two, 256)]), "whole buffers, the copied one just large enough");
+        assert_eq!((pool.heap_bytes(), pool.in_use()), (128 + 256, 1));
+        pool.charge(&provided, two);
+        assert_eq!(pool.holders(), HashMap::from([(one, 128), (two, 512)]));
+        [provided, aside, collected].into_iter().for_each(|span| pool.release(span));
+        assert_eq!((pool.heap_bytes(), pool.in_use(), pool.holders().len()), (0, 0, 0), "a spare is in nobody's use");
     }
 }

@@ -12,14 +12,14 @@ pub(crate) struct SlotIndex(pub(crate) u32);
 pub(crate) const SLOTS_MAX: u32 = 1 << 24;
 
 /// One life of one slot: what an operation, a task or a handle names a connection by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) slot: SlotIndex,
     pub(crate) generation: Generation,
 }
 
 /// Which life of a slot. Not zero, so that an `Option` around a key costs an idle connection nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Generation(NonZeroU32);
 
 impl Generation {

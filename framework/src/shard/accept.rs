@@ -83,7 +83,7 @@ impl State {
     /// Posts accepts for the slots that are free.
     pub(super) fn post_accepts(&mut self) {
         let acceptor = &mut self.acceptor;
-        if acceptor.recalled || self.now < acceptor.paused_until {
+        if acceptor.recalled || self.now < acceptor.paused_until || self.pressure.pauses_accepts() {
             return;
         }
         let Some(listener) = acceptor.listener.as_ref().map(AsRawFd::as_raw_fd) else { return };

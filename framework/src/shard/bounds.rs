@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::deadline::Ticks;
 use crate::config::Config;
+use crate::preflight::MemoryShare;
 
 /// How long a silent connection is still listened to once the server drains: a request may be on its way.
 const DRAIN_QUIET: Duration = Duration::from_millis(250);
@@ -19,13 +20,18 @@ pub(super) struct Bounds {
     pub(super) close: Ticks,
     pub(super) drain_quiet: Ticks,
     pub(super) drain: Ticks,
+    /// How long a shard stays without room before it closes the greediest.
+    pub(super) overload: Ticks,
     pub(super) recv_queue_max: u16,
     pub(super) write_queue_max: u32,
+    /// Bytes of all connections of the shard.
+    pub(super) unread_max: u64,
+    pub(super) unsent_max: u64,
     pub(super) turn_completions_max: usize,
 }
 
 impl Bounds {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config, share: MemoryShare) -> Self {
         let (timeouts, limits) = (&config.timeouts, &config.limits);
         Self {
             first_byte: Ticks::of(timeouts.first_byte),
@@ -36,6 +42,9 @@ impl Bounds {
             close: Ticks::at_least(timeouts.close),
             drain_quiet: Ticks::at_least(DRAIN_QUIET),
             drain: Ticks::at_least(timeouts.drain),
+            overload: Ticks::of(timeouts.overload),
+            unread_max: share.unread_max.into(),
+            unsent_max: share.unsent_max.into(),
             recv_queue_max: limits.recv_queue_max.min(u32::from(u16::MAX)) as u16,
             write_queue_max: limits.write_queue_max,
             turn_completions_max: limits.turn_completions_max as usize,

@@ -259,7 +259,9 @@ impl State {
         if completion.result < 0 {
             tracing::error!(conn = %ConnId::new(self.id, key), errno = -completion.result, "the descriptor did not close");
         }
+        self.release_input(key); // what a handler has put back meanwhile
         self.table.vacate(key.slot);
+        debug_assert!(self.table.open() > 0 || (self.unread, self.unsent) == (0, 0), "what went into the queues has left them");
         if dialed {
             self.outbound_closed(key);
             tracing::debug!(conn = %ConnId::new(self.id, key), peer = %peer.addr(), shard = self.id.0, "outbound connection closed");
@@ -273,6 +275,7 @@ impl State {
     fn release_input(&mut self, key: Key) {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
         while let Some(span) = segments.pop_front(&mut slot.input) {
+            self.unread -= u64::from(span.len());
             self.pool.release(span);
         }
         slot.input_count = 0;
@@ -283,7 +286,7 @@ impl State {
         while let Some(span) = segments.pop_front(&mut slot.output) {
             self.pool.release(span);
         }
-        slot.output_bytes = 0;
+        self.unsent -= u64::from(std::mem::take(&mut slot.output_bytes));
     }
 }
 

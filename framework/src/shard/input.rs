@@ -23,11 +23,19 @@ impl State {
         if slot.receive != Receive::Disarmed || !wanted || !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
             return;
         }
+        let pressed = self.pressure.is_on();
+        if pressed && self.is_held_back(key) {
+            return;
+        }
         match self.tempos.of(key.slot) {
             Tempo::Still | Tempo::Spoken => {
-                slot.receive = Receive::Polled;
-                self.ring.poll(key);
+                if let Some(slot) = self.table.get(key) {
+                    slot.receive = Receive::Polled;
+                    self.ring.poll(key);
+                }
             }
+            // One message at a time: more than one would have come before it can be taken back.
+            Tempo::Dense | Tempo::Ebbing if pressed => self.submit_receive(key, Ring::receive_once),
             Tempo::Dense | Tempo::Ebbing => self.submit_receive(key, Ring::receive),
         }
     }
@@ -51,8 +59,13 @@ impl State {
         if !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
             return self.close_if_settled(key);
         }
+        let pressed = self.pressure.is_on();
+        if pressed && self.is_held_back(key) {
+            return;
+        }
         match self.tempos.of(key.slot) {
             Tempo::Still => self.submit_receive(key, Ring::receive_once),
+            Tempo::Spoken | Tempo::Dense | Tempo::Ebbing if pressed => self.submit_receive(key, Ring::receive_once),
             Tempo::Spoken | Tempo::Dense | Tempo::Ebbing => {
                 self.tempos.quicken(key.slot);
                 self.submit_receive(key, Ring::receive);
@@ -77,7 +90,7 @@ impl State {
 
     pub(super) fn received(&mut self, completion: Completion) {
         let key = completion.token.key;
-        let span = completion.buffer.map(|buffer| self.pool.received(buffer, completion.result.max(0) as u32));
+        let span = completion.buffer.map(|buffer| self.pool.received(buffer, completion.result.max(0) as u32, key));
         let Some(slot) = self.table.get(key) else {
             debug_assert!(false, "a slot lives until its operations have completed");
             span.into_iter().for_each(|span| self.pool.release(span));
@@ -115,13 +128,15 @@ impl State {
             self.pool.release(span);
             return self.fail(key, CloseReason::ProtocolError); // nobody has asked for it, and it must not be taken for an answer
         }
+        self.unread += u64::from(span.len());
         segments.push_back(&mut slot.input, span);
         slot.input_count = slot.input_count.saturating_add(1);
         let accepted = slot.talk != Talk::Dialed;
         if accepted {
             slot.talk = if self.drain.is_on() { Talk::Answering } else { Talk::Spoken };
         }
-        if slot.input_count >= self.bounds.recv_queue_max && slot.receive == Receive::Armed {
+        let no_room = slot.waiting != Waiting::Input && (self.unread >= self.bounds.unread_max || self.pressure.is_full());
+        if (no_room || slot.input_count >= self.bounds.recv_queue_max) && slot.receive == Receive::Armed {
             slot.receive = Receive::Cancelling;
             self.ring.cancel(Token::new(Operation::Receive, key));
         }
@@ -142,10 +157,8 @@ impl State {
         if !self.pool.is_low() {
             return span;
         }
-        let copy = self.pool.copy(span.bytes());
-        self.pool.release(span);
         self.metrics.copied_out.add(1);
-        copy
+        self.pool.set_aside(span)
     }
 
     fn receive_ended(&mut self, key: Key, result: i32) {
@@ -163,7 +176,9 @@ impl State {
             }
             libc::ENOBUFS => {
                 self.metrics.buffers_exhausted.add(1);
-                self.pool.widen();
+                if !self.pressure.is_full() {
+                    self.pool.widen();
+                }
                 self.arm_receive(key);
             }
             // We asked it to end; if the handler has caught up meanwhile it goes on.
@@ -191,6 +206,7 @@ impl State {
         let (slot, segments) = self.table.get_with_segments(key)?;
         let span = segments.pop_front(&mut slot.input)?;
         slot.input_count -= 1;
+        self.unread -= u64::from(span.len());
         if slot.receive == Receive::Disarmed && slot.input_count <= self.bounds.recv_queue_max / 2 {
             self.arm_receive(key);
         }
@@ -221,6 +237,7 @@ impl State {
         }
         match self.table.get_with_segments(key) {
             Some((slot, segments)) => {
+                self.unread += u64::from(span.len());
                 segments.push_front(&mut slot.input, span);
                 slot.input_count = slot.input_count.saturating_add(1);
             }

@@ -6,13 +6,24 @@ use crate::error::{CloseReason, Error};
 use crate::ring::buffers::Span;
 use crate::ring::{Completion, Key, SEND_VECTOR_MAX, Tell};
 
+/// A chunk of at most one in this many parts of a buffer is copied behind what was written before: else each would hold a buffer while the peer
+/// does not read.
+const SMALL_PART: u32 = 8;
+
 impl State {
     /// Queues `span` behind what was written; neighbours of one buffer become one.
     pub(crate) fn push_output(&mut self, key: Key, mut span: Span) {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return self.pool.release(span) };
         slot.output_bytes += span.len();
         self.requests.answered(key.slot);
+        self.unsent += u64::from(span.len());
         if let Some(last) = segments.back_mut(slot.output) {
+            if span.len() <= self.pool.size() / SMALL_PART {
+                span.advance(self.pool.append(last, span.bytes()) as u32);
+            }
+            if span.len() == 0 {
+                return self.pool.release(span);
+            }
             match self.pool.join(last, span) {
                 Ok(()) => return,
                 Err(apart) => span = apart,
@@ -24,19 +35,22 @@ impl State {
     /// Collects as many of `bytes` as the bound of the queue allows. Returns how many.
     pub(crate) fn collect_output(&mut self, key: Key, bytes: &[u8]) -> usize {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return bytes.len() };
-        let room = self.bounds.write_queue_max.saturating_sub(slot.output_bytes) as usize;
+        let of_connection = self.bounds.write_queue_max.saturating_sub(slot.output_bytes);
+        let of_shard = self.bounds.unsent_max.saturating_sub(self.unsent).max(u64::from(self.pool.size()));
+        let room = u64::from(of_connection).min(of_shard) as usize;
         let bytes = &bytes[..room.min(bytes.len())];
         let mut rest = bytes;
         if let Some(last) = segments.back_mut(slot.output) {
             rest = &rest[self.pool.append(last, rest)..];
         }
         while !rest.is_empty() {
-            let mut span = self.pool.allocate(self.pool.size());
+            let mut span = self.pool.allocate(self.pool.size(), Some(key));
             rest = &rest[self.pool.append(&mut span, rest)..];
             segments.push_back(&mut slot.output, span);
         }
         slot.output_bytes += bytes.len() as u32;
         self.requests.answered(key.slot);
+        self.unsent += bytes.len() as u64;
         bytes.len()
     }
 
@@ -90,6 +104,7 @@ impl State {
             return false;
         }
         self.metrics.bytes_out.add(u64::from(slot.output_bytes));
+        self.unsent -= u64::from(slot.output_bytes);
         (slot.sending, slot.output_bytes) = (false, 0);
         while let Some(span) = segments.pop_front(&mut slot.output) {
             self.pool.release(span);
@@ -102,6 +117,7 @@ impl State {
     fn consume_output(&mut self, key: Key, count: u32) {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
         slot.output_bytes -= count;
+        self.unsent -= u64::from(count);
         let mut rest = count;
         while rest > 0
             && let Some(front) = segments.front_mut(slot.output)
@@ -136,8 +152,11 @@ impl State {
         }
     }
 
+    /// Whether one more write fits: into the connection's bound, and into the shard's unless nothing of the connection is unsent. So who
+    /// waits for room has a send in the kernel, whose end asks again.
     pub(crate) fn has_room(&mut self, key: Key) -> bool {
-        self.table.get(key).is_some_and(|slot| slot.output_bytes < self.bounds.write_queue_max)
+        let fits = self.unsent < self.bounds.unsent_max;
+        self.table.get(key).is_some_and(|slot| slot.output_bytes == 0 || (fits && slot.output_bytes < self.bounds.write_queue_max))
     }
 
     pub(crate) fn is_flushed(&mut self, key: Key) -> bool {

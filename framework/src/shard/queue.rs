@@ -112,10 +112,10 @@ mod tests {
         let mut segments = Segments::new();
         let (mut one, mut two) = (Queue::EMPTY, Queue::EMPTY);
         for round in 0..3 {
-            segments.push_back(&mut one, pool.copy(b"b"));
-            segments.push_back(&mut two, pool.copy(b"x"));
-            segments.push_back(&mut one, pool.copy(b"c"));
-            segments.push_front(&mut one, pool.copy(b"a"));
+            segments.push_back(&mut one, pool.copy_of(b"b"));
+            segments.push_back(&mut two, pool.copy_of(b"x"));
+            segments.push_back(&mut one, pool.copy_of(b"c"));
+            segments.push_front(&mut one, pool.copy_of(b"a"));
             let seen: Vec<u8> = segments.iter(one).map(|span| span.bytes()[0]).collect();
             assert_eq!(seen, b"abc", "round {round}");
             assert_eq!(segments.back_mut(one).map(|span| span.len()), Some(1));

@@ -113,6 +113,7 @@ impl Shard {
         }
         self.registered.collect(&mut state);
         state.apply_completions();
+        state.feel_pressure(self.orders.memory_is_short());
         state.rouse_sleepers();
         state.sweep();
         state.change_tempo();
@@ -255,7 +256,7 @@ impl State {
         if self.trim_due == Tick::NEVER && self.pool.is_wide() {
             self.trim_due = self.now.after(TRIM_AFTER);
         }
-        let others = [self.acceptor.resumes(self.now), self.drain.wakes(self.now), self.trim_due, self.tempos.due];
+        let others = [self.acceptor.resumes(self.now), self.drain.wakes(self.now), self.trim_due, self.tempos.due, self.pressure.due];
         self.set_timer(others.into_iter().fold(self.table.deadlines.earliest(), Tick::min));
         self.ring.enter(Wait::No);
         let idle = !self.has_work();
