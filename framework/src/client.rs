@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::config::{self, Config, Settings};
 use crate::handler::ShardContext;
 use crate::metrics::Metrics;
-use crate::preflight::{self, MemoryShare, ShardPlan};
+use crate::preflight::{self, ShardPlan};
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
 use crate::shard::{self, Orders, Setup, ShardId};
@@ -68,7 +68,7 @@ impl Client {
                 local_addr: unspecified(),
                 upstreams: Arc::clone(&config.upstreams),
             };
-            start_shard(&config, shard, plan.share, context, started, Arc::clone(&main), events.clone())
+            start_shard(&config, shard, context, started, Arc::clone(&main), events.clone())
                 .map_err(|error| vec![format!("shard {} does not start: {error}", shard.id)])
         });
         Ok(Self { shards: shards.collect::<Result<_, _>>()?, ended })
@@ -107,7 +107,6 @@ impl Client {
 fn start_shard<F: Future<Output = ()> + 'static>(
     config: &Arc<Config>,
     plan: &ShardPlan,
-    memory: MemoryShare,
     context: ShardContext,
     started: Instant,
     main: Arc<impl Fn(ShardContext) -> F + Send + Sync + 'static>,
@@ -116,7 +115,7 @@ fn start_shard<F: Future<Output = ()> + 'static>(
     let setup = Setup {
         id: context.id,
         connections_max: 0,
-        memory,
+        memory: plan.memory,
         config: Arc::clone(config),
         listener: None,
         local_addr: context.local_addr,

@@ -45,8 +45,6 @@ pub(crate) struct Plan {
     pub warnings: Vec<String>,
     /// Connections of the whole process: the sum over the shards.
     pub connections_max: u32,
-    /// What the connections of each shard may hold.
-    pub share: MemoryShare,
     /// The most memory that all of it can take.
     pub memory: MemoryBound,
 }
@@ -60,6 +58,8 @@ pub(crate) struct ShardPlan {
     pub cpu: usize,
     /// Its share of the connections, at least one.
     pub connections_max: u32,
+    /// What its connections may hold.
+    pub memory: MemoryShare,
 }
 
 /// Check the machine against the settings, after raising this process's soft limits to the hard ones. A connection's task takes `task_bytes`.
@@ -95,10 +95,9 @@ pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
     problems.extend(limits::outbound_problem(config, &facts, shards));
     let settled = memory::settle(config, &facts, shards, 0);
     let plan = Plan {
-        shards: share_out(0, shards, &cores),
+        shards: share_out(0, shards, &cores, settled.bound.share),
         warnings: limits::warnings(config, &facts, &cores),
         connections_max: 0,
-        share: settled.share,
         memory: settled.bound,
     };
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
@@ -120,8 +119,8 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         connections_max?;
         let connections_max = settled.connections_max;
         let warnings = limits::warnings(config, facts, &cores);
-        let shards = share_out(connections_max, shards, &cores);
-        Ok(Plan { shards, warnings, connections_max, share: settled.share, memory: settled.bound })
+        let shards = share_out(connections_max, shards, &cores, settled.bound.share);
+        Ok(Plan { shards, warnings, connections_max, memory: settled.bound })
     });
     match plan {
         Ok(plan) if problems.is_empty() => Ok(plan),
@@ -138,9 +137,9 @@ fn shard_count(config: &Config, cores: &[usize]) -> u32 {
 }
 
 /// Shares that differ by one at most and add up to `connections_max`; the cores take turns.
-fn share_out(connections_max: u32, shards: u32, cores: &[usize]) -> Vec<ShardPlan> {
+fn share_out(connections_max: u32, shards: u32, cores: &[usize], memory: MemoryShare) -> Vec<ShardPlan> {
     let (share, rest) = (connections_max / shards, connections_max % shards);
-    let plan = |(id, cpu): (u32, &usize)| ShardPlan { id, cpu: *cpu, connections_max: share + u32::from(id < rest) };
+    let plan = |(id, cpu): (u32, &usize)| ShardPlan { id, cpu: *cpu, connections_max: share + u32::from(id < rest), memory };
     (0..shards).zip(cores.iter().cycle()).map(plan).collect()
 }
 

@@ -16,7 +16,7 @@ use crate::listen::listen;
 use crate::log::LogHandle;
 use crate::memory::MemoryWatch;
 use crate::metrics::{Metrics, Reading};
-use crate::preflight::{MemoryShare, Plan, ShardPlan};
+use crate::preflight::{Plan, ShardPlan};
 use crate::report::Reporter;
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
@@ -80,7 +80,7 @@ pub(crate) fn run<H: Handler>(
             local_addr: address,
             upstreams: Arc::clone(&config.upstreams),
         };
-        let lane = Lane::start(&config, shard, plan.share, context, listener, started, Arc::clone(&factory), events.clone());
+        let lane = Lane::start(&config, shard, context, listener, started, Arc::clone(&factory), events.clone());
         lanes.push(lane.map_err(|error| Failure::Start(format!("shard {} does not start: {error}", shard.id)))?);
     }
     tell_memory(plan);
@@ -93,8 +93,8 @@ fn tell_memory(plan: &Plan) {
         memory_bound_bytes = plan.memory.bytes(),
         kernel_sockets_bytes = plan.memory.kernel_sockets_bytes,
         kernel_buffers_bytes = plan.memory.kernel_buffers_bytes.unwrap_or(0),
-        unread_per_shard_max = plan.share.unread_max,
-        unsent_per_shard_max = plan.share.unsent_max,
+        unread_per_shard_max = plan.memory.share.unread_max,
+        unsent_per_shard_max = plan.memory.share.unsent_max,
         sum = %plan.memory,
         "memory"
     );
@@ -104,7 +104,6 @@ impl Lane {
     fn start<H: Handler>(
         config: &Arc<Config>,
         plan: &ShardPlan,
-        memory: MemoryShare,
         context: ShardContext,
         listener: std::net::TcpListener,
         started: Instant,
@@ -116,7 +115,7 @@ impl Lane {
         let setup = Setup {
             id: context.id,
             connections_max: plan.connections_max,
-            memory,
+            memory: plan.memory,
             config: Arc::clone(config),
             listener: Some(listener),
             local_addr: context.local_addr,

@@ -153,7 +153,7 @@ fn settings_that_cannot_fit_the_memory_are_refused_with_the_sum() {
     refused(huge, &["1000 x 2147483648 bytes", "unsent", "has", "lower"]);
     let Some(cage) = Cage::of(CAGE) else { return announce("needs root and a memory controller") };
     let many = Launch::echo().set("server.shards=1").set("limits.connections_max=20000").after(&cage.entry());
-    refused(many, &["20000 x 2 x 4096 bytes", "memory.max is 256 MiB", "limits.connections_max"]);
+    refused(many, &["20000 x 2 x 4096 bytes", "memory bound is 256 MiB", "limits.connections_max"]);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use crate::ring::buffers::Pool;
 use crate::shard::CONNECTION_BYTES;
 use crate::shard::pressure::OWN_BUFFERS;
 
-/// Version 1 has another name for it.
-const GROUP_HAS: &str = "the control group's memory.max is";
+/// memory.max, or memory.limit_in_bytes in version 1.
+const GROUP_HAS: &str = "the control group's memory bound is";
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -50,6 +50,8 @@ pub(crate) struct MemoryShare {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MemoryBound {
     parts: Vec<Part>,
+    /// What the connections of each shard may hold; it is among the parts.
+    pub share: MemoryShare,
     /// What the sockets take in the kernel beside it, buffers not included.
     pub kernel_sockets_bytes: u64,
     /// What all sockets of the machine may have in buffers (sysctl net.ipv4.tcp_mem).
@@ -92,7 +94,6 @@ impl fmt::Display for MemoryBound {
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) connections_max: u32,
-    pub(super) share: MemoryShare,
     pub(super) bound: MemoryBound,
     /// What was asked for does not fit.
     pub(super) problem: Option<Problem>,
@@ -106,7 +107,7 @@ pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_ma
     let room = room(facts);
     let Some((room_bytes, _)) = room else {
         let share = share(config, |_| DERIVED_PER_SHARD_BLIND);
-        return Settled { connections_max, share, bound: bound(config, facts, shards, connections_max, share), problem: None };
+        return Settled { connections_max, bound: bound(config, facts, shards, connections_max, share), problem: None };
     };
     let nothing = MemoryShare { unread_max: 0, unsent_max: 0 };
     let fixed = bound(config, facts, shards, 0, nothing).with_sockets();
@@ -126,7 +127,7 @@ pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_ma
     };
     let bound = bound(config, facts, shards, connections_max, share);
     let problem = room.and_then(|room| problem(&bound, room, u64::from(connections_max) + outbound));
-    Settled { connections_max, share, bound, problem }
+    Settled { connections_max, bound, problem }
 }
 
 /// The receive buffers, the one large thing that a shard takes before any client comes, against what is free now.
@@ -186,7 +187,7 @@ fn bound(config: &Config, facts: &Facts, shards: u32, connections_max: u32, shar
         part("unsent", unsent, format!("{shards} x {} bytes", share.unsent_max)),
         part("allocator", with_allocator(own + unread + unsent) - (own + unread + unsent), format!("1/{ALLOCATOR_PART} of the last three")),
     ];
-    MemoryBound { parts, kernel_sockets_bytes: connections * SOCKET_BYTES, kernel_buffers_bytes: facts.tcp_memory_max }
+    MemoryBound { parts, share, kernel_sockets_bytes: connections * SOCKET_BYTES, kernel_buffers_bytes: facts.tcp_memory_max }
 }
 
 /// What one more connection takes, the kernel's part included.

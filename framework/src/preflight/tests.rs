@@ -233,8 +233,68 @@ fn buffers_that_do_not_fit_the_memory_are_refused_with_the_arithmetic() {
     let start = "the receive buffers take 65 MiB (4 shards x 4096 x 4160 bytes), the machine has 32 MiB: lower";
     assert!(message.starts_with(start), "{message}");
     let message = refusal(Facts { memory_max: Some(16 << 20), ..good() });
-    assert!(message.contains("the control group's memory.max is 16 MiB"), "{message}");
+    assert!(message.contains("the control group's memory bound is 16 MiB"), "{message}");
     assert!(plan(&Config::default(), &Facts { memory_available: None, ..good() }).is_ok());
+}
+
+#[test]
+fn what_nobody_asked_for_is_derived_to_fit() {
+    const MIB: u64 = 1 << 20;
+    for mib in [128, 256, 512, 1024, 16_384] {
+        let facts = Facts { memory_max: Some(mib * MIB), nofile: u64::MAX, ..good() };
+        let plan = plan(&settings(|config| config.server.shards = 2), &facts).unwrap();
+        let bytes = plan.memory.bytes() + plan.memory.kernel_sockets_bytes;
+        assert!(bytes <= mib * MIB, "{mib} MiB: {}", plan.memory);
+        let share = plan.memory.share;
+        assert!(share.unread_max >= 8 * 4096 && share.unsent_max >= 256 * 1024, "{mib} MiB: one connection's bounds: {share:?}");
+        assert!(plan.connections_max >= 500, "{mib} MiB: {} connections", plan.connections_max);
+        assert_eq!(plan.shards[1].memory, share);
+    }
+    let plenty = plan(&Config::default(), &Facts { memory_total: Some(1 << 40), ..good() }).unwrap();
+    assert_eq!((plenty.memory.share.unread_max, plenty.connections_max), (1 << 30, 80_000), "nor more than anybody wants");
+    let blind = plan(&Config::default(), &Facts { memory_total: None, ..good() }).unwrap();
+    assert_eq!((blind.memory.share.unsent_max, blind.connections_max), (256 << 20, 80_000));
+}
+
+#[test]
+fn connections_that_were_asked_for_leave_less_to_the_queues() {
+    let with = |connections_max| {
+        let config = settings(|config| {
+            config.server.shards = 1;
+            config.limits.connections_max = connections_max;
+        });
+        plan(&config, &Facts { memory_max: Some(256 << 20), ..good() }).unwrap()
+    };
+    let (open, asked) = (with(None), with(Some(9000)));
+    assert_eq!(asked.connections_max, 9000);
+    assert!(open.connections_max < 9000 && asked.memory.share.unread_max < open.memory.share.unread_max);
+    assert!(asked.memory.bytes() + asked.memory.kernel_sockets_bytes <= 256 << 20);
+}
+
+#[test]
+fn settings_that_cannot_fit_are_refused_with_the_sum() {
+    let facts = || Facts { memory_max: Some(256 << 20), ..good() };
+    let one_shard = |change: fn(&mut Config)| {
+        let mut config = settings(change);
+        config.server.shards = 1;
+        refusal_of(&config, facts())
+    };
+    let message = one_shard(|config| config.limits.connections_max = Some(20_000));
+    let sum = "the settings can take 320 MiB of memory (242 MiB = 16 program + 2 shards (1 x 2 MiB) + 4 log queue + 17 receive buffers (1 x \
+               4096 x 4160 bytes and spares) + 4 one turn's receives (1 x 4194304 bytes) + 4 connections (20000 x 193 bytes) + 157 two buffers \
+               each (20000 x 2 x 4096 bytes)";
+    assert!(message.starts_with(sum), "{message}");
+    let why = "the kernel's sockets 79 MiB more), the control group's memory bound is 256 MiB: lower limits.connections_max (now 20000 connections)";
+    assert!(message.contains(why), "{message}");
+    let message = one_shard(|config| config.limits.unread_per_shard_max = Some(1 << 30));
+    assert!(message.contains("1024 unread (1 x 1073741824 bytes)"), "{message}");
+    let message = one_shard(|config| config.limits.unsent_per_shard_max = Some(1 << 30));
+    assert!(message.contains("1024 unsent (1 x 1073741824 bytes)"), "{message}");
+    let message = one_shard(|config| config.limits.outbound_per_shard_max = 19_000);
+    assert!(message.contains("(19001 x 2 x 4096 bytes)"), "{message}");
+    let config = settings(|config| config.limits.unsent_per_shard_max = Some(1 << 31));
+    let machine = refusal_of(&config, Facts { memory_total: Some(2 << 30), memory_available: Some(1 << 30), ..good() });
+    assert!(machine.contains("8192 unsent (4 x 2147483648 bytes)") && machine.contains("the machine has 2048 MiB"), "{machine}");
 }
 
 #[test]
