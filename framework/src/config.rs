@@ -9,6 +9,8 @@ mod document;
 mod duration;
 mod names;
 mod problem;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod raw;
 mod value;
 
@@ -386,5 +388,7 @@ impl LogFormat {
     }
 }
 
+#[cfg(test)]
+mod proptests;
 #[cfg(test)]
 mod tests;

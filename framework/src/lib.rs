@@ -64,6 +64,8 @@ mod memory;
 mod metrics;
 mod pool;
 mod preflight;
+#[cfg(test)]
+mod proptests;
 mod report;
 mod ring;
 mod runtime;

@@ -18,6 +18,8 @@ pub mod machine;
 mod orders;
 pub mod page;
 pub mod plan;
+#[cfg(test)]
+mod proptests;
 pub mod report;
 pub mod statistics;
 mod stop;

@@ -11,6 +11,8 @@ mod destinations;
 mod facts;
 mod memory;
 mod ports;
+#[cfg(test)]
+mod proptests;
 mod queues;
 mod state;
 mod sysctl;

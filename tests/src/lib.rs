@@ -19,6 +19,7 @@ mod process;
 mod program;
 mod random;
 mod redis;
+pub mod resp;
 mod server;
 mod skip;
 mod turn;

@@ -267,5 +267,9 @@ fn decimal(text: &[u8]) -> Option<i64> {
     if negative { Some(negated) } else { negated.checked_neg() }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
+#[cfg(test)]
+mod proptests;
 #[cfg(test)]
 mod tests;

@@ -37,9 +37,14 @@ pub(super) fn read_file(path: &Path) -> Result<String, Problem> {
     if bytes.len() as u64 > FILE_MAX {
         return Err(refuse(format!("longer than {FILE_MAX} bytes"), "settings are short; is this the right file?"));
     }
+    text_of(&name, bytes)
+}
+
+/// The bytes of the file `name` as text, without its byte order mark.
+pub(super) fn text_of(name: &str, bytes: Vec<u8>) -> Result<String, Problem> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
-        refuse(format!("line {line} is not UTF-8 text"), "save the file as UTF-8")
+        Problem::of_file(name, format!("line {line} is not UTF-8 text"), Some("save the file as UTF-8".to_owned()))
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

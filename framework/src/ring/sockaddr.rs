@@ -58,3 +58,41 @@ impl DialStorage {
         (self.address.as_ptr().cast(), self.address.len())
     }
 }
+
+#[cfg(test)]
+mod proptests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proptests::cases;
+
+    /// What the kernel would have written.
+    fn written(address: SocketAddr) -> PeerStorage {
+        let mut storage = PeerStorage::default();
+        let (at, _length) = storage.pointers();
+        let address = SockAddr::from(address);
+        // SAFETY: `at` has room for a sockaddr_in6, and no address of ours is longer.
+        unsafe { std::ptr::copy_nonoverlapping(address.as_ptr().cast::<u8>(), at.cast(), address.len() as usize) };
+        storage
+    }
+
+    proptest! {
+        #![proptest_config(cases(2000))]
+
+        #[test]
+        fn an_address_is_read_as_the_kernel_writes_it(v4: [u8; 4], v6: [u8; 16], port: u16, flow: u32, scope: u32) {
+            for address in [SocketAddr::from((v4, port)), SocketAddrV6::new(v6.into(), port, flow, scope).into()] {
+                prop_assert_eq!(written(address).get(), address);
+            }
+        }
+
+        #[test]
+        fn whatever_else_lies_there_is_some_address(family: u16, port: u16, bytes: [u8; 16], numbers: [u32; 2]) {
+            let mut storage = PeerStorage::default();
+            (storage.address.sin6_family, storage.address.sin6_port) = (family, port);
+            (storage.address.sin6_addr.s6_addr, [storage.address.sin6_flowinfo, storage.address.sin6_scope_id]) = (bytes, numbers);
+            let known = [libc::AF_INET, libc::AF_INET6].contains(&i32::from(family));
+            prop_assert!(known || storage.get() == SocketAddr::from(([0, 0, 0, 0], 0)));
+        }
+    }
+}

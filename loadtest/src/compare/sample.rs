@@ -90,4 +90,13 @@ mod tests {
         while cpu_ns(pid).unwrap() == 0 {} // bounded: this loop is what it waits for
         cpu_ns_in_ticks(pid).unwrap();
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::proptests::cases())]
+
+        #[test]
+        fn any_text_is_read_or_refused(text in crate::proptests::text()) {
+            let _either = (stat_ticks(&text), stat_ticks(&format!("1 ({text}) S 1 2 3 4 5 6 7 8 9 10 {text}")), first_number(&text));
+        }
+    }
 }

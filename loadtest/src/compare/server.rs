@@ -242,4 +242,15 @@ mod tests {
         assert_eq!(listening("not listening 127.0.0.1:7007"), None);
         assert_eq!(listening("{"), None);
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::proptests::cases())]
+
+        #[test]
+        fn any_line_is_an_address_or_none(text in crate::proptests::text()) {
+            let _either = (listening(&text), listening(&format!("listening {text}")));
+            let log = serde_json::json!({ "fields": { "message": "listening", "addr": text } });
+            proptest::prop_assert_eq!(listening(&log.to_string()), text.parse().ok());
+        }
+    }
 }

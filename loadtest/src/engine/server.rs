@@ -69,4 +69,13 @@ mod tests {
         assert!(listeners(table, 7008).is_empty());
         assert!(listeners("", 7007).is_empty());
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::proptests::cases())]
+
+        #[test]
+        fn any_text_is_read_or_refused(text in crate::proptests::text()) {
+            let _either = (listeners(&format!("head\n{text}"), 7), listeners(&format!("head\n0: 0:0007 0:0 0A 0 0 0 0 0 {text}"), 7), socket_inode(Path::new(&text)));
+        }
+    }
 }

@@ -192,4 +192,14 @@ mod tests {
         let facts = Facts::gather(Path::new("/"));
         assert!(facts.nofile.is_some() && facts.memory_available.is_some() && facts.ports().is_some(), "{facts:?}");
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::proptests::cases())]
+
+        #[test]
+        fn any_text_is_read_or_refused(text in crate::proptests::text()) {
+            let _either = (nofile(&format!("Max open files {text}")), has_sys_admin(&format!("CapEff:{text}")), first_number(&text));
+            let _either = (memory_available(&format!("MemAvailable:{text}")), memory_max(Path::new("/nowhere"), &format!("0::/{text}")));
+        }
+    }
 }

@@ -5,8 +5,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use corelane::{Chunk, Conn, Error, Handler, Pool, Settings, Step, sleep};
+use corelane::{Chunk, Conn, Error, Handler, Pool, Settings, sleep};
 use futures_lite::future::or;
+use tests::resp::bulk;
 
 /// Longest line, and longest answer.
 const LINE_MAX: usize = 64 * 1024;
@@ -68,18 +69,6 @@ async fn echo(pool: &Pool, text: &[u8]) -> Result<Chunk, Error> {
     answer.bytes.truncate(end);
     answer.bytes.split_to(start);
     Ok(answer.bytes)
-}
-
-/// Where the text of a bulk string begins and ends.
-fn bulk(bytes: &[u8]) -> Step<(usize, usize)> {
-    let Some(line_end) = bytes.windows(2).position(|two| two == b"\r\n") else { return Step::NeedMore };
-    let length = bytes.strip_prefix(b"$").and_then(|bytes| str::from_utf8(&bytes[..line_end - 1]).ok()?.parse::<usize>().ok());
-    let Some(length) = length else { return Step::Invalid("no bulk string") };
-    let start = line_end + 2;
-    match bytes.len() {
-        have if have < start + length + 2 => Step::NeedMore,
-        _ => Step::Frame { value: (start, start + length), length: start + length + 2 },
-    }
 }
 
 fn main() -> ExitCode {

@@ -1,0 +1,105 @@
+//! What a user types and what the kernel prints, of every sort; the bytes of a load, cut anywhere.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use crate::args::duration;
+use crate::compare::Shape;
+use crate::machine::{MemoryMarks, PortList, PortRange};
+use crate::workload::{Protocol, StreamKey, Workload};
+
+/// The same cases on every run, unless PROPTEST_RNG_SEED says which.
+pub(crate) fn cases() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(0x5e77_1265) } else { config.rng_seed };
+    ProptestConfig { cases: 1000, rng_seed, ..config }
+}
+
+/// Text as files of /proc and users have it, and text as they do not.
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[0-9]{0,21}", "[-0-9,: x.()smhdkBA-F\t\n]{0,60}", "([0-9]{1,6}[ \t,:-]){0,30}", "\\PC{0,40}"]
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![Just(Protocol::Echo), Just(Protocol::Ping)]
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn a_duration_is_digits_and_a_unit_within_a_year(number: u32, unit in "ms|s|m|h|d", text in text()) {
+        let factor = match &*unit { "ms" => 1, "s" => 1000, "m" => 60_000, "h" => 3_600_000, _ => 86_400_000 };
+        let milliseconds = u64::from(number) * factor;
+        let read = duration(&format!("{number}{unit}"));
+        prop_assert_eq!(read.ok(), (milliseconds <= 365 * 86_400_000).then(|| Duration::from_millis(milliseconds)));
+        if let Ok(time) = duration(&text) {
+            prop_assert!(time <= Duration::from_secs(365 * 86_400));
+        }
+    }
+
+    #[test]
+    fn a_shape_is_within_its_bounds(connections in 0..2_000_000_u32, pipeline in 0..8192_u32, text in text()) {
+        let right = (1..=1_000_000).contains(&connections) && (1..=4096).contains(&pipeline);
+        let shape = format!("{connections}x{pipeline}").parse();
+        prop_assert_eq!(shape.ok(), right.then_some(Shape { connections, pipeline }));
+        if let Ok(Shape { connections, pipeline }) = text.parse() {
+            prop_assert!(connections >= 1 && pipeline >= 1);
+        }
+    }
+
+    #[test]
+    fn ports_read_back_as_they_are_written(ranges in proptest::collection::vec(any::<(u16, u16)>(), 0..6), port: u16, text in text()) {
+        let parts: Vec<String> = ranges.iter().map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))).collect();
+        let list: PortList = parts.join(",").parse().expect("a list of ranges");
+        prop_assert_eq!(&list.to_string().parse::<PortList>().expect("a list"), &list);
+        prop_assert_eq!(list.contains(port), ranges.iter().any(|(a, b)| (*a.min(b)..=*a.max(b)).contains(&port)));
+        for read in [text.parse::<PortList>().ok(), text.parse::<PortRange>().ok().map(|range| format!("{}-{}", range.first, range.last).parse().expect("a range"))] {
+            let again = read.as_ref().map(|list| list.to_string().parse::<PortList>().expect("a list"));
+            prop_assert_eq!(again, read);
+        }
+    }
+
+    #[test]
+    fn memory_marks_read_back_as_they_are_written(marks: [u64; 3], text in text()) {
+        let [low, pressure, high] = marks;
+        let marks = MemoryMarks { low, pressure, high };
+        prop_assert_eq!(marks.to_string().parse(), Ok(marks));
+        let read = text.parse::<MemoryMarks>();
+        prop_assert_eq!(read.is_ok(), text.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).count() == 3 && text.split_whitespace().count() == 3);
+    }
+
+    #[test]
+    fn replies_are_right_in_any_pieces_and_a_wrong_byte_is_found_where_it_is(
+        protocol in protocol(),
+        seed: u64,
+        begin in 0..1_000_000_u64,
+        pieces in proptest::collection::vec(0..70_usize, 1..8),
+        (piece, at, flip) in (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..=u8::MAX),
+    ) {
+        let (workload, key) = (Workload { protocol, payload: 64, pipeline: 1 }, StreamKey::new(seed, 3));
+        let reply = |offset: u64, length: usize| {
+            let mut bytes = vec![0; length];
+            match protocol {
+                Protocol::Echo => workload.fill(key, offset, &mut bytes),
+                Protocol::Ping => bytes.iter_mut().zip(b"+PONG\r\n".iter().cycle().skip((offset % 7) as usize)).for_each(|(to, from)| *to = *from),
+            }
+            bytes
+        };
+        let wrong = piece.index(pieces.len());
+        let mut offset = begin;
+        for (index, length) in pieces.iter().enumerate() {
+            let mut bytes = reply(offset, *length);
+            prop_assert_eq!(workload.verify(key, offset, &bytes), Ok(()));
+            if index == wrong && *length > 0 {
+                let at = at.index(*length);
+                bytes[at] ^= flip;
+                let found = workload.verify(key, offset, &bytes).expect_err("a byte is wrong");
+                prop_assert_eq!((found.offset, found.got, found.wanted), (offset + at as u64, bytes[at], bytes[at] ^ flip));
+            }
+            offset += *length as u64;
+        }
+    }
+}
