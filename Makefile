@@ -14,6 +14,7 @@ LOADTEST ?=
 ROUNDS ?= 5
 COMPARE ?=
 PING ?=
+MINUTES ?= 10
 GO := loadtest/baselines/go_netpoller
 
 help: ## This list
@@ -63,6 +64,9 @@ compare: build baseline-go ## CPU per request and idle memory of echo against th
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
 	$(RAISE) loadtest/compare-redis.sh $(BIN) $(ROUNDS) $(PING)
 
+soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
+	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))
+
 # No link-time optimisation: it takes minutes and finds nothing. No leak check: a shard's pool is never freed, so that a chunk may outlive
 # its shard; leaks are found by tests/cycles.rs.
 asan: export RUSTC_BOOTSTRAP = 1
@@ -79,4 +83,4 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis asan clean
+.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis soak asan clean

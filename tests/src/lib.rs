@@ -12,8 +12,11 @@
 //! `CORELANE_TESTS_SEED=N` repeats a run of the seeded tests; `CORELANE_TESTS_SLACK=N` stretches bounds for an instrumented build.
 #![allow(clippy::unwrap_used)] // A rig reports what it did not expect by panicking.
 
+mod cable;
 mod cage;
+pub mod chaos;
 mod client;
+pub mod load;
 mod log;
 mod process;
 mod program;
@@ -25,6 +28,7 @@ mod skip;
 mod turn;
 mod wait;
 
+pub use cable::{Cable, Talker};
 pub use cage::Cage;
 pub use client::{Client, End, connect, reset};
 pub use log::{Counts, Line, Log};

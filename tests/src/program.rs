@@ -18,6 +18,8 @@ pub enum Program {
     Relay,
     /// `tests/src/bin/faulty.rs`, the only one with failpoints
     Faulty,
+    /// `tests/src/bin/soak`
+    Soak,
 }
 
 impl Program {
@@ -28,6 +30,7 @@ impl Program {
             Program::Hostile => "hostile",
             Program::Relay => "relay",
             Program::Faulty => "faulty",
+            Program::Soak => "soak",
         }
     }
 
@@ -35,7 +38,7 @@ impl Program {
         match self {
             Program::Echo => "echo",
             Program::Ping => "ping",
-            Program::Hostile | Program::Relay | Program::Faulty => "tests",
+            Program::Hostile | Program::Relay | Program::Faulty | Program::Soak => "tests",
         }
     }
 
@@ -70,12 +73,13 @@ impl Program {
     }
 }
 
-/// `target/release`, say: test executables lie in its directory `deps`.
+/// `target/release`, say: binaries lie in it, and test executables in its directory `deps`.
 fn profile_directory() -> PathBuf {
     if let Some(directory) = env::var_os("CORELANE_TESTS_BIN") {
         return directory.into();
     }
     let executable = env::current_exe().expect("the test knows its own path");
-    let deps = executable.parent().expect("an executable lies in a directory");
-    deps.parent().expect("deps lies in the profile directory").to_owned()
+    let directory = executable.parent().expect("an executable lies in a directory");
+    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    profile.expect("deps lies in the profile directory").to_owned()
 }

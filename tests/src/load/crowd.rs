@@ -1,0 +1,229 @@
+//! Crowds of peers that misbehave, each kind on a thread of its own. Whom the server ends comes again.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::turns::Turns;
+use super::{begin_connect, stay_on_core, yield_to_others};
+use crate::reset;
+
+/// How long a crowd without a turn sleeps at most, so that its end is not waited for.
+const SLEEP_MAX: Duration = Duration::from_millis(20);
+/// A request that is begun again and again and never ends: well formed, and within the length that it announces.
+const ENDLESS_REQUEST: &[u8] = b"*2\r\n$4\r\nECHO\r\n$100000\r\n";
+/// What those that never read ask for, again and again.
+const REQUEST_BYTES: usize = 1024;
+/// Kernel buffers of those that never read: small, because it is the server's memory that they are after.
+const BUFFER_BYTES: usize = 8 * 1024;
+/// Over how long a crowd that is held comes in, so that neither its coming nor the deadlines that end it come all at once.
+const RAMP: Duration = Duration::from_secs(3);
+/// How long a connection of a storm stays.
+const STAY: Duration = Duration::from_millis(50);
+
+/// What a crowd has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Connections made.
+    pub connects: u64,
+    /// Connections that the server ended.
+    pub ended: u64,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Connects, or writes, that failed at this end.
+    pub failed: u64,
+}
+
+/// Peers of one kind at work, until [`Crowd::end`].
+#[derive(Debug)]
+pub struct Crowd {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Tally>>,
+}
+
+impl Crowd {
+    /// `count` peers that each send a byte of a request per `interval`, and never its last.
+    #[must_use]
+    pub fn loris(addresses: &[SocketAddr], core: Option<usize>, count: u32, interval: Duration) -> Self {
+        Self::held(addresses, core, count, interval, 0, |peer| {
+            let byte = ENDLESS_REQUEST.get(peer.turns as usize).unwrap_or(&b'x');
+            peer.stream.write(&[*byte])
+        })
+    }
+
+    /// `count` peers that send requests as long as the server takes any, look again once per `interval`, and read nothing.
+    #[must_use]
+    pub fn never_reading(addresses: &[SocketAddr], core: Option<usize>, count: u32, interval: Duration) -> Self {
+        let text = "n".repeat(REQUEST_BYTES);
+        let requests = format!("*2\r\n$4\r\nECHO\r\n${REQUEST_BYTES}\r\n{text}\r\n").repeat(64).into_bytes();
+        Self::held(addresses, core, count, interval, BUFFER_BYTES, move |peer| {
+            // What a write has left over is where the next begins: the stream stays a sequence of whole requests.
+            let from = peer.sent as usize % requests.len();
+            peer.stream.write(&requests[from..])
+        })
+    }
+
+    /// `per_second` connects: of each four one is reset at once, one says nothing, and two ask; those go a moment later, by FIN or reset.
+    #[must_use]
+    pub fn storm(addresses: &[SocketAddr], core: Option<usize>, per_second: u32) -> Self {
+        let addresses = addresses.to_vec();
+        Self::start(core, move |over| storm(&addresses, per_second, over))
+    }
+
+    fn held<S>(addresses: &[SocketAddr], core: Option<usize>, count: u32, interval: Duration, buffer: usize, speak: S) -> Self
+    where
+        S: Fn(&mut Peer) -> io::Result<usize> + Send + 'static,
+    {
+        let addresses = addresses.to_vec();
+        Self::start(core, move |over| hold(&addresses, count, interval, buffer, speak, over))
+    }
+
+    fn start(core: Option<usize>, work: impl FnOnce(&AtomicBool) -> Tally + Send + 'static) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            yield_to_others();
+            if let Some(core) = core {
+                stay_on_core(core).unwrap();
+            }
+            work(&told)
+        });
+        Self { over, thread: Some(thread) }
+    }
+
+    /// Ends it, all its connections with it, and tells what it has done.
+    ///
+    /// # Panics
+    /// When the crowd has.
+    #[must_use]
+    pub fn end(mut self) -> Tally {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().expect("it ends once").join().unwrap()
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        // A test that fails leaves no crowd behind; what the crowd itself failed of shows where it is ended.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[derive(Debug)]
+struct Peer {
+    stream: TcpStream,
+    turns: u64,
+    sent: u64,
+}
+
+/// Keeps `count` connections up; each speaks in its turn.
+fn hold<S>(addresses: &[SocketAddr], count: u32, interval: Duration, buffer: usize, speak: S, over: &AtomicBool) -> Tally
+where
+    S: Fn(&mut Peer) -> io::Result<usize>,
+{
+    let mut tally = Tally::default();
+    let mut peers: Vec<Option<Peer>> = (0..count).map(|_| None).collect();
+    let mut turns = Turns::new(count, interval);
+    let begin = Instant::now();
+    while !over.load(Ordering::Relaxed) {
+        let Some(index) = turns.take(Instant::now()) else {
+            sleep_until(turns.due());
+            continue;
+        };
+        let place = &mut peers[index];
+        if place.is_none() && begin.elapsed() < RAMP.mul_f64(index as f64 / f64::from(count)) {
+            continue;
+        }
+        if place.is_none() {
+            *place = begin_connect(addresses[index % addresses.len()], buffer).ok().map(|stream| Peer { stream, turns: 0, sent: 0 });
+            *(if place.is_some() { &mut tally.connects } else { &mut tally.failed }) += 1;
+        }
+        let Some(peer) = place else { continue };
+        match speak(peer) {
+            Ok(length) => {
+                (peer.sent, peer.turns) = (peer.sent + length as u64, peer.turns + 1);
+                tally.sent += length as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => {
+                tally.ended += 1;
+                *place = None;
+            }
+        }
+    }
+    tally
+}
+
+fn storm(addresses: &[SocketAddr], per_second: u32, over: &AtomicBool) -> Tally {
+    let mut tally = Tally::default();
+    let mut turns = Turns::new(per_second, Duration::from_secs(1));
+    let mut staying: VecDeque<(Instant, Guest)> = VecDeque::new();
+    while !over.load(Ordering::Relaxed) {
+        let now = Instant::now();
+        while staying.front().is_some_and(|(until, _)| *until <= now) {
+            staying.pop_front().into_iter().for_each(|(_, guest)| guest.leave());
+        }
+        let Some(number) = turns.take(now) else {
+            sleep_until(turns.due());
+            continue;
+        };
+        match Guest::come(addresses[number % addresses.len()], number) {
+            Ok((guest, sent)) => {
+                (tally.connects, tally.sent) = (tally.connects + 1, tally.sent + sent as u64);
+                let stays = if matches!(guest.manner, Manner::ResetAtOnce) { Duration::ZERO } else { STAY };
+                staying.push_back((now + stays, guest));
+            }
+            Err(_) => tally.failed += 1,
+        }
+    }
+    tally
+}
+
+/// A connection of a storm.
+#[derive(Debug)]
+struct Guest {
+    stream: TcpStream,
+    manner: Manner,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    ResetAtOnce,
+    Silent,
+    AskAndReset,
+    AskAndLeave,
+}
+
+impl Guest {
+    /// Comes, and says what it has to say, so many bytes.
+    fn come(address: SocketAddr, number: usize) -> io::Result<(Self, usize)> {
+        let manner = [Manner::ResetAtOnce, Manner::Silent, Manner::AskAndReset, Manner::AskAndLeave][number % 4];
+        let mut stream = begin_connect(address, 0)?;
+        let sent = match manner {
+            Manner::ResetAtOnce | Manner::Silent => 0,
+            Manner::AskAndReset | Manner::AskAndLeave => stream.write(b"PING\r\n")?,
+        };
+        Ok((Self { stream, manner }, sent))
+    }
+
+    fn leave(mut self) {
+        match self.manner {
+            Manner::ResetAtOnce | Manner::AskAndReset => {
+                let _ = reset(self.stream);
+            }
+            // Read first: to close with something unread is a reset too.
+            Manner::Silent | Manner::AskAndLeave => {
+                let _ = self.stream.read(&mut [0; 64]);
+            }
+        }
+    }
+}
+
+fn sleep_until(due: Instant) {
+    thread::sleep(due.saturating_duration_since(Instant::now()).min(SLEEP_MAX));
+}
