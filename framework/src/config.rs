@@ -4,6 +4,7 @@
 //! stood, `raw` holds what was written, of whatever type, and `check` turns that into a [`Config`] or into the list of
 //! everything wrong with it. Only a [`Config`] reaches the server.
 
+mod admission;
 mod check;
 mod document;
 mod duration;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
+pub(crate) use self::admission::{Admission, OnFull};
 pub(crate) use self::check::SHARD_CONNECTIONS_MAX;
 use self::names::Known;
 pub(crate) use self::problem::Problem;
@@ -133,6 +135,16 @@ impl Config {
     pub(crate) fn outbound_per_shard(&self) -> u32 {
         let pools = self.upstreams.values().map(|upstream| upstream.connections_max);
         pools.fold(self.limits.outbound_per_shard_max, u32::saturating_add)
+    }
+
+    /// Places of one shard's table beside those of the clients that it serves.
+    pub(crate) fn beside_per_shard(&self) -> u32 {
+        self.outbound_per_shard().saturating_add(self.spare_per_shard())
+    }
+
+    /// Places of one shard's table for those who are accepted and not, or not yet, served: no more of them than are accepted at a time.
+    pub(crate) fn spare_per_shard(&self) -> u32 {
+        if self.limits.admission.has_spare_places() { self.limits.accepts_in_flight_max } else { 0 }
     }
 }
 
@@ -292,6 +304,8 @@ pub(crate) struct Limits {
     pub gather_completions_max: u32,
     /// A handler that keeps its shard busy this long is reported; `None` when off.
     pub watchdog: Option<Duration>,
+    /// Who is let in.
+    pub admission: Admission,
 }
 
 impl Default for Limits {
@@ -309,6 +323,7 @@ impl Default for Limits {
             turn_completions_max: 1024,
             gather_completions_max: 4,
             watchdog: Some(Duration::from_millis(100)),
+            admission: Admission::default(),
         }
     }
 }

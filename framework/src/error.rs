@@ -16,6 +16,12 @@ pub enum CloseReason {
     PeerReset,
     /// The network or the peer is gone: keepalive or TCP_USER_TIMEOUT gave up (ETIMEDOUT, EHOSTUNREACH and their like).
     PeerUnreachable,
+    /// The client came above the limit of connections and was turned away, as `limits.on_full` says.
+    Refused,
+    /// The client's address has as many connections as `limits.connections_per_address_max`.
+    AddressLimit,
+    /// The peer had never sent a byte and made room for another client, as `limits.reclaim` says.
+    Reclaimed,
     /// Nothing came within `timeouts.first_byte` of the accept.
     FirstByteTimeout,
     /// A frame was begun and not completed within `timeouts.read`.
@@ -46,11 +52,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::PeerClosed,
         Self::HandlerClosed,
         Self::PeerReset,
         Self::PeerUnreachable,
+        Self::Refused,
+        Self::AddressLimit,
+        Self::Reclaimed,
         Self::FirstByteTimeout,
         Self::ReadTimeout,
         Self::RequestTimeout,
@@ -73,6 +82,9 @@ impl CloseReason {
             Self::HandlerClosed => "handler_closed",
             Self::PeerReset => "peer_reset",
             Self::PeerUnreachable => "peer_unreachable",
+            Self::Refused => "refused",
+            Self::AddressLimit => "address_limit",
+            Self::Reclaimed => "reclaimed",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::ReadTimeout => "read_timeout",
             Self::RequestTimeout => "request_timeout",
@@ -93,7 +105,8 @@ impl CloseReason {
     pub(crate) fn is_cut(self) -> bool {
         matches!(
             self,
-            Self::FirstByteTimeout
+            Self::Reclaimed
+                | Self::FirstByteTimeout
                 | Self::ReadTimeout
                 | Self::RequestTimeout
                 | Self::WriteTimeout

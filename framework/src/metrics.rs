@@ -49,7 +49,7 @@ pub(crate) struct Metrics {
     /// Accepts that failed because the peer had left.
     pub(crate) accepts_aborted: Counter,
     /// Accepts that failed for want of descriptors or memory.
-    pub(crate) accepts_refused: Counter,
+    pub(crate) accepts_failed: Counter,
     /// Receives that found no free buffer.
     pub(crate) buffers_exhausted: Counter,
     /// Receives copied out because buffers ran short.
@@ -78,6 +78,8 @@ pub(crate) struct Reading {
     pub(crate) stalls: u64,
     pub(crate) held_back: u64,
     pub(crate) copied_back: u64,
+    pub(crate) accepts_aborted: u64,
+    pub(crate) accepts_failed: u64,
 }
 
 impl Metrics {
@@ -92,6 +94,8 @@ impl Metrics {
             stalls: self.stalls.get(),
             held_back: self.held_back.get(),
             copied_back: self.copied_back.get(),
+            accepts_aborted: self.accepts_aborted.get(),
+            accepts_failed: self.accepts_failed.get(),
         }
     }
 }
@@ -106,6 +110,8 @@ impl Reading {
         self.stalls += other.stalls;
         self.held_back += other.held_back;
         self.copied_back += other.copied_back;
+        self.accepts_aborted += other.accepts_aborted;
+        self.accepts_failed += other.accepts_failed;
         for (sum, more) in self.closed.iter_mut().zip(other.closed) {
             *sum += more;
         }

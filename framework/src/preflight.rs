@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub connections_max: u32,
     /// The most memory that all of it can take.
     pub memory: MemoryBound,
+    /// The descriptor limit, which bounds the connections of a shard.
+    pub descriptors_max: u64,
 }
 
 /// One shard of a [`Plan`].
@@ -99,6 +101,7 @@ pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
         warnings: limits::warnings(config, &facts, &cores),
         connections_max: 0,
         memory: settled.bound,
+        descriptors_max: facts.nofile,
     };
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
@@ -120,7 +123,7 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         let connections_max = settled.connections_max;
         let warnings = limits::warnings(config, facts, &cores);
         let shards = share_out(connections_max, shards, &cores, settled.bound.share);
-        Ok(Plan { shards, warnings, connections_max, memory: settled.bound })
+        Ok(Plan { shards, warnings, connections_max, memory: settled.bound, descriptors_max: facts.nofile })
     });
     match plan {
         Ok(plan) if problems.is_empty() => Ok(plan),

@@ -60,6 +60,8 @@ fn log_shard(shard: ShardId, now: &Reading, before: &Reading, seconds: f64) {
         stalls = now.stalls,
         held_back = now.held_back,
         copied_back = now.copied_back,
+        accepts_aborted = now.accepts_aborted,
+        accepts_failed = now.accepts_failed,
         reasons = %now.reasons(),
         "shard stats"
     );
@@ -78,6 +80,8 @@ fn log_whole(now: &Reading, before: &Reading, seconds: f64, log_lines_dropped: u
         stalls = now.stalls,
         held_back = now.held_back,
         copied_back = now.copied_back,
+        accepts_aborted = now.accepts_aborted,
+        accepts_failed = now.accepts_failed,
         reasons = %now.reasons(),
         "stats"
     );

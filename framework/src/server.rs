@@ -83,6 +83,7 @@ pub(crate) fn run<H: Handler>(
         let lane = Lane::start(&config, shard, context, listener, started, Arc::clone(&factory), events.clone());
         lanes.push(lane.map_err(|error| Failure::Start(format!("shard {} does not start: {error}", shard.id)))?);
     }
+    tell_admission(&config, plan);
     tell_memory(plan);
     Server { config, address, connections_max: plan.connections_max, lanes, inbox, started }.run(log)
 }
@@ -97,6 +98,23 @@ fn tell_memory(plan: &Plan) {
         unsent_per_shard_max = plan.memory.share.unsent_max,
         sum = %plan.memory,
         "memory"
+    );
+}
+
+/// Who is let in, and that each shard counts for itself; 0: no bound.
+fn tell_admission(config: &Config, plan: &Plan) {
+    let admission = &config.limits.admission;
+    tracing::info!(
+        connections_max = plan.connections_max,
+        follows = if config.limits.connections_max.is_some() { "limits.connections_max" } else { "the descriptor limit" },
+        descriptors_max = plan.descriptors_max,
+        connections_per_shard_max = plan.shards.iter().map(|shard| shard.connections_max).max(),
+        on_full = admission.on_full.word(),
+        reclaim = admission.reclaim,
+        connections_per_address_and_shard_max = admission.connections_per_address_max.unwrap_or(0),
+        address_prefix_v6 = admission.address_prefix_v6,
+        accepts_per_second_and_shard_max = admission.accepts_per_second_max.unwrap_or(0),
+        "admission"
     );
 }
 
@@ -253,6 +271,8 @@ impl Server {
             connections = whole.connections,
             tasks = whole.tasks,
             stalls = whole.stalls,
+            accepts_aborted = whole.accepts_aborted,
+            accepts_failed = whole.accepts_failed,
             log_lines_dropped = log.dropped(),
             reasons = %whole.reasons(),
             "drained"

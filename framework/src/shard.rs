@@ -1,11 +1,14 @@
 //! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
 //!
-//! In the order in which a connection meets them: [`accept`] or [`dial`], [`connection`] (its life and end), [`input`], [`output`], [`serve`]
-//! (its handler's task), [`deadline`], [`request`], [`pressure`], [`drain`]. [`idle`] is for connections in a pool, [`spawn`] and [`sleep`] are
-//! for tasks beside connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what
-//! they work on.
+//! In the order in which a connection meets them: [`accept`] and [`admission`], or [`dial`], [`connection`] (its life and end), [`input`],
+//! [`output`], [`serve`] (its handler's task), [`deadline`], [`request`], [`pressure`], [`drain`]. [`idle`] is for connections in a pool,
+//! [`spawn`] and [`sleep`] are for tasks beside connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled;
+//! [`table`] and [`queue`] are what they work on.
 
 pub(crate) mod accept;
+mod addresses;
+mod admission;
+mod backoff;
 mod bounds;
 mod connection;
 pub(crate) mod deadline;
@@ -19,6 +22,7 @@ mod pace;
 pub(crate) mod panics;
 pub(crate) mod pressure;
 mod queue;
+mod rate;
 mod request;
 mod serve;
 mod sleep;
@@ -41,6 +45,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use accept::Acceptor;
+use admission::Admission;
 use bounds::Bounds;
 use deadline::Tick;
 use dial::Dials;
@@ -183,6 +188,7 @@ pub(crate) struct State {
     tempos: Tempos,
     requests: Requests,
     acceptor: Acceptor,
+    admission: Admission,
     dials: Dials,
     drain: Drain,
     bounds: Bounds,
@@ -205,7 +211,7 @@ pub(crate) struct State {
     /// The turn's completions.
     completions: Vec<Completion>,
     panics: Throttle,
-    refused_accepts: Throttle,
+    accept_pauses: Throttle,
     /// The tick that the timer in the kernel is set to; never if there is none.
     timer: Tick,
     pace: Pace,
@@ -223,16 +229,18 @@ impl Shard {
         std::mem::forget(Rc::clone(&pool));
         let (accepted_max, outbound_max) = (setup.connections_max, config.outbound_per_shard());
         let limits = &config.limits;
-        let mut ring =
-            Ring::new((accepted_max + outbound_max).max(1), limits.accepts_in_flight_max, limits.connects_in_flight_max, Rc::clone(&pool))?;
+        let spare_max = config.spare_per_shard();
+        let places = (accepted_max + spare_max + outbound_max).max(1);
+        let mut ring = Ring::new(places, limits.accepts_in_flight_max, limits.connects_in_flight_max, Rc::clone(&pool))?;
         ring.register_wake(&setup.wake)?;
         let registered = Registered::new(setup.wake.try_clone()?).ok_or_else(|| io::Error::other("the process has too many shards"))?;
         let state = State {
             ring,
-            table: Table::with_capacity(accepted_max, outbound_max),
-            tempos: Tempos::with_capacity(accepted_max + outbound_max),
+            table: Table::with_capacity(accepted_max, spare_max, outbound_max),
+            tempos: Tempos::with_capacity(places),
             requests: Requests::new(config.timeouts.request),
             acceptor: Acceptor::new(setup.listener, config.limits.accepts_in_flight_max),
+            admission: Admission::new(&config.limits.admission, setup.started.elapsed()),
             dials: Dials::new(Arc::clone(&setup.config)),
             drain: Drain::default(),
             bounds: Bounds::of(config, setup.memory),
@@ -251,7 +259,7 @@ impl Shard {
             starved: Vec::new(),
             completions: Vec::new(),
             panics: Throttle::new(),
-            refused_accepts: Throttle::new(),
+            accept_pauses: Throttle::new(),
             timer: Tick::NEVER,
             pace: Pace::new(config.limits.gather_completions_max),
             trim_due: Tick::NEVER,

@@ -1,10 +1,10 @@
 //! One connection to a server, every operation bounded.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::BOUND;
 
@@ -37,6 +37,21 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// The same from an address of this machine.
+///
+/// # Errors
+/// When the server does not take it.
+pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect_timeout(&address.into(), BOUND)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(BOUND))?;
+    stream.set_write_timeout(Some(BOUND))?;
+    Ok(stream)
+}
+
 /// Ends a connection by a reset, whatever is under way on it.
 ///
 /// # Errors
@@ -53,6 +68,15 @@ impl Client {
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
         let stream = connect(address).unwrap_or_else(|error| panic!("connect {address}: {error}"));
+        Self { stream }
+    }
+
+    /// # Panics
+    /// When the server cannot be reached from `source`, an address of this machine.
+    #[must_use]
+    pub fn connect_from(source: impl Into<IpAddr>, address: SocketAddr) -> Self {
+        let source = source.into();
+        let stream = connect_from(source, address).unwrap_or_else(|error| panic!("connect {address} from {source}: {error}"));
         Self { stream }
     }
 

@@ -30,9 +30,9 @@ mod wait;
 
 pub use cable::{Cable, Talker};
 pub use cage::Cage;
-pub use client::{Client, End, connect, reset};
+pub use client::{Client, End, connect, connect_from, reset};
 pub use log::{Counts, Line, Log};
-pub use process::{descriptors, raise_descriptor_limit, resident_bytes};
+pub use process::{descriptors, processor_time, raise_descriptor_limit, resident_bytes};
 pub use program::Program;
 pub use random::Random;
 pub use redis::Redis;

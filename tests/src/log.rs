@@ -62,6 +62,10 @@ pub struct Counts {
     pub closed: u64,
     /// The same by reason.
     pub reasons: BTreeMap<String, u64>,
+    /// Accepts that failed because their client had left.
+    pub accepts_aborted: u64,
+    /// Accepts that failed for want of descriptors or memory.
+    pub accepts_failed: u64,
 }
 
 impl Counts {
@@ -88,7 +92,13 @@ impl From<&Line> for Counts {
             let (name, count) = reason.split_once('=').expect("reasons are name=count");
             (name.to_owned(), count.parse().expect("a count is a number"))
         });
-        Self { accepted: line.number("accepted"), closed: line.number("closed"), reasons: reasons.collect() }
+        Self {
+            accepted: line.number("accepted"),
+            closed: line.number("closed"),
+            reasons: reasons.collect(),
+            accepts_aborted: line.number("accepts_aborted"),
+            accepts_failed: line.number("accepts_failed"),
+        }
     }
 }
 

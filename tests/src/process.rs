@@ -1,7 +1,9 @@
 //! What the kernel says about a process.
 
 use std::fs;
+use std::time::Duration;
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Resident memory of process `pid`, in bytes.
@@ -23,6 +25,19 @@ pub fn resident_bytes(pid: u32) -> u64 {
 #[must_use]
 pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Processor time that process `pid` has taken, to the hundredth of a second.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // proc(5): the name may hold anything; utime and stime are the 12th and 13th fields behind it, in clock ticks.
+    let fields = stat.rsplit(')').next().unwrap();
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 1000 / clock_ticks_per_second())
 }
 
 /// Lifts this process's own descriptor limit to its hard limit and gives that.

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use tests::{Client, Launch, Server};
+use tests::{BOUND, Client, Launch, Server, processor_time, slack};
 
 /// A server that may connect, one connect at a time.
 fn dialing(failpoints: &str) -> Server {
@@ -42,4 +44,66 @@ fn a_connect_whose_socket_cannot_be_made_passes_its_place_on() {
     assert_eq!((failed, connected), (8, 8), "{answers:?}");
     drop(clients);
     server.stop();
+}
+
+/// Median and p99 of `count` requests.
+fn latencies(client: &mut Client, count: usize) -> (Duration, Duration) {
+    let mut times: Vec<Duration> = (0..count)
+        .map(|_| {
+            let start = Instant::now();
+            client.ask(b"quick?\n", b"quick?\n");
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    (times[count / 2], times[count * 99 / 100])
+}
+
+/// Accepts fail 66 times with `errno`: the 64 that are in flight at once, and then two, one at a time.
+fn accepting_pauses_and_goes_on(errno: &str) {
+    let server = Launch::faulty(&format!("accept={errno}*66")).set("server.shards=1").start();
+    let mut client = server.connect();
+    client.ask(b"at last\n", b"at last\n");
+    drop(client);
+    server.connect().ask(b"and at once\n", b"and at once\n");
+    let pauses = server.log().lines().iter().filter(|line| line.message() == "accepting pauses").count();
+    assert!((1..=3).contains(&pauses), "{pauses} lines for 66 failures and three pauses");
+    let counts = server.stop();
+    assert_eq!((counts.accepted, counts.accepts_failed, counts.accepts_aborted), (2, 66, 0), "{errno}");
+}
+
+#[test]
+fn out_of_descriptors_or_memory_accepting_pauses_and_goes_on_by_itself() {
+    let errnos = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+    let servers: Vec<_> = errnos.map(|errno| thread::spawn(move || accepting_pauses_and_goes_on(errno))).into();
+    servers.into_iter().for_each(|server| server.join().unwrap());
+}
+
+#[test]
+fn while_accepting_pauses_the_established_keep_their_latency_and_nobody_spins() {
+    // Two are accepted, then none ever again, though one waits.
+    let server = Launch::faulty("accept=EMFILE+2").alone().set("server.shards=1").set("limits.accepts_in_flight_max=1").start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    other.ask(b"here\n", b"here\n");
+    let (_, quiet) = latencies(&mut one, 2000);
+    let mut waiting = server.connect();
+    waiting.send(b"me too\n");
+    server.wait_for_log("accepting pauses", BOUND);
+    let (_, pausing) = latencies(&mut one, 2000);
+    assert!(pausing < 5 * quiet.max(Duration::from_millis(1)) * slack(), "p99 {pausing:?}, and {quiet:?} before");
+    let before = processor_time(server.pid());
+    assert!(waiting.is_silent_for(Duration::from_secs(1)));
+    let taken = processor_time(server.pid()) - before;
+    assert!(taken < Duration::from_millis(300), "{taken:?} of processor time in a second of waiting");
+    drop((one, other));
+}
+
+#[test]
+fn a_client_that_left_the_queue_does_not_delay_the_next() {
+    let server =
+        Launch::faulty("accept=ECONNABORTED*200;accept=EPROTO*200").set("server.shards=1").set("limits.accepts_in_flight_max=1").start();
+    // With the shortest pause after each this would take a minute.
+    server.connect().ask(b"my turn\n", b"my turn\n");
+    let counts = server.stop();
+    assert_eq!((counts.accepted, counts.accepts_aborted, counts.accepts_failed), (1, 400, 0));
 }

@@ -11,7 +11,7 @@ use tracing::Level;
 use super::problem::Fault;
 use super::raw::{Item, Raw, RawBuffers, RawLimits, RawLog, RawServer, RawSocket, RawTimeouts, RawUpstream};
 use super::value::{Checker, Times, Whole};
-use super::{Buffers, Config, Keepalive, Limits, Listener, Log, LogFormat, Server, Socket, Timeouts, Upstream, duration};
+use super::{Buffers, Config, Keepalive, Limits, Listener, Log, LogFormat, Server, Socket, Timeouts, Upstream, admission, duration};
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
@@ -183,6 +183,7 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
             default.gather_completions_max,
         ),
         watchdog: checker.time_or_none("limits.watchdog", &raw.watchdog, &WATCHDOG, default.watchdog),
+        admission: admission::check(raw, checker),
     }
 }
 

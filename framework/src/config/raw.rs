@@ -112,6 +112,13 @@ pub(super) struct RawLimits {
     pub(super) turn_completions_max: Item,
     pub(super) gather_completions_max: Item,
     pub(super) watchdog: Item,
+    pub(super) on_full: Item,
+    pub(super) refuse_with: Item,
+    pub(super) reclaim: Item,
+    pub(super) connections_per_address_max: Item,
+    pub(super) address_prefix_v6: Item,
+    pub(super) accepts_per_second_max: Item,
+    pub(super) accepts_burst_max: Item,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -295,6 +302,13 @@ fn limits(limits: &super::Limits) -> RawLimits {
         turn_completions_max: number(limits.turn_completions_max),
         gather_completions_max: number(limits.gather_completions_max),
         watchdog: time_or_off(limits.watchdog),
+        on_full: text(limits.admission.on_full.word().to_owned()),
+        refuse_with: text(limits.admission.refuse_with.clone()),
+        reclaim: written(Value::Boolean(limits.admission.reclaim)),
+        connections_per_address_max: number(limits.admission.connections_per_address_max.unwrap_or(0)),
+        address_prefix_v6: number(limits.admission.address_prefix_v6),
+        accepts_per_second_max: number(limits.admission.accepts_per_second_max.unwrap_or(0)),
+        accepts_burst_max: number(limits.admission.accepts_burst_max.unwrap_or(0)),
     }
 }
 

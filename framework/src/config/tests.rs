@@ -200,7 +200,16 @@ fn mistakes_in_an_upstream_are_named_with_their_place() {
 
 #[test]
 fn printed_settings_load_as_the_same_settings() {
-    let changes: [&[&str]; 6] = [
+    let changes: [&[&str]; 7] = [
+        &[
+            "limits.on_full=\"refuse\"",
+            "limits.refuse_with=\"busy, \\\"later\\\"\\r\\n\"",
+            "limits.reclaim=true",
+            "limits.connections_per_address_max=3",
+            "limits.address_prefix_v6=56",
+            "limits.accepts_per_second_max=100",
+            "limits.accepts_burst_max=7",
+        ],
         &[
             "upstream.next.addr=\"[::1]:6379\"",
             "upstream.next.idle_timeout=\"off\"",
@@ -257,6 +266,13 @@ fn each_wrong_value_is_named_with_its_place_and_what_was_expected() {
         ("[timeouts]\ndrain = 2024-01-01", format!("t.toml:2:9: timeouts.drain: found a table or a date, {duration}")),
         ("[socket]\nkeepalive_idle = \"10h\"", "t.toml:2:18: socket.keepalive_idle: found \"10h\", expected a duration of whole seconds from 1s to 32767s, like \"30s\" or \"5m\"".to_owned()),
         ("[socket]\nkeepalive_idle = \"1500ms\"", "t.toml:2:18: socket.keepalive_idle: found \"1500ms\", expected a duration of whole seconds from 1s to 32767s, like \"30s\" or \"5m\"".to_owned()),
+        ("[limits]\non_full = \"wiat\"", "t.toml:2:11: limits.on_full: found \"wiat\", expected one of \"wait\", \"refuse\"\n    help: did you mean \"wait\"?".to_owned()),
+        ("[limits]\nrefuse_with = 5", "t.toml:2:15: limits.refuse_with: found 5, expected a text of at most 1024 bytes".to_owned()),
+        ("[limits]\nreclaim = 1", "t.toml:2:11: limits.reclaim: found 1, expected true or false".to_owned()),
+        ("[limits]\naddress_prefix_v6 = 0", "t.toml:2:21: limits.address_prefix_v6: found 0, expected a whole number of bits from 1 to 128".to_owned()),
+        ("[limits]\nconnections_per_address_max = -1", "t.toml:2:31: limits.connections_per_address_max: found -1, expected a whole number of connections from 1 to 1048576, or 0 for no cap".to_owned()),
+        ("[limits]\naccepts_per_second_max = 1e9", "t.toml:2:26: limits.accepts_per_second_max: found 1000000000.0, expected a whole number of accepts from 1 to 10000000, or 0 for no bound".to_owned()),
+        ("[limits]\naccepts_burst_max = \"\"", "t.toml:2:21: limits.accepts_burst_max: found \"\", expected a whole number of accepts from 1 to 10000000, or 0 for as many as limits.accepts_per_second_max".to_owned()),
         ("[socket]\nnodelay = \"yes\"", "t.toml:2:11: socket.nodelay: found \"yes\", expected true or false".to_owned()),
         ("[buffers]\ncount = 1000", "t.toml:2:9: buffers.count: found 1000, expected a whole number of buffers from 16 to 32768, and a power of two".to_owned()),
         ("[log]\nformat = \"jso\"", "t.toml:2:10: log.format: found \"jso\", expected one of \"text\", \"json\"\n    help: did you mean \"json\"?".to_owned()),

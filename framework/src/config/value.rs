@@ -147,6 +147,15 @@ impl<'a> Checker<'a> {
         self.read(key, item, "true or false", read).unwrap_or(default)
     }
 
+    /// Any text of so many bytes.
+    pub(super) fn text(&mut self, key: &str, item: &Item, bytes_max: usize, default: &str) -> String {
+        let read = |value: &Value| match value {
+            Value::Text(text) if text.len() <= bytes_max => Some(text.clone()),
+            _ => None,
+        };
+        self.read(key, item, format!("a text of at most {bytes_max} bytes"), read).unwrap_or_else(|| default.to_owned())
+    }
+
     /// A duration that cannot be off.
     pub(super) fn time(&mut self, key: &str, item: &Item, range: &Times, default: Duration) -> Duration {
         self.time_or_none(key, item, range, Some(default)).unwrap_or(default)

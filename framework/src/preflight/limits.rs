@@ -52,11 +52,14 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
 pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result<u32, Problem> {
     let limits = &config.limits;
     own_descriptors(facts, shards)?;
-    let outbound = u64::from(config.outbound_per_shard());
+    let outbound = u64::from(config.beside_per_shard());
     let table = facts.nofile.min(SHARD_CONNECTIONS_MAX.into()).saturating_sub(outbound);
     if table == 0 {
         return Err(Problem::new(
-            format!("a shard is to open {outbound} connections itself (limits.outbound_per_shard_max and the upstreams' connections_max)"),
+            format!(
+                "a shard is to have {outbound} places beside its clients' (limits.outbound_per_shard_max, the upstreams' connections_max, and \
+             limits.accepts_in_flight_max for those who are turned away)"
+            ),
             format!("the descriptor limit of {} leaves none for clients", facts.nofile),
             format!("{}, or lower them", raise(outbound + 1)),
         ));
@@ -105,7 +108,11 @@ fn too_many(asked: u32, shards: u32, each: u64, by_setting: bool, nofile: u64, o
 
 /// What a shard opens itself has places in its table, too.
 fn beside(outbound: u64) -> String {
-    if outbound == 0 { String::new() } else { format!(" less {outbound} for limits.outbound_per_shard_max and the upstreams") }
+    if outbound == 0 {
+        String::new()
+    } else {
+        format!(" less {outbound} for limits.outbound_per_shard_max, the upstreams and those who are turned away")
+    }
 }
 
 /// A client's shards: all their connections are outbound.

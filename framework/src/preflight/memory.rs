@@ -103,7 +103,7 @@ pub(super) struct Settled {
 pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_max: u32) -> Settled {
     let limits = &config.limits;
     let asked = limits.connections_max.is_some() || limits.connections_per_shard_max.is_some();
-    let outbound = u64::from(shards) * u64::from(config.outbound_per_shard());
+    let outbound = u64::from(shards) * u64::from(config.beside_per_shard());
     let room = room(facts);
     let Some((room_bytes, _)) = room else {
         let share = share(config, |_| DERIVED_PER_SHARD_BLIND);
@@ -164,7 +164,7 @@ fn share(config: &Config, derive: impl Fn(u64) -> u64) -> MemoryShare {
 
 fn bound(config: &Config, facts: &Facts, shards: u32, connections_max: u32, share: MemoryShare) -> MemoryBound {
     let (count, size) = (config.buffers.count, config.buffers.size);
-    let connections = u64::from(connections_max) + u64::from(shards) * u64::from(config.outbound_per_shard());
+    let connections = u64::from(connections_max) + u64::from(shards) * u64::from(config.beside_per_shard());
     let each = CONNECTION_BYTES + facts.task_bytes;
     let shards = u64::from(shards);
     let own = connections * OWN_BUFFERS * u64::from(size);

@@ -193,10 +193,15 @@ fn what_a_shard_opens_itself_has_its_part_of_the_descriptors() {
     let mut config = with(100, 450);
     config.limits.connections_max = Some(80_000);
     let message = refusal_of(&config, good());
-    assert!(message.contains("the descriptor limit of 20000 less 1000 for limits.outbound_per_shard_max and the upstreams"), "{message}");
+    assert!(
+        message.contains(
+            "the descriptor limit of 20000 less 1000 for limits.outbound_per_shard_max, the upstreams and those who are turned away"
+        ),
+        "{message}"
+    );
     assert!(message.contains("run `ulimit -n 21000`"), "{message}");
     let message = refusal_of(&with(0, 10_000), good());
-    assert!(message.contains("a shard is to open 20000 connections itself") && message.contains("`ulimit -n 20001`"), "{message}");
+    assert!(message.contains("a shard is to have 20000 places beside its clients'") && message.contains("`ulimit -n 20001`"), "{message}");
 }
 
 #[test]

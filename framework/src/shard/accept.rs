@@ -1,40 +1,18 @@
 //! Accepting: as many single accepts in flight as there are free slots, up to a bound.
 //!
 //! An accept is posted only when a slot is free, so the connection limit is exact, and whoever comes above it waits in the kernel's
-//! queue. The direct descriptor that the kernel allocates is the slot's number.
+//! queue, unless [`super::admission`] has a spare place for it. The direct descriptor that the kernel allocates is the slot's number. No
+//! turn accepts more than `limits.accepts_in_flight_max`: the others of the shard are served in between.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::State;
-use super::deadline::{Tick, Ticks};
+use super::backoff::{AcceptVerdict, BackOff, classify};
+use super::deadline::Tick;
 use crate::ring::{Completion, Key, Operation, SlotIndex, Token};
-
-/// How long accepting pauses when the system is out of descriptors or memory.
-const BACK_OFF: Duration = Duration::from_millis(100);
-
-/// What to do after an accept that failed (accept(2)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AcceptVerdict {
-    /// The peer left while it was queued, or the network told of an error that it had: the next one.
-    Retry,
-    /// Out of descriptors or memory: the queue is still full, and asking again at once would spin.
-    BackOff,
-    /// Our own drain took the accept back or closed the listener.
-    Stop,
-}
-
-fn classify(errno: i32) -> AcceptVerdict {
-    match errno {
-        libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => AcceptVerdict::BackOff,
-        libc::ECANCELED | libc::EINVAL | libc::EBADF => AcceptVerdict::Stop,
-        // ECONNABORTED, EPROTO, EINTR, EAGAIN and the network errors that accept(2) passes on.
-        _ => AcceptVerdict::Retry,
-    }
-}
 
 /// A shard's listener with its accepts in flight.
 #[derive(Debug)]
@@ -44,8 +22,7 @@ pub(crate) struct Acceptor {
     /// Addresses not used by an accept in flight.
     places: Vec<u32>,
     in_flight_max: u32,
-    /// No accept is posted before this tick.
-    paused_until: Tick,
+    back_off: BackOff,
     /// The drain has taken the posted accepts back.
     recalled: bool,
 }
@@ -54,7 +31,7 @@ impl Acceptor {
     /// Without a listener: a shard that accepts nothing.
     pub(crate) fn new(listener: Option<TcpListener>, in_flight_max: u32) -> Self {
         let places = (0..in_flight_max).rev().collect();
-        Self { listener, places, in_flight_max, paused_until: Tick(0), recalled: false }
+        Self { listener, places, in_flight_max, back_off: BackOff::new(), recalled: false }
     }
 
     fn in_flight(&self) -> u32 {
@@ -75,19 +52,21 @@ impl Acceptor {
 
     /// When accepting goes on after a pause; never if there is none.
     pub(super) fn resumes(&self, now: Tick) -> Tick {
-        if self.paused_until > now { self.paused_until } else { Tick::NEVER }
+        self.back_off.resumes(now)
     }
 }
 
 impl State {
     /// Posts accepts for the slots that are free.
     pub(super) fn post_accepts(&mut self) {
-        let acceptor = &mut self.acceptor;
-        if acceptor.recalled || self.now < acceptor.paused_until || self.pressure.pauses_accepts() {
+        self.admission.waits_no_more();
+        if self.acceptor.recalled || !self.acceptor.back_off.is_over(self.now) || self.pressure.pauses_accepts() {
             return;
         }
-        let Some(listener) = acceptor.listener.as_ref().map(AsRawFd::as_raw_fd) else { return };
-        while acceptor.in_flight() < self.table.accepted_free()
+        let Some(listener) = self.acceptor.listener.as_ref().map(AsRawFd::as_raw_fd) else { return };
+        let allowed = self.accepts_allowed(self.acceptor.in_flight()).min(self.acceptor.back_off.accepts_max());
+        let acceptor = &mut self.acceptor;
+        while acceptor.in_flight() < allowed
             && let Some(place) = acceptor.places.pop()
         {
             self.ring.accept(listener, place);
@@ -100,23 +79,34 @@ impl State {
         match u32::try_from(completion.result) {
             Ok(descriptor) => {
                 let peer = self.ring.accepted_peer(place);
-                self.open(SlotIndex(descriptor), peer);
+                self.acceptor.back_off.end();
+                self.admit(SlotIndex(descriptor), peer);
             }
             Err(_negative) => self.accept_failed(-completion.result),
         }
     }
 
     fn accept_failed(&mut self, errno: i32) {
-        match classify(errno) {
-            AcceptVerdict::Retry => self.metrics.accepts_aborted.add(1),
-            AcceptVerdict::BackOff => {
-                if let Some(more) = self.refused_accepts.pass(self.now) {
-                    tracing::warn!(shard = self.id.0, errno, more, "accepting pauses: out of descriptors or memory");
+        match classify(errno, self.acceptor.recalled) {
+            AcceptVerdict::Retry => {
+                self.metrics.accepts_aborted.add(1);
+                if self.acceptor.back_off.retried() {
+                    self.pause_accepting(errno);
                 }
-                self.metrics.accepts_refused.add(1);
-                self.acceptor.paused_until = self.now.after(Ticks::at_least(BACK_OFF));
+            }
+            AcceptVerdict::BackOff => {
+                self.metrics.accepts_failed.add(1);
+                self.pause_accepting(errno);
             }
             AcceptVerdict::Stop => {}
+        }
+    }
+
+    fn pause_accepting(&mut self, errno: i32) {
+        let Some(pause) = self.acceptor.back_off.begin(self.now) else { return };
+        if let Some(more) = self.accept_pauses.pass(self.now) {
+            let failed = self.metrics.accepts_failed.get();
+            tracing::warn!(shard = self.id.0, errno, pause_ms = pause.as_millis() as u64, failed, more, "accepting pauses");
         }
     }
 
@@ -152,24 +142,6 @@ impl State {
             && let Err(error) = rustix::net::listen(listener, 0)
         {
             tracing::warn!(%error, "the accept queue could not be shrunk");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accept_errors_have_their_verdicts() {
-        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
-            assert_eq!(classify(errno), AcceptVerdict::BackOff);
-        }
-        for errno in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EAGAIN, libc::ENETDOWN, libc::EHOSTUNREACH] {
-            assert_eq!(classify(errno), AcceptVerdict::Retry);
-        }
-        for errno in [libc::ECANCELED, libc::EINVAL] {
-            assert_eq!(classify(errno), AcceptVerdict::Stop);
         }
     }
 }

@@ -19,9 +19,15 @@ impl State {
     pub(super) fn open(&mut self, index: SlotIndex, peer: SocketAddr) {
         let key = self.table.occupy(index, peer, self.now);
         self.metrics.accepted.add(1);
+        self.begin(key);
+    }
+
+    /// Its place among the served is taken.
+    pub(super) fn begin(&mut self, key: Key) {
         self.metrics.connections.set(u64::from(self.table.accepted()));
+        self.remember_silent(key);
         self.start(key);
-        self.requests.begin(index);
+        self.requests.begin(key.slot);
         self.begin_receive(key);
         self.set_deadline(key);
     }
@@ -146,8 +152,10 @@ impl State {
                 slot.failed.get_or_insert(reason);
                 self.wake(key);
             }
-            Phase::Flushing => {
-                slot.reason = reason; // its last bytes never arrived
+            // Whatever becomes of the text, it was turned away.
+            Phase::Flushing if slot.talk == Talk::Aside => self.begin_close(key),
+            Phase::Held | Phase::Flushing => {
+                slot.reason = reason; // it was never served, or its last bytes never arrived
                 self.begin_close(key);
             }
             Phase::Lingering => self.begin_close(key),
@@ -191,10 +199,11 @@ impl State {
     /// Everything is sent: the polite end. Our FIN, then the peer's, then the close.
     pub(super) fn part(&mut self, key: Key) {
         let Some(slot) = self.table.get(key) else { return };
-        if slot.receive == Receive::Ended {
-            self.begin_close(key);
-            return;
+        let (ended, aside) = (slot.receive == Receive::Ended, slot.talk == Talk::Aside);
+        if ended || (aside && self.is_crowded_aside()) {
+            return self.begin_close(key);
         }
+        let Some(slot) = self.table.get(key) else { return };
         slot.phase = Phase::Lingering;
         self.close_output(key);
         self.arm_receive(key);
@@ -268,6 +277,7 @@ impl State {
             return;
         }
         self.metrics.closed[reason as usize].add(1);
+        self.has_left(key, peer.addr(), !matches!(reason, CloseReason::Refused | CloseReason::AddressLimit));
         self.metrics.connections.set(u64::from(self.table.accepted()));
         tracing::debug!(conn = %ConnId::new(self.id, key), peer = %peer.addr(), %reason, shard = self.id.0, "closed");
     }
@@ -316,7 +326,7 @@ fn verdict(slot: &Slot, now: Tick, passed: Passed, draining: bool) -> ExpiryVerd
     match (slot.phase, slot.waiting) {
         (Phase::Lingering, _) => ExpiryVerdict::Close,
         (Phase::Connecting, _) => ExpiryVerdict::GiveUp,
-        (Phase::Free | Phase::Closing | Phase::Closed, _) => ExpiryVerdict::Stale,
+        (Phase::Free | Phase::Held | Phase::Closing | Phase::Closed, _) => ExpiryVerdict::Stale,
         _ if passed.lifetime && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::LifetimeExceeded),
         _ if passed.request && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::RequestTimeout),
         (Phase::Serving, _) if slot.sending && slot.talk == Talk::Dialed && now >= slot.frame_deadline => {

@@ -109,10 +109,11 @@ impl State {
         }
     }
 
-    /// Sets the kernel's timer to the earliest sleeper. One that is set too early may stay. `clock` tells the time: that of the turn is
+    /// Sets the kernel's timer to the earliest sleeper, or to when more may be accepted. One that is set too early may stay. `clock` tells the time: that of the turn is
     /// behind it by what the handlers took.
     pub(super) fn set_alarm(&mut self, clock: impl FnOnce() -> Duration) {
-        let Some((&(due, _), _)) = self.sleepers.by_time.first_key_value() else { return };
+        let first = self.sleepers.by_time.first_key_value().map(|(&(due, _), _)| due);
+        let Some(due) = first.into_iter().chain(self.admission.refilled_at()).min() else { return };
         let sleepers = &mut self.sleepers;
         if sleepers.alarm.is_some_and(|alarm| alarm <= due) {
             return;

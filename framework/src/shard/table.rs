@@ -14,6 +14,8 @@ pub(crate) enum Phase {
     Free,
     /// It is ours to the peer, and the connect is in the kernel.
     Connecting,
+    /// It was accepted and waits for a place among the served.
+    Held,
     /// Its handler runs.
     Serving,
     /// The handler has returned; what it wrote is being sent.
@@ -77,6 +79,8 @@ pub(crate) enum Talk {
     Answering,
     /// Its next read ends the stream.
     Over,
+    /// It is in a spare place: turned away, or held until there is room.
+    Aside,
     /// It was spoken to first: the connection is one that the shard opened.
     Dialed,
 }
@@ -187,25 +191,30 @@ pub(crate) struct Table {
     pub(crate) deadlines: Deadlines,
     pub(crate) segments: Segments,
     accepted_max: u32,
+    spare_max: u32,
     outbound_max: u32,
-    /// Slots in use, and those of them whose connections the shard opened.
+    /// Slots in use, and those of them that are in spare places, and whose connections the shard opened.
     open: u32,
+    aside: u32,
     outbound: u32,
     /// Those of the latter that are on their way out: their places are free soon.
     leaving: u32,
 }
 
 impl Table {
-    /// Room for so many accepted connections and so many that the shard opens; a slot's memory is touched only once the slot is used.
-    pub(crate) fn with_capacity(accepted_max: u32, outbound_max: u32) -> Self {
-        let capacity = accepted_max + outbound_max;
+    /// Room for so many accepted connections, so many that are accepted and not served, and so many that the shard opens; a slot's memory
+    /// is touched only once the slot is used.
+    pub(crate) fn with_capacity(accepted_max: u32, spare_max: u32, outbound_max: u32) -> Self {
+        let capacity = accepted_max + spare_max + outbound_max;
         Self {
             slots: Vec::with_capacity(capacity as usize),
             deadlines: Deadlines::with_capacity(capacity),
             segments: Segments::new(),
             accepted_max,
+            spare_max,
             outbound_max,
             open: 0,
+            aside: 0,
             outbound: 0,
             leaving: 0,
         }
@@ -216,14 +225,28 @@ impl Table {
         self.open
     }
 
-    /// Accepted connections.
+    /// Accepted connections that are served.
     pub(crate) fn accepted(&self) -> u32 {
-        self.open - self.outbound
+        self.open - self.outbound - self.aside
     }
 
-    /// How many more may be accepted.
+    /// How many more may be served.
     pub(crate) fn accepted_free(&self) -> u32 {
         self.accepted_max - self.accepted()
+    }
+
+    /// Accepted connections in spare places.
+    pub(crate) fn aside(&self) -> u32 {
+        self.aside
+    }
+
+    pub(crate) fn spare_max(&self) -> u32 {
+        self.spare_max
+    }
+
+    /// How many more may be accepted, served or not.
+    pub(crate) fn places_free(&self) -> u32 {
+        (self.accepted_max + self.spare_max).saturating_sub(self.accepted() + self.aside)
     }
 
     /// Connections that the shard opened.
@@ -264,6 +287,22 @@ impl Table {
         key
     }
 
+    /// Begins the life of an accepted connection in a spare place.
+    pub(crate) fn occupy_aside(&mut self, index: SlotIndex, peer: SocketAddr, now: Tick) -> Key {
+        let key = self.occupy(index, peer, now);
+        self.aside += 1;
+        self.slots[index.0 as usize].talk = Talk::Aside;
+        key
+    }
+
+    /// It moves from its spare place among the served: there is room.
+    pub(crate) fn seat(&mut self, key: Key, now: Tick) {
+        if let Some(slot) = self.get(key).filter(|slot| slot.talk == Talk::Aside) {
+            (slot.talk, slot.phase, slot.opened) = (Talk::Silent, Phase::Serving, now);
+            self.aside -= 1;
+        }
+    }
+
     /// Begins a life of `index`, which the kernel has just allocated.
     pub(crate) fn occupy(&mut self, index: SlotIndex, peer: SocketAddr, now: Tick) -> Key {
         while self.slots.len() <= index.0 as usize {
@@ -282,6 +321,7 @@ impl Table {
         self.deadlines.set(index, Tick::NEVER);
         let slot = &mut self.slots[index.0 as usize];
         self.open -= 1;
+        self.aside -= u32::from(slot.talk == Talk::Aside);
         self.outbound -= u32::from(slot.talk == Talk::Dialed);
         self.leaving -= u32::from(slot.talk == Talk::Dialed);
         *slot = Slot { generation: slot.generation.next(), ..Slot::vacant() };
@@ -337,7 +377,7 @@ mod tests {
 
     #[test]
     fn connections_of_both_directions_have_bounds_of_their_own() {
-        let mut table = Table::with_capacity(2, 1);
+        let mut table = Table::with_capacity(2, 0, 1);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         table.occupy(SlotIndex(0), peer, Tick(0));
         let dialed = table.occupy_dialed(SlotIndex(1), peer, Tick(0));
@@ -350,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_key_of_an_earlier_life_finds_nothing() {
-        let mut table = Table::with_capacity(2, 0);
+        let mut table = Table::with_capacity(2, 0, 0);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let first = table.occupy(SlotIndex(1), peer, Tick(0));
         assert_eq!((table.open(), table.accepted_free()), (1, 1));

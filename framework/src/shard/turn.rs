@@ -119,6 +119,7 @@ impl Shard {
         state.change_tempo();
         state.trim();
         let over = state.advance_drain();
+        state.reclaim();
         state.post_accepts();
         over
     }
@@ -256,7 +257,8 @@ impl State {
         if self.trim_due == Tick::NEVER && self.pool.is_wide() {
             self.trim_due = self.now.after(TRIM_AFTER);
         }
-        let others = [self.acceptor.resumes(self.now), self.drain.wakes(self.now), self.trim_due, self.tempos.due, self.pressure.due];
+        let (accepts, drain) = (self.acceptor.resumes(self.now), self.drain.wakes(self.now));
+        let others = [accepts, self.reclaims_at(), drain, self.trim_due, self.tempos.due, self.pressure.due];
         self.set_timer(others.into_iter().fold(self.table.deadlines.earliest(), Tick::min));
         self.ring.enter(Wait::No);
         let idle = !self.has_work();
