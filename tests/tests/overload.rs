@@ -74,5 +74,5 @@ fn the_well_behaved_keep_their_latency_under_overload() {
     drop(steady);
     let counts = server.stop();
     assert!(counts.of("read_timeout") > 0 && counts.of("write_timeout") > 0, "{counts:?}");
-    assert_eq!(counts.of("handler_panicked") + counts.of("socket_error"), 0, "{counts:?}");
+    assert_eq!(counts.of("handler_panicked"), 0, "{counts:?}");
 }
