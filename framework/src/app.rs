@@ -74,7 +74,10 @@ pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + S
     if let Err(problem) = crate::failpoint::read() {
         return refuse(S::NAME, &[problem]);
     }
-    let log = log::start(&loaded.config.log);
+    let log = match log::start(&loaded.config.log) {
+        Ok(log) => log,
+        Err(error) => return refuse(S::NAME, &[format!("no thread for the log can be started: {error}")]),
+    };
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
@@ -88,7 +91,8 @@ pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + S
 
 fn refuse(name: &str, problems: &[impl Display]) -> ExitCode {
     for problem in problems {
-        eprintln!("{name}: {problem}");
+        // Not `eprintln`, which panics where standard error cannot be written: the exit code must still say it.
+        let _unheard = writeln!(std::io::stderr(), "{name}: {problem}");
     }
     ExitCode::from(REFUSED)
 }
@@ -99,7 +103,7 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::from(CLEAN),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(CLEAN),
         Err(error) => {
-            eprintln!("standard output: {error}");
+            let _unheard = writeln!(std::io::stderr(), "standard output: {error}");
             ExitCode::from(FAILED)
         }
     }

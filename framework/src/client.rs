@@ -67,6 +67,7 @@ impl Client {
                 connections_max: config.outbound_per_shard(),
                 local_addr: unspecified(),
                 upstreams: Arc::clone(&config.upstreams),
+                metrics: Arc::new(Metrics::of(&config.upstreams)),
             };
             start_shard(&config, shard, context, started, Arc::clone(&main), events.clone())
                 .map_err(|error| vec![format!("shard {} does not start: {error}", shard.id)])
@@ -121,7 +122,7 @@ fn start_shard<F: Future<Output = ()> + 'static>(
         local_addr: context.local_addr,
         wake: WakeFd::new()?,
         orders: Arc::<Orders>::default(),
-        metrics: Arc::<Metrics>::default(),
+        metrics: Arc::clone(&context.metrics),
         started,
     };
     let id = context.id;

@@ -304,6 +304,8 @@ pub(crate) struct Limits {
     pub gather_completions_max: u32,
     /// A handler that keeps its shard busy this long is reported; `None` when off.
     pub watchdog: Option<Duration>,
+    /// A shard that does not move on for this long makes the server unready; `None` when off.
+    pub unready_after: Option<Duration>,
     /// Who is let in.
     pub admission: Admission,
 }
@@ -323,6 +325,7 @@ impl Default for Limits {
             turn_completions_max: 1024,
             gather_completions_max: 4,
             watchdog: Some(Duration::from_millis(100)),
+            unready_after: Some(Duration::from_secs(1)),
             admission: Admission::default(),
         }
     }
@@ -376,11 +379,13 @@ pub(crate) struct Log {
     pub format: LogFormat,
     /// Time between `stats` lines; `None` for none.
     pub stats_interval: Option<Duration>,
+    /// Lines of one shard about one thing that peers can cause, in a second; 0: no bound.
+    pub lines_per_reason_max: u32,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: Level::INFO, format: LogFormat::Text, stats_interval: None }
+        Self { level: Level::INFO, format: LogFormat::Text, stats_interval: None, lines_per_reason_max: 10 }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::Upstream;
 use crate::conn::Conn;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::shard::ShardId;
 
@@ -90,6 +91,7 @@ pub struct ShardContext {
     /// The address it listens on, with the real port.
     pub local_addr: SocketAddr,
     pub(crate) upstreams: Arc<BTreeMap<String, Upstream>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl ShardContext {
@@ -97,6 +99,7 @@ impl ShardContext {
     ///
     /// To be called on the shard's own thread, as a factory is.
     pub fn pool(&self, name: &str) -> Option<Pool> {
-        self.upstreams.get(name).map(|upstream| Pool::of_this_thread(name, upstream))
+        let (upstream, counters) = (self.upstreams.get(name)?, self.metrics.upstreams.get(name)?);
+        Some(Pool::of_this_thread(name, upstream, counters))
     }
 }

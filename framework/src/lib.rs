@@ -38,7 +38,8 @@
 //! # The modules, in the order in which a connection meets them
 //!
 //! 1. `app`, `arguments`, `config`, `preflight`: from `main` to a plan that the machine can carry out.
-//! 2. `server`, `listen`, `watchdog`, `memory`, `report`, `log`: the control thread. `cgroup`: what bounds the memory.
+//! 2. `server`, `listen`, `watchdog`, `readiness`, `memory`, `report`, `log`: the control thread; `escape`: what peers say, fit for the log.
+//!    `cgroup`: what bounds the memory.
 //! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life, `shard::serve` its handler's task,
 //!    `shard::deadline`, `shard::pressure` and `shard::drain` its ends, `shard::turn` the loop that drives them all.
 //! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees; `connector` and `pool`: the connections that it opens.
@@ -54,6 +55,7 @@ mod config;
 mod conn;
 mod connector;
 mod error;
+mod escape;
 #[cfg(any(test, feature = "failpoints"))]
 #[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "its own tests need no server that has it"))]
 mod failpoint;
@@ -66,6 +68,7 @@ mod pool;
 mod preflight;
 #[cfg(test)]
 mod proptests;
+mod readiness;
 mod report;
 mod ring;
 mod runtime;
@@ -80,6 +83,7 @@ pub use config::Settings;
 pub use conn::{Conn, Flush, Frame, Output, Read, ReadFrame, ReadLine, Step, Write};
 pub use connector::{Connect, Connector};
 pub use error::{CloseReason, Error};
+pub use escape::Escaped;
 pub use handler::{FromFn, Handler, ShardContext, from_fn};
 pub use pool::{Pool, Pooled, UpstreamError, UpstreamFailure};
 pub use shard::{ConnId, Notified, Notify, ShardId, Sleep, sleep, sleep_until, spawn};

@@ -1,6 +1,8 @@
 //! What a shard counts. One writer, the shard; any reader; no read-modify-write.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::CloseReason;
@@ -13,6 +15,11 @@ impl Counter {
     /// For the one writer only: a plain load and store.
     pub(crate) fn add(&self, amount: u64) {
         self.set(self.get() + amount);
+    }
+
+    /// As [`Self::add`]; of what was added before.
+    pub(crate) fn subtract(&self, amount: u64) {
+        self.set(self.get().saturating_sub(amount));
     }
 
     pub(crate) fn set(&self, value: u64) {
@@ -34,6 +41,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Counter,
     /// Connections that the shard has opened itself, now.
     pub(crate) outbound: Counter,
+    /// Of those, the ones that lie in a pool and nobody uses.
+    pub(crate) outbound_idle: Counter,
     /// Connects that succeeded since the start.
     pub(crate) connected: Counter,
     /// Handler tasks alive now.
@@ -62,8 +71,23 @@ pub(crate) struct Metrics {
     pub(crate) busy_since: Counter,
     /// The connection whose handler was polled last.
     pub(crate) serving: Counter,
+    /// Log lines held back because there were enough of their kind.
+    pub(crate) log_lines_held_back: Counter,
     /// Times the watchdog found the shard blocked. Written by the watchdog, not the shard.
     pub(crate) stalls: Counter,
+    /// By the upstream's name.
+    pub(crate) upstreams: BTreeMap<String, Arc<UpstreamCounters>>,
+}
+
+/// One shard's counters of one upstream's pool.
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamCounters {
+    /// Connections in use now, or being made.
+    pub(crate) in_use: Counter,
+    /// Requests that wait for one now.
+    pub(crate) waiting: Counter,
+    /// Failures that requests were told of since the start.
+    pub(crate) failed: Counter,
 }
 
 /// A reading of one shard's counters, or the sum of several.
@@ -78,11 +102,31 @@ pub(crate) struct Reading {
     pub(crate) stalls: u64,
     pub(crate) held_back: u64,
     pub(crate) copied_back: u64,
+    pub(crate) outbound: u64,
+    pub(crate) outbound_idle: u64,
+    pub(crate) connected: u64,
     pub(crate) accepts_aborted: u64,
     pub(crate) accepts_failed: u64,
+    pub(crate) buffers_exhausted: u64,
+    pub(crate) copied_out: u64,
+    pub(crate) log_lines_held_back: u64,
+    upstreams: BTreeMap<String, UpstreamReading>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct UpstreamReading {
+    in_use: u64,
+    waiting: u64,
+    failed: u64,
 }
 
 impl Metrics {
+    /// With counters for each of the upstreams.
+    pub(crate) fn of<U>(upstreams: &BTreeMap<String, U>) -> Self {
+        let upstreams = upstreams.keys().map(|name| (name.clone(), Arc::default()));
+        Self { upstreams: upstreams.collect(), ..Self::default() }
+    }
+
     pub(crate) fn read(&self) -> Reading {
         Reading {
             accepted: self.accepted.get(),
@@ -94,9 +138,22 @@ impl Metrics {
             stalls: self.stalls.get(),
             held_back: self.held_back.get(),
             copied_back: self.copied_back.get(),
+            outbound: self.outbound.get(),
+            outbound_idle: self.outbound_idle.get(),
+            connected: self.connected.get(),
             accepts_aborted: self.accepts_aborted.get(),
             accepts_failed: self.accepts_failed.get(),
+            buffers_exhausted: self.buffers_exhausted.get(),
+            copied_out: self.copied_out.get(),
+            log_lines_held_back: self.log_lines_held_back.get(),
+            upstreams: self.upstreams.iter().map(|(name, counters)| (name.clone(), counters.read())).collect(),
         }
+    }
+}
+
+impl UpstreamCounters {
+    fn read(&self) -> UpstreamReading {
+        UpstreamReading { in_use: self.in_use.get(), waiting: self.waiting.get(), failed: self.failed.get() }
     }
 }
 
@@ -110,8 +167,20 @@ impl Reading {
         self.stalls += other.stalls;
         self.held_back += other.held_back;
         self.copied_back += other.copied_back;
+        self.outbound += other.outbound;
+        self.outbound_idle += other.outbound_idle;
+        self.connected += other.connected;
         self.accepts_aborted += other.accepts_aborted;
         self.accepts_failed += other.accepts_failed;
+        self.buffers_exhausted += other.buffers_exhausted;
+        self.copied_out += other.copied_out;
+        self.log_lines_held_back += other.log_lines_held_back;
+        for (name, more) in &other.upstreams {
+            let sum = self.upstreams.entry(name.clone()).or_default();
+            sum.in_use += more.in_use;
+            sum.waiting += more.waiting;
+            sum.failed += more.failed;
+        }
         for (sum, more) in self.closed.iter_mut().zip(other.closed) {
             *sum += more;
         }
@@ -119,6 +188,15 @@ impl Reading {
 
     pub(crate) fn closed_total(&self) -> u64 {
         self.closed.iter().sum()
+    }
+
+    /// Every upstream with what its pool counts; none without upstreams.
+    pub(crate) fn upstreams(&self) -> Option<String> {
+        let of_one = |(name, UpstreamReading { in_use, waiting, failed }): (&String, &UpstreamReading)| {
+            format!("{name}: in_use={in_use} waiting={waiting} failed={failed}")
+        };
+        let all: Vec<String> = self.upstreams.iter().map(of_one).collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
     /// The reasons that occurred, as `word=count`.

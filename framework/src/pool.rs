@@ -23,6 +23,7 @@ use crate::config::Upstream;
 use crate::conn::{Conn, Frame, Output, Step};
 use crate::connector::Connector;
 use crate::error::Error;
+use crate::metrics::UpstreamCounters;
 use crate::ring::Key;
 use crate::shard::{Shard, sleep};
 
@@ -91,6 +92,7 @@ struct Inner {
     /// Connections laid by in the shard, the one used last at the back; at most `idle_max`. Some may be gone.
     idle: RefCell<VecDeque<Key>>,
     health: RefCell<Health>,
+    counters: Arc<UpstreamCounters>,
 }
 
 thread_local! {
@@ -100,19 +102,19 @@ thread_local! {
 
 impl Pool {
     /// This thread's pool of that name.
-    pub(crate) fn of_this_thread(name: &str, upstream: &Upstream) -> Self {
+    pub(crate) fn of_this_thread(name: &str, upstream: &Upstream, counters: &Arc<UpstreamCounters>) -> Self {
         POOLS.with_borrow_mut(|pools| {
             if let Some(pool) = pools.get(name) {
                 return pool.clone();
             }
             let name: Arc<str> = name.into();
-            pools.entry(Arc::clone(&name)).or_insert(Self::new(name, upstream.clone())).clone()
+            pools.entry(Arc::clone(&name)).or_insert(Self::new(name, upstream.clone(), Arc::clone(counters))).clone()
         })
     }
 
-    fn new(name: Arc<str>, upstream: Upstream) -> Self {
-        let places = Places::new(upstream.connections_max, upstream.waiting_max);
-        Self(Rc::new(Inner { name, upstream, places: places.into(), idle: RefCell::default(), health: RefCell::default() }))
+    fn new(name: Arc<str>, upstream: Upstream, counters: Arc<UpstreamCounters>) -> Self {
+        let places = Places::new(upstream.connections_max, upstream.waiting_max, Arc::clone(&counters)).into();
+        Self(Rc::new(Inner { name, upstream, places, idle: RefCell::default(), health: RefCell::default(), counters }))
     }
 
     /// The upstream's name in the settings.
@@ -155,6 +157,7 @@ impl Pool {
     }
 
     fn error(&self, failure: UpstreamFailure) -> Error {
+        self.0.counters.failed.add(1);
         Error::Upstream(Box::new(UpstreamError::new(&self.0.name, failure)))
     }
 }

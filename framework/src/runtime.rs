@@ -1,8 +1,8 @@
 //! The executor under a shard. The only file that names glommio, so that what glommio does to the unwary is answered in one place.
 
+use std::convert::identity;
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use glommio::io::BufferedFile;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::ring::{WakeFd, file_from};
+use crate::shard::panics::as_shard;
 
 /// Memory of glommio's own I/O buffers per executor: its default is 10 MB, and the data path uses none of it.
 const IO_MEMORY: usize = 64 * 1024;
@@ -40,7 +41,7 @@ pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
             let executor = builder.make().map_err(|error| error.to_string())?;
             executor.run(main()).map_err(|error| error.to_string())
         };
-        ended(catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_panic| Err("it panicked".to_owned())));
+        ended(as_shard(run).and_then(identity));
     })
 }
 

@@ -13,11 +13,12 @@ use signal_hook::iterator::Signals;
 use crate::config::Config;
 use crate::handler::{Handler, ShardContext};
 use crate::listen::listen;
-use crate::log::LogHandle;
+use crate::log::{LogHandle, Losses};
 use crate::memory::MemoryWatch;
 use crate::metrics::{Metrics, Reading};
 use crate::preflight::{Plan, ShardPlan};
-use crate::report::Reporter;
+use crate::readiness::{Readiness, Unready};
+use crate::report::{Reporter, Whole};
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
 use crate::shard::{self, Orders, Setup, ShardId};
@@ -79,13 +80,15 @@ pub(crate) fn run<H: Handler>(
             connections_max: shard.connections_max,
             local_addr: address,
             upstreams: Arc::clone(&config.upstreams),
+            metrics: Arc::new(Metrics::of(&config.upstreams)),
         };
         let lane = Lane::start(&config, shard, context, listener, started, Arc::clone(&factory), events.clone());
         lanes.push(lane.map_err(|error| Failure::Start(format!("shard {} does not start: {error}", shard.id)))?);
     }
     tell_admission(&config, plan);
     tell_memory(plan);
-    Server { config, address, connections_max: plan.connections_max, lanes, inbox, started }.run(log)
+    let readiness = Readiness::new();
+    Server { config, address, connections_max: plan.connections_max, lanes, inbox, started, readiness }.run(log)
 }
 
 /// The most memory that the settings can take, as a sum.
@@ -128,7 +131,7 @@ impl Lane {
         factory: Arc<impl Fn(&ShardContext) -> H + Send + Sync + 'static>,
         events: Sender<Event>,
     ) -> io::Result<Self> {
-        let (orders, metrics) = (Arc::<Orders>::default(), Arc::<Metrics>::default());
+        let (orders, metrics) = (Arc::<Orders>::default(), context.metrics.clone());
         let wake = WakeFd::new()?;
         let setup = Setup {
             id: context.id,
@@ -172,6 +175,7 @@ struct Server {
     lanes: Vec<Lane>,
     inbox: Receiver<Event>,
     started: Instant,
+    readiness: Readiness,
 }
 
 /// How far the server has come.
@@ -186,12 +190,14 @@ impl Server {
     fn run(self, log: &LogHandle) -> Result<(), Failure> {
         let (mut waiting, mut alive) = (self.lanes.len(), self.lanes.len());
         let mut stage = Stage::Starting { until: self.started + READY_MAX };
-        let mut failure = None;
-        let mut watchdog = Watchdog::new(self.config.limits.watchdog, self.started);
+        let (mut failure, mut dead, mut signalled) = (None, None, false);
+        let mut watchdog = Watchdog::new(&self.config, self.started);
         let mut reporter = Reporter::new(self.config.log.stats_interval, self.started);
         let mut memory = MemoryWatch::new(self.started);
+        let mut losses = Losses::new(self.started);
         while alive > 0 {
-            let event = self.next_event(stage, &watchdog, &reporter, &memory);
+            let due = [watchdog.due(), reporter.due(), Some(memory.due()), Some(losses.due())];
+            let event = self.next_event(stage, due.into_iter().flatten().min());
             match (event, stage) {
                 (Some(Event::Ready), _) => {
                     waiting -= 1;
@@ -205,6 +211,7 @@ impl Server {
                     alive -= 1;
                     let why = outcome.err().unwrap_or_else(|| "ended without an order to".to_owned());
                     tracing::error!(%shard, why, "a shard died; the others drain");
+                    dead.get_or_insert(shard);
                     failure.get_or_insert(if waiting > 0 {
                         Failure::Start(format!("shard {shard} does not start: {why}"))
                     } else {
@@ -212,12 +219,14 @@ impl Server {
                     });
                     stage = self.drain(stage);
                 }
-                (Some(Event::Signal(signal)), Stage::Draining { .. }) => {
+                // Not the first one after a shard has died: whoever drains then has not been told to be quick.
+                (Some(Event::Signal(signal)), Stage::Draining { .. }) if signalled => {
                     tracing::warn!(signal, "a second signal: exiting at once");
                     return Err(Failure::Running);
                 }
                 (Some(Event::Signal(signal)), _) => {
                     tracing::info!(signal, connections = self.read().connections, "draining");
+                    signalled = true;
                     stage = self.drain(stage);
                 }
                 (None, Stage::Starting { until } | Stage::Draining { until }) if Instant::now() >= until => {
@@ -226,24 +235,27 @@ impl Server {
                 }
                 (None, _) => {}
             }
+            losses.look(Instant::now(), log.dropped());
             watchdog.look(Instant::now(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), &*lane.metrics)));
             if let Some(short) = memory.look(Instant::now()) {
                 tracing::warn!(short, "memory nears its bound, or does so no more");
                 self.lanes.iter().for_each(|lane| lane.tell_memory(short));
             }
-            reporter.report(Instant::now(), log.dropped(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), lane.metrics.read())));
+            self.readiness.set(readiness(stage, dead, watchdog.stalled()));
+            let whole = Whole { ready: self.readiness.get().is_ok(), log_lines_dropped: log.dropped() };
+            reporter.report(Instant::now(), whole, self.lanes.iter().map(|lane| (ShardId(lane.plan.id), lane.metrics.read())));
         }
         self.end(log);
         failure.map_or(Ok(()), Err)
     }
 
     /// The next event, or none when it is time to look at something.
-    fn next_event(&self, stage: Stage, watchdog: &Watchdog, reporter: &Reporter, memory: &MemoryWatch) -> Option<Event> {
+    fn next_event(&self, stage: Stage, due: Option<Instant>) -> Option<Event> {
         let deadline = match stage {
             Stage::Starting { until } | Stage::Draining { until } => Some(until),
             Stage::Serving => None,
         };
-        let due = [deadline, watchdog.due(), reporter.due(), Some(memory.due())].into_iter().flatten().min();
+        let due = [deadline, due].into_iter().flatten().min();
         let patience = due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(Instant::now()));
         self.inbox.recv_timeout(patience).ok()
     }
@@ -282,6 +294,17 @@ impl Server {
                 tracing::error!(shard = lane.plan.id, "the shard's thread panicked");
             }
         }
+    }
+}
+
+/// Whether the server can be given work. What lasts is told before what may pass.
+fn readiness(stage: Stage, dead: Option<ShardId>, stalled: Option<ShardId>) -> Result<(), Unready> {
+    match (dead, stage, stalled) {
+        (Some(shard), ..) => Err(Unready::ShardDied(shard)),
+        (None, Stage::Starting { .. }, _) => Err(Unready::Starting),
+        (None, Stage::Draining { .. }, _) => Err(Unready::Draining),
+        (None, Stage::Serving, Some(shard)) => Err(Unready::Stalled(shard)),
+        (None, Stage::Serving, None) => Ok(()),
     }
 }
 

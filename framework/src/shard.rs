@@ -47,7 +47,6 @@ use std::time::{Duration, Instant};
 use accept::Acceptor;
 use admission::Admission;
 use bounds::Bounds;
-use deadline::Tick;
 use dial::Dials;
 use drain::Drain;
 use pace::Pace;
@@ -58,7 +57,6 @@ use sleep::Sleepers;
 use spawn::SpawnTable;
 use table::Table;
 use tempo::Tempos;
-use throttle::Throttle;
 use turn::Grace;
 use wake::{Registered, ShardNumber, Wakes};
 
@@ -72,12 +70,14 @@ use crate::ring::buffers::{Pool, Span};
 use crate::ring::{Completion, Key, Ring, WakeFd};
 use crate::runtime::WakeWait;
 
+pub(crate) use deadline::Tick;
 pub(crate) use dial::{Stage as DialStage, Target};
 pub use notify::{Notified, Notify};
 pub(crate) use request::Reading;
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use spawn::spawn;
 pub(crate) use table::Waiting;
+pub(crate) use throttle::{Subject, Throttles};
 pub(crate) use wake::{Sleeper, rouse, wake_named};
 
 /// What a connection takes in a shard's tables: slot, deadline, tempo, and the place and allocation of its task; the future itself not.
@@ -105,6 +105,18 @@ pub struct ConnId {
 impl ConnId {
     pub(crate) fn new(shard: ShardId, key: Key) -> Self {
         Self { shard, slot: key.slot.0, generation: key.generation.number() }
+    }
+}
+
+impl ConnId {
+    /// What [`Self::of_word`] makes a name of again.
+    fn word(key: Key) -> u64 {
+        u64::from(key.slot.0) << 32 | u64::from(key.generation.number())
+    }
+
+    /// As [`Metrics::serving`] has it; none for 0, which says that nobody was served yet.
+    pub(crate) fn of_word(shard: ShardId, word: u64) -> Option<Self> {
+        (word != 0).then_some(Self { shard, slot: (word >> 32) as u32, generation: word as u32 })
     }
 }
 
@@ -210,8 +222,8 @@ pub(crate) struct State {
     starved: Vec<Key>,
     /// The turn's completions.
     completions: Vec<Completion>,
-    panics: Throttle,
-    accept_pauses: Throttle,
+    /// How much of what peers can cause is logged.
+    throttles: Throttles,
     /// The tick that the timer in the kernel is set to; never if there is none.
     timer: Tick,
     pace: Pace,
@@ -258,8 +270,7 @@ impl Shard {
             sleepers: Sleepers::default(),
             starved: Vec::new(),
             completions: Vec::new(),
-            panics: Throttle::new(),
-            accept_pauses: Throttle::new(),
+            throttles: Throttles::new(config.log.lines_per_reason_max),
             timer: Tick::NEVER,
             pace: Pace::new(config.limits.gather_completions_max),
             trim_due: Tick::NEVER,
@@ -308,6 +319,7 @@ pub(crate) async fn run<H: Handler>(setup: Setup, handler: H, ready: impl FnOnce
     let mut tasks = Tasks::new(|key| serve(handler, key));
     let outcome = shard.pump(&wake, &mut tasks).await;
     drop(tasks);
+    shard.state().tell_all_held_back();
     shard.metrics.busy_since.set(0);
     outcome.and(wake.close().await)
 }
@@ -339,6 +351,7 @@ pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(setup: Setup, m
     let mut tasks = Tasks::new(|_accepted: Key| std::future::ready(Ok(())));
     let outcome = shard.pump(&wake, &mut tasks).await;
     drop(tasks);
+    shard.state().tell_all_held_back();
     let outcome = outcome.and(wake.close().await);
     if finished.get() { outcome } else { outcome.and(Err(io::Error::other("its program panicked"))) }
 }

@@ -91,10 +91,10 @@ impl Launch {
         self
     }
 
-    /// With each close in the log.
+    /// With each close in the log, however many there are.
     #[must_use]
     pub fn debug(self) -> Self {
-        self.set("log.level=\"debug\"")
+        self.set("log.lines_per_reason_max=0").set("log.level=\"debug\"")
     }
 
     /// Run by another program: `taskset -c 0`, say.

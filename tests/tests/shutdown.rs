@@ -167,7 +167,7 @@ fn a_second_signal_ends_it_at_once() {
         server.wait_for_log("draining", BOUND);
         let start = Instant::now();
         server.signal(second);
-        server.wait_exit(BOUND);
+        assert_eq!(server.wait_exit(BOUND), Some(1), "not a clean end");
         assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
         drop(client);
     }

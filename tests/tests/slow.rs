@@ -2,12 +2,14 @@
 //! replies, its life. Each closes with its own reason, and none before its time.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::io::Write;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{Client, End, Launch, Server};
+use tests::{Client, End, Launch, Line, Server, needs};
 
 /// Deadlines are swept a few times a second, and machines get busy.
 const LATE_MAX: Duration = Duration::from_millis(1500);
@@ -332,4 +334,53 @@ fn nobody_expires_for_the_servers_own_pause() {
     clients.iter_mut().for_each(|client| client.ask(b"after", b"after"));
     drop(clients);
     assert_eq!(server.stop().of("peer_closed"), CLIENTS as u64);
+}
+
+/// The library that `faketime` loads into a program, to be given to a server whose clock is set while it runs.
+fn faketime_library() -> String {
+    let printed = Command::new("faketime").args(["-m", "-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]).output().unwrap();
+    String::from_utf8(printed.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_wall_clock_that_jumps_moves_no_deadline() {
+    needs!("faketime");
+    const FOUR_HUNDRED_DAYS: i64 = 400 * 86_400;
+    let clock = format!("{}/clock-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let set_clock = |seconds: i64| {
+        fs::write(format!("{clock}.new"), format!("{seconds:+}\n")).unwrap();
+        fs::rename(format!("{clock}.new"), &clock).unwrap();
+    };
+    set_clock(0);
+    let (library, file) = (format!("LD_PRELOAD={}", faketime_library()), format!("FAKETIME_TIMESTAMP_FILE={clock}"));
+    let faked = ["env", &library, &file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1"];
+    let server = Launch::echo()
+        .alone()
+        .debug()
+        .set("timeouts.first_byte=\"1500ms\"")
+        .set("timeouts.idle=\"1500ms\"")
+        .set("log.stats_interval=\"1s\"")
+        .under(&faked)
+        .start();
+    let year = |line: &Line| line.text.split_once("\"timestamp\":\"").unwrap().1[..4].parse::<i32>().unwrap();
+    let this_year = year(&server.wait_for_log("listening", tests::BOUND));
+    let start = Instant::now();
+    let mut silent = server.connect();
+    let mut idle = server.connect();
+    idle.ask(b"hello", b"hello");
+    for jump in [FOUR_HUNDRED_DAYS, -FOUR_HUNDRED_DAYS, 0] {
+        assert!(silent.is_silent_for(ms(300)), "closed {:?} after its accept", start.elapsed());
+        set_clock(jump);
+        // The clock of the log is the wall's: it has jumped.
+        let mut passing = server.connect();
+        passing.ask(b"hello", b"hello");
+        let from = server.log().lines().len();
+        passing.reset();
+        let closed = server.wait_for_line(from, tests::BOUND, "its close", |line| line.message() == "closed");
+        assert_eq!((year(&closed) - this_year).signum(), jump.signum() as i32, "{}", closed.text);
+    }
+    expect_end_after(&mut silent, start, ms(1500));
+    expect_end_after(&mut idle, start, ms(1500));
+    let counts = server.stop();
+    assert_eq!((counts.of("first_byte_timeout"), counts.of("idle_timeout")), (1, 1), "{counts:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use corelane::{Conn, Error, Pool, Step};
+use corelane::{Conn, Error, Escaped, Pool, Step};
 
 use crate::reply::one_line;
 
@@ -41,7 +41,7 @@ async fn ask(next: &Pool) -> Result<Duration, Error> {
     if answer.bytes.starts_with(PONG) {
         return Ok(took);
     }
-    let said = answer.bytes.trim_ascii_end().escape_ascii();
+    let said = Escaped(answer.bytes.trim_ascii_end());
     Err(Error::handler(format!("upstream {UPSTREAM}: answered {said}")))
 }
 

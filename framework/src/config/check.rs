@@ -54,7 +54,9 @@ const WRITE_QUEUE: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * M
 const SHARD_BYTES: Whole = Whole::new("a whole number of bytes", 4 * KIB, 2048 * MIB).or_zero("a share of the memory");
 const TURN: Whole = Whole::new("a whole number of completions", 64, 65_536);
 const GATHER: Whole = Whole::new("a whole number of completions", 1, 64);
+const UNREADY: Times = Times::new(Duration::from_millis(100), Duration::from_secs(3600)).or("off");
 const WATCHDOG: Times = Times::new(Duration::from_millis(10), Duration::from_secs(60)).or("off");
+const LOG_LINES: Whole = Whole::new("a whole number of lines", 1, 1_000_000).or_zero("no bound");
 const STATS: Times = Times::new(Duration::from_secs(1), DAY).or("0s");
 
 const PROFILES: [(&str, Buffers); 3] = [
@@ -183,16 +185,18 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
             default.gather_completions_max,
         ),
         watchdog: checker.time_or_none("limits.watchdog", &raw.watchdog, &WATCHDOG, default.watchdog),
+        unready_after: checker.time_or_none("limits.unready_after", &raw.unready_after, &UNREADY, default.unready_after),
         admission: admission::check(raw, checker),
     }
 }
 
 fn log(raw: &RawLog, checker: &mut Checker<'_>) -> Log {
-    let Log { level, format, stats_interval } = Log::default();
+    let Log { level, format, stats_interval, lines_per_reason_max } = Log::default();
     Log {
         level: checker.word("log.level", &raw.level, &LEVELS, &level),
         format: checker.word("log.format", &raw.format, &FORMATS, &format),
         stats_interval: checker.time_or_none("log.stats_interval", &raw.stats_interval, &STATS, stats_interval),
+        lines_per_reason_max: checker.whole("log.lines_per_reason_max", &raw.lines_per_reason_max, &LOG_LINES, lines_per_reason_max),
     }
 }
 

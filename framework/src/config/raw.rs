@@ -112,6 +112,7 @@ pub(super) struct RawLimits {
     pub(super) turn_completions_max: Item,
     pub(super) gather_completions_max: Item,
     pub(super) watchdog: Item,
+    pub(super) unready_after: Item,
     pub(super) on_full: Item,
     pub(super) refuse_with: Item,
     pub(super) reclaim: Item,
@@ -127,6 +128,7 @@ pub(super) struct RawLog {
     pub(super) level: Item,
     pub(super) format: Item,
     pub(super) stats_interval: Item,
+    pub(super) lines_per_reason_max: Item,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -254,6 +256,7 @@ impl From<&Config> for Raw {
                 level: text(config.log.level.as_str().to_ascii_lowercase()),
                 format: text(config.log.format.word().to_owned()),
                 stats_interval: text(duration::format(config.log.stats_interval.unwrap_or_default())),
+                lines_per_reason_max: number(config.log.lines_per_reason_max),
             },
             upstream: config.upstreams.iter().map(|(name, settings)| (name.clone(), Spanned::new(0..0, upstream(settings)))).collect(),
         }
@@ -302,6 +305,7 @@ fn limits(limits: &super::Limits) -> RawLimits {
         turn_completions_max: number(limits.turn_completions_max),
         gather_completions_max: number(limits.gather_completions_max),
         watchdog: time_or_off(limits.watchdog),
+        unready_after: time_or_off(limits.unready_after),
         on_full: text(limits.admission.on_full.word().to_owned()),
         refuse_with: text(limits.admission.refuse_with.clone()),
         reclaim: written(Value::Boolean(limits.admission.reclaim)),

@@ -293,7 +293,10 @@ fn unknown_names_are_answered_with_the_nearest() {
         ("[server]\nshard = 1", "t.toml:2:1: server.shard: no such key\n    help: did you mean server.shards?"),
         ("[server]\nbacklog = 1", "t.toml:2:1: server.backlog: no such key\n    help: did you mean listener.backlog?"),
         ("backlog = 1", "t.toml:1:1: backlog: no such section\n    help: did you mean listener.backlog?"),
-        ("[log]\ncolour = 1", "t.toml:2:1: log.colour: no such key\n    help: the keys of [log] are level, format, stats_interval"),
+        (
+            "[log]\ncolour = 1",
+            "t.toml:2:1: log.colour: no such key\n    help: the keys of [log] are level, format, stats_interval, lines_per_reason_max",
+        ),
         ("log = 1", "t.toml:1:1: log: found integer, expected the section [log]"),
         ("[[log]]\n", "t.toml:1:3: log: found array, expected the section [log]"),
         ("[app]\ngreting = 1", "t.toml:2:1: app.greting: no such key\n    help: did you mean app.greeting?"),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Inner, UpstreamFailure};
 use crate::conn::Conn;
 use crate::error::Error;
+use crate::shard::{Shard, Subject};
 
 /// How long the upstream is left alone after the first failed connect; each further one doubles it.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
@@ -102,7 +103,7 @@ impl<'a> Attempt<'a> {
         let (name, addr) = (&*self.pool.name, self.pool.upstream.addr);
         let error = match outcome {
             Ok(conn) => {
-                if self.pool.health.borrow_mut().connected() {
+                if self.pool.health.borrow_mut().connected() && may_log(Subject::UpstreamBack) {
                     tracing::info!(upstream = name, %addr, "an upstream is back");
                 }
                 return Ok(conn);
@@ -110,11 +111,16 @@ impl<'a> Attempt<'a> {
             Err(Error::Connect(error)) => Arc::new(error),
             Err(error) => Arc::new(error.into()),
         };
-        if self.pool.health.borrow_mut().failed(self.leave, Arc::clone(&error), now) {
+        if self.pool.health.borrow_mut().failed(self.leave, Arc::clone(&error), now) && may_log(Subject::UpstreamDown) {
             tracing::warn!(upstream = name, %addr, %error, "an upstream cannot be connected to");
         }
         Err(UpstreamFailure::Connect { addr, error })
     }
+}
+
+/// An upstream that comes and goes is told of no more often than a peer is.
+fn may_log(subject: Subject) -> bool {
+    Shard::with(|shard| shard.state().may_log(subject))
 }
 
 impl Drop for Attempt<'_> {

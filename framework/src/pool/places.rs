@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{Inner, UpstreamFailure};
+use crate::metrics::UpstreamCounters;
 use crate::shard::{Shard, Sleep, Sleeper, rouse, sleep};
 
 /// A wait that ends so much later than it was to was not at fault: the shard was stopped or starved, and with it those who have a place.
@@ -23,6 +25,7 @@ pub(super) struct Places {
     /// By the ticket that each has drawn. Who is not among them any more has a place.
     waiting: BTreeMap<Ticket, Sleeper>,
     last_ticket: u64,
+    counters: Arc<UpstreamCounters>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +36,8 @@ struct Ticket(u64);
 struct Full;
 
 impl Places {
-    pub(super) fn new(all: u32, waiting_max: u32) -> Self {
-        Self { all, free: all, waiting_max, waiting: BTreeMap::new(), last_ticket: 0 }
+    pub(super) fn new(all: u32, waiting_max: u32, counters: Arc<UpstreamCounters>) -> Self {
+        Self { all, free: all, waiting_max, waiting: BTreeMap::new(), last_ticket: 0, counters }
     }
 
     pub(super) fn in_use(&self) -> usize {
@@ -48,6 +51,7 @@ impl Places {
     fn take(&mut self) -> bool {
         let taken = self.free > 0;
         self.free -= u32::from(taken);
+        self.count();
         taken
     }
 
@@ -58,7 +62,20 @@ impl Places {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         self.waiting.insert(ticket, sleeper);
+        self.count();
         Ok(ticket)
+    }
+
+    /// Gives up waiting. False: the place was handed over already.
+    fn leave(&mut self, ticket: Ticket) -> bool {
+        let left = self.waiting.remove(&ticket);
+        self.count();
+        left.is_some()
+    }
+
+    fn count(&self) {
+        self.counters.in_use.set(u64::from(self.all - self.free));
+        self.counters.waiting.set(self.waiting.len() as u64);
     }
 
     fn waits(&self, ticket: Ticket) -> bool {
@@ -69,6 +86,7 @@ impl Places {
     fn give_back(&mut self) -> Option<Sleeper> {
         let next = self.waiting.pop_first();
         self.free += u32::from(next.is_none());
+        self.count();
         next.map(|(_, sleeper)| sleeper)
     }
 }
@@ -157,8 +175,8 @@ impl Future for Admission<'_> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         let Some(queued) = self.queued.take() else { return };
-        let left = self.pool.places.borrow_mut().waiting.remove(&queued.ticket);
-        if left.is_none() {
+        let left = self.pool.places.borrow_mut().leave(queued.ticket);
+        if !left {
             drop(Place(Rc::clone(self.pool))); // it was handed over already: the next in the queue gets it
         }
     }
@@ -176,7 +194,7 @@ mod tests {
 
     #[test]
     fn places_and_the_queue_have_bounds() {
-        let mut places = Places::new(2, 1);
+        let mut places = Places::new(2, 1, Arc::default());
         assert_eq!([places.take(), places.take(), places.take()], [true, true, false]);
         assert!(places.draw(sleeper()).is_ok() && places.draw(sleeper()).is_err());
         assert_eq!((places.in_use(), places.waiting()), (2, 1));
@@ -184,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_place_goes_to_the_first_who_waits_and_to_nobody_else() {
-        let mut places = Places::new(1, 8);
+        let mut places = Places::new(1, 8, Arc::default());
         assert!(places.take());
         let tickets = [0; 3].map(|_| places.draw(sleeper()).expect("there is room to wait"));
         assert!(places.give_back().is_some());

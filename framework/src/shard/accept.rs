@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::State;
 use super::backoff::{AcceptVerdict, BackOff, classify};
 use super::deadline::Tick;
+use super::{State, Subject};
 use crate::ring::{Completion, Key, Operation, SlotIndex, Token};
 
 /// A shard's listener with its accepts in flight.
@@ -104,9 +104,9 @@ impl State {
 
     fn pause_accepting(&mut self, errno: i32) {
         let Some(pause) = self.acceptor.back_off.begin(self.now) else { return };
-        if let Some(more) = self.accept_pauses.pass(self.now) {
+        if self.may_log(Subject::AcceptsPaused) {
             let failed = self.metrics.accepts_failed.get();
-            tracing::warn!(shard = self.id.0, errno, pause_ms = pause.as_millis() as u64, failed, more, "accepting pauses");
+            tracing::warn!(shard = self.id.0, errno, pause_ms = pause.as_millis() as u64, failed, "accepting pauses");
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::deadline::{Tick, Ticks};
 use super::table::{Fin, Phase, Receive, Slot, Talk, Waiting};
-use super::{ConnId, State};
+use super::{ConnId, State, Subject};
 use crate::error::CloseReason;
 use crate::ring::{Completion, Key, Operation, SlotIndex, Tell, Token};
 
@@ -265,7 +265,7 @@ impl State {
         let key = completion.token.key;
         let Some(slot) = self.table.get(key) else { return };
         let (reason, peer, dialed) = (slot.reason, slot.peer, slot.talk == Talk::Dialed);
-        if completion.result < 0 {
+        if completion.result < 0 && self.may_log(Subject::CloseFailed) {
             tracing::error!(conn = %ConnId::new(self.id, key), errno = -completion.result, "the descriptor did not close");
         }
         self.release_input(key); // what a handler has put back meanwhile
@@ -273,13 +273,17 @@ impl State {
         debug_assert!(self.table.open() > 0 || (self.unread, self.unsent) == (0, 0), "what went into the queues has left them");
         if dialed {
             self.outbound_closed(key);
-            tracing::debug!(conn = %ConnId::new(self.id, key), peer = %peer.addr(), shard = self.id.0, "outbound connection closed");
+            if self.may_log(Subject::OutboundClosed) {
+                tracing::debug!(conn = %ConnId::new(self.id, key), peer = %peer.addr(), shard = self.id.0, "outbound connection closed");
+            }
             return;
         }
         self.metrics.closed[reason as usize].add(1);
         self.has_left(key, peer.addr(), !matches!(reason, CloseReason::Refused | CloseReason::AddressLimit));
         self.metrics.connections.set(u64::from(self.table.accepted()));
-        tracing::debug!(conn = %ConnId::new(self.id, key), peer = %peer.addr(), %reason, shard = self.id.0, "closed");
+        if self.may_log(Subject::Closed(reason)) {
+            tracing::debug!(conn = %ConnId::new(self.id, key), peer = %peer.addr(), %reason, shard = self.id.0, "closed");
+        }
     }
 
     fn release_input(&mut self, key: Key) {

@@ -75,7 +75,7 @@ impl State {
     fn close_outbound(&mut self) {
         for key in self.table.occupants() {
             match self.table.get(key).map(|slot| slot.phase) {
-                Some(Phase::Serving) => self.begin_close(key),
+                Some(Phase::Serving) => self.close_pooled(key, CloseReason::Drained),
                 Some(Phase::Connecting) => self.cancel_connect(key, CloseReason::Drained),
                 _ => {}
             }

@@ -18,6 +18,7 @@ impl State {
         slot.frame_deadline = until;
         slot.waiter = None;
         self.set_waiting(key, Waiting::Pooled);
+        self.metrics.outbound_idle.add(1);
         self.arm_receive(key);
         self.set_deadline(key);
         true
@@ -32,6 +33,7 @@ impl State {
     pub(crate) fn take_up(&mut self, key: Key) -> bool {
         let laid_by = self.is_laid_by(key);
         if laid_by {
+            self.metrics.outbound_idle.subtract(1);
             self.set_read_deadline(key, None);
             self.set_waiting(key, Waiting::Nothing);
             self.set_deadline(key);
@@ -47,7 +49,9 @@ impl State {
     }
 
     pub(super) fn close_pooled(&mut self, key: Key, reason: CloseReason) {
-        self.set_waiting(key, Waiting::Nothing);
+        if self.set_waiting(key, Waiting::Nothing) == Some(Waiting::Pooled) {
+            self.metrics.outbound_idle.subtract(1);
+        }
         if let Some(slot) = self.table.get(key) {
             slot.reason = reason;
         }

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::bounds::Bounds;
 use super::deadline::{Tick, Ticks};
 use super::table::{Phase, Receive, Waiting};
-use super::throttle::Throttle;
+use super::throttle::Subject;
 use super::{ConnId, State};
 use crate::error::CloseReason;
 use crate::ring::{Key, Operation, SEND_VECTOR_MAX, Token};
@@ -138,20 +138,11 @@ pub(super) struct Pressure {
     barred: HashSet<Key>,
     /// Connections whose receive waits for the end of the shortage, or for the next look.
     held_back: Vec<Key>,
-    told: Throttle,
 }
 
 impl Pressure {
     pub(super) fn new() -> Self {
-        Self {
-            strain: Strain::None,
-            since: Tick(0),
-            due: Tick::NEVER,
-            looked_at: 0,
-            barred: HashSet::new(),
-            held_back: Vec::new(),
-            told: Throttle::new(),
-        }
+        Self { strain: Strain::None, since: Tick(0), due: Tick::NEVER, looked_at: 0, barred: HashSet::new(), held_back: Vec::new() }
     }
 
     /// Whether there is a shortage of any kind.
@@ -222,7 +213,7 @@ impl State {
         let closed = if rung == Rung::Close { self.close_greediest(&greedy) } else { 0 };
         // Who was held back and is none of the greediest any more goes on.
         self.starved.append(&mut self.pressure.held_back);
-        if let Some(more) = self.pressure.told.pass(self.now) {
+        if self.may_log(Subject::UnderPressure) {
             let greediest = greedy.first().map(|(key, _)| ConnId::new(self.id, *key).to_string());
             tracing::warn!(
                 shard = self.id.0,
@@ -234,7 +225,6 @@ impl State {
                 held_back = greedy.len(),
                 closed,
                 conn = greediest.unwrap_or_default(),
-                more,
                 "under pressure"
             );
         }

@@ -12,8 +12,9 @@ use super::spawn::{SpawnedTask, spawned_index};
 use super::table::Waiting;
 use super::turn::PREFETCH_AHEAD;
 use super::wake::waker_of;
-use super::{ConnId, Shard, State, panics};
+use super::{ConnId, Shard, State, Subject, panics};
 use crate::error::{CloseReason, Error};
+use crate::escape::EscapedText;
 use crate::ring::{Key, prefetch, was_kept};
 
 /// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again.
@@ -73,7 +74,7 @@ where
             self.begin(shard, key);
         }
         let Some(task) = self.by_slot.get_mut(key.slot.0 as usize).and_then(Option::as_mut) else { return };
-        shard.metrics.serving.set(u64::from(key.slot.0) << 32 | u64::from(key.generation.number()));
+        shard.metrics.serving.set(ConnId::word(key));
         let waker = waker_of(shard.registered.number, key);
         was_kept(); // what was kept before is not this task's
         let mut context = Context::from_waker(&waker);
@@ -104,6 +105,7 @@ where
             return;
         }
         let Some(task) = self.spawned.get_mut(index).and_then(Option::as_mut) else { return };
+        shard.metrics.serving.set(ConnId::word(key));
         let waker = waker_of(shard.registered.number, key);
         was_kept(); // what was kept before is not this task's
         let outcome = match panics::as_handler(|| task.as_mut().poll(&mut Context::from_waker(&waker))) {
@@ -163,8 +165,11 @@ impl State {
 }
 
 fn failure_reason(shard: &Shard, key: Key, error: &Error) -> CloseReason {
-    if let Error::Handler(_) | Error::Upstream(_) = error {
-        tracing::debug!(conn = %ConnId::new(shard.id, key), %error, "the handler failed");
+    if let Error::Handler(_) | Error::Upstream(_) = error
+        && shard.state().may_log(Subject::HandlerFailed)
+    {
+        let error = EscapedText(error); // its author may have quoted the peer in it
+        tracing::debug!(conn = %ConnId::new(shard.id, key), shard = shard.id.0, %error, "the handler failed");
     }
     error.reason()
 }

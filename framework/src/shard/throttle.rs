@@ -1,35 +1,218 @@
-//! Keeps one kind of event from filling the log.
+//! Keeps what peers can cause from filling the log: so many lines about one subject in an interval. The others are counted, and told
+//! when the interval is over.
+
+use std::fmt;
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 use super::deadline::{Tick, Ticks};
+use super::{ShardId, State};
+use crate::error::CloseReason;
 
-/// At most one line per this long.
+/// How long a subject has for its lines.
 const INTERVAL: Ticks = Ticks::seconds(1);
 
-/// Lets one event per interval through and counts the others.
-#[derive(Debug)]
-pub(super) struct Throttle {
-    open_at: Tick,
+/// What a peer, an upstream or a handler can bring about again and again, and the log tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Closed(CloseReason),
+    OutboundClosed,
+    CloseFailed,
+    HandlerFailed,
+    HandlerPanicked,
+    AcceptsPaused,
+    ShardBlocked,
+    UnderPressure,
+    UpstreamDown,
+    UpstreamBack,
+}
+
+impl Subject {
+    /// Those that are not [`Self::Closed`].
+    const OTHERS: [Self; 9] = [
+        Self::OutboundClosed,
+        Self::CloseFailed,
+        Self::HandlerFailed,
+        Self::HandlerPanicked,
+        Self::AcceptsPaused,
+        Self::ShardBlocked,
+        Self::UnderPressure,
+        Self::UpstreamDown,
+        Self::UpstreamBack,
+    ];
+    const COUNT: usize = CloseReason::ALL.len() + Self::OTHERS.len();
+
+    fn all() -> impl Iterator<Item = Self> {
+        CloseReason::ALL.into_iter().map(Self::Closed).chain(Self::OTHERS)
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Closed(reason) => reason as usize,
+            other => Self::OTHERS.iter().position(|one| *one == other).map_or(0, |position| CloseReason::ALL.len() + position),
+        }
+    }
+
+    /// The level of its lines.
+    fn level(self) -> Level {
+        match self {
+            Self::Closed(_) | Self::OutboundClosed | Self::HandlerFailed => Level::DEBUG,
+            Self::UpstreamBack => Level::INFO,
+            Self::AcceptsPaused | Self::ShardBlocked | Self::UnderPressure | Self::UpstreamDown => Level::WARN,
+            Self::HandlerPanicked | Self::CloseFailed => Level::ERROR,
+        }
+    }
+
+    /// Its lines in an interval, where the settings say `lines_max`; 0: as many as there are.
+    fn lines_max(self, lines_max: u32) -> u32 {
+        match self {
+            // A panic comes with its backtrace; pauses and looks at one shortage are all alike.
+            Self::HandlerPanicked | Self::AcceptsPaused | Self::UnderPressure => lines_max.min(1),
+            _ => lines_max,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(reason) => write!(formatter, "closed {reason}"),
+            Self::OutboundClosed => formatter.write_str("outbound closed"),
+            Self::CloseFailed => formatter.write_str("close failed"),
+            Self::HandlerFailed => formatter.write_str("handler failed"),
+            Self::HandlerPanicked => formatter.write_str("handler panicked"),
+            Self::AcceptsPaused => formatter.write_str("accepts paused"),
+            Self::ShardBlocked => formatter.write_str("shard blocked"),
+            Self::UnderPressure => formatter.write_str("under pressure"),
+            Self::UpstreamDown => formatter.write_str("upstream down"),
+            Self::UpstreamBack => formatter.write_str("upstream back"),
+        }
+    }
+}
+
+/// Lets a number of lines per interval through and counts the others.
+#[derive(Clone, Copy, Debug)]
+struct Throttle {
+    over_at: Tick,
+    lines: u32,
     held_back: u64,
 }
 
 impl Throttle {
-    pub(super) fn new() -> Self {
-        Self { open_at: Tick(0), held_back: 0 }
+    const NEW: Self = Self { over_at: Tick(0), lines: 0, held_back: 0 };
+
+    fn is_open(&self, now: Tick, lines_max: u32) -> bool {
+        lines_max == 0 || now >= self.over_at || self.lines < lines_max
     }
 
-    /// Whether an event would be let through.
-    pub(super) fn is_open(&self, now: Tick) -> bool {
-        now >= self.open_at
-    }
-
-    /// How many events were held back since the last one that was let through; none when this one is to be held back too.
-    pub(super) fn pass(&mut self, now: Tick) -> Option<u64> {
-        if !self.is_open(now) {
-            self.held_back += 1;
-            return None;
+    fn pass(&mut self, now: Tick, lines_max: u32) -> bool {
+        let open = self.is_open(now, lines_max);
+        if now >= self.over_at {
+            (self.over_at, self.lines) = (now.after(INTERVAL), 0);
         }
-        self.open_at = now.after(INTERVAL);
-        Some(std::mem::take(&mut self.held_back))
+        if open {
+            self.lines = self.lines.saturating_add(1);
+        } else {
+            self.held_back += 1;
+        }
+        open
+    }
+}
+
+/// The throttles of a shard, one per subject.
+#[derive(Debug)]
+pub(crate) struct Throttles {
+    /// From the settings; 0: nothing is held back.
+    lines_max: u32,
+    by_subject: [Throttle; Subject::COUNT],
+    /// When lines that were held back are to be told of; never if there are none.
+    due: Tick,
+}
+
+impl Throttles {
+    pub(crate) fn new(lines_max: u32) -> Self {
+        Self { lines_max, by_subject: [Throttle::NEW; Subject::COUNT], due: Tick::NEVER }
+    }
+
+    /// When [`Self::tell_held_back`] has something to tell.
+    pub(super) fn due(&self) -> Tick {
+        self.due
+    }
+
+    fn is_open(&self, subject: Subject, now: Tick) -> bool {
+        self.by_subject[subject.index()].is_open(now, subject.lines_max(self.lines_max))
+    }
+
+    /// Whether a line about `subject` has a place in this interval. If not, it is counted.
+    pub(crate) fn pass(&mut self, subject: Subject, now: Tick) -> bool {
+        let throttle = &mut self.by_subject[subject.index()];
+        let passes = throttle.pass(now, subject.lines_max(self.lines_max));
+        if !passes {
+            self.due = self.due.min(throttle.over_at);
+        }
+        passes
+    }
+
+    /// Logs how many lines were held back in the intervals that are over.
+    pub(crate) fn tell_held_back(&mut self, shard: ShardId, now: Tick) {
+        if now >= self.due {
+            self.take_held_back(now).into_iter().for_each(|(subject, more)| tell(shard, subject, more));
+        }
+    }
+
+    /// Takes what was held back in intervals that are over at `now`, and sets the next `due`.
+    fn take_held_back(&mut self, now: Tick) -> Vec<(Subject, u64)> {
+        self.due = Tick::NEVER;
+        let mut taken = Vec::new();
+        for subject in Subject::all() {
+            let throttle = &mut self.by_subject[subject.index()];
+            if throttle.held_back > 0 && now >= throttle.over_at {
+                taken.push((subject, std::mem::take(&mut throttle.held_back)));
+            } else if throttle.held_back > 0 {
+                self.due = self.due.min(throttle.over_at);
+            }
+        }
+        taken
+    }
+}
+
+impl State {
+    /// Whether a line about `subject` is to be logged now. If not, it is counted, unless its level is off anyway.
+    pub(crate) fn may_log(&mut self, subject: Subject) -> bool {
+        if subject.level() > LevelFilter::current() {
+            return false;
+        }
+        let may = self.throttles.pass(subject, self.now);
+        if !may {
+            self.metrics.log_lines_held_back.add(1);
+        }
+        may
+    }
+
+    /// What [`Self::may_log`] would say, with nothing counted.
+    pub(super) fn would_log(&self, subject: Subject) -> bool {
+        self.throttles.is_open(subject, self.now)
+    }
+
+    /// Logs what was held back, as far as the intervals are over.
+    pub(super) fn tell_held_back(&mut self) {
+        self.throttles.tell_held_back(self.id, self.now);
+    }
+
+    /// The same for all intervals: the shard ends.
+    pub(super) fn tell_all_held_back(&mut self) {
+        self.throttles.tell_held_back(self.id, Tick::NEVER);
+    }
+}
+
+/// At the level of the lines themselves, so that whoever sees these sees how many are missing.
+fn tell(ShardId(shard): ShardId, subject: Subject, more: u64) {
+    match subject.level() {
+        Level::ERROR => tracing::error!(shard, %subject, more, "held back"),
+        Level::WARN => tracing::warn!(shard, %subject, more, "held back"),
+        Level::INFO => tracing::info!(shard, %subject, more, "held back"),
+        _ => tracing::debug!(shard, %subject, more, "held back"),
     }
 }
 
@@ -37,13 +220,45 @@ impl Throttle {
 mod tests {
     use super::*;
 
+    const LATE: Subject = Subject::Closed(CloseReason::IdleTimeout);
+
     #[test]
-    fn one_event_per_interval_passes_with_the_count_of_the_others() {
-        let mut throttle = Throttle::new();
-        assert_eq!(throttle.pass(Tick(10)), Some(0));
-        assert_eq!(throttle.pass(Tick(10)), None);
-        assert_eq!(throttle.pass(Tick(17)), None);
-        assert_eq!(throttle.pass(Tick(18)), Some(2));
-        assert_eq!(throttle.pass(Tick(19)), None);
+    fn every_subject_has_a_place_of_its_own() {
+        let places: Vec<usize> = Subject::all().map(Subject::index).collect();
+        assert_eq!(places, (0..Subject::COUNT).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn so_many_lines_pass_in_an_interval_and_the_others_are_counted() {
+        let mut throttles = Throttles::new(2);
+        let passed = [10, 10, 11, 17].map(|tick| throttles.pass(LATE, Tick(tick)));
+        assert_eq!(passed, [true, true, false, false]);
+        assert!(throttles.pass(Subject::OutboundClosed, Tick(17)), "another subject has lines of its own");
+        assert_eq!(throttles.due(), Tick(18));
+        assert_eq!(throttles.take_held_back(Tick(17)), []);
+        assert_eq!(throttles.take_held_back(Tick(18)), [(LATE, 2)]);
+        assert_eq!(throttles.due(), Tick::NEVER);
+        assert!(throttles.is_open(LATE, Tick(18)) && throttles.pass(LATE, Tick(18)));
+    }
+
+    #[test]
+    fn nothing_that_was_held_back_is_forgotten() {
+        let mut throttles = Throttles::new(1);
+        let passed: Vec<bool> = (0..100).map(|tick| throttles.pass(LATE, Tick(tick))).collect();
+        let passed = passed.into_iter().filter(|passes| *passes).count() as u64;
+        assert_eq!((passed, throttles.take_held_back(Tick::NEVER)), (13, vec![(LATE, 100 - passed)]));
+    }
+
+    #[test]
+    fn without_a_bound_everything_passes() {
+        let mut throttles = Throttles::new(0);
+        assert!((0..1000).all(|_| throttles.pass(Subject::HandlerPanicked, Tick(1))));
+        assert_eq!(throttles.due(), Tick::NEVER);
+    }
+
+    #[test]
+    fn a_panic_is_described_once_an_interval() {
+        let mut throttles = Throttles::new(10);
+        assert_eq!([1, 1, 9].map(|tick| throttles.pass(Subject::HandlerPanicked, Tick(tick))), [true, false, true]);
     }
 }

@@ -118,6 +118,7 @@ impl Shard {
         state.sweep();
         state.change_tempo();
         state.trim();
+        state.tell_held_back();
         let over = state.advance_drain();
         state.reclaim();
         state.post_accepts();
@@ -258,8 +259,9 @@ impl State {
             self.trim_due = self.now.after(TRIM_AFTER);
         }
         let (accepts, drain) = (self.acceptor.resumes(self.now), self.drain.wakes(self.now));
-        let others = [accepts, self.reclaims_at(), drain, self.trim_due, self.tempos.due, self.pressure.due];
-        self.set_timer(others.into_iter().fold(self.table.deadlines.earliest(), Tick::min));
+        let own = [self.trim_due, self.tempos.due, self.pressure.due, self.throttles.due()];
+        let others = [accepts, self.reclaims_at(), drain].into_iter().chain(own);
+        self.set_timer(others.fold(self.table.deadlines.earliest(), Tick::min));
         self.ring.enter(Wait::No);
         let idle = !self.has_work();
         if !idle {

@@ -55,6 +55,10 @@ enum Behaviour {
     Between,
     /// Fails with an error of its own.
     Fail,
+    /// Fails with an error that quotes what the client sent, byte for byte.
+    Quote,
+    /// Panics with a text that does the same.
+    Exclaim,
     /// Returns at once, whatever the client still sends.
     Leave,
     /// Frames for itself: reads until it has a whole line, then sends that back.
@@ -78,6 +82,8 @@ impl Behaviour {
             b"thread" => Self::Thread,
             b"between" => Self::Between,
             b"fail" => Self::Fail,
+            b"quote" => Self::Quote,
+            b"exclaim" => Self::Exclaim,
             b"leave" => Self::Leave,
             b"gather" => Self::Gather,
             b"absorb" => Self::Absorb,
@@ -121,6 +127,8 @@ impl Handler for Hostile {
             Some(Behaviour::Thread) => thread(conn).await,
             Some(Behaviour::Between) => between(conn).await,
             Some(Behaviour::Fail) => Err(Error::handler(std::io::Error::other("on demand"))),
+            Some(Behaviour::Quote) => Err(Error::handler(heard(conn).await?)),
+            Some(Behaviour::Exclaim) => panic!("{}", heard(conn).await?),
             Some(Behaviour::Leave) => Ok(()),
             Some(Behaviour::Gather) => gather(conn).await,
             Some(Behaviour::Absorb) => absorb(conn).await,
@@ -146,6 +154,12 @@ async fn echo(conn: &mut Conn) -> Result<(), Error> {
         conn.write(bytes).await?;
     }
     Ok(())
+}
+
+/// The next chunk as text, as careless as text from a peer can be.
+async fn heard(conn: &mut Conn) -> Result<String, Error> {
+    let bytes = conn.read().await?.ok_or(Error::Truncated)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 async fn shard(conn: &mut Conn) -> Result<(), Error> {
