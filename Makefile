@@ -58,8 +58,10 @@ baseline-go: ## The Go baseline for `make compare`, if `go` is here
 	@if command -v go > /dev/null; then cd $(GO) && go build -trimpath -o $(abspath $(BIN))/baseline_go_netpoller .; \
 	else echo "no go here: $(GO) is left out"; fi
 
-compare: build baseline-go ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, COMPARE=flags)
-	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) $(COMPARE)
+compare: REPORT = target/compare.html
+compare: build baseline-go ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, REPORT=, COMPARE=flags)
+	@mkdir -p $(dir $(REPORT))
+	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) --html $(REPORT) $(COMPARE)
 
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
 	$(RAISE) loadtest/compare-redis.sh $(BIN) $(ROUNDS) $(PING)

@@ -24,7 +24,7 @@ bin=$1 connections=$2 duration=$3 rate=$4 report=$5
 shift 5
 . "$(dirname "$0")/with_echo.sh"
 mkdir -p "$(dirname "$report")"
-with_echo "$bin" "$(dirname "$0")/../configs/c1m.toml" --set 'server.listen="0.0.0.0:0"'
+with_echo "$bin" "$(dirname "$0")/../configs/c1m.toml" 0.0.0.0
 
 "$bin/loadtest" run --target "127.0.0.1:${target##*:}" --connections "$connections" --rate "$rate" --connects-in-flight 4096 \
   --interval 30s --duration "$duration" --timeout 30s --rest 20s --html "$report" "$@"

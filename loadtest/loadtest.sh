@@ -8,7 +8,7 @@ shift 5
 listen=127.0.0.1
 ((connections > 14000)) && listen=0.0.0.0
 mkdir -p "$(dirname "$report")"
-with_echo "$bin" "$(dirname "$0")/../configs/loadtest.toml" --set "server.listen=\"$listen:0\""
+with_echo "$bin" "$(dirname "$0")/../configs/loadtest.toml" "$listen"
 
 "$bin/loadtest" run --target "127.0.0.1:${target##*:}" --connections "$connections" --rate "$rate" --duration "$duration" \
   --html "$report" "$@"

@@ -127,10 +127,10 @@ pub struct CompareArguments {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
     /// Length of the measured window of each server and round
-    #[arg(long, default_value = "1200ms", value_parser = duration)]
+    #[arg(long, default_value = "700ms", value_parser = duration)]
     pub duration: Duration,
     /// Load that is not measured, before each window
-    #[arg(long, default_value = "400ms", value_parser = duration)]
+    #[arg(long, default_value = "200ms", value_parser = duration)]
     pub warmup: Duration,
     /// Bytes per request
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
@@ -148,12 +148,16 @@ pub struct CompareArguments {
     #[arg(long, value_name = "DIR")]
     pub bin_dir: Option<PathBuf>,
     /// Exit with 1 unless, at 100 connections or more, echo takes at most 1.05 of raw_uring's
-    /// processor time per request and less than every other server's; says where it does not
+    /// processor time per request and less than tokio's, monoio's, glommio's and Go's; says where it
+    /// does not
     #[arg(long)]
     pub assert: bool,
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub json: bool,
+    /// Write what was found as a page, with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// "250ms", "30s", "5m", "2h" or "1d", as in the servers' configuration; more than none.

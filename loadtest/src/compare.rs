@@ -13,6 +13,8 @@ mod shape;
 mod table;
 
 use std::fmt;
+use std::path::Path;
+use std::time::SystemTime;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -21,11 +23,11 @@ pub use self::comparison::{Case, Comparison, Idle, IdleCase, IdleRow, Load, Row}
 pub use self::shape::Shape;
 use crate::args::CompareArguments;
 use crate::error::Error;
-use crate::{Stop, system};
+use crate::{Stop, page, system};
 use server::Binaries;
 
 /// What the others are compared with.
-const REFERENCE: ServerKind = ServerKind::RawUring;
+pub(crate) const REFERENCE: ServerKind = ServerKind::RawUring;
 /// Memory varies less than time, and a round of it takes longer.
 const IDLE_ROUNDS_MAX: u32 = 2;
 
@@ -51,7 +53,7 @@ pub enum ServerKind {
 }
 
 impl ServerKind {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::RawUring => "raw_uring",
@@ -78,13 +80,21 @@ pub fn command(arguments: &CompareArguments, stop: &Stop) -> Result<bool, Error>
     if arguments.json {
         println!("{}", serde_json::json!(comparison));
     }
-    outcome?;
+    let written = arguments.html.as_deref().map_or(Ok(()), |path| write_page(&comparison, path));
+    outcome.and(written)?;
     if !arguments.assert {
         return Ok(true);
     }
     let breaches = assertion::breaches(&comparison);
     breaches.iter().for_each(|breach| eprintln!("{breach}"));
     Ok(breaches.is_empty())
+}
+
+/// Also of a comparison that came to no end: as far as it got.
+fn write_page(comparison: &Comparison, path: &Path) -> Result<(), Error> {
+    page::write_comparison(comparison, path).map_err(Error::failed(format!("cannot write {}", path.display())))?;
+    eprintln!("report: {}", path.display());
+    Ok(())
 }
 
 /// Checked arguments, and what they are carried out with.
@@ -110,12 +120,21 @@ impl<'a> Bench<'a> {
         let binaries = Binaries::beside(arguments.bin_dir.as_deref())?;
         let servers = binaries.choose(&arguments.servers)?;
         assertion::check(arguments, &servers)?;
+        arguments.html.as_deref().map_or(Ok(()), place_check)?;
         Ok(Self { arguments, servers, binaries, stop })
     }
 
     fn comparison(&self) -> Comparison {
         let CompareArguments { rounds, duration, payload, .. } = *self.arguments;
-        Comparison { rounds, window_s: duration.as_secs_f64(), payload_bytes: payload, ..Comparison::default() }
+        Comparison {
+            command: system::command_line(),
+            began: system::rfc3339(SystemTime::now()),
+            machine: system::machine(),
+            rounds,
+            window_s: duration.as_secs_f64(),
+            payload_bytes: payload,
+            ..Comparison::default()
+        }
     }
 
     fn measure(&self, comparison: &mut Comparison) -> Result<(), Error> {
@@ -129,6 +148,7 @@ impl<'a> Bench<'a> {
             self.show(&idle);
             comparison.idle = Some(idle);
         }
+        comparison.complete = true;
         Ok(())
     }
 
@@ -161,6 +181,16 @@ impl<'a> Bench<'a> {
             println!("{table}");
         }
     }
+}
+
+/// Better now than in some minutes.
+fn place_check(page: &Path) -> Result<(), Error> {
+    let directory = page.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let (page, directory) = (page.display(), directory.display());
+    Err(Error::Refused(format!("cannot write {page}, there is no directory {directory}: create it with `mkdir -p {directory}`")))
 }
 
 /// Who is measured when, each with its round. Every other round goes backwards, so that a steady

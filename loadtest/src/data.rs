@@ -39,8 +39,8 @@ pub struct Report {
     pub timeline: Vec<Sample>,
     /// What each shard of the load tester carried.
     pub shards: Vec<ShardShare>,
-    /// What each shard of the server carried, if it told.
-    pub server_shards: Vec<ShardShare>,
+    /// What each shard of the server took, if it is on this machine and names its threads as Corelane does.
+    pub server_shards: Vec<ShardTime>,
     /// A signal ended it early.
     pub interrupted: bool,
     /// Why its figures say nothing about the server, if so.
@@ -233,4 +233,13 @@ pub struct ShardShare {
     pub connections: u64,
     /// Requests answered on them.
     pub requests: u64,
+}
+
+/// What one shard of the server took. What it carried is known to the server alone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShardTime {
+    /// Its number, from zero.
+    pub shard: u32,
+    /// Processor time of its threads over the window, in cores.
+    pub cpu_cores: f64,
 }

@@ -21,6 +21,7 @@ mod tuning;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 pub use change::{Change, command};
 pub use destinations::destinations;
@@ -50,6 +51,8 @@ pub struct Demand {
     pub connects_in_flight_max: u32,
     /// Whether connections are closed and opened again all the time.
     pub is_storm: bool,
+    /// The longest that a connection says nothing.
+    pub silence: Duration,
 }
 
 impl Demand {
@@ -136,7 +139,7 @@ type Check = fn(&Demand, &Facts) -> Option<Problem>;
 
 const REFUSALS: [Check; 5] = [descriptors::tables, descriptors::own, descriptors::files_refused, ports::shortage, memory::sockets];
 
-const WARNINGS: [Check; 8] = [
+const WARNINGS: [Check; 9] = [
     descriptors::files_of_others,
     ports::slow_half,
     ports::listen_port,
@@ -145,6 +148,7 @@ const WARNINGS: [Check; 8] = [
     queues::accept_queue,
     queues::half_open,
     queues::conntrack,
+    queues::probes,
 ];
 
 #[cfg(test)]

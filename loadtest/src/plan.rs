@@ -159,6 +159,18 @@ impl Plan {
             payload_bytes: self.workload.payload,
             connects_in_flight_max: self.in_flight_max,
             is_storm: matches!(self.mode, Mode::Storm { .. }),
+            silence: self.silence(),
+        }
+    }
+
+    /// The longest that a connection says nothing: the first of them until the last is open and it has its turn, all of them at rest.
+    fn silence(&self) -> Duration {
+        let ramp = self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(f64::from(self.connections) / f64::from(rate)));
+        match self.mode {
+            Mode::Open { interval } | Mode::Slow { interval } => (ramp + interval).max(self.rest),
+            Mode::Idle => ramp + self.warmup + self.duration + self.rest,
+            Mode::Closed => ramp.max(self.rest),
+            Mode::Storm { .. } => Duration::ZERO,
         }
     }
 
@@ -215,7 +227,7 @@ impl TryFrom<&RunArguments> for Plan {
             rest: run.rest.unwrap_or_default(),
             timeout: run.timeout,
             server_pid: run.server_pid,
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: system::command_line(),
             ..Self::to(target)
         };
         match run.source.iter().find(|source| source.is_ipv4() != target.is_ipv4()) {
@@ -289,6 +301,16 @@ mod tests {
                 assert!(problems.iter().all(|problem| !problem.contains("--set")), "{problems:#?}");
             }
         }
+    }
+
+    #[test]
+    fn a_connection_is_silent_until_the_last_one_is_open_and_it_has_its_turn() {
+        let silence = |options: &[&str]| plan(options).unwrap().demand().silence.as_secs();
+        assert_eq!(silence(&["--connections", "10000", "--rate", "5000"]), 3);
+        assert_eq!(silence(&["--connections", "1000000", "--rate", "50000", "--interval", "30s"]), 50);
+        assert_eq!(silence(&["--rest", "20s"]), 20);
+        assert_eq!(silence(&["--mode", "idle", "--duration", "30s"]), 31);
+        assert_eq!(silence(&["--mode", "storm"]), 0);
     }
 
     #[test]

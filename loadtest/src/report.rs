@@ -85,6 +85,9 @@ impl Report {
             if let Some(cpu) = server.cpu_us_per_request {
                 write!(f, ", {cpu:.2} us per request")?;
             }
+            if !self.server_shards.is_empty() {
+                write!(f, ", {} shards", self.server_shards.len())?;
+            }
             writeln!(f)?;
         }
         if let Some(memory) = &self.memory {

@@ -1,9 +1,11 @@
-//! What the load tester asks of the machine it runs on: descriptors and cores.
+//! What the load tester asks of the machine it runs on: descriptors and cores, and what it is.
 
-use std::io;
+use std::time::SystemTime;
+use std::{fs, io};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::data::Machine;
 use crate::error::Error;
 
 /// Raises the soft descriptor limit to the hard one, for this process and those it starts.
@@ -33,6 +35,37 @@ pub(crate) fn core_check(core: usize) -> Result<(), Error> {
     Err(Error::Refused(format!("core {core} is not one this process may use: {}", cores.join(", "))))
 }
 
+/// The machine, for those who read of it elsewhere.
+pub(crate) fn machine() -> Machine {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    Machine {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        processor: model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.to_owned()),
+        cores: cores().len() as u32,
+        memory_bytes: meminfo("MemTotal:"),
+        descriptors_max: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+    }
+}
+
+/// A line of /proc/meminfo in bytes (proc_meminfo(5)); 0 if there is none.
+pub(crate) fn meminfo(key: &str) -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
+}
+
+/// A moment as reports tell it.
+pub(crate) fn rfc3339(moment: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(moment).to_string()
+}
+
+/// The command line as typed.
+pub(crate) fn command_line() -> String {
+    std::env::args().collect::<Vec<_>>().join(" ")
+}
+
 fn cores() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect()
 }
@@ -40,6 +73,12 @@ fn cores() -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_has_memory() {
+        assert!(meminfo("MemTotal:") > 1 << 20);
+        assert_eq!(meminfo("NoSuchLine:"), 0);
+    }
 
     #[test]
     fn shards_hold_all_connections_and_the_cores_share_them_evenly() {

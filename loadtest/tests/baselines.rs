@@ -142,7 +142,8 @@ fn compare(arguments: &[&str]) -> Output {
 #[test]
 fn a_comparison_measures_every_server_under_every_load() {
     binary("echo");
-    let output = compare(&["--connections", "1,10x4", "--json"]);
+    let page = env::temp_dir().join(format!("loadtest-compare-{}.html", std::process::id()));
+    let output = compare(&["--connections", "1,10x4", "--json", "--html", page.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(comparison["rounds"], 2);
@@ -158,6 +159,11 @@ fn a_comparison_measures_every_server_under_every_load() {
             assert!(row["ratio"]["median"].as_f64().unwrap() > 0.0, "{row}");
         }
     }
+    let written = std::fs::read_to_string(&page).unwrap();
+    std::fs::remove_file(page).unwrap();
+    for needed in BASELINES.iter().chain(&["echo", "<h2>1 connections</h2>", "<h2>10 connections, 4 requests in one go</h2>", "Complete"]) {
+        assert!(written.contains(needed), "the page does not name {needed}");
+    }
 }
 
 #[test]
@@ -172,4 +178,5 @@ fn a_comparison_that_cannot_be_made_is_refused() {
     binary("echo");
     assert!(refused(&["--servers", "echo,raw_uring", "--connections", "1", "--assert"]).contains("--assert is about"));
     assert!(refused(&["--connections", "100x0"]).contains("100x16"));
+    assert!(refused(&["--html", "/nowhere/page.html"]).contains("mkdir -p /nowhere"));
 }

@@ -39,7 +39,7 @@ fn an_even_run_shows_its_figures_and_its_plots() {
         "seconds since the run began",
         "latency, logarithmic",
         "99.99",
-        "Requests by shard of the server",
+        "Processor time by shard of the server",
         "memory per connection, KiB",
         "Example Processor 2.60 GHz",
         "loadtest run 127.0.0.1:7007",
@@ -47,7 +47,7 @@ fn an_even_run_shows_its_figures_and_its_plots() {
     ] {
         assert!(text.contains(needed), "the page does not say {needed:?}");
     }
-    assert_eq!(plots(&page), 2 * 7 + 4, "two forms of seven plots, one of each pair of bars");
+    assert_eq!(plots(&page), 2 * 8 + 2, "two forms of eight plots, one of the pair of bars");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Writes the page of a made-up run, to look at: `cargo run --example page -- [even|failures|empty|void|interrupted] page.html`.
+//! Writes the page of a made-up run, to look at: `cargo run --example page -- [even|failures|empty|void|interrupted|comparison] page.html`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use loadtest::data::Report;
 use loadtest::page;
 
+mod compared;
 mod synthetic;
 
 const CONNECTIONS: u64 = 1_000_000;
@@ -18,8 +19,12 @@ fn main() -> ExitCode {
         [kind, path] => (kind.as_str(), path),
         _ => return usage(),
     };
-    let Some(report) = report(kind) else { return usage() };
-    match page::write(&report, Path::new(path)) {
+    let written = match report(kind) {
+        Some(report) => page::write(&report, Path::new(path)),
+        None if kind == "comparison" => page::write_comparison(&compared::of_all(), Path::new(path)),
+        None => return usage(),
+    };
+    match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cannot write {path}: {error}");
@@ -29,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: page [even|failures|empty|void|interrupted] PATH");
+    eprintln!("usage: page [even|failures|empty|void|interrupted|comparison] PATH");
     ExitCode::from(2)
 }
 

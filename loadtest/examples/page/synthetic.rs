@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use loadtest::data::{
     Connections, FailureCount, Generator, LoadShape, Machine, MemoryUse, Quantiles, Report, Requests, Rest, Sample, ServerUse, ShardShare,
+    ShardTime,
 };
 
 const MIB: u64 = 1 << 20;
@@ -63,7 +64,7 @@ pub(crate) fn even(connections: u64, samples: usize) -> Report {
         rest: Some(Rest { seconds: 10.0, generator_cpu_cores: 0.006, server_cpu_cores: Some(0.004) }),
         timeline: timeline(connections, samples, ramp_s, window_s + 10.0, offered),
         shards: shards(2, connections, count, 0.002),
-        server_shards: shards(60, connections, count, 0.02),
+        server_shards: shards_of_server(60, 0.41),
         interrupted: false,
         void: None,
     }
@@ -208,4 +209,9 @@ fn shards(count: u32, connections: u64, requests: u64, spread: f64) -> Vec<Shard
         ShardShare { shard, connections: (connections as f64 * share) as u64, requests: (requests as f64 * share) as u64 }
     });
     shards.collect()
+}
+
+fn shards_of_server(count: u32, cores: f64) -> Vec<ShardTime> {
+    let mut random = Random(u64::from(count));
+    (0..count).map(|shard| ShardTime { shard, cpu_cores: cores / f64::from(count) * random.about(0.02) }).collect()
 }

@@ -1,13 +1,22 @@
-//! What a comparison found: one structure, printed as tables or JSON.
+//! What a comparison found: one structure, shown as tables, JSON or a page.
 
 use serde::Serialize;
 
 use super::{REFERENCE, ServerKind};
+use crate::data::Machine;
 use crate::statistics::Spread;
 
 /// What was measured, as far as it got.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Comparison {
+    /// The command line as typed.
+    pub command: String,
+    /// When it began (RFC 3339, UTC).
+    pub began: String,
+    /// Where it ran.
+    pub machine: Machine,
+    /// All that was asked for was measured.
+    pub complete: bool,
     /// Rounds of every case; those of the idle connections may be fewer.
     pub rounds: u32,
     /// Length of each measured window, in seconds.
@@ -44,8 +53,12 @@ pub struct Row {
     pub server_busy: Spread,
     /// Latency of the middle request, in microseconds.
     pub p50_us: Spread,
+    /// That latency to the reference's, as `ratio`.
+    pub p50_ratio: Option<Spread>,
     /// Latency that 1 % of the requests exceeded, in microseconds.
     pub p99_us: Spread,
+    /// That latency to the reference's, as `ratio`.
+    pub p99_ratio: Option<Spread>,
     /// Throughput.
     pub requests_per_second: Spread,
     /// The rounds themselves, in order.
@@ -91,6 +104,8 @@ pub struct IdleRow {
     pub resident_bytes_after: Spread,
     /// The difference, per connection.
     pub bytes_per_connection: Spread,
+    /// That memory to the reference's, over the rounds' own ratios; none if the reference was not measured.
+    pub ratio: Option<Spread>,
     /// Processor time while nothing happens, as a share of a core.
     pub cpu_share: Spread,
     /// The rounds themselves, in order.
@@ -116,10 +131,11 @@ impl Case {
     /// Processor time of `server` to that of `other`, over the rounds' own ratios; none unless both were measured.
     pub fn ratio(&self, server: ServerKind, other: ServerKind) -> Option<Spread> {
         let rounds = |server| Some(&self.servers.iter().find(|row| row.server == server)?.rounds);
-        ratio(rounds(server)?, rounds(other)?)
+        ratio(rounds(server)?, rounds(other)?, |load| load.cpu_us_per_request)
     }
 
-    pub(super) fn of(connections: u32, pipeline: u32, servers: &[ServerKind], loads: &[Load]) -> Self {
+    /// The rounds of all servers, summed up.
+    pub fn of(connections: u32, pipeline: u32, servers: &[ServerKind], loads: &[Load]) -> Self {
         let rounds = |server| -> Vec<Load> { loads.iter().filter(|load| load.server == server).cloned().collect() };
         let reference = rounds(REFERENCE);
         let servers = servers.iter().map(|&server| Row::of(server, rounds(server), &reference)).collect();
@@ -127,23 +143,26 @@ impl Case {
     }
 }
 
-/// Machines drift, so each round is set against the same round of the other.
-fn ratio(rounds: &[Load], others: &[Load]) -> Option<Spread> {
-    let pairs = rounds.iter().zip(others);
-    let ratios: Vec<f64> = pairs.map(|(load, other)| load.cpu_us_per_request / other.cpu_us_per_request).collect();
+/// Machines drift, so each round is set against the same round of the other. One of which the other took nothing has no ratio.
+fn ratio<R>(rounds: &[R], others: &[R], value: fn(&R) -> f64) -> Option<Spread> {
+    let ratios = rounds.iter().zip(others).map(|(round, other)| value(round) / value(other));
+    let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
     (!ratios.is_empty()).then(|| Spread::of(ratios))
 }
 
 impl Row {
     fn of(server: ServerKind, rounds: Vec<Load>, reference: &[Load]) -> Self {
         let spread = |value: fn(&Load) -> f64| Spread::of(rounds.iter().map(value));
+        let ratio = |value| ratio(&rounds, reference, value);
         Self {
             server,
             cpu_us_per_request: spread(|load| load.cpu_us_per_request),
-            ratio: ratio(&rounds, reference),
+            ratio: ratio(|load| load.cpu_us_per_request),
             server_busy: spread(|load| load.server_busy),
             p50_us: spread(|load| load.p50_us),
+            p50_ratio: ratio(|load| load.p50_us),
             p99_us: spread(|load| load.p99_us),
+            p99_ratio: ratio(|load| load.p99_us),
             requests_per_second: spread(|load| load.requests_per_second),
             rounds,
         }
@@ -151,21 +170,24 @@ impl Row {
 }
 
 impl IdleCase {
-    pub(super) fn of(connections: u32, servers: &[ServerKind], idles: &[Idle]) -> Self {
+    /// The rounds of all servers, summed up.
+    pub fn of(connections: u32, servers: &[ServerKind], idles: &[Idle]) -> Self {
         let rounds = |server| -> Vec<Idle> { idles.iter().filter(|idle| idle.server == server).cloned().collect() };
-        let servers = servers.iter().map(|&server| IdleRow::of(server, rounds(server))).collect();
+        let reference = rounds(REFERENCE);
+        let servers = servers.iter().map(|&server| IdleRow::of(server, rounds(server), &reference)).collect();
         Self { connections, servers }
     }
 }
 
 impl IdleRow {
-    fn of(server: ServerKind, rounds: Vec<Idle>) -> Self {
+    fn of(server: ServerKind, rounds: Vec<Idle>, reference: &[Idle]) -> Self {
         let spread = |value: fn(&Idle) -> f64| Spread::of(rounds.iter().map(value));
         Self {
             server,
             resident_bytes_before: spread(|idle| idle.resident_bytes_before as f64),
             resident_bytes_after: spread(|idle| idle.resident_bytes_after as f64),
             bytes_per_connection: spread(|idle| idle.bytes_per_connection),
+            ratio: ratio(&rounds, reference, |idle| idle.bytes_per_connection),
             cpu_share: spread(|idle| idle.cpu_share),
             rounds,
         }

@@ -16,13 +16,13 @@ use crate::plan::{Mode, Plan};
 use crate::workload::{Protocol, Workload};
 
 /// How long idle connections are watched.
-const IDLE_DURATION: Duration = Duration::from_secs(2);
+const IDLE_DURATION: Duration = Duration::from_secs(1);
 /// Quiet time between the last connect and the watch.
 const IDLE_SETTLE: Duration = Duration::from_secs(2);
 /// Load before the memory is looked at first. A server's pools are as large as they are however
 /// many connections it has: touch them once, so that they do not count as the connections' own.
 const PRELUDE: Shape = Shape { connections: 100, pipeline: 1 };
-const PRELUDE_DURATION: Duration = Duration::from_secs(1);
+const PRELUDE_DURATION: Duration = Duration::from_millis(500);
 /// Then time for a server that gives memory back when it has nothing to do.
 const PRELUDE_SETTLE: Duration = Duration::from_secs(3);
 

@@ -1,5 +1,6 @@
 //! What /proc says of a process.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 use std::{fs, io};
 
@@ -44,6 +45,23 @@ fn cpu_ns_in_ticks(pid: u32) -> io::Result<u64> {
     Ok(stat_ticks(&stat)? * (1_000_000_000 / clock_ticks_per_second()))
 }
 
+/// Processor time so far of each shard of a Corelane process, in nanoseconds: of the threads "shard-N", for a shard's helpers have its
+/// name too. Empty for other programs, and without CONFIG_SCHED_INFO.
+pub(crate) fn shards_cpu_ns(pid: u32) -> BTreeMap<u32, u64> {
+    let mut shards = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        if let (Some(shard), Ok(cpu_ns)) = (shard_number(&read("comm")), first_number(&read("schedstat"))) {
+            *shards.entry(shard).or_default() += cpu_ns;
+        }
+    }
+    shards
+}
+
+fn shard_number(comm: &str) -> Option<u32> {
+    comm.trim_end().strip_prefix("shard-")?.parse().ok()
+}
+
 /// Memory of a process that is present, in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -73,6 +91,9 @@ fn unreadable() -> io::Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::mpsc::channel;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -81,6 +102,25 @@ mod tests {
         assert_eq!(stat_ticks(stat).unwrap(), 25);
         stat_ticks("7 (short) S 1").unwrap_err();
         stat_ticks("").unwrap_err();
+    }
+
+    #[test]
+    fn shards_are_told_by_the_names_of_their_threads() {
+        assert_eq!(shard_number("shard-63\n"), Some(63));
+        for other in ["shard-\n", "shard-x\n", "log\n", ""] {
+            assert_eq!(shard_number(other), None, "{other:?}");
+        }
+        let (begins, begun) = channel();
+        let (quit, quits) = channel::<()>();
+        let thread = thread::Builder::new().name("shard-4242".to_owned()).spawn(move || {
+            begins.send(()).unwrap(); // a thread names itself, so that it has its name by now
+            quits.recv()
+        });
+        begun.recv().unwrap();
+        let found = shards_cpu_ns(std::process::id());
+        drop(quit);
+        thread.unwrap().join().unwrap().unwrap_err();
+        assert!(found.contains_key(&4242), "{found:?}");
     }
 
     #[test]

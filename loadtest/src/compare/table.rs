@@ -13,31 +13,32 @@ impl fmt::Display for Case {
         writeln!(f, "{}, closed loop", Shape { connections, pipeline })?;
         writeln!(
             f,
-            "  {:<12} {:>12} {:>15} {:>12} {:>13} {:>6} {:>8} {:>8} {:>10}",
-            "server", "us CPU/req", "min-max", "ratio", "min-max", "busy", "p50 us", "p99 us", "req/s"
+            "  {:<12} {:>10} {:>13} {:>19} {:>5} {:>8} {:>19} {:>8} {:>19} {:>9}",
+            "server", "us CPU/req", "min-max", "ratio (min-max)", "busy", "p50 us", "ratio (min-max)", "p99 us", "ratio (min-max)", "req/s"
         )?;
         for row in &self.servers {
             let cpu = row.cpu_us_per_request;
             writeln!(
                 f,
-                "  {:<12} {:>12.2} {:>15} {:>12} {:>13} {:>5.0}% {:>8.0} {:>8.0} {:>10.0}",
+                "  {:<12} {:>10.2} {:>13} {:>19} {:>4.0}% {:>8.0} {:>19} {:>8.0} {:>19} {:>9.0}",
                 row.server,
                 cpu.median,
                 format!("{:.2}-{:.2}", cpu.min, cpu.max),
-                row.ratio.map_or("-".to_owned(), |ratio| format!("{:.3}", ratio.median)),
-                row.ratio.map_or("-".to_owned(), extent),
+                spelled(row.ratio),
                 100.0 * row.server_busy.median,
                 row.p50_us.median,
+                spelled(row.p50_ratio),
                 row.p99_us.median,
+                spelled(row.p99_ratio),
                 row.requests_per_second.median,
             )?;
         }
-        writeln!(f, "  ratio: median of the rounds' own ratios to {REFERENCE}")
+        writeln!(f, "  ratio: of what stands before it, the median of the rounds' own ratios to {REFERENCE}")
     }
 }
 
-fn extent(spread: Spread) -> String {
-    format!("{:.3}-{:.3}", spread.min, spread.max)
+fn spelled(ratio: Option<Spread>) -> String {
+    ratio.map_or("-".to_owned(), |Spread { median, min, max }| format!("{median:.3} ({min:.2}-{max:.2})"))
 }
 
 impl fmt::Display for IdleCase {
@@ -45,19 +46,20 @@ impl fmt::Display for IdleCase {
         writeln!(f, "{} idle connections", self.connections)?;
         writeln!(
             f,
-            "  {:<12} {:>15} {:>17} {:>16} {:>15} {:>12}",
-            "server", "RSS before MiB", "RSS with them MiB", "bytes/connection", "min-max", "% of a core"
+            "  {:<12} {:>15} {:>17} {:>16} {:>15} {:>23} {:>12}",
+            "server", "RSS before MiB", "RSS with them MiB", "bytes/connection", "min-max", "ratio (min-max)", "% of a core"
         )?;
         for row in &self.servers {
             let bytes = row.bytes_per_connection;
             writeln!(
                 f,
-                "  {:<12} {:>15.2} {:>17.2} {:>16.0} {:>15} {:>12.2}",
+                "  {:<12} {:>15.2} {:>17.2} {:>16.0} {:>15} {:>23} {:>12.2}",
                 row.server,
                 mebibytes(row.resident_bytes_before.median),
                 mebibytes(row.resident_bytes_after.median),
                 bytes.median,
                 format!("{:.0}-{:.0}", bytes.min, bytes.max),
+                spelled(row.ratio),
                 100.0 * row.cpu_share.median,
             )?;
         }

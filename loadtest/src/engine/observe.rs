@@ -1,14 +1,14 @@
 //! The machine and the processes on it while a run goes on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Instant, SystemTime};
 
-use rustix::process::{Resource, getrlimit};
-
 use super::server;
-use crate::compare::sample::{Sample, resident_bytes};
-use crate::data::{self, Generator, MemoryUse, Rest, ServerUse};
+use crate::compare::sample::{Sample, resident_bytes, shards_cpu_ns};
+use crate::data::{Generator, MemoryUse, Rest, ServerUse, ShardTime};
 use crate::plan::Plan;
+use crate::system::{meminfo, rfc3339};
 
 /// One look.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub(super) struct Machine {
     server: Option<u32>,
     own: [Option<Sample>; 2],
     servers: [Option<Sample>; 2],
+    /// The server's shards, each with its processor time.
+    shards: [BTreeMap<u32, u64>; 2],
     /// The two ends of the rest: the load tester, and the server.
     rests: [[Option<Sample>; 2]; 2],
     at_window_end: Option<Memory>,
@@ -49,6 +51,7 @@ impl Machine {
             server: plan.server_pid.or_else(|| server::find(plan.target)),
             own: [None, None],
             servers: [None, None],
+            shards: Default::default(),
             rests: Default::default(),
             at_window_end: None,
         }
@@ -67,11 +70,13 @@ impl Machine {
     pub(super) fn window_opened(&mut self) {
         self.own[0] = Sample::take(std::process::id()).ok();
         self.servers[0] = self.server.and_then(|pid| Sample::take(pid).ok());
+        self.shards[0] = self.server.map(shards_cpu_ns).unwrap_or_default();
     }
 
     pub(super) fn window_closed(&mut self) {
         self.own[1] = Sample::take(std::process::id()).ok();
         self.servers[1] = self.server.and_then(|pid| Sample::take(pid).ok());
+        self.shards[1] = self.server.map(shards_cpu_ns).unwrap_or_default();
         self.at_window_end = Some(Memory::now());
     }
 
@@ -96,19 +101,7 @@ impl Machine {
     }
 
     pub(super) fn began(&self) -> String {
-        humantime::format_rfc3339_seconds(self.began).to_string()
-    }
-
-    pub(super) fn facts(&self) -> data::Machine {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        data::Machine {
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            processor: model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.to_owned()),
-            cores: core_affinity::get_core_ids().map_or(0, |cores| cores.len() as u32),
-            memory_bytes: meminfo("MemTotal:"),
-            descriptors_max: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
-        }
+        rfc3339(self.began)
     }
 
     pub(super) fn generator(&self) -> Generator {
@@ -128,6 +121,16 @@ impl Machine {
             cpu_us_per_request: (requests > 0).then(|| cpu_us / requests as f64),
             resident_bytes: closed.resident_bytes,
         })
+    }
+
+    /// What each of its shards took over the window.
+    pub(super) fn server_shards(&self) -> Vec<ShardTime> {
+        let [Some(opened), Some(closed)] = &self.servers else { return Vec::new() };
+        let elapsed = seconds(opened.at, closed.at);
+        let both = self.shards[1].iter().filter_map(|(shard, after)| Some((*shard, after.saturating_sub(*self.shards[0].get(shard)?))));
+        both.map(|(shard, cpu_ns)| ShardTime { shard, cpu_cores: cpu_ns as f64 / 1e9 / elapsed })
+            .filter(|time| time.cpu_cores.is_finite())
+            .collect()
     }
 
     /// The whole machine, with so many connections open.
@@ -160,14 +163,6 @@ impl Memory {
     }
 }
 
-/// A line of /proc/meminfo in bytes (proc_meminfo(5)); 0 if there is none.
-fn meminfo(key: &str) -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(key));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    number.unwrap_or(0) * 1024
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +171,5 @@ mod tests {
     fn this_machine_has_memory() {
         let now = Memory::now();
         assert!(now.available > 1 << 20 && now.slab > 0);
-        assert_eq!(meminfo("NoSuchLine:"), 0);
     }
 }

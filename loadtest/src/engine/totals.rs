@@ -10,6 +10,7 @@ use crate::failure::Failures;
 use crate::generator::{Delta, Event, times};
 use crate::orders::Stage;
 use crate::plan::{Mode, Plan};
+use crate::system;
 
 /// Points per halving of the distance to 100 % in a latency distribution.
 const CURVE_TICKS: u32 = 4;
@@ -171,7 +172,7 @@ impl Totals {
         Report {
             command: plan.command.clone(),
             began: machine.began(),
-            machine: machine.facts(),
+            machine: system::machine(),
             load: plan.shape(),
             connections: Connections {
                 wanted: self.wanted(),
@@ -196,7 +197,7 @@ impl Totals {
             rest: machine.rest(),
             timeline: self.timeline,
             shards: self.shards,
-            server_shards: Vec::new(),
+            server_shards: machine.server_shards(),
             interrupted: false,
             void: None,
         }

@@ -45,6 +45,8 @@ pub struct Facts {
     pub conntrack_max: Option<u64>,
     /// Connections that are tracked now.
     pub conntrack_count: Option<u64>,
+    /// sysctl net.core.netdev_max_backlog: packets that wait for a core. `None` in a network namespace, which does not show it.
+    pub netdev_backlog_max: Option<u64>,
     /// sysctl net.core.somaxconn: upper bound of every listener's backlog.
     pub somaxconn: Option<u64>,
     /// sysctl net.ipv4.tcp_max_syn_backlog.
@@ -75,6 +77,7 @@ impl Facts {
             memory_max: text("proc/self/cgroup").and_then(|text| memory_max(root, &text)),
             conntrack_max: number(sysctl::CONNTRACK_MAX),
             conntrack_count: number("net.netfilter.nf_conntrack_count"),
+            netdev_backlog_max: number(sysctl::NETDEV_BACKLOG),
             somaxconn: number(sysctl::SOMAXCONN),
             syn_backlog_max: number(sysctl::SYN_BACKLOG),
             syncookies: number("net.ipv4.tcp_syncookies"),

@@ -23,6 +23,7 @@ fn good() -> Facts {
         memory_max: None,
         conntrack_max: Some(262_144),
         conntrack_count: Some(0),
+        netdev_backlog_max: Some(1000),
         somaxconn: Some(4096),
         syn_backlog_max: Some(2048),
         syncookies: Some(1),
@@ -42,10 +43,11 @@ fn few() -> Demand {
         payload_bytes: 64,
         connects_in_flight_max: 256,
         is_storm: false,
+        silence: Duration::from_secs(3),
     }
 }
 
-/// A million, spread as `destinations` does it.
+/// A million, spread as `destinations` does it; each speaks every second.
 fn million(facts: &Facts) -> Demand {
     let target: SocketAddr = "127.0.0.1:7007".parse().unwrap();
     let targets = destinations(target, 1_000_000, facts).iter().map(SocketAddr::ip).collect();
@@ -286,6 +288,23 @@ fn the_syn_backlog_counts_only_without_cookies() {
     assert!(backlog.contains("without SYN cookies 1536 handshakes are let in"), "{backlog}");
     assert!(backlog.contains("sysctl -w net.ipv4.tcp_max_syn_backlog=2052`"), "{backlog}");
     assert!(is_quiet(&Demand { connects_in_flight_max: 1536, ..few() }, &facts));
+}
+
+#[test]
+fn probes_of_silent_connections_beyond_the_loopbacks_queue_are_warned_of() {
+    let silent = Demand { silence: Duration::from_secs(47), ..few() };
+    let burst = warning(&silent, &good());
+    assert_eq!(
+        burst.to_string(),
+        "10000 connections are silent for 47 s, and a server with keepalive may probe them in one burst, a core's loopback queue drops \
+         all but 1000 packets of it (net.core.netdev_max_backlog) and who loses every probe is closed: let the server not probe \
+         (Corelane: socket.keepalive = false), or run `sysctl -w net.core.netdev_max_backlog=10000` as root, or add --tune"
+    );
+    let changes = judge(&silent, &good()).changes();
+    assert!(changes.len() == 1 && !changes[0].is_required, "{changes:?}");
+    assert!(is_quiet(&silent, &Facts { netdev_backlog_max: Some(10_000), ..good() }));
+    assert!(is_quiet(&Demand { silence: Duration::from_secs(14), ..few() }, &good()), "nobody probes so soon");
+    assert!(is_quiet(&Demand { silence: silent.silence, ..remote(10_000) }, &good()), "that queue is the loopback's");
 }
 
 #[test]

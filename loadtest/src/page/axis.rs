@@ -17,6 +17,9 @@ const MINUTES_FROM_S: f64 = 600.0;
 const TAIL_DECADES_MAX: f64 = 8.0;
 /// Log axes of fewer decades have ticks at 2 and 5 as well.
 const SPARSE_DECADES: f64 = 2.5;
+/// Ratios further apart than this are drawn logarithmic; the room on either side of those that are not.
+const RATIOS_LOG_FROM: f64 = 8.0;
+const RATIO_ROOM_MIN: f64 = 0.02;
 /// Decades that a log axis shows: from the highest value down, whatever the lowest.
 const LOG_DECADES_MAX: f64 = 9.0;
 
@@ -25,11 +28,18 @@ const LOG_DECADES_MAX: f64 = 9.0;
 enum Scale {
     /// In units of so many.
     Linear { unit: f64 },
-    /// Microseconds by their decimal logarithm.
-    Log,
+    /// Positive values by their decimal logarithm, with a label for each.
+    Log { label: Label },
     /// Percentiles by the share that is above them, its decimal logarithm.
     Tail,
     /// Numbers from zero, each as wide as one.
+    Number,
+}
+
+/// How the values of a log axis are written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Label {
+    Microseconds,
     Number,
 }
 
@@ -85,7 +95,20 @@ impl Axis {
         let high = round_up(greatest.log10());
         let low = round_down((least / FOOTROOM).log10()).max(high - LOG_DECADES_MAX);
         let high = if high > low { high } else { low + 1.0 };
-        Self { title: title.to_owned(), low, high, scale: Scale::Log }
+        Self { title: title.to_owned(), low, high, scale: Scale::Log { label: Label::Microseconds } }
+    }
+
+    /// Ratios around 1: linear, and logarithmic where the greatest is many times the least.
+    pub(super) fn ratio(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        let (least, greatest) = extent(values.into_iter().filter(|value| *value > 0.0).chain([1.0]));
+        let title = title.to_owned();
+        if greatest > RATIOS_LOG_FROM * least {
+            let (low, high) = (round_down((least / HEADROOM).log10()), round_up((greatest * HEADROOM).log10()));
+            let title = format!("{title}, logarithmic");
+            return Self { title, low: low.max(high - LOG_DECADES_MAX), high, scale: Scale::Log { label: Label::Number } };
+        }
+        let room = ((greatest - least) * (HEADROOM - 1.0)).max(RATIO_ROOM_MIN);
+        Self { title, low: (least - room).max(0.0), high: greatest + room, scale: Scale::Linear { unit: 1.0 } }
     }
 
     /// Percentiles, each decade towards 100 % as wide as the one before; the highest but for 100 itself ends it.
@@ -104,7 +127,7 @@ impl Axis {
     pub(super) fn place(&self, value: f64) -> Option<f64> {
         let place = match self.scale {
             Scale::Linear { unit } => value / unit,
-            Scale::Log => value.log10(),
+            Scale::Log { .. } => value.log10(),
             Scale::Tail => tail_place(value).min(self.high),
             Scale::Number => value,
         };
@@ -116,7 +139,7 @@ impl Axis {
         let max = (length / distance).max(1.0);
         match self.scale {
             Scale::Linear { .. } => self.linear_ticks(max),
-            Scale::Log => self.log_ticks(max),
+            Scale::Log { label } => self.log_ticks(max, label),
             Scale::Tail => self.tail_ticks(length),
             Scale::Number => self.number_ticks(max),
         }
@@ -129,15 +152,20 @@ impl Axis {
         places.map(|place| Tick { place, label: units::short(place, last as f64 * step) }).collect()
     }
 
-    fn log_ticks(&self, max: f64) -> Vec<Tick> {
+    fn log_ticks(&self, max: f64, label: Label) -> Vec<Tick> {
         let decades = self.high - self.low;
-        let within_decade: &[f64] = if decades < SPARSE_DECADES { &[1.0, 2.0, 5.0] } else { &[1.0] };
-        let stride = if decades < SPARSE_DECADES { 1 } else { (decades / max).ceil().max(1.0) as usize };
+        let is_sparse = decades < SPARSE_DECADES && decades * 3.0 <= max + 1.0;
+        let within_decade: &[f64] = if is_sparse { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let stride = if is_sparse { 1 } else { (decades / max).ceil().max(1.0) as usize };
         let first = self.low.floor() as i32;
         let powers = (first..=self.high.ceil() as i32).step_by(stride);
         let places = powers.flat_map(|power| within_decade.iter().map(move |digit| f64::from(power) + digit.log10()));
         let shown = places.filter(|place| (self.low - 1e-9..=self.high + 1e-9).contains(place));
-        shown.map(|place| Tick { place, label: units::latency(10f64.powf(place)) }).collect()
+        let text = |value: f64| match label {
+            Label::Microseconds => units::latency(value),
+            Label::Number => units::significant(value),
+        };
+        shown.map(|place| Tick { place, label: text(10f64.powf(place)) }).collect()
     }
 
     /// As many as do not touch: the labels grow by a digit with each decade.
@@ -232,6 +260,13 @@ mod tests {
     }
 
     #[test]
+    fn ratios_stand_around_one_and_far_ones_apart() {
+        assert_eq!(labels(&Axis::ratio("", [1.04, 1.5]), 8), ["1", "1.1", "1.2", "1.3", "1.4", "1.5"]);
+        assert_eq!(labels(&Axis::ratio("", [0.8, 246.0]), 4), ["1", "10", "100"]);
+        assert_eq!(labels(&Axis::ratio("", [f64::NAN, 0.0]), 2), ["0.98", "1", "1.02"], "nothing but the reference itself");
+    }
+
+    #[test]
     fn percentiles_spread_towards_a_hundred() {
         let axis = Axis::tail("", [0.0, 50.0, 99.0, 99.999, 100.0]);
         assert_eq!(labels(&axis, 9), ["50", "90", "99", "99.9", "99.99", "99.999"]);
@@ -248,9 +283,14 @@ mod tests {
 
     #[test]
     fn no_values_make_an_axis_all_the_same() {
-        for axis in
-            [Axis::count("", []), Axis::latency("", [0.0, f64::NAN]), Axis::tail("", [100.0]), Axis::time(0.0), Axis::numbers("", 0)]
-        {
+        for axis in [
+            Axis::count("", []),
+            Axis::ratio("", []),
+            Axis::latency("", [0.0, f64::NAN]),
+            Axis::tail("", [100.0]),
+            Axis::time(0.0),
+            Axis::numbers("", 0),
+        ] {
             assert!(axis.high > axis.low, "{axis:?}");
             assert!(axis.ticks(480.0, 80.0).len() < 20, "{axis:?}");
         }

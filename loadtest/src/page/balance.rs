@@ -7,33 +7,46 @@ use super::figure::Figure;
 use super::palette::{AMBER, BLUE};
 use super::plot::{Mark, Plot};
 use super::units;
-use crate::data::{Report, ShardShare};
+use crate::data::{Report, ShardShare, ShardTime};
 
-/// Connections and requests by shard, of the server if it told, and of the load tester.
+/// Processor time by shard of the server, if its threads could be told apart; connections and requests by shard of the load tester.
 pub(super) fn figures(report: &Report) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    if !report.server_shards.is_empty() {
-        figures.extend(of("server", &report.server_shards, AMBER));
-    }
-    figures.extend(of("load tester", &report.shards, BLUE));
+    let mut figures = of_server(&report.server_shards);
+    figures.extend(of_tester(&report.shards));
     figures
 }
 
-fn of(whose: &str, shards: &[ShardShare], colour: RGBColor) -> Vec<Figure> {
+fn of_server(shards: &[ShardTime]) -> Vec<Figure> {
     match shards {
-        [] => vec![Figure::empty(&format!("Shards of the {whose}"), "Nothing is known about its shards.")],
-        [_] => vec![Figure::empty(&format!("Shards of the {whose}"), "There is one shard, so nothing to balance.")],
-        _ => vec![
-            bars(&format!("Connections by shard of the {whose}"), "connections", shards, |shard| shard.connections, colour),
-            bars(&format!("Requests by shard of the {whose}"), "requests", shards, |shard| shard.requests, colour),
-        ],
+        [] => Vec::new(),
+        [_] => vec![Figure::empty("Shards of the server", "There is one shard, so nothing to balance.")],
+        _ => {
+            let times = shards.iter().map(|shard| (shard.shard, 100.0 * shard.cpu_cores));
+            vec![bars("Processor time by shard of the server", "% of a core", times, AMBER).full()]
+        }
     }
 }
 
-fn bars(title: &str, what: &str, shards: &[ShardShare], value: fn(&ShardShare) -> u64, colour: RGBColor) -> Figure {
-    let mut in_order: Vec<&ShardShare> = shards.iter().collect();
-    in_order.sort_by_key(|shard| shard.shard);
-    let bars: Vec<f64> = in_order.into_iter().map(|shard| value(shard) as f64).collect();
+fn of_tester(shards: &[ShardShare]) -> Vec<Figure> {
+    match shards {
+        [] => vec![Figure::empty("Shards of the load tester", "Nothing is known about its shards.")],
+        [_] => vec![Figure::empty("Shards of the load tester", "There is one shard, so nothing to balance.")],
+        _ => {
+            let connections = shards.iter().map(|shard| (shard.shard, shard.connections as f64));
+            let requests = shards.iter().map(|shard| (shard.shard, shard.requests as f64));
+            vec![
+                bars("Connections by shard of the load tester", "connections", connections, BLUE),
+                bars("Requests by shard of the load tester", "requests", requests, BLUE),
+            ]
+        }
+    }
+}
+
+/// A bar for each shard, given as its number and its value.
+fn bars(title: &str, what: &str, shards: impl Iterator<Item = (u32, f64)>, colour: RGBColor) -> Figure {
+    let mut in_order: Vec<(u32, f64)> = shards.collect();
+    in_order.sort_by_key(|shard| shard.0);
+    let bars: Vec<f64> = in_order.into_iter().map(|shard| shard.1).collect();
     let total: f64 = bars.iter().sum();
     if total <= 0.0 {
         return Figure::empty(title, format!("No shard had any {what}."));

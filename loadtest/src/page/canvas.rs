@@ -44,6 +44,11 @@ const LEFT: i32 = 60;
 const RIGHT: i32 = 16;
 /// The right margin if lines have their names there.
 const RIGHT_NAMED: i32 = 64;
+/// The left margin if rows have their names there.
+const LEFT_NAMED: i32 = 96;
+/// Behind rows: what is left free, and a column of values.
+const COLUMNS_INSET: i32 = 2;
+const COLUMN_WIDTH: i32 = 54;
 
 pub(super) type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
 
@@ -61,6 +66,8 @@ pub(super) struct Room {
     pub(super) names: bool,
     /// Names of moments.
     pub(super) moments: bool,
+    /// Columns of values behind rows that have names before them; 0: no rows.
+    pub(super) columns: usize,
 }
 
 /// The edges of the plot proper.
@@ -75,9 +82,13 @@ struct Frame {
 impl<'a> Canvas<'a> {
     pub(super) fn new(drawing: &'a mut String, form: Form, (x, y): (&Axis, &Axis), room: Room) -> Self {
         let (width, height) = form.size();
-        let right = width - if room.names { RIGHT_NAMED } else { RIGHT };
+        let (left, right) = match room.columns as i32 {
+            0 => (LEFT, if room.names { RIGHT_NAMED } else { RIGHT }),
+            columns => (LEFT_NAMED, COLUMNS_INSET + columns * COLUMN_WIDTH),
+        };
+        let right = width - right;
         let top = if room.moments { TOP_WITH_MOMENTS } else { TOP };
-        let frame = Frame { left: LEFT * DETAIL, right: right * DETAIL, top: top * DETAIL, bottom: (height - BOTTOM) * DETAIL };
+        let frame = Frame { left: left * DETAIL, right: right * DETAIL, top: top * DETAIL, bottom: (height - BOTTOM) * DETAIL };
         let pixels = (frame.left..frame.right, frame.bottom..frame.top);
         let size = ((width * DETAIL).unsigned_abs(), (height * DETAIL).unsigned_abs());
         Self {
@@ -106,6 +117,15 @@ impl<'a> Canvas<'a> {
             self.text(&tick.label, (left - 8 * DETAIL, y), SOFT, (HPos::Right, VPos::Center))?;
         }
         Ok(())
+    }
+
+    pub(super) fn vertical_grid(&self, ticks: &[Tick]) -> Drawn {
+        let Frame { top, bottom, .. } = self.frame;
+        for tick in ticks {
+            let x = self.x(tick.place);
+            self.root.draw(&PathElement::new(vec![(x, top), (x, bottom)], GRID.stroke_width(width(1.0))))?;
+        }
+        self.x_ticks(ticks)
     }
 
     pub(super) fn x_ticks(&self, ticks: &[Tick]) -> Drawn {
@@ -183,6 +203,32 @@ impl<'a> Canvas<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The name of a row, before it.
+    pub(super) fn row(&self, place: f64, name: &str) -> Drawn {
+        self.text(name, (self.frame.left - 10 * DETAIL, self.y(place)), SOFT, (HPos::Right, VPos::Center))
+    }
+
+    /// A dot on a line from the least to the greatest, so many pixels below the middle of its row.
+    pub(super) fn spread(&self, (low, middle, high): (f64, f64, f64), (row, below): (f64, f64), colour: RGBColor) -> Drawn {
+        let y = self.y(row) + (below * f64::from(DETAIL)) as i32;
+        self.root.draw(&PathElement::new(vec![(self.x(low), y), (self.x(high), y)], colour.stroke_width(width(LINE_WIDTH))))?;
+        self.root.draw(&Circle::new((self.x(middle), y), width(DOT_RADIUS), colour.filled()))
+    }
+
+    /// A value in a column behind a row.
+    pub(super) fn value(&self, row: f64, column: usize, value: &str, colour: RGBColor) -> Drawn {
+        self.text(value, (self.column_end(column), self.y(row)), colour, (HPos::Right, VPos::Center))
+    }
+
+    /// What a column of values, and the dots of its colour, are.
+    pub(super) fn column(&self, column: usize, name: &str, colour: RGBColor) -> Drawn {
+        self.text(name, (self.column_end(column), 4 * DETAIL), colour, (HPos::Right, VPos::Top))
+    }
+
+    fn column_end(&self, column: usize) -> i32 {
+        self.frame.right + (COLUMNS_INSET + (column as i32 + 1) * COLUMN_WIDTH) * DETAIL
     }
 
     fn text(&self, text: &str, at: (i32, i32), colour: RGBColor, (horizontal, vertical): (HPos, VPos)) -> Drawn {

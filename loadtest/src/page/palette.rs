@@ -3,7 +3,7 @@
 
 use plotters::style::RGBColor;
 
-/// Ticks, titles of axes, names of moments and levels.
+/// Ticks, titles of axes, names of moments and levels; those that the one that matters is compared with.
 pub(super) const SOFT: RGBColor = RGBColor(0x5A, 0x65, 0x70);
 /// The grid.
 pub(super) const GRID: RGBColor = RGBColor(0xE4, 0xE8, 0xEC);

@@ -91,7 +91,7 @@ impl Plot {
     /// The plot as one SVG element, with a `name` for those who do not see it.
     pub(super) fn svg(&self, form: Form, name: &str) -> Result<String, DrawingAreaErrorKind<io::Error>> {
         let mut drawing = String::new();
-        let room = Room { names: self.lines.iter().any(|line| !line.name.is_empty()), moments: !self.moments.is_empty() };
+        let room = Room { names: self.lines.iter().any(|line| !line.name.is_empty()), moments: !self.moments.is_empty(), columns: 0 };
         let canvas = Canvas::new(&mut drawing, form, (&self.x, &self.y), room);
         self.draw(&canvas)?;
         canvas.finish()?;

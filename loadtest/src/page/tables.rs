@@ -3,7 +3,7 @@
 use super::markup::{definitions, escape, table};
 use super::units::{bytes, count, latency, moment, rate, seconds, share, significant};
 use super::verdict;
-use crate::data::{FailureCount, Quantiles, Report};
+use crate::data::{FailureCount, Machine, Quantiles, Report};
 
 /// Failures by kind, the most frequent first.
 pub(super) fn failures(report: &Report) -> String {
@@ -47,8 +47,14 @@ fn quantile_row(name: &str, quantiles: &Quantiles) -> Vec<String> {
 
 /// Machine, command line, settings, processes.
 pub(super) fn setting(report: &Report) -> String {
-    let command = format!("<h3>Command line</h3>\n<pre><code>{}</code></pre>\n", escape(&report.command));
-    let parts = [("Load", load(report)), ("Outcome", outcome(report)), ("Processes", processes(report)), ("Machine", machine(report))];
+    let machine = machine(&report.machine);
+    let parts = [("Load", load(report)), ("Outcome", outcome(report)), ("Processes", processes(report)), ("Machine", machine)];
+    setting_of(&report.command, parts)
+}
+
+/// A command line, and settings under their titles.
+pub(super) fn setting_of<'a>(command: &str, parts: impl IntoIterator<Item = (&'a str, Vec<(&'static str, String)>)>) -> String {
+    let command = format!("<h3>Command line</h3>\n<pre><code>{}</code></pre>\n", escape(command));
     let parts: String = parts.into_iter().map(|(title, pairs)| format!("<div><h3>{title}</h3>\n{}</div>\n", definitions(pairs))).collect();
     format!("{command}<div class=\"columns\">\n{parts}</div>\n")
 }
@@ -98,6 +104,7 @@ fn processes(report: &Report) -> Vec<(&'static str, String)> {
             ("server, CPU", format!("{} cores", significant(server.cpu_cores))),
             ("server, CPU per request", server.cpu_us_per_request.map_or("\u{2013}".to_owned(), latency)),
             ("server, resident", bytes(server.resident_bytes as f64)),
+            ("server, shards", known(report.server_shards.len())),
         ]),
         None => pairs.push(("server", "not on this machine".to_owned())),
     }
@@ -109,8 +116,11 @@ fn processes(report: &Report) -> Vec<(&'static str, String)> {
     pairs
 }
 
-fn machine(report: &Report) -> Vec<(&'static str, String)> {
-    let machine = &report.machine;
+fn known(shards: usize) -> String {
+    if shards == 0 { "\u{2013}".to_owned() } else { count(shards as u64) }
+}
+
+pub(super) fn machine(machine: &Machine) -> Vec<(&'static str, String)> {
     vec![
         ("kernel", machine.kernel.clone()),
         ("processor", machine.processor.clone()),

@@ -1,0 +1,88 @@
+//! What is compared, one row below the other: dots with their spread on a common axis.
+
+use std::io;
+
+use plotters::prelude::DrawingAreaErrorKind;
+use plotters::style::RGBColor;
+
+use super::axis::Axis;
+use super::canvas::{self, Canvas, Drawn, Room};
+use super::palette::RULE;
+use super::plot::Form;
+use crate::statistics::Spread;
+
+const X_TICKS_APART: f64 = 48.0;
+/// Pixels between two dots of a row.
+const DOTS_APART: f64 = 9.0;
+
+/// Rows, from the top down.
+pub(super) struct Rows {
+    pub(super) x: Axis,
+    /// Where the reference is: a dashed line.
+    pub(super) level: Option<f64>,
+    pub(super) rows: Vec<Row>,
+}
+
+pub(super) struct Row {
+    pub(super) name: String,
+    /// The same of every row.
+    pub(super) dots: Vec<Dot>,
+}
+
+/// A median and what it was taken of.
+pub(super) struct Dot {
+    /// What it is; empty if a row has but one.
+    pub(super) name: &'static str,
+    pub(super) colour: RGBColor,
+    pub(super) spread: Spread,
+    /// The median in words.
+    pub(super) value: String,
+}
+
+impl Rows {
+    /// The rows as one SVG element, with a `name` for those who do not see it.
+    pub(super) fn svg(&self, form: Form, name: &str) -> Result<String, DrawingAreaErrorKind<io::Error>> {
+        let mut drawing = String::new();
+        let y = Axis::numbers("", self.rows.len());
+        let room = Room { names: false, moments: false, columns: self.columns().len() };
+        let canvas = Canvas::new(&mut drawing, form, (&self.x, &y), room);
+        self.draw(&canvas)?;
+        canvas.finish()?;
+        Ok(canvas::element(&drawing, form, name))
+    }
+
+    /// Each dot of a row has a column for its value.
+    fn columns(&self) -> &[Dot] {
+        self.rows.first().map_or(&[], |row| &row.dots)
+    }
+
+    fn draw(&self, canvas: &Canvas<'_>) -> Drawn {
+        canvas.vertical_grid(&self.x.ticks(canvas.size().0, X_TICKS_APART))?;
+        canvas.titles(&self.x.title, "")?;
+        for (number, dot) in self.columns().iter().enumerate() {
+            canvas.column(number, dot.name, dot.colour)?;
+        }
+        if let Some(place) = self.level.and_then(|level| self.x.place(level)) {
+            canvas.moment(place, "", RULE)?;
+        }
+        for (number, row) in self.rows.iter().enumerate() {
+            self.draw_row(canvas, self.rows.len() as f64 - number as f64 - 0.5, row)?;
+        }
+        Ok(())
+    }
+
+    fn draw_row(&self, canvas: &Canvas<'_>, place: f64, row: &Row) -> Drawn {
+        canvas.row(place, &row.name)?;
+        let middle = (row.dots.len() as f64 - 1.0) / 2.0;
+        for (number, dot) in row.dots.iter().enumerate() {
+            let Spread { min, median, max } = dot.spread;
+            let below = (number as f64 - middle) * DOTS_APART;
+            canvas.value(place, number, &dot.value, dot.colour)?;
+            // What has no place on the axis, a negative value on a log axis for one, is told in words only.
+            if let [Some(min), Some(median), Some(max)] = [min, median, max].map(|value| self.x.place(value)) {
+                canvas.spread((min, median, max), (place, below), dot.colour)?;
+            }
+        }
+        Ok(())
+    }
+}
