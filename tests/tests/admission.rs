@@ -330,7 +330,7 @@ fn a_storm_of_connects_leaves_the_established_their_latency() {
         let calm = p99_during(&mut client, storm(other.addr()));
         let stormy = p99_during(&mut client, storm(server.addr()));
         found.push((stormy, calm));
-        stormy < 3 * calm.max(Duration::from_millis(5)) * slack()
+        stormy < 3 * calm.max(Duration::from_millis(20)) * slack()
     });
     assert!(holds, "p99 in a storm and beside one: {found:?}");
     drop(client);

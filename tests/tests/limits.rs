@@ -84,6 +84,9 @@ fn a_limit_per_shard_is_exact() {
 fn the_descriptor_limit_bounds_connections_and_is_survived() {
     const CLIENTS: usize = 600;
     let server = Launch::echo().set("server.shards=1").after("ulimit -n 256").start();
+    let line = server.wait_for_log("admission", BOUND);
+    assert_eq!(line.field("follows").as_deref(), Some("the descriptor limit"), "{}", line.text);
+    assert_eq!((line.number("descriptors_max"), line.number("connections_max")), (256, 256), "{}", line.text);
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| client.send(b"x"));
     let mut first = clients.remove(0);

@@ -116,7 +116,7 @@ impl State {
     /// A client has been accepted.
     pub(super) fn admit(&mut self, index: SlotIndex, peer: SocketAddr) {
         if let Some(rate) = &mut self.admission.rate {
-            rate.take();
+            rate.take(self.clock);
         }
         let full = self.table.accepted_free() == 0;
         if full && !self.may_hold() {

@@ -34,7 +34,10 @@ impl Rate {
         u32::try_from(self.credit / TOKEN).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn take(&mut self) {
+    /// Takes one at `now`.
+    pub(super) fn take(&mut self, now: Duration) {
+        // What the time up to now has added must have found the bucket as full as it was.
+        self.available(now);
         self.credit = self.credit.saturating_sub(TOKEN);
     }
 
@@ -57,7 +60,7 @@ mod tests {
         let (mut now, mut taken, mut looks) = (rate.filled, 0, 0);
         while now <= end {
             let available = rate.available(now);
-            (0..available).for_each(|_| rate.take());
+            (0..available).for_each(|_| rate.take(now));
             (taken, looks) = (taken + available, looks + 1);
             now += rate.refilled_in().max(Duration::from_micros(1));
         }
@@ -79,8 +82,8 @@ mod tests {
     fn a_quiet_time_fills_the_bucket_and_no_more() {
         let mut rate = Rate::new(10, 5, SECOND);
         assert_eq!(rate.available(SECOND), 5);
-        (0..5).for_each(|_| rate.take());
-        assert_eq!(rate.available(SECOND), 0);
+        (0..5).for_each(|_| rate.take(100 * SECOND));
+        assert_eq!(rate.available(100 * SECOND), 0, "they are of the time in which they are taken");
         assert_eq!(rate.refilled_in(), Duration::from_millis(100));
         assert_eq!(rate.available(1000 * SECOND), 5);
     }
