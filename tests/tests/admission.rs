@@ -267,7 +267,7 @@ fn no_more_are_accepted_per_second_than_allowed_and_nobody_spins() {
         assert!(start.elapsed() >= earliest, "client {number} after {:?}, not before {earliest:?}", start.elapsed());
     }
     let taken = processor_time(server.pid()) - before;
-    assert!(taken < start.elapsed() / 3, "{taken:?} of processor time in {:?}, most of it spent waiting", start.elapsed());
+    assert!(taken < start.elapsed() / 10 * slack(), "{taken:?} of processor time in {:?}, most of it spent waiting", start.elapsed());
     drop(clients);
     assert_eq!(server.stop().accepted, u64::from(CLIENTS));
 }

@@ -94,7 +94,7 @@ fn while_accepting_pauses_the_established_keep_their_latency_and_nobody_spins() 
     let before = processor_time(server.pid());
     assert!(waiting.is_silent_for(Duration::from_secs(1)));
     let taken = processor_time(server.pid()) - before;
-    assert!(taken < Duration::from_millis(300), "{taken:?} of processor time in a second of waiting");
+    assert!(taken < Duration::from_millis(100) * slack(), "{taken:?} of processor time in a second of waiting");
     drop((one, other));
 }
 
