@@ -82,7 +82,23 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu
 	$(RAISE) cargo test --release -p corelane -p ping -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
+# libFuzzer comes with a crate and wants a C++ compiler, nothing else: no cargo-fuzz and no nightly. The flags are those of cargo-fuzz.
+FUZZ_TARGETS := settings frames resp reply
+FUZZ_SECONDS ?= 30
+fuzz-smoke: export RUSTC_BOOTSTRAP = 1
+fuzz-smoke: export RUSTFLAGS = --cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Ccodegen-units=1 $(foreach flag,level=4 \
+  inline-8bit-counters pc-table trace-compares,-Cllvm-args=-sanitizer-coverage-$(flag))
+fuzz-smoke: export ASAN_OPTIONS = detect_leaks=0
+fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECONDS=, FUZZ_TARGETS=)
+	@command -v $(or $(CXX),c++) > /dev/null || { echo "no C++ compiler here: install g++, or set CXX"; exit 1; }
+	cd fuzz && cargo build --release --target x86_64-unknown-linux-gnu
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p fuzz/target/found/$$target && \
+	  fuzz/target/x86_64-unknown-linux-gnu/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -print_final_stats=1 \
+	    -artifact_prefix=fuzz/target/found/$$target- fuzz/target/found/$$target fuzz/corpus/$$target || exit 1; \
+	done
+
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis soak asan clean
+.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis soak asan fuzz-smoke clean

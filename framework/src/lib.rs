@@ -76,6 +76,21 @@ mod server;
 mod shard;
 mod watchdog;
 
+/// What the fuzzers in fuzz/ call, each with any bytes: it panics where a promise is broken.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Files of settings and arguments.
+    pub fn settings(bytes: &[u8]) {
+        crate::config::properties::hold_for(bytes);
+    }
+
+    /// Lines, exact lengths and frames.
+    pub fn frames(bytes: &[u8]) {
+        crate::shard::framing::hold_for(bytes);
+    }
+}
+
 pub use app::run;
 pub use chunk::Chunk;
 pub use client::Client;

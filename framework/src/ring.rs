@@ -13,6 +13,8 @@ mod faked;
 mod probe;
 mod sockaddr;
 mod sockopt;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod stand_in;
 mod token;
 mod wake;
 mod waker;
@@ -63,6 +65,9 @@ pub(crate) struct Ring {
     quiet: QuietSends,
     #[cfg(feature = "failpoints")]
     faked: faked::Faked,
+    /// Takes the kernel's part in tests that say what it does.
+    #[cfg(any(test, fuzzing))]
+    stand_in: Option<stand_in::StandIn>,
     /// The first error that the ring itself met: its shard cannot go on.
     failure: Option<io::Error>,
 }
@@ -151,6 +156,8 @@ impl Ring {
             quiet: QuietSends::default(),
             #[cfg(feature = "failpoints")]
             faked: faked::Faked::default(),
+            #[cfg(any(test, fuzzing))]
+            stand_in: None,
             failure: None,
         })
     }
@@ -286,16 +293,25 @@ impl Ring {
 
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         let entry = entry.user_data(token.encode());
-        // SAFETY: every address in an entry of this module lies in `lent` or in a span that its slot keeps until the completion.
-        if unsafe { self.io.submission().push(&entry) }.is_err() {
+        if !self.queue(&entry) {
             self.enter(Wait::No);
-            // SAFETY: as above.
-            if unsafe { self.io.submission().push(&entry) }.is_err() {
+            if !self.queue(&entry) {
                 self.failure.get_or_insert_with(|| io::Error::from_raw_os_error(libc::EBUSY));
                 return;
             }
         }
         self.lent.in_flight += usize::from(token.operation.lends_memory());
+    }
+
+    /// False: the queue is full.
+    fn queue(&mut self, entry: &squeue::Entry) -> bool {
+        #[cfg(any(test, fuzzing))]
+        if let Some(stand_in) = &mut self.stand_in {
+            stand_in.take(entry);
+            return true;
+        }
+        // SAFETY: every address in an entry of this module lies in `lent` or in a span that its slot keeps until the completion.
+        unsafe { self.io.submission().push(entry) }.is_ok()
     }
 
     /// Submits everything, runs the kernel's deferred work and waits as told: the one system call of a turn.
@@ -338,14 +354,15 @@ impl Ring {
 
     /// Moves at most `most` completions into `into`, and behind them the quiet sends that have succeeded.
     pub(crate) fn reap(&mut self, into: &mut Vec<Completion>, most: usize) {
+        #[cfg(any(test, fuzzing))]
+        if self.stand_in.is_some() {
+            return self.reap_stand_in(into, most);
+        }
         let mut completions = self.io.completion();
         for entry in completions.by_ref().take(most) {
-            let mut completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
-            self.lent.in_flight -= usize::from(completion.token.operation.lends_memory() && !completion.more);
-            if completion.token.operation == Operation::QuietSend {
-                completion.token.operation = Operation::Send;
-                self.quiet.failed.push(completion.token.encode());
-            }
+            let completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
+            #[cfg_attr(not(feature = "failpoints"), expect(unused_mut, reason = "a failpoint changes it"))]
+            let mut completion = account(&mut self.lent, &mut self.quiet, completion);
             #[cfg(feature = "failpoints")]
             self.faked.complete(&mut completion);
             into.push(completion);
@@ -379,6 +396,16 @@ impl Ring {
     pub(crate) fn has_work(&mut self) -> bool {
         self.has_completions() || !self.quiet.submitted.is_empty() || self.io.submission().taskrun()
     }
+}
+
+/// Takes down what has completed, and shows a quiet send as the send that it is.
+fn account(lent: &mut Lent, quiet: &mut QuietSends, mut completion: Completion) -> Completion {
+    lent.in_flight -= usize::from(completion.token.operation.lends_memory() && !completion.more);
+    if completion.token.operation == Operation::QuietSend {
+        completion.token.operation = Operation::Send;
+        quiet.failed.push(completion.token.encode());
+    }
+    completion
 }
 
 impl QuietSends {

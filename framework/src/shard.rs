@@ -14,8 +14,12 @@ mod connection;
 pub(crate) mod deadline;
 mod dial;
 mod drain;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod framing;
 mod idle;
 mod input;
+#[cfg(test)]
+mod model;
 mod notify;
 mod output;
 mod pace;
@@ -27,6 +31,8 @@ mod request;
 mod serve;
 mod sleep;
 mod spawn;
+#[cfg(any(test, fuzzing))]
+mod stand_in;
 mod table;
 mod tempo;
 mod throttle;
@@ -233,8 +239,8 @@ pub(crate) struct State {
 }
 
 impl Shard {
-    /// Makes the shard's ring and buffers, on the shard's own thread.
-    fn new(setup: Setup) -> io::Result<(Rc<Self>, WakeWait)> {
+    /// Makes the shard's ring and buffers, on the shard's own thread. Gives back what wakes it.
+    fn new(setup: Setup) -> io::Result<(Rc<Self>, WakeFd)> {
         let config = &*setup.config;
         let pool = Rc::new(Pool::new(config.buffers.size, config.buffers.count)?);
         // Never freed: a handler may keep a chunk in a thread-local that is destroyed after the shard.
@@ -287,7 +293,7 @@ impl Shard {
             parked: Cell::new(None),
             registered,
         };
-        Ok((Rc::new(shard), WakeWait::new(setup.wake)))
+        Ok((Rc::new(shard), setup.wake))
     }
 
     /// This thread's shard. Handlers, connections and chunks live on shard threads only.
@@ -373,5 +379,5 @@ fn enter(setup: Setup) -> io::Result<(Rc<Shard>, WakeWait)> {
     #[cfg(feature = "failpoints")]
     crate::failpoint::enter(setup.id.0);
     let (shard, wake) = Shard::new(setup)?;
-    Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), wake))
+    Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), WakeWait::new(wake)))
 }

@@ -45,6 +45,14 @@ mod tests {
         assert_eq!(bulk(format!("${}\r\n", usize::MAX).as_bytes()), Step::Invalid("no bulk string"));
     }
 
+    #[test]
+    fn the_kept_corpus_breaks_no_promise() {
+        let kept = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/reply")).unwrap();
+        let files: Vec<Vec<u8>> = kept.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+        assert!(!files.is_empty());
+        files.iter().for_each(|bytes| hold_for(bytes));
+    }
+
     proptest! {
         #![proptest_config(cases())]
 

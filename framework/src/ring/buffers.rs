@@ -241,6 +241,12 @@ impl Pool {
         }
     }
 
+    /// Buffers that somebody holds.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn held(&self) -> usize {
+        self.state.borrow().buffers.iter().filter(|buffer| buffer.references > 0).count()
+    }
+
     /// Whether the kernel has buffers to receive into.
     pub(crate) fn is_dry(&self) -> bool {
         self.state.borrow().published == 0

@@ -103,7 +103,7 @@ impl Token {
         u64::from(self.operation as u8) << 56 | u64::from(self.key.slot.0) << 32 | u64::from(self.key.generation.number())
     }
 
-    fn decode(data: u64) -> Self {
+    pub(super) fn decode(data: u64) -> Self {
         let operation = match (data >> 56) as u8 {
             1 => Operation::Accept,
             2 => Operation::Receive,

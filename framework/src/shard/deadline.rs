@@ -98,6 +98,11 @@ impl Deadlines {
         self.sends[slot.0 as usize]
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of(&self, slot: SlotIndex) -> Tick {
+        self.ticks[slot.0 as usize]
+    }
+
     /// When the next sweep is due.
     pub(crate) fn earliest(&self) -> Tick {
         self.earliest

@@ -191,12 +191,13 @@ impl State {
     }
 
     /// A receive or send could not be cancelled. One that the kernel was about to run (EALREADY) is still there: once more. One that it
-    /// did not find (ENOENT) has completed, or a receive went on between two of its completions.
+    /// did not find (ENOENT) has completed, or a receive went on between two of its completions: a connection that closes must not wait
+    /// for its peer to say more.
     pub(super) fn cancel_failed(&mut self, key: Key, errno: i32) {
         let Some(slot) = self.table.get(key).filter(|slot| slot.receive == Receive::Cancelling) else { return };
-        if errno == libc::EALREADY {
+        if errno == libc::EALREADY || slot.phase == Phase::Closing {
             self.ring.cancel(Token::new(Operation::Receive, key));
-        } else if slot.phase == Phase::Serving {
+        } else {
             slot.receive = Receive::Armed;
         }
     }

@@ -81,6 +81,12 @@ impl Segments {
         })
     }
 
+    /// Segments that hold a span.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn in_use(&self) -> usize {
+        self.slab.iter().filter(|segment| segment.span.is_some()).count()
+    }
+
     fn first(&self, queue: Queue) -> Option<u32> {
         self.slab.get(queue.last as usize).map(|last| last.next)
     }

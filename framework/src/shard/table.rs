@@ -109,7 +109,7 @@ impl Peer {
     const V4: [u16; 2] = [u16::MAX; 2];
     const NOBODY: Self = Self { address: [0; 16], port: 0, scope: [0; 2] };
 
-    fn of(address: SocketAddr) -> Self {
+    pub(super) fn of(address: SocketAddr) -> Self {
         match address {
             SocketAddr::V4(v4) => Self { address: v4.ip().to_ipv6_mapped().octets(), port: v4.port(), scope: Self::V4 },
             SocketAddr::V6(v6) => {

@@ -53,7 +53,7 @@ pub(super) struct Grace {
 impl Grace {
     pub(super) const NONE: Self = Self { until: Tick(0), dry_turns: 0 };
 
-    fn is_over(self, now: Tick) -> bool {
+    pub(super) fn is_over(self, now: Tick) -> bool {
         now >= self.until || self.dry_turns >= GRACE_DRY_TURNS
     }
 }
@@ -77,7 +77,7 @@ impl Shard {
         loop {
             #[cfg(feature = "failpoints")]
             failpoint::check(failpoint::Point::Shard)?;
-            let over = self.turn();
+            let over = self.turn(self.started.elapsed());
             tasks.run(self);
             if self.clock() > breathed + BREATH_INTERVAL {
                 runtime::breathe().await;
@@ -102,9 +102,8 @@ impl Shard {
         self.state().clock
     }
 
-    /// Applies what has happened. True when the shard has drained.
-    fn turn(&self) -> bool {
-        let now = self.started.elapsed();
+    /// Applies what has happened by `now`, since the start. True when the shard has drained.
+    pub(super) fn turn(&self, now: Duration) -> bool {
         self.metrics.busy_since.set(now.as_millis() as u64 + 1);
         let mut state = self.state();
         state.tell_time(now);
@@ -128,8 +127,7 @@ impl Shard {
     /// Submits what the tasks wanted and waits in the ring for something to do, or says that the shard can be parked.
     fn rest(&self) -> Rest {
         let mut state = self.state();
-        state.pool.publish();
-        state.feed_starved();
+        state.feed();
         state.set_alarm(|| self.started.elapsed());
         let wait = state.linger();
         if wait != Wait::No {
@@ -167,6 +165,12 @@ impl Shard {
 }
 
 impl State {
+    /// Gives freed buffers to the kernel, and those who waited for one their receive.
+    pub(super) fn feed(&mut self) {
+        self.pool.publish();
+        self.feed_starved();
+    }
+
     /// Time has come to `clock` since the start. After a stop, what peers sent meanwhile is heard before any deadline is looked at.
     fn tell_time(&mut self, clock: Duration) {
         let now = Tick::at(clock);

@@ -1,5 +1,7 @@
 //! The parser against any bytes, against what was encoded, and against Redis's own way to split a line.
 
+use std::fs;
+
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -165,4 +167,12 @@ proptest! {
             None => prop_assert!(read.requests.is_empty() && read.refused.is_some()),
         }
     }
+}
+
+#[test]
+fn the_kept_corpus_breaks_no_promise() {
+    let kept = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/resp")).expect("a corpus is kept");
+    let files: Vec<Vec<u8>> = kept.map(|entry| fs::read(entry.expect("an entry").path()).expect("a file")).collect();
+    assert!(!files.is_empty());
+    files.iter().for_each(|bytes| _ = hold_for(bytes));
 }

@@ -1,0 +1,261 @@
+//! The handler's part: it reads, writes, waits, opens connections and ends in any way there is, as the seed says.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::random::Random;
+use super::world::World;
+use crate::conn::{Conn, Step};
+use crate::connector::Connector;
+use crate::error::{CloseReason, Error};
+use crate::ring::Key;
+use crate::shard::table::{Receive, Talk};
+use crate::shard::{Notify, Shard};
+
+/// Actions of a handler at most.
+const ACTIONS_MAX: u32 = 60;
+/// Longest frame that a handler asks for.
+const FRAME_MAX: u32 = 700;
+
+/// What all handlers of a run share.
+pub(super) struct Stage {
+    pub(super) world: RefCell<World>,
+    /// Whoever waits within the shard.
+    notifies: RefCell<Vec<Rc<Notify>>>,
+    /// Wakers that something foreign would use.
+    kept: RefCell<Vec<Waker>>,
+    random: RefCell<Random>,
+    /// A rule was broken within a handler.
+    pub(super) is_broken: Cell<bool>,
+}
+
+impl Stage {
+    pub(super) fn new(random: Random) -> Self {
+        Self {
+            world: RefCell::default(),
+            notifies: RefCell::default(),
+            kept: RefCell::default(),
+            random: RefCell::new(random),
+            is_broken: Cell::new(false),
+        }
+    }
+
+    /// Wakes one of those who wait for something other than a connection, or all of them.
+    pub(super) fn rouse(&self, all: bool) {
+        loop {
+            let (notify, waker) = (self.notifies.borrow_mut().pop(), self.kept.borrow_mut().pop());
+            let none = notify.is_none() && waker.is_none();
+            notify.into_iter().for_each(|notify| notify.notify());
+            waker.into_iter().for_each(Waker::wake);
+            if none || !all {
+                return;
+            }
+        }
+    }
+
+    fn below(&self, count: u32) -> u32 {
+        self.random.borrow_mut().below(count)
+    }
+}
+
+/// Tells the world what the end of a handler makes of its connection, however the end comes.
+struct Leaving<'a> {
+    stage: &'a Stage,
+    key: Key,
+    outcome: Option<CloseReason>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.outcome.is_none() && std::thread::panicking() {
+            return self.stage.is_broken.set(true); // a rule was broken in it, which must not pass for a panic of its own
+        }
+        let failed = Shard::with(|shard| shard.state().failure(self.key));
+        let expected = self.outcome.or(failed).unwrap_or_else(|| panic!("{:?}: its handler was dropped for nothing", self.key));
+        assert!(self.outcome.is_some() || expected.is_cut(), "only who is cut is not waited for: {expected}");
+        self.stage.world.borrow_mut().life(self.key).expected = Some(expected);
+    }
+}
+
+pub(super) async fn serve(stage: &Stage, key: Key) -> Result<(), Error> {
+    let mut conn = Conn::new(key);
+    let mut leaving = Leaving { stage, key, outcome: None };
+    let outcome = play(stage, &mut conn, &mut leaving, true).await;
+    leaving.outcome = Some(reason_after(key, &outcome));
+    outcome
+}
+
+/// The first rule that fits: the connection failed; its handler did; the peer ended it; the drain did; the handler did.
+fn reason_after(key: Key, outcome: &Result<(), Error>) -> CloseReason {
+    Shard::with(|shard| {
+        let mut state = shard.state();
+        let slot = state.table.get(key).expect("a slot outlives its handler");
+        match (slot.failed, outcome) {
+            (Some(failure), _) => failure,
+            (None, Err(error)) => error.reason(),
+            (None, Ok(())) if slot.receive == Receive::Ended => CloseReason::PeerClosed,
+            (None, Ok(())) if slot.talk == Talk::Over => CloseReason::Drained,
+            (None, Ok(())) => CloseReason::HandlerClosed,
+        }
+    })
+}
+
+async fn play(stage: &Stage, conn: &mut Conn, leaving: &mut Leaving<'_>, opens: bool) -> Result<(), Error> {
+    for _ in 0..ACTIONS_MAX {
+        if stage.world.borrow().is_ending {
+            break;
+        }
+        match stage.below(40) {
+            0..=11 if !read(stage, conn, false).await? => break,
+            12..=14 if !read_frame(stage, conn).await? => break,
+            15..=22 => write(stage, conn).await?,
+            23..=26 if !read(stage, conn, true).await? => break,
+            27..=28 => {
+                conn.flush().await?;
+                stage.world.borrow_mut().was_flushed(conn.key());
+            }
+            29 => read_and_leave_off(stage, conn).await,
+            30..=31 => wait_within(stage).await,
+            32 => wait_foreign(stage).await,
+            33 if opens => Box::pin(open(stage)).await,
+            34 if stage.below(4) == 0 => conn.close().await?,
+            35 => return Ok(()),
+            36 => return Err(Error::handler("of its own")),
+            37 if stage.below(6) == 0 => {
+                leaving.outcome = Some(CloseReason::HandlerPanicked);
+                std::panic::resume_unwind(Box::new("a handler's")); // without the hook, which would tell of it
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads what comes next, and perhaps sends it back from where it lies. False at the end.
+async fn read(stage: &Stage, conn: &mut Conn, echo: bool) -> Result<bool, Error> {
+    stage.world.borrow_mut().life(conn.key()).reads_all = true;
+    let Some(chunk) = conn.read().await? else {
+        stage.world.borrow_mut().was_told_the_end(conn.key(), 0);
+        return Ok(false);
+    };
+    stage.world.borrow_mut().was_read(conn.key(), &chunk);
+    if echo && !chunk.is_empty() && can_write(conn.key()) {
+        stage.world.borrow_mut().writes(conn.key(), &chunk);
+        conn.write(chunk).await?;
+        stage.world.borrow_mut().has_written(conn.key());
+    }
+    Ok(true)
+}
+
+async fn read_frame(stage: &Stage, conn: &mut Conn) -> Result<bool, Error> {
+    let length = 1 + stage.below(FRAME_MAX) as usize;
+    stage.world.borrow_mut().life(conn.key()).reads_all = false;
+    let mut offered = 0;
+    let parse = |bytes: &[u8]| {
+        offered = bytes.len();
+        if bytes.len() < length { Step::NeedMore } else { Step::Frame { value: (), length } }
+    };
+    match conn.read_frame(FRAME_MAX as usize, parse).await {
+        Ok(Some(frame)) => {
+            assert_eq!(frame.bytes.len(), length);
+            stage.world.borrow_mut().was_read(conn.key(), &frame.bytes);
+            Ok(true)
+        }
+        Ok(None) => {
+            stage.world.borrow_mut().was_told_the_end(conn.key(), 0);
+            Ok(false)
+        }
+        Err(Error::Truncated) => {
+            stage.world.borrow_mut().was_told_the_end(conn.key(), offered);
+            Err(Error::Truncated)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// After our own FIN nothing can be written, and the attempt must not count.
+fn can_write(key: Key) -> bool {
+    Shard::with(|shard| shard.state().output_refusal(key).is_none())
+}
+
+async fn write(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
+    if !can_write(conn.key()) {
+        return conn.write(b"refused").await;
+    }
+    let length = match stage.below(4) {
+        0 => 1,
+        1 => stage.below(40),
+        2 => stage.below(400),
+        _ => stage.below(3000),
+    };
+    let bytes = stage.world.borrow_mut().next_output(conn.key(), length as usize);
+    conn.write(&bytes).await?;
+    stage.world.borrow_mut().has_written(conn.key());
+    Ok(())
+}
+
+/// Begins to read, and drops that half-way if nothing is there.
+async fn read_and_leave_off(stage: &Stage, conn: &mut Conn) {
+    let key = conn.key();
+    let mut read = pin!(conn.read());
+    let begun = poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await;
+    if let Poll::Ready(Ok(Some(chunk))) = begun {
+        stage.world.borrow_mut().was_read(key, &chunk);
+    }
+}
+
+async fn wait_within(stage: &Stage) {
+    let notify = Rc::new(Notify::new());
+    stage.notifies.borrow_mut().push(Rc::clone(&notify));
+    notify.notified().await;
+}
+
+async fn wait_foreign(stage: &Stage) {
+    let mut polls = 0;
+    poll_fn(|context| {
+        polls += 1;
+        if polls > 1 || stage.world.borrow().is_ending {
+            return Poll::Ready(());
+        }
+        stage.kept.borrow_mut().push(context.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Opens a connection, uses it, and leaves it in one of the ways there are.
+async fn open(stage: &Stage) {
+    let connector = Connector::new().timeout(Duration::from_secs(2));
+    let Ok(mut conn) = connector.connect(([127, 0, 0, 1], 9).into()).await else { return };
+    for _ in 0..3 {
+        let key = conn.key();
+        if stage.below(3) == 0 {
+            conn.set_read_deadline(Some(Duration::from_secs(2)));
+        }
+        for _ in 0..stage.below(4) {
+            let went_on = match stage.below(3) {
+                0 => write(stage, &mut conn).await.is_ok(),
+                1 => matches!(read(stage, &mut conn, false).await, Ok(true)),
+                _ => conn.flush().await.is_ok(),
+            };
+            if !went_on || stage.world.borrow().is_ending {
+                return;
+            }
+        }
+        match stage.below(4) {
+            0 => return,
+            1 => return Shard::with(|shard| shard.state().discard(key)),
+            _ if !Shard::with(|shard| shard.state().lay_by(key, Some(Duration::from_secs(3)))) => return,
+            _ => drop(conn),
+        }
+        wait_within(stage).await;
+        if !Shard::with(|shard| shard.state().take_up(key)) {
+            return;
+        }
+        conn = Conn::new(key);
+    }
+}

@@ -1,0 +1,32 @@
+//! A shard for tests that take the kernel's part themselves: [`crate::ring::stand_in`].
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{CURRENT, Setup, Shard, ShardId};
+use crate::config::Config;
+use crate::preflight::MemoryShare;
+use crate::ring::WakeFd;
+
+/// Connections that it accepts at most.
+pub(super) const ACCEPTED_MAX: u32 = 4;
+
+/// A shard of the calling thread, whose ring never reaches the kernel. At most one per thread.
+pub(super) fn stand_in_shard(config: Config, memory: MemoryShare) -> Rc<Shard> {
+    let setup = Setup {
+        id: ShardId(0),
+        connections_max: ACCEPTED_MAX,
+        config: Arc::new(config),
+        memory,
+        listener: None,
+        local_addr: ([127, 0, 0, 1], 0).into(),
+        wake: WakeFd::new().expect("an eventfd"),
+        orders: Arc::default(),
+        metrics: Arc::default(),
+        started: Instant::now(),
+    };
+    let (shard, _wake) = Shard::new(setup).expect("a ring");
+    shard.state().ring.begin_stand_in();
+    CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard)))
+}

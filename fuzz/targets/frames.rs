@@ -1,0 +1,4 @@
+//! Lines, exact lengths and frames, in any pieces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| corelane::fuzzing::frames(bytes));

@@ -1,0 +1,12 @@
+//! Requests to the ping server, and what they are answered with.
+#![no_main]
+#![allow(dead_code, reason = "the handler that uses the rest is not here")]
+
+#[path = "../../apps/ping/src/reply.rs"]
+mod reply;
+#[path = "../../apps/ping/src/resp.rs"]
+mod resp;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    resp::properties::hold_for(bytes);
+});
