@@ -25,6 +25,7 @@ use tracing::Level;
 
 pub(crate) use self::admission::{Admission, OnFull};
 pub(crate) use self::check::SHARD_CONNECTIONS_MAX;
+pub(crate) use self::duration::format as format_duration;
 use self::names::Known;
 pub(crate) use self::problem::Problem;
 use self::problem::{Fault, Sources};
@@ -298,6 +299,12 @@ pub(crate) struct Limits {
     pub unread_per_shard_max: Option<u32>,
     /// Bytes written and not sent that one shard may hold; `None` means a share of the memory.
     pub unsent_per_shard_max: Option<u32>,
+    /// Bytes per second of a request that has begun; `None`: as few as it likes.
+    pub receive_rate_min: Option<u32>,
+    /// Bytes per second that a peer takes of what it is sent; `None`: as few as it likes.
+    pub send_rate_min: Option<u32>,
+    /// The time over which these rates are measured.
+    pub rate_window: Duration,
     /// Completions a shard handles before it lets its tasks run.
     pub turn_completions_max: u32,
     /// Completions that a shard under dense traffic waits for before it runs.
@@ -322,6 +329,9 @@ impl Default for Limits {
             write_queue_max: 256 * 1024,
             unread_per_shard_max: None,
             unsent_per_shard_max: None,
+            receive_rate_min: None,
+            send_rate_min: None,
+            rate_window: Duration::from_secs(10),
             turn_completions_max: 1024,
             gather_completions_max: 4,
             watchdog: Some(Duration::from_millis(100)),

@@ -30,6 +30,10 @@ pub enum CloseReason {
     RequestTimeout,
     /// The peer took nothing of what it was sent for `timeouts.write`.
     WriteTimeout,
+    /// A request came in at less than `limits.receive_rate_min`.
+    ReceiveTooSlow,
+    /// The peer took what it was sent at less than `limits.send_rate_min`.
+    SendTooSlow,
     /// Nothing came for `timeouts.idle`.
     IdleTimeout,
     /// The connection was open for `timeouts.lifetime`.
@@ -52,7 +56,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::PeerClosed,
         Self::HandlerClosed,
         Self::PeerReset,
@@ -64,6 +68,8 @@ impl CloseReason {
         Self::ReadTimeout,
         Self::RequestTimeout,
         Self::WriteTimeout,
+        Self::ReceiveTooSlow,
+        Self::SendTooSlow,
         Self::IdleTimeout,
         Self::LifetimeExceeded,
         Self::ProtocolError,
@@ -89,6 +95,8 @@ impl CloseReason {
             Self::ReadTimeout => "read_timeout",
             Self::RequestTimeout => "request_timeout",
             Self::WriteTimeout => "write_timeout",
+            Self::ReceiveTooSlow => "receive_too_slow",
+            Self::SendTooSlow => "send_too_slow",
             Self::IdleTimeout => "idle_timeout",
             Self::LifetimeExceeded => "lifetime_exceeded",
             Self::ProtocolError => "protocol_error",
@@ -110,6 +118,8 @@ impl CloseReason {
                 | Self::ReadTimeout
                 | Self::RequestTimeout
                 | Self::WriteTimeout
+                | Self::ReceiveTooSlow
+                | Self::SendTooSlow
                 | Self::IdleTimeout
                 | Self::LifetimeExceeded
                 | Self::DrainCut

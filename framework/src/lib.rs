@@ -38,7 +38,7 @@
 //! # The modules, in the order in which a connection meets them
 //!
 //! 1. `app`, `arguments`, `config`, `preflight`: from `main` to a plan that the machine can carry out.
-//! 2. `server`, `listen`, `watchdog`, `readiness`, `memory`, `report`, `log`: the control thread; `escape`: what peers say, fit for the log.
+//! 2. `server`, `listen`, `watchdog`, `readiness`, `memory`, `report`, `silence`, `log`: the control thread; `escape`: what peers say, fit for the log.
 //!    `cgroup`: what bounds the memory.
 //! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life, `shard::serve` its handler's task,
 //!    `shard::deadline`, `shard::pressure` and `shard::drain` its ends, `shard::turn` the loop that drives them all.
@@ -74,6 +74,7 @@ mod ring;
 mod runtime;
 mod server;
 mod shard;
+mod silence;
 mod watchdog;
 
 /// What the fuzzers in fuzz/ call, each with any bytes: it panics where a promise is broken.

@@ -31,7 +31,7 @@ use io_uring::{IoUring, opcode, squeue, types};
 #[cfg(feature = "failpoints")]
 use crate::failpoint::Point;
 use buffers::{Pool, Span};
-pub(crate) use probe::{ProbeError, probe};
+pub(crate) use probe::{ProbeError, probe, tells_unacknowledged};
 use sockaddr::{DialStorage, PeerStorage};
 pub(crate) use sockopt::bind_address_no_port;
 pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token};
@@ -256,6 +256,13 @@ impl Ring {
                 self.quiet.submitted.push((key, length));
             }
         }
+    }
+
+    /// Completes, within the entry that submits it, with the bytes that the kernel was given to send and the peer has not acknowledged
+    /// (SIOCOUTQ, tcp(7)). Only where [`tells_unacknowledged`] says so.
+    pub(crate) fn ask_unacknowledged(&mut self, key: Key) {
+        let entry = opcode::UringCmd16::new(types::Fixed(key.slot.0), probe::SOCKET_SIOCOUTQ).build();
+        self.push(entry, Token::new(Operation::Unacknowledged, key));
     }
 
     /// Ends the sending half (FIN), after what was sent.

@@ -22,6 +22,7 @@ use crate::report::{Reporter, Whole};
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
 use crate::shard::{self, Orders, Setup, ShardId};
+use crate::silence;
 use crate::watchdog::Watchdog;
 
 /// How long a shard may take to become ready.
@@ -202,6 +203,7 @@ impl Server {
                 (Some(Event::Ready), _) => {
                     waiting -= 1;
                     if waiting == 0 && matches!(stage, Stage::Starting { .. }) {
+                        silence::log(&self.config);
                         tracing::info!(addr = %self.address, shards = self.lanes.len(), connections_max = self.connections_max, "listening");
                         stage = Stage::Serving;
                     }

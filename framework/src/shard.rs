@@ -1,7 +1,7 @@
 //! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
 //!
 //! In the order in which a connection meets them: [`accept`] and [`admission`], or [`dial`], [`connection`] (its life and end), [`input`],
-//! [`output`], [`serve`] (its handler's task), [`deadline`], [`request`], [`pressure`], [`drain`]. [`idle`] is for connections in a pool,
+//! [`output`], [`serve`] (its handler's task), [`deadline`], [`request`], [`progress`], [`pressure`], [`drain`]. [`idle`] is for connections in a pool,
 //! [`spawn`] and [`sleep`] are for tasks beside connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled;
 //! [`table`] and [`queue`] are what they work on.
 
@@ -16,6 +16,7 @@ mod dial;
 mod drain;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod framing;
+mod grace;
 mod idle;
 mod input;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod output;
 mod pace;
 pub(crate) mod panics;
 pub(crate) mod pressure;
+mod progress;
 mod queue;
 mod rate;
 mod request;
@@ -55,15 +57,16 @@ use admission::Admission;
 use bounds::Bounds;
 use dial::Dials;
 use drain::Drain;
+use grace::Grace;
 use pace::Pace;
 use pressure::Pressure;
+use progress::Flows;
 use request::Requests;
 use serve::Tasks;
 use sleep::Sleepers;
 use spawn::SpawnTable;
 use table::Table;
 use tempo::Tempos;
-use turn::Grace;
 use wake::{Registered, ShardNumber, Wakes};
 
 use crate::config::Config;
@@ -205,6 +208,7 @@ pub(crate) struct State {
     table: Table,
     tempos: Tempos,
     requests: Requests,
+    flows: Flows,
     acceptor: Acceptor,
     admission: Admission,
     dials: Dials,
@@ -256,7 +260,8 @@ impl Shard {
             ring,
             table: Table::with_capacity(accepted_max, spare_max, outbound_max),
             tempos: Tempos::with_capacity(places),
-            requests: Requests::new(config.timeouts.request),
+            requests: Requests::new(config.timeouts.request, bounds::receive_rate(limits)),
+            flows: Flows::new(bounds::send_rate(limits)),
             acceptor: Acceptor::new(setup.listener, config.limits.accepts_in_flight_max),
             admission: Admission::new(&config.limits.admission, setup.started.elapsed()),
             dials: Dials::new(Arc::clone(&setup.config)),

@@ -23,6 +23,17 @@ fn wait_for_traffic(server: &Server, connections: u64) {
     });
 }
 
+/// By how much the kernel may be late: it looks when it retransmits, at intervals that double from a round trip measured on a busy machine.
+const KERNEL_LATE_MAX: Duration = Duration::from_secs(7);
+
+/// Fails unless the peer was found within what the start said of peers of this kind.
+fn assert_within_the_bound_said(server: &Server, kind: &str, cut: Instant) {
+    let taken = cut.elapsed();
+    let said = server.wait_for_log("a silent peer is found within", BOUND).field(kind).unwrap();
+    let seconds = said.strip_suffix('s').and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("{said} is not in seconds"));
+    assert!(taken < Duration::from_secs(seconds) + KERNEL_LATE_MAX, "took {taken:?}, said were {said}");
+}
+
 #[test]
 fn a_reader_that_vanishes_is_found_by_the_user_timeout() {
     let Some(cable) = Cable::lay() else { return };
@@ -32,7 +43,7 @@ fn a_reader_that_vanishes_is_found_by_the_user_timeout() {
     cable.cut();
     let cut = Instant::now();
     server.wait_for_closed("peer_unreachable", 1);
-    assert!(cut.elapsed() < Duration::from_secs(6), "took {:?}", cut.elapsed());
+    assert_within_the_bound_said(&server, "vanished_while_sent_to", cut);
     drop(client);
     assert_eq!(server.stop().of("peer_unreachable"), 1);
 }
@@ -53,7 +64,7 @@ fn an_idle_peer_that_vanishes_is_found_by_keepalive() {
     cable.cut();
     let cut = Instant::now();
     server.wait_for_closed("peer_unreachable", 1);
-    assert!(cut.elapsed() < Duration::from_secs(8), "took {:?}", cut.elapsed());
+    assert_within_the_bound_said(&server, "vanished_while_idle", cut);
     drop(client);
     assert_eq!(server.stop().of("peer_unreachable"), 1);
 }

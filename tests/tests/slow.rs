@@ -165,7 +165,7 @@ fn every_request_has_a_deadline_of_its_own() {
     let mut clients: [(Client, &[u8], &[u8]); 3] =
         [(gather.connect(), b"go\n", b"go\n"), (echo.connect(), b"a", b"a"), (ping.connect(), b"PING\r\n", b"+PONG\r\n")];
     let start = Instant::now();
-    while start.elapsed() < ms(2500) {
+    while start.elapsed() < ms(1800) {
         for (client, request, reply) in &mut clients {
             let (head, tail) = request.split_at(request.len() / 2);
             client.send(head);
@@ -209,7 +209,7 @@ fn a_handler_may_say_that_a_request_without_an_answer_is_over() {
     let server = with_request_deadline(Launch::hostile().set("app.behaviour=\"absorb\"")).start();
     let mut client = server.connect();
     let start = Instant::now();
-    while start.elapsed() < ms(2500) {
+    while start.elapsed() < ms(1800) {
         client.send(b"news");
         assert!(client.is_silent_for(ms(50)), "closed after {:?}", start.elapsed());
     }
@@ -383,4 +383,56 @@ fn a_wall_clock_that_jumps_moves_no_deadline() {
     expect_end_after(&mut idle, start, ms(1500));
     let counts = server.stop();
     assert_eq!((counts.of("first_byte_timeout"), counts.of("idle_timeout")), (1, 1), "{counts:?}");
+}
+
+/// Requests that are half in, and deliver on; answers that are being taken: all of them under bounds that the pause alone exceeds.
+#[test]
+fn nobody_is_judged_for_the_servers_own_pause() {
+    const CLIENTS: usize = 40;
+    const PIECE: [u8; 100] = [b'x'; 100];
+    let server = Launch::hostile()
+        .set("server.shards=1")
+        .set("timeouts.idle=\"1s\"")
+        .set("timeouts.read=\"off\"")
+        .set("timeouts.request=\"3s\"")
+        .set("limits.receive_rate_min=1000")
+        .set("limits.rate_window=\"1s\"")
+        .start();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(b"gather\n"));
+    let writer = Launch::hostile().set("timeouts.write=\"1s\"").set("limits.send_rate_min=65536").set("limits.rate_window=\"1s\"").start();
+    let mut flooded = writer.connect();
+    flooded.send(b"flood\n");
+    let mut reader = flooded.stream().try_clone().unwrap();
+    let taking = thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    let mut sent = 0;
+    let mut deliver = |clients: &mut Vec<Client>, time: Duration| {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            clients.iter_mut().for_each(|client| client.send(&PIECE));
+            sent += PIECE.len();
+            thread::sleep(ms(40));
+        }
+    };
+    // Longer than a window, so that all of them are being measured.
+    deliver(&mut clients, ms(1300));
+    [&server, &writer].into_iter().for_each(|paused| paused.signal(Signal::STOP));
+    deliver(&mut clients, ms(2500));
+    [&server, &writer].into_iter().for_each(|paused| paused.signal(Signal::CONT));
+    clients.iter_mut().for_each(|client| client.send(b"\n"));
+    for client in &mut clients {
+        client.expect(&vec![b'x'; sent]);
+        client.expect(b"\n");
+    }
+    // Whoever would have been found too slow would be by now.
+    for _ in 0..4 {
+        clients.iter_mut().for_each(|client| client.ask(b"on\n", b"on\n"));
+        thread::sleep(ms(300));
+    }
+    assert_eq!(flooded.end(), End::Open);
+    flooded.stream().shutdown(std::net::Shutdown::Both).unwrap();
+    let _reset_or_not = taking.join().unwrap();
+    drop((clients, flooded));
+    assert_eq!(writer.stop().of("peer_reset"), 1);
+    assert_eq!(server.stop().of("peer_closed"), CLIENTS as u64);
 }

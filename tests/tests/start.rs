@@ -335,3 +335,22 @@ fn a_core_outside_the_allowed_ones_is_refused() {
     let exit = Launch::echo().set("server.cpus=[1]").under(&["taskset", "-c", "0"]).run();
     assert_refused(&exit, &["server.cpus", "core 1", "core 0"]);
 }
+
+#[test]
+fn a_start_says_within_what_time_a_silent_peer_is_found() {
+    let server = Launch::echo()
+        .set("timeouts.first_byte=\"7s\"")
+        .set("timeouts.request=\"90s\"")
+        .set("timeouts.idle=\"off\"")
+        .set("socket.keepalive_idle=\"20s\"")
+        .set("socket.keepalive_interval=\"5s\"")
+        .set("socket.keepalive_count=3")
+        .set("socket.user_timeout=\"40s\"")
+        .start();
+    let line = server.wait_for_log("a silent peer is found within", BOUND);
+    let said =
+        ["first_byte", "request", "write", "idle", "vanished_while_idle", "vanished_while_sent_to"].map(|name| line.field(name).unwrap());
+    // The user timeout overrides three probes, and makes a fourth of them.
+    assert_eq!(said, ["7s", "90s", "30s", "off", "40s", "40s"]);
+    server.stop();
+}

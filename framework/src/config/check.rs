@@ -52,6 +52,9 @@ const ACCEPTS: Whole = Whole::new("a whole number of accepts", 1, 1024);
 const RECV_QUEUE: Whole = Whole::new("a whole number of buffers", 1, 1024);
 const WRITE_QUEUE: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * MIB);
 const SHARD_BYTES: Whole = Whole::new("a whole number of bytes", 4 * KIB, 2048 * MIB).or_zero("a share of the memory");
+// A gigabyte a second is more than one connection is ever asked to keep up.
+const RATE: Whole = Whole::new("a whole number of bytes per second", 1, 1024 * MIB).or_zero("off");
+const RATE_WINDOW: Times = Times::new(Duration::from_secs(1), Duration::from_secs(3600));
 const TURN: Whole = Whole::new("a whole number of completions", 64, 65_536);
 const GATHER: Whole = Whole::new("a whole number of completions", 1, 64);
 const UNREADY: Times = Times::new(Duration::from_millis(100), Duration::from_secs(3600)).or("off");
@@ -156,6 +159,9 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
     let each = checker.whole_or_none("limits.connections_per_shard_max", each, &SHARD_CONNECTIONS);
     let unread = checker.whole_or_none("limits.unread_per_shard_max", &raw.unread_per_shard_max, &SHARD_BYTES);
     let unsent = checker.whole_or_none("limits.unsent_per_shard_max", &raw.unsent_per_shard_max, &SHARD_BYTES);
+    let receive_rate_min = checker.whole_or_none("limits.receive_rate_min", &raw.receive_rate_min, &RATE);
+    let send_rate_min = checker.whole_or_none("limits.send_rate_min", &raw.send_rate_min, &RATE);
+    let rate_window = checker.time("limits.rate_window", &raw.rate_window, &RATE_WINDOW, default.rate_window);
     let mut whole = |key, item, range, default| checker.whole(key, item, range, default);
     Limits {
         connections_max: all,
@@ -177,6 +183,9 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
         write_queue_max: whole("limits.write_queue_max", &raw.write_queue_max, &WRITE_QUEUE, default.write_queue_max),
         unread_per_shard_max: unread,
         unsent_per_shard_max: unsent,
+        receive_rate_min,
+        send_rate_min,
+        rate_window,
         turn_completions_max: whole("limits.turn_completions_max", &raw.turn_completions_max, &TURN, default.turn_completions_max),
         gather_completions_max: whole(
             "limits.gather_completions_max",

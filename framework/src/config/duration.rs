@@ -14,7 +14,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 }
 
 /// Write a duration in the longest unit that gives a whole number. [`parse`] reads it back.
-pub(super) fn format(duration: Duration) -> String {
+pub(crate) fn format(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 {
         return "0s".to_owned();

@@ -200,7 +200,7 @@ fn mistakes_in_an_upstream_are_named_with_their_place() {
 
 #[test]
 fn printed_settings_load_as_the_same_settings() {
-    let changes: [&[&str]; 7] = [
+    let changes: [&[&str]; 8] = [
         &[
             "limits.on_full=\"refuse\"",
             "limits.refuse_with=\"busy, \\\"later\\\"\\r\\n\"",
@@ -217,6 +217,7 @@ fn printed_settings_load_as_the_same_settings() {
             "upstream.b.source=\"127.0.0.2\"",
         ],
         &[],
+        &["limits.receive_rate_min=100", "limits.send_rate_min=1073741824", "limits.rate_window=\"30s\""],
         &["socket.keepalive=false", "socket.user_timeout=\"off\"", "socket.send_buffer=8192"],
         &["buffers.profile=\"large\"", "server.cpus=[3, 1]", "server.listen=\"[::1]:0\"", "server.shards=7"],
         &[
@@ -257,6 +258,9 @@ fn each_wrong_value_is_named_with_its_place_and_what_was_expected() {
         ("[server]\nshards = 1.5", "t.toml:2:10: server.shards: found 1.5, expected a whole number of shards from 1 to 1024, or 0 for one per allowed core".to_owned()),
         ("[limits]\nrecv_queue_max = 0", "t.toml:2:18: limits.recv_queue_max: found 0, expected a whole number of buffers from 1 to 1024".to_owned()),
         ("[limits]\nwrite_queue_max = 99999999999999999999", "t.toml:2:19: limits.write_queue_max: found 99999999999999999999, expected a whole number of bytes from 4096 to 67108864".to_owned()),
+        ("[limits]\nsend_rate_min = 1073741825", "t.toml:2:17: limits.send_rate_min: found 1073741825, expected a whole number of bytes per second from 1 to 1073741824, or 0 for off".to_owned()),
+        ("[limits]\nreceive_rate_min = \"1k\"", "t.toml:2:20: limits.receive_rate_min: found \"1k\", expected a whole number of bytes per second from 1 to 1073741824, or 0 for off".to_owned()),
+        ("[limits]\nrate_window = \"100ms\"", "t.toml:2:15: limits.rate_window: found \"100ms\", expected a duration from 1s to 1h, like \"30s\" or \"5m\"".to_owned()),
         ("[timeouts]\nidle = \"30 sec\"", format!("t.toml:2:8: timeouts.idle: found \"30 sec\", {or_off}\n    help: write \"30s\"")),
         ("[timeouts]\n  idle = 30", format!("t.toml:2:10: timeouts.idle: found 30, {or_off}\n    help: write \"30s\"")),
         ("[timeouts]\nidle = \"0s\"", format!("t.toml:2:8: timeouts.idle: found \"0s\", {or_off}")),

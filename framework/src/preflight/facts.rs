@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub(super) release: String,
     /// What became of setting up a ring like a shard's.
     pub(super) ring: Result<(), ProbeError>,
+    /// Whether the ring tells what peers have not acknowledged; `None` where no setting needs it, or the ring itself is refused.
+    pub(super) tells_unacknowledged: Option<bool>,
     /// sysctl kernel.io_uring_disabled; `None` before Linux 6.6.
     pub(super) io_uring_disabled: Option<u32>,
     /// Soft RLIMIT_MEMLOCK in bytes; `u64::MAX` when there is none.
@@ -49,7 +51,8 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn gather(config: &Config, task_bytes: usize) -> Self {
-        Self { ring: ring::probe(), port: port::probe(config.server.listen), ..Self::without_probes(task_bytes) }
+        let tells_unacknowledged = config.limits.send_rate_min.and_then(|_| ring::tells_unacknowledged().ok());
+        Self { ring: ring::probe(), tells_unacknowledged, port: port::probe(config.server.listen), ..Self::without_probes(task_bytes) }
     }
 
     /// Without a ring set up or a port opened to see whether that can be: both are taken for fine.
@@ -59,6 +62,7 @@ impl Facts {
         Self {
             release: rustix::system::uname().release().to_string_lossy().into_owned(),
             ring: Ok(()),
+            tells_unacknowledged: None,
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
             memlock: soft_limit(Resource::Memlock),
             nofile: soft_limit(Resource::Nofile),

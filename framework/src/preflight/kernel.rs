@@ -11,7 +11,7 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// Of the kernel's problems the first, for the others would follow from it.
 pub(super) fn problem(facts: &Facts) -> Option<Problem> {
-    version_problem(&facts.release).or_else(|| ring_problem(facts))
+    version_problem(&facts.release).or_else(|| ring_problem(facts)).or_else(|| rate_problem(facts))
 }
 
 fn version_problem(release: &str) -> Option<Problem> {
@@ -42,6 +42,17 @@ fn ring_problem(facts: &Facts) -> Option<Problem> {
         ProbeError::FileTableRefused(error) => refused("a table of direct descriptors", error),
     };
     Some(problem)
+}
+
+/// What `limits.send_rate_min` needs beyond the rest.
+fn rate_problem(facts: &Facts) -> Option<Problem> {
+    (facts.tells_unacknowledged == Some(false)).then(|| {
+        Problem::new(
+            "limits.send_rate_min cannot be measured",
+            format!("io_uring tells what peers have taken (SOCKET_URING_OP_SIOCOUTQ) since Linux 6.7, and this is Linux {}", facts.release),
+            "set it to 0, or boot Linux 6.7 or later",
+        )
+    })
 }
 
 fn setup_problem(error: &io::Error, disabled: Option<u32>) -> Problem {

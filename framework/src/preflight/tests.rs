@@ -15,6 +15,7 @@ fn good() -> Facts {
     Facts {
         release: "6.1.0".to_owned(),
         ring: Ok(()),
+        tells_unacknowledged: None,
         io_uring_disabled: Some(0),
         memlock: 8 << 20,
         nofile: 20_000,
@@ -97,6 +98,16 @@ fn an_old_kernel_is_named_and_nothing_that_follows_from_it() {
     assert_eq!(
         message,
         "the kernel is Linux 5.15.0-91-generic, its io_uring lacks what a shard needs before Linux 6.1: boot Linux 6.1 or later"
+    );
+}
+
+#[test]
+fn a_rate_that_this_kernel_cannot_measure_is_refused() {
+    let message = refusal(Facts { release: "6.1.0".to_owned(), tells_unacknowledged: Some(false), ..good() });
+    assert_eq!(
+        message,
+        "limits.send_rate_min cannot be measured, io_uring tells what peers have taken (SOCKET_URING_OP_SIOCOUTQ) since Linux 6.7, \
+         and this is Linux 6.1.0: set it to 0, or boot Linux 6.7 or later"
     );
 }
 

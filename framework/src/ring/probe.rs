@@ -1,11 +1,16 @@
 //! What the running kernel's io_uring can do, asked before anything depends on it.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
-use io_uring::{IoUring, Probe, opcode};
+use io_uring::{IoUring, Probe, opcode, types};
+use rustix::net::{AddressFamily, SocketType, socket};
 
 use super::buffers::Pool;
 use super::{BUFFER_GROUP, setup};
+
+/// SOCKET_URING_OP_SIOCOUTQ of linux/io_uring.h.
+pub(super) const SOCKET_SIOCOUTQ: u32 = 1;
 
 /// Why this kernel cannot run a shard.
 #[derive(Debug)]
@@ -44,6 +49,17 @@ pub(crate) fn probe() -> Result<(), ProbeError> {
         .map_err(ProbeError::BufferRingRefused)?;
     drop(io);
     Ok(())
+}
+
+/// Whether this kernel tells of a socket in a ring how much of what it was sent is not acknowledged. None needs it but one setting.
+pub(crate) fn tells_unacknowledged() -> io::Result<bool> {
+    let mut io = setup(8, 64)?;
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    let entry = opcode::UringCmd16::new(types::Fd(socket.as_raw_fd()), SOCKET_SIOCOUTQ).build();
+    // SAFETY: the entry names no memory, and the socket outlives its completion, which is waited for.
+    unsafe { io.submission().push(&entry) }.map_err(io::Error::other)?;
+    io.submit_and_wait(1)?;
+    Ok(io.completion().next().is_some_and(|completion| completion.result() >= 0))
 }
 
 fn features(io: &IoUring) -> Result<(), ProbeError> {

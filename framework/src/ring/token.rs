@@ -66,6 +66,8 @@ pub(crate) enum Operation {
     Alarm,
     /// Waits until there is something to receive.
     Poll,
+    /// Asks how much of what was sent is not acknowledged.
+    Unacknowledged,
 }
 
 impl Operation {
@@ -117,6 +119,7 @@ impl Token {
             11 => Operation::Connect,
             12 => Operation::Alarm,
             13 => Operation::Poll,
+            14 => Operation::Unacknowledged,
             _ => Operation::Timer,
         };
         let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));
@@ -162,6 +165,7 @@ mod tests {
             Operation::Connect,
             Operation::Alarm,
             Operation::Poll,
+            Operation::Unacknowledged,
         ] {
             for (slot, generation) in [(0, 1), (1, u32::MAX), (SLOTS_MAX - 1, 7)] {
                 let token = Token::new(operation, Key { slot: SlotIndex(slot), generation: Generation::of(generation) });

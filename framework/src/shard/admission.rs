@@ -174,7 +174,8 @@ impl State {
         let key = self.table.occupy_aside(index, peer, self.now);
         self.metrics.accepted.add(1);
         self.tempos.begin(index);
-        self.requests.begin(index);
+        self.requests.reset(index);
+        self.flows.reset(index);
         key
     }
 

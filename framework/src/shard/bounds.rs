@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::deadline::Ticks;
-use crate::config::Config;
+use super::progress::Rate;
+use crate::config::{Config, Limits};
 use crate::preflight::MemoryShare;
 
 /// How long a silent connection is still listened to once the server drains: a request may be on its way.
@@ -50,4 +51,12 @@ impl Bounds {
             turn_completions_max: limits.turn_completions_max as usize,
         }
     }
+}
+
+pub(super) fn receive_rate(limits: &Limits) -> Option<Rate> {
+    limits.receive_rate_min.map(|rate| Rate::of_receiving(rate, limits.rate_window))
+}
+
+pub(super) fn send_rate(limits: &Limits) -> Option<Rate> {
+    limits.send_rate_min.map(|rate| Rate::of_sending(rate, limits.rate_window))
 }

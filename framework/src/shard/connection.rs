@@ -27,7 +27,8 @@ impl State {
         self.metrics.connections.set(u64::from(self.table.accepted()));
         self.remember_silent(key);
         self.start(key);
-        self.requests.begin(key.slot);
+        self.requests.reset(key.slot);
+        self.flows.reset(key.slot);
         self.begin_receive(key);
         self.set_deadline(key);
     }
@@ -270,6 +271,8 @@ impl State {
         }
         self.release_input(key); // what a handler has put back meanwhile
         self.table.vacate(key.slot);
+        self.requests.reset(key.slot);
+        self.flows.reset(key.slot);
         debug_assert!(self.table.open() > 0 || (self.unread, self.unsent) == (0, 0), "what went into the queues has left them");
         if dialed {
             self.outbound_closed(key);

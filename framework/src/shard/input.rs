@@ -25,6 +25,7 @@ impl State {
         }
         let pressed = self.pressure.is_on();
         if pressed && self.is_held_back(key) {
+            self.excuse(key);
             return;
         }
         match self.tempos.of(key.slot) {
@@ -45,6 +46,7 @@ impl State {
         if self.pool.is_dry() {
             slot.receive = Receive::Starved;
             self.starved.push(key);
+            self.excuse(key);
         } else {
             slot.receive = Receive::Armed;
             submit(&mut self.ring, key);
@@ -61,6 +63,7 @@ impl State {
         }
         let pressed = self.pressure.is_on();
         if pressed && self.is_held_back(key) {
+            self.excuse(key);
             return;
         }
         match self.tempos.of(key.slot) {
@@ -128,7 +131,8 @@ impl State {
             self.pool.release(span);
             return self.fail(key, CloseReason::ProtocolError); // nobody has asked for it, and it must not be taken for an answer
         }
-        self.unread += u64::from(span.len());
+        let bytes = span.len();
+        self.unread += u64::from(bytes);
         segments.push_back(&mut slot.input, span);
         slot.input_count = slot.input_count.saturating_add(1);
         let accepted = slot.talk != Talk::Dialed;
@@ -139,9 +143,10 @@ impl State {
         if (no_room || slot.input_count >= self.bounds.recv_queue_max) && slot.receive == Receive::Armed {
             slot.receive = Receive::Cancelling;
             self.ring.cancel(Token::new(Operation::Receive, key));
+            self.requests.excuse(key.slot);
         }
         let (waits, disarmed) = (slot.waiting == Waiting::Input, slot.receive == Receive::Disarmed);
-        if accepted && let Some(deadline) = self.requests.heard(key.slot, self.now) {
+        if accepted && let Some(deadline) = self.requests.heard(key.slot, bytes, self.now) {
             self.table.deadlines.lower(key.slot, deadline);
         }
         if waits {

@@ -69,6 +69,9 @@ impl State {
         let tell = if segments.iter(slot.output).nth(SEND_VECTOR_MAX).is_some() { Tell::Every } else { tell };
         self.ring.send(key, segments.iter(slot.output), tell);
         self.table.deadlines.set_send(key.slot, self.now.after(self.bounds.write));
+        if tell == Tell::Every {
+            self.flows.waits(key.slot, self.now);
+        }
     }
 
     pub(super) fn sent(&mut self, completion: Completion) {
@@ -106,6 +109,7 @@ impl State {
         self.metrics.bytes_out.add(u64::from(slot.output_bytes));
         self.unsent -= u64::from(slot.output_bytes);
         (slot.sending, slot.output_bytes) = (false, 0);
+        self.flows.took(key.slot, 0, true);
         while let Some(span) = segments.pop_front(&mut slot.output) {
             self.pool.release(span);
         }
@@ -118,6 +122,7 @@ impl State {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
         slot.output_bytes -= count;
         self.unsent -= u64::from(count);
+        self.flows.took(key.slot, count, slot.output_bytes == 0);
         let mut rest = count;
         while rest > 0
             && let Some(front) = segments.front_mut(slot.output)

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::State;
 use super::deadline::{Tick, Ticks};
+use super::progress::Rate;
 use super::table::Talk;
 use crate::ring::{Key, SlotIndex};
 
@@ -46,11 +47,15 @@ pub(crate) enum Reading {
 #[derive(Clone, Copy, Debug)]
 struct Request {
     deadline: Tick,
+    /// Bytes that came since the mark.
+    received: u32,
     stage: Stage,
+    /// It was in want of bytes at the last look at its rate, and for no fault of ours ever since.
+    is_marked: bool,
 }
 
 impl Request {
-    const NONE: Self = Self { deadline: Tick::NEVER, stage: Stage::Between };
+    const NONE: Self = Self { deadline: Tick::NEVER, received: 0, stage: Stage::Between, is_marked: false };
 
     /// Whether a handler that reads on is done with it. `within_frame`: it has read the beginning of a frame, and goes on with that one.
     fn ends_by(self, reading: Reading, within_frame: bool) -> bool {
@@ -67,16 +72,21 @@ impl Request {
 pub(super) struct Requests {
     requests: Vec<Request>,
     within: Ticks,
+    rate: Option<Rate>,
     is_on: bool,
+    /// The next look at the rate at which they come in; never while there are none.
+    pub(super) due: Tick,
 }
 
 impl Requests {
-    pub(super) fn new(within: Option<Duration>) -> Self {
-        Self { requests: Vec::new(), within: Ticks::of(within), is_on: within.is_some() }
+    /// Each over `within`, and coming in at `rate` at least.
+    pub(super) fn new(within: Option<Duration>, rate: Option<Rate>) -> Self {
+        let is_on = within.is_some() || rate.is_some();
+        Self { requests: Vec::new(), within: Ticks::of(within), rate, is_on, due: Tick::NEVER }
     }
 
-    /// A connection begins.
-    pub(super) fn begin(&mut self, slot: SlotIndex) {
+    /// A connection begins or ends.
+    pub(super) fn reset(&mut self, slot: SlotIndex) {
         if !self.is_on {
             return;
         }
@@ -96,15 +106,19 @@ impl Requests {
         }
     }
 
-    /// Bytes have come. Gives the deadline of the request that they begin, if they do.
-    pub(super) fn heard(&mut self, slot: SlotIndex, now: Tick) -> Option<Tick> {
-        let request = self.get(slot)?;
+    /// So many bytes have come. Gives the deadline of the request that they begin, if they do.
+    pub(super) fn heard(&mut self, slot: SlotIndex, bytes: u32, now: Tick) -> Option<Tick> {
+        let request = self.requests.get_mut(slot.0 as usize)?;
+        request.received = request.received.saturating_add(bytes);
         matches!(request.stage, Stage::Between | Stage::Leaving).then(|| self.open(slot, now))
     }
 
     fn open(&mut self, slot: SlotIndex, now: Tick) -> Tick {
         let deadline = now.after(self.within);
-        self.requests[slot.0 as usize] = Request { deadline, stage: Stage::Open };
+        self.requests[slot.0 as usize] = Request { deadline, stage: Stage::Open, ..Request::NONE };
+        if let Some(rate) = self.rate {
+            self.due = self.due.min(now.after(rate.window));
+        }
         deadline
     }
 
@@ -120,6 +134,36 @@ impl Requests {
         if self.get(slot).is_some_and(|request| matches!(request.stage, Stage::Open | Stage::Framed)) {
             self.set(slot, Stage::Answered);
         }
+    }
+
+    /// One look at the rate: those that are not whole yet, as far as the shard knows.
+    pub(super) fn look(&mut self, now: Tick) -> Vec<SlotIndex> {
+        let open = self.requests.iter().enumerate().filter(|(_, request)| request.stage == Stage::Open);
+        let open: Vec<SlotIndex> = open.map(|(index, _)| SlotIndex(index as u32)).collect();
+        self.due = match self.rate {
+            Some(rate) if !open.is_empty() => now.after(rate.window),
+            _ => Tick::NEVER,
+        };
+        open
+    }
+
+    /// True: too little has come of it since the mark. `owes`: its peer is waited for, and can be judged from now on.
+    pub(super) fn is_too_slow(&mut self, slot: SlotIndex, owes: bool) -> bool {
+        let (Some(request), Some(rate)) = (self.requests.get_mut(slot.0 as usize), self.rate) else { return false };
+        let slow = owes && request.is_marked && !rate.is_met_by(request.received);
+        (request.received, request.is_marked) = (0, owes);
+        slow
+    }
+
+    /// What comes of it until the next look says nothing of its peer.
+    pub(super) fn excuse(&mut self, slot: SlotIndex) {
+        if let Some(request) = self.requests.get_mut(slot.0 as usize) {
+            request.is_marked = false;
+        }
+    }
+
+    pub(super) fn excuse_all(&mut self) {
+        self.requests.iter_mut().for_each(|request| request.is_marked = false);
     }
 
     /// By when the request must be over; never if there is none. One that was answered and read on from is over once nothing is `unsent`.
@@ -149,6 +193,8 @@ impl State {
             self.table.deadlines.lower(key.slot, deadline);
         } else if ends {
             self.requests.set(key.slot, Stage::Leaving);
+        } else if request.stage == Stage::Framed && reading == Reading::Bytes {
+            self.requests.set(key.slot, Stage::Open); // what follows the frame belongs to it, as a body to its head
         }
     }
 
@@ -167,28 +213,29 @@ mod tests {
     const SLOT: SlotIndex = SlotIndex(2);
 
     fn requests() -> Requests {
-        let mut requests = Requests::new(Some(Duration::from_secs(1)));
-        requests.begin(SLOT);
+        let rate = Rate::of_receiving(100, Duration::from_secs(1));
+        let mut requests = Requests::new(Some(Duration::from_secs(1)), Some(rate));
+        requests.reset(SLOT);
         requests
     }
 
     #[test]
     fn only_the_first_byte_of_a_request_sets_its_deadline() {
         let mut requests = requests();
-        let deadline = requests.heard(SLOT, Tick(10));
+        let deadline = requests.heard(SLOT, 1, Tick(10));
         assert_eq!(deadline, Some(Tick(10).after(Ticks::of(Some(Duration::from_secs(1))))));
-        assert_eq!(requests.heard(SLOT, Tick(12)), None);
+        assert_eq!(requests.heard(SLOT, 1, Tick(12)), None);
         assert_eq!(Some(requests.deadline(SLOT, false)), deadline);
     }
 
     #[test]
     fn an_answer_is_covered_until_it_is_sent_or_the_next_request_begins() {
         let mut requests = requests();
-        let deadline = requests.heard(SLOT, Tick(10)).expect("a request begins");
+        let deadline = requests.heard(SLOT, 1, Tick(10)).expect("a request begins");
         requests.answered(SLOT);
         requests.set(SLOT, Stage::Leaving);
         assert_eq!(requests.deadline(SLOT, true), deadline);
-        assert!(requests.heard(SLOT, Tick(20)).is_some_and(|next| next > deadline));
+        assert!(requests.heard(SLOT, 1, Tick(20)).is_some_and(|next| next > deadline));
         requests.set(SLOT, Stage::Leaving);
         assert_eq!(requests.deadline(SLOT, false), Tick::NEVER);
         assert_eq!(requests.deadline(SLOT, true), Tick::NEVER, "it is over, whatever is sent later");
@@ -212,10 +259,37 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_judged_by_the_windows_that_lie_within_it() {
+        let mut requests = requests();
+        assert_eq!(requests.due, Tick::NEVER);
+        requests.heard(SLOT, 1, Tick(0));
+        assert_eq!(requests.look(requests.due), [SLOT]);
+        assert!(!requests.is_too_slow(SLOT, true), "the first window has begun before it");
+        requests.heard(SLOT, 100, Tick(12));
+        assert!(!requests.is_too_slow(SLOT, true));
+        requests.heard(SLOT, 99, Tick(20));
+        assert!(requests.is_too_slow(SLOT, true));
+        requests.framed(SLOT);
+        assert_eq!((requests.look(Tick(30)).len(), requests.due), (0, Tick::NEVER));
+    }
+
+    #[test]
+    fn a_window_in_which_we_did_not_read_is_not_held_against_its_peer() {
+        let mut requests = requests();
+        requests.heard(SLOT, 1, Tick(0));
+        assert!(!requests.is_too_slow(SLOT, true));
+        requests.excuse(SLOT);
+        assert!(!requests.is_too_slow(SLOT, true));
+        assert!(!requests.is_too_slow(SLOT, false), "the handler is at work");
+        assert!(!requests.is_too_slow(SLOT, true));
+        assert!(requests.is_too_slow(SLOT, true));
+    }
+
+    #[test]
     fn without_the_setting_nothing_is_kept() {
-        let mut requests = Requests::new(None);
-        requests.begin(SLOT);
-        assert_eq!(requests.heard(SLOT, Tick(0)), None);
+        let mut requests = Requests::new(None, None);
+        requests.reset(SLOT);
+        assert_eq!(requests.heard(SLOT, 1, Tick(0)), None);
         requests.answered(SLOT);
         assert_eq!((requests.deadline(SLOT, true), requests.requests.capacity()), (Tick::NEVER, 0));
     }

@@ -34,29 +34,6 @@ const TRIM_AFTER: Ticks = Ticks::seconds(1);
 const TIMER_MIN: Duration = Duration::from_millis(1);
 /// How often a shard that does not rest lets the executor look at timers and I/O that handlers wait for.
 const BREATH_INTERVAL: Duration = Duration::from_millis(5);
-/// A shard that looks at its deadlines this many ticks later than it meant to was stopped or starved.
-const LATE: u32 = 8;
-/// How long the deadlines that passed meanwhile are put off at most, in ticks.
-const GRACE_MAX: Ticks = Ticks::seconds(1);
-/// Turns without a completion, one after the other, that show that nothing from the time of the stop is left in the kernel: the first
-/// of them may reap before it has entered, and an entry runs only part of the deferred work.
-const GRACE_DRY_TURNS: u8 = 3;
-
-/// The time after a stop in which deadlines are not looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Grace {
-    until: Tick,
-    /// Turns without a completion since the last one with some.
-    dry_turns: u8,
-}
-
-impl Grace {
-    pub(super) const NONE: Self = Self { until: Tick(0), dry_turns: 0 };
-
-    pub(super) fn is_over(self, now: Tick) -> bool {
-        now >= self.until || self.dry_turns >= GRACE_DRY_TURNS
-    }
-}
 
 /// How a shard with nothing to do waits.
 enum Rest {
@@ -115,6 +92,7 @@ impl Shard {
         state.feel_pressure(self.orders.memory_is_short());
         state.rouse_sleepers();
         state.sweep();
+        state.measure_rates();
         state.change_tempo();
         state.trim();
         state.tell_held_back();
@@ -174,17 +152,22 @@ impl State {
     /// Time has come to `clock` since the start. After a stop, what peers sent meanwhile is heard before any deadline is looked at.
     fn tell_time(&mut self, clock: Duration) {
         let now = Tick::at(clock);
-        let due = self.table.deadlines.earliest().max(self.now);
-        if self.grace.is_over(self.now) && now.0.saturating_sub(due.0) > LATE {
-            self.grace = Grace { until: now.after(GRACE_MAX), dry_turns: 0 };
-        }
+        let due = self.next_look().max(self.now);
         (self.clock, self.now) = (clock, now);
+        if self.grace.begins(due, now) {
+            self.excuse_all();
+        }
+    }
+
+    /// When deadlines or rates are looked at next.
+    fn next_look(&self) -> Tick {
+        self.table.deadlines.earliest().min(self.requests.due).min(self.flows.due)
     }
 
     fn apply_completions(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions, self.bounds.turn_completions_max);
-        self.grace.dry_turns = if completions.is_empty() { self.grace.dry_turns.saturating_add(1) } else { 0 };
+        self.grace.turned(completions.is_empty());
         for (index, completion) in completions.iter().enumerate() {
             if let Some(coming) = completions.get(index + PREFETCH_AHEAD) {
                 self.table.prefetch(coming.token.key);
@@ -207,6 +190,7 @@ impl State {
                 self.received(completion);
             }
             Operation::Poll => self.polled(completion),
+            Operation::Unacknowledged => self.unacknowledged(completion),
             Operation::Send | Operation::QuietSend => self.sent(completion),
             Operation::Shutdown => self.shut_down(completion),
             Operation::Close => self.closed(completion),
@@ -228,9 +212,10 @@ impl State {
     }
 
     fn sweep(&mut self) {
-        if !self.grace.is_over(self.now) || self.now < self.table.deadlines.earliest() {
+        if self.now < self.table.deadlines.earliest() || !self.grace.is_over(self.now) {
             return;
         }
+        self.grace.judged();
         let mut expired = Vec::new();
         self.table.deadlines.sweep(self.now, &mut expired);
         for slot in expired {
@@ -265,7 +250,7 @@ impl State {
         let (accepts, drain) = (self.acceptor.resumes(self.now), self.drain.wakes(self.now));
         let own = [self.trim_due, self.tempos.due, self.pressure.due, self.throttles.due()];
         let others = [accepts, self.reclaims_at(), drain].into_iter().chain(own);
-        self.set_timer(others.fold(self.table.deadlines.earliest(), Tick::min));
+        self.set_timer(others.fold(self.next_look(), Tick::min));
         self.ring.enter(Wait::No);
         let idle = !self.has_work();
         if !idle {

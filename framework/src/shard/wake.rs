@@ -132,6 +132,9 @@ impl State {
         let slot = self.table.get(key)?;
         let before = std::mem::replace(&mut slot.waiting, waiting);
         self.wakes.waits_changed(before, waiting);
+        if matches!(waiting, Waiting::Space | Waiting::Flushed | Waiting::Elsewhere | Waiting::Foreign) {
+            self.excuse(key);
+        }
         Some(before)
     }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use corelane::{Chunk, Conn, Error, Handler, Settings};
+use corelane::{Chunk, Conn, Error, Handler, Settings, sleep};
 use futures_lite::future::{or, yield_now};
 
 /// Longest first line.
@@ -20,6 +20,8 @@ const LINE_MAX: usize = 1024;
 const BLOCKED: Duration = Duration::from_secs(1);
 /// After this long a shard without traffic has parked.
 const PARKED: Duration = Duration::from_millis(50);
+/// How long `doze` rests.
+const REST: Duration = Duration::from_millis(700);
 /// What `flood` writes, again and again.
 const FLOOD: &[u8] = &[b'~'; 4096];
 /// `hesitate` drops up to this many reads before it waits for one.
@@ -65,6 +67,8 @@ enum Behaviour {
     Gather,
     /// Reads, answers nothing, and says of all it has read that it is done with it.
     Absorb,
+    /// As `gather`, but rests after each read.
+    Doze,
 }
 
 impl Behaviour {
@@ -87,6 +91,7 @@ impl Behaviour {
             b"leave" => Self::Leave,
             b"gather" => Self::Gather,
             b"absorb" => Self::Absorb,
+            b"doze" => Self::Doze,
             _ => return None,
         })
     }
@@ -130,7 +135,8 @@ impl Handler for Hostile {
             Some(Behaviour::Quote) => Err(Error::handler(heard(conn).await?)),
             Some(Behaviour::Exclaim) => panic!("{}", heard(conn).await?),
             Some(Behaviour::Leave) => Ok(()),
-            Some(Behaviour::Gather) => gather(conn).await,
+            Some(Behaviour::Gather) => gather(conn, Duration::ZERO).await,
+            Some(Behaviour::Doze) => gather(conn, REST).await,
             Some(Behaviour::Absorb) => absorb(conn).await,
         }
     }
@@ -189,9 +195,12 @@ async fn hold(conn: &mut Conn) -> Result<(), Error> {
     Ok(())
 }
 
-async fn gather(conn: &mut Conn) -> Result<(), Error> {
+async fn gather(conn: &mut Conn, rest: Duration) -> Result<(), Error> {
     let mut line = Vec::new();
     while let Some(bytes) = conn.read().await? {
+        if !rest.is_zero() {
+            sleep(rest).await;
+        }
         line.extend_from_slice(&bytes);
         if line.ends_with(b"\n") {
             conn.write(&line).await?;

@@ -1,0 +1,268 @@
+//! Least rates: peers that deliver a request, or take what they are sent, more slowly than the settings allow.
+//!
+//! Nothing is timed per connection. What comes and goes is added up beside the table, and once a window those are looked at who owe something:
+//! a request that has begun (`request`), or room for output that waits. The first look only marks a connection; whoever is found in the same
+//! state by the next is judged by what moved in between. So each has between one window and two before it is judged, and who owes nothing at
+//! one of the looks, or was kept waiting by us, begins anew.
+//!
+//! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer empties by a third, say. So whoever is
+//! still waiting at a look is asked about: how much of what the kernel has of it is unacknowledged ([`Ring::ask_unacknowledged`]).
+//!
+//! [`Ring::ask_unacknowledged`]: crate::ring::Ring::ask_unacknowledged
+
+use std::time::Duration;
+
+use super::State;
+use super::deadline::{Tick, Ticks};
+use super::table::{Phase, Receive, Slot, Talk, Waiting};
+use crate::error::CloseReason;
+use crate::ring::{Completion, Key, SlotIndex};
+
+/// A receiver announces room in steps, of its largest segment and more once its buffer was full: 64 KiB over loopback. No window of sending
+/// is so short that the least rate comes to less, or a steady reader would be found too slow between two steps.
+const TAKEN_LEAST: u64 = 64 * 1024;
+
+/// A least rate, as bytes in a window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    least: u32,
+    pub(super) window: Ticks,
+}
+
+impl Rate {
+    pub(super) fn of_receiving(per_second: u32, window: Duration) -> Self {
+        let least = u64::from(per_second) * window.as_millis() as u64 / 1000;
+        Self { least: u32::try_from(least).unwrap_or(u32::MAX), window: Ticks::at_least(window) }
+    }
+
+    pub(super) fn of_sending(per_second: u32, window: Duration) -> Self {
+        let long_enough = Duration::from_millis(TAKEN_LEAST * 1000 / u64::from(per_second.max(1)));
+        Self::of_receiving(per_second, window.max(long_enough))
+    }
+
+    pub(super) fn is_met_by(self, bytes: u32) -> bool {
+        bytes >= self.least
+    }
+}
+
+/// How long output has waited for its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// None does.
+    Idle,
+    /// Not since the last look.
+    Begun,
+    /// At the last look, and ever since.
+    Marked,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    /// What the kernel had unacknowledged at the mark, and what it has taken since.
+    bytes: u32,
+    stage: Stage,
+}
+
+impl Flow {
+    const IDLE: Self = Self { bytes: 0, stage: Stage::Idle };
+}
+
+/// Output that waits for peers, by slot; empty where there is no least rate of sending.
+#[derive(Debug)]
+pub(super) struct Flows {
+    flows: Vec<Flow>,
+    rate: Option<Rate>,
+    /// The next look; never while nothing waits.
+    pub(super) due: Tick,
+}
+
+impl Flows {
+    pub(super) fn new(rate: Option<Rate>) -> Self {
+        Self { flows: Vec::new(), rate, due: Tick::NEVER }
+    }
+
+    /// A connection begins or ends.
+    pub(super) fn reset(&mut self, slot: SlotIndex) {
+        if self.rate.is_none() {
+            return;
+        }
+        if self.flows.len() <= slot.0 as usize {
+            self.flows.resize(slot.0 as usize + 1, Flow::IDLE);
+        }
+        self.flows[slot.0 as usize] = Flow::IDLE;
+    }
+
+    /// A send waits for room.
+    pub(super) fn waits(&mut self, slot: SlotIndex, now: Tick) {
+        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.rate) else { return };
+        if flow.stage == Stage::Idle {
+            *flow = Flow { bytes: 0, stage: Stage::Begun };
+            self.due = self.due.min(now.after(rate.window));
+        }
+    }
+
+    /// The kernel has taken `count` bytes; with `all` taken nothing waits any more.
+    pub(super) fn took(&mut self, slot: SlotIndex, count: u32, all: bool) {
+        let Some(flow) = self.flows.get_mut(slot.0 as usize) else { return };
+        *flow = if all { Flow::IDLE } else { Flow { bytes: flow.bytes.saturating_add(count), ..*flow } };
+    }
+
+    /// Whoever waits now waits from now on: the shard itself was late.
+    pub(super) fn excuse_all(&mut self) {
+        for flow in self.flows.iter_mut().filter(|flow| flow.stage == Stage::Marked) {
+            flow.stage = Stage::Begun;
+        }
+    }
+
+    /// One look: those who are to be asked about.
+    fn look(&mut self, now: Tick) -> Vec<SlotIndex> {
+        let waiting = self.flows.iter().enumerate().filter(|(_, flow)| flow.stage != Stage::Idle);
+        let waiting: Vec<SlotIndex> = waiting.map(|(index, _)| SlotIndex(index as u32)).collect();
+        self.due = match self.rate {
+            Some(rate) if !waiting.is_empty() => now.after(rate.window),
+            _ => Tick::NEVER,
+        };
+        waiting
+    }
+
+    /// The kernel has `unacknowledged` bytes of the connection. True: its peer has taken too little since the mark.
+    fn is_too_slow(&mut self, slot: SlotIndex, unacknowledged: u32) -> bool {
+        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.rate) else { return false };
+        let before = std::mem::replace(flow, Flow { bytes: unacknowledged, stage: Stage::Marked });
+        match before.stage {
+            Stage::Idle => {
+                *flow = Flow::IDLE; // it was all taken before the answer came
+                false
+            }
+            Stage::Begun => false,
+            Stage::Marked => !rate.is_met_by(before.bytes.saturating_sub(unacknowledged)),
+        }
+    }
+}
+
+impl State {
+    /// Looks at those who owe something, if it is time to.
+    pub(super) fn measure_rates(&mut self) {
+        if self.now < self.requests.due.min(self.flows.due) || !self.grace.is_over(self.now) {
+            return;
+        }
+        self.grace.judged();
+        if self.now >= self.requests.due {
+            for slot in self.requests.look(self.now) {
+                self.measure_receiving(slot);
+            }
+        }
+        if self.now >= self.flows.due {
+            for slot in self.flows.look(self.now) {
+                self.measure_sending(slot);
+            }
+        }
+    }
+
+    fn measure_receiving(&mut self, slot: SlotIndex) {
+        let Some(key) = self.table.occupant(slot) else { return };
+        let owes = self.table.get(key).is_some_and(|slot| owes_input(slot));
+        if self.requests.is_too_slow(slot, owes) {
+            self.fail(key, CloseReason::ReceiveTooSlow);
+        }
+    }
+
+    fn measure_sending(&mut self, slot: SlotIndex) {
+        let Some(key) = self.table.occupant(slot) else { return };
+        if self.table.get(key).is_some_and(|slot| owes_room(slot)) {
+            self.ring.ask_unacknowledged(key);
+        }
+    }
+
+    /// What the kernel has unacknowledged of a connection.
+    pub(super) fn unacknowledged(&mut self, completion: Completion) {
+        let key = completion.token.key;
+        // It cannot tell of a socket that has just failed: the send does.
+        let Ok(bytes) = u32::try_from(completion.result) else { return };
+        let owes = self.table.get(key).is_some_and(|slot| owes_room(slot));
+        if owes && self.flows.is_too_slow(key.slot, bytes) {
+            self.fail(key, CloseReason::SendTooSlow);
+        }
+    }
+
+    /// Judges nobody by this window: the shard was late.
+    pub(super) fn excuse_all(&mut self) {
+        self.requests.excuse_all();
+        self.flows.excuse_all();
+    }
+
+    /// The peer of `key` cannot be judged by what it delivers in this window: for a part of it we do not read.
+    pub(super) fn excuse(&mut self, key: Key) {
+        self.requests.excuse(key.slot);
+    }
+}
+
+/// Its handler has read all there is, and wants more.
+fn owes_input(slot: &Slot) -> bool {
+    let listens = matches!(slot.receive, Receive::Armed | Receive::Polled);
+    slot.phase == Phase::Serving && slot.waiting == Waiting::Input && listens && slot.talk != Talk::Dialed
+}
+
+fn owes_room(slot: &Slot) -> bool {
+    slot.sending && matches!(slot.phase, Phase::Serving | Phase::Flushing) && slot.talk != Talk::Dialed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOT: SlotIndex = SlotIndex(1);
+
+    fn flows(per_second: u32) -> Flows {
+        let mut flows = Flows::new(Some(Rate::of_sending(per_second, Duration::from_secs(1))));
+        flows.reset(SLOT);
+        flows
+    }
+
+    #[test]
+    fn a_rate_comes_to_bytes_in_its_window() {
+        assert_eq!(Rate::of_receiving(300, Duration::from_secs(10)).least, 3000);
+        assert_eq!(Rate::of_sending(1 << 20, Duration::from_secs(10)).least, 10 << 20);
+        assert_eq!(Rate::of_receiving(1 << 30, Duration::from_secs(3600)).least, u32::MAX);
+    }
+
+    #[test]
+    fn a_window_of_sending_is_longer_than_the_steps_of_a_receiver() {
+        let slow = Rate::of_sending(1024, Duration::from_secs(1));
+        assert_eq!((slow.least, slow.window), (65_536, Ticks::at_least(Duration::from_secs(64))));
+    }
+
+    #[test]
+    fn only_whoever_waits_through_a_window_is_judged() {
+        let mut flows = flows(65_536);
+        flows.waits(SLOT, Tick(0));
+        assert!(!flows.is_too_slow(SLOT, 100_000), "not seen waiting before");
+        flows.took(SLOT, 65_536, false);
+        assert!(!flows.is_too_slow(SLOT, 100_000), "65 536 bytes were acknowledged");
+        assert!(flows.is_too_slow(SLOT, 99_999), "one was");
+    }
+
+    #[test]
+    fn whoever_has_taken_all_begins_anew() {
+        let mut flows = flows(65_536);
+        flows.waits(SLOT, Tick(0));
+        assert!(!flows.is_too_slow(SLOT, 100_000));
+        flows.took(SLOT, 10, true);
+        assert!(!flows.is_too_slow(SLOT, 100_000), "the question was asked before");
+        flows.waits(SLOT, Tick(5));
+        assert!(!flows.is_too_slow(SLOT, 100_000));
+        flows.excuse_all();
+        assert!(!flows.is_too_slow(SLOT, 100_000), "the shard was late");
+        assert!(flows.is_too_slow(SLOT, 100_000));
+    }
+
+    #[test]
+    fn looks_end_when_nothing_waits() {
+        let mut flows = flows(65_536);
+        assert_eq!(flows.due, Tick::NEVER);
+        flows.waits(SLOT, Tick(0));
+        assert_eq!(flows.look(flows.due), [SLOT]);
+        flows.took(SLOT, 10, true);
+        assert_eq!((flows.look(flows.due).len(), flows.due), (0, Tick::NEVER));
+    }
+}
