@@ -38,7 +38,7 @@ check: ## Formatting, lints, documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 faulty: ## The server with failpoints, for the tests: alone, for cargo would give all that it builds along with it that feature
-	cargo build --release -p tests --features failpoints --bin faulty
+	cargo build -p tests --features failpoints --bin faulty
 
 # The tests themselves are built without optimisation, which takes a third of the time and checks arithmetic.
 test: build faulty baseline-go ## Every test, the black-box ones against the release binaries
