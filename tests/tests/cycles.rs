@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::thread;
 use std::time::Instant;
 
-use tests::{BOUND, Counts, Launch, Server, connect, descriptors, reset, resident_bytes};
+use tests::{BOUND, Client, Counts, Launch, Server, connect, descriptors, reset, resident_bytes};
 
 const THREADS: usize = 4;
 const WARM_UP: usize = 10_000;
@@ -46,10 +46,12 @@ fn cycle(address: SocketAddr, polite: bool) {
     }
 }
 
-/// Descriptors and resident bytes, once no connection is open.
-fn at_rest(server: &Server) -> (usize, u64) {
+/// Descriptors and resident bytes, once no more than `open` connections are open and as many handlers run.
+fn at_rest(server: &Server, open: u64) -> (usize, u64) {
     let from = server.log().lines().len();
-    server.wait_for_line(from, BOUND, "stats with connections=0", |line| line.message() == "stats" && line.number("connections") == 0);
+    server.wait_for_line(from, BOUND, &format!("stats with connections={open}"), |line| {
+        line.message() == "stats" && line.number("connections") == open && line.number("tasks") == open
+    });
     (descriptors(server.pid()), resident_bytes(server.pid()))
 }
 
@@ -57,11 +59,11 @@ fn at_rest(server: &Server) -> (usize, u64) {
 fn two_hundred_thousand_cycles_leave_nothing_behind() {
     let server = Launch::echo().alone().set("server.listen=\"0.0.0.0:0\"").set(CONNECTIONS_MAX).set("log.stats_interval=\"1s\"").start();
     cycles(&server, WARM_UP);
-    let (descriptors_before, resident_before) = at_rest(&server);
+    let (descriptors_before, resident_before) = at_rest(&server, 0);
     let start = Instant::now();
     cycles(&server, CYCLES);
     println!("{CYCLES} cycles took {:?}", start.elapsed());
-    let (descriptors_after, resident_after) = at_rest(&server);
+    let (descriptors_after, resident_after) = at_rest(&server, 0);
     assert_eq!(descriptors_after, descriptors_before, "descriptors");
     let grown = resident_after.saturating_sub(resident_before);
     assert!(grown <= MARGIN_BYTES * u64::from(tests::slack()), "resident memory grew by {grown} bytes from {resident_before}");
@@ -89,11 +91,43 @@ fn connections_that_time_out_leave_nothing_behind() {
         }
     };
     silent();
-    let (descriptors_before, resident_before) = at_rest(&server);
+    let (descriptors_before, resident_before) = at_rest(&server, 0);
     (0..4).for_each(|_| silent());
-    let (descriptors_after, resident_after) = at_rest(&server);
+    let (descriptors_after, resident_after) = at_rest(&server, 0);
     assert_eq!(descriptors_after, descriptors_before, "descriptors");
     let grown = resident_after.saturating_sub(resident_before);
     assert!(grown <= MARGIN_BYTES * u64::from(tests::slack()), "resident memory grew by {grown} bytes from {resident_before}");
     assert_eq!(server.stop().of("first_byte_timeout"), 5 * CONNECTIONS as u64);
+}
+
+#[test]
+fn connections_that_are_refused_leave_nothing_behind() {
+    const REFUSED: usize = 10_000;
+    let server = Launch::echo()
+        .alone()
+        .set("server.shards=1")
+        .set("limits.connections_max=1")
+        .set("limits.on_full=\"refuse\"")
+        .set("log.stats_interval=\"1s\"")
+        .start();
+    let mut inside = server.connect();
+    inside.ask(b"inside", b"inside");
+    let address = server.addr();
+    let refused = |count: usize| {
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(move || (0..count / THREADS).for_each(|_| drop(Client::connect(address).receive_all())));
+            }
+        });
+    };
+    refused(WARM_UP / 4);
+    let (descriptors_before, resident_before) = at_rest(&server, 1);
+    refused(REFUSED);
+    let (descriptors_after, resident_after) = at_rest(&server, 1);
+    assert_eq!(descriptors_after, descriptors_before, "descriptors");
+    let grown = resident_after.saturating_sub(resident_before);
+    assert!(grown <= MARGIN_BYTES * u64::from(tests::slack()), "resident memory grew by {grown} bytes from {resident_before}");
+    inside.ask(b"still inside", b"still inside");
+    drop(inside);
+    assert_eq!(server.stop().of("refused"), (WARM_UP / 4 + REFUSED) as u64);
 }

@@ -115,11 +115,14 @@ fn a_blocked_shard_is_named_with_the_connection_that_it_serves() {
 
 // ---- a shard that dies ----
 
-/// Asks again and again, and tells its own address and how it ended: none if in the middle of a reply.
+/// Asks again and again until the server ends the connection, which must not be in the middle of a reply. Tells its own address, and
+/// which end that was.
 fn ask_until_the_end(address: SocketAddr) -> (SocketAddr, End) {
     let mut client = Client::connect(address);
     let own = client.stream().local_addr().unwrap();
+    let start = Instant::now();
     loop {
+        assert!(start.elapsed() < BOUND, "still served");
         let sent = std::io::Write::write_all(client.stream(), b"alive?\n");
         let mut reply = [0; 7];
         let read = sent.and_then(|()| std::io::Read::read(client.stream(), &mut reply));
@@ -218,10 +221,11 @@ fn what_is_asked_of_upstreams_is_in_the_statistics() {
     assert_eq!(line.field("upstreams").unwrap(), "gone: in_use=0 waiting=0 failed=0, next: in_use=0 waiting=0 failed=0");
     drop(upstream);
     let from = server.log().lines().len();
+    let left = wait_for_stats(&server, from, "none open", |line| line.field("outbound").is_none());
+    assert_eq!(left.field("outbound_idle"), None, "{}", left.text);
     client.send(b"PING\r\n");
     assert!(client.receive_line().starts_with("-ERR upstream next: "));
-    let failed = wait_for_stats(&server, from, "a failure", |line| line.field("upstreams").unwrap().ends_with("failed=1"));
-    assert_eq!(failed.field("outbound_idle"), None, "{}", failed.text);
+    wait_for_stats(&server, from, "a failure", |line| line.field("upstreams").unwrap().ends_with("failed=1"));
     drop(client);
     server.stop();
 }
