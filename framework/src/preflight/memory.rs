@@ -19,9 +19,9 @@ const GROUP_HAS: &str = "the control group's memory bound is";
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The program itself, its libraries, the control thread and that of the log. Measured, with as much again for a build without optimisation.
+/// The program itself, its libraries, the control thread and that of the log: more than a build without optimisation was seen to take.
 const PROGRAM_BYTES: u64 = 16 * MIB;
-/// A shard before its first connection: its thread, the rings of the executor and the sockets, the first of all tables. Measured likewise.
+/// A shard before its first connection: its thread, the rings of the executor and the sockets, the first of all tables: likewise.
 const SHARD_BYTES: u64 = 2 * MIB;
 /// The kernel's part of a connection: the socket, and the poll or receive in which it waits. An estimate: it changes with the kernel.
 const SOCKET_BYTES: u64 = 4 * KIB;

@@ -108,11 +108,16 @@ impl Deadlines {
         self.earliest
     }
 
-    /// Moves every slot whose deadline has passed into `expired` and forgets its deadline.
-    pub(crate) fn sweep(&mut self, now: Tick, expired: &mut Vec<SlotIndex>) {
+    /// Moves slots whose deadline has passed into `expired`, `expired_max` at most, and forgets their deadlines. With more of them the next
+    /// sweep is due at once.
+    pub(crate) fn sweep(&mut self, now: Tick, expired_max: usize, expired: &mut Vec<SlotIndex>) {
         let mut earliest = Tick::NEVER;
         for (index, tick) in self.ticks.iter_mut().enumerate() {
             if *tick <= now {
+                if expired.len() == expired_max {
+                    earliest = now;
+                    break;
+                }
                 *tick = Tick::NEVER;
                 expired.push(SlotIndex(index as u32));
             }
@@ -144,9 +149,24 @@ mod tests {
         deadlines.set(SlotIndex(2), Tick(7));
         assert_eq!(deadlines.earliest(), Tick(5));
         let mut expired = Vec::new();
-        deadlines.sweep(Tick(7), &mut expired);
+        deadlines.sweep(Tick(7), usize::MAX, &mut expired);
         assert_eq!(expired, [SlotIndex(0), SlotIndex(2)]);
         assert_eq!(deadlines.earliest(), Tick(9));
+    }
+
+    #[test]
+    fn a_sweep_that_has_its_fill_leaves_the_rest_to_the_next() {
+        let mut deadlines = Deadlines::with_capacity(4);
+        deadlines.grow_to(SlotIndex(3));
+        (0..3).for_each(|slot| deadlines.set(SlotIndex(slot), Tick(5)));
+        deadlines.set(SlotIndex(3), Tick(9));
+        let mut sweep = || {
+            let mut expired = Vec::new();
+            deadlines.sweep(Tick(7), 2, &mut expired);
+            (expired, deadlines.earliest())
+        };
+        assert_eq!(sweep(), (vec![SlotIndex(0), SlotIndex(1)], Tick(7)), "due at once");
+        assert_eq!(sweep(), (vec![SlotIndex(2)], Tick(9)));
     }
 
     #[test]
@@ -157,7 +177,7 @@ mod tests {
         deadlines.set(SlotIndex(0), Tick(1));
         deadlines.set(SlotIndex(0), Tick::NEVER);
         let mut expired = Vec::new();
-        deadlines.sweep(Tick(u32::MAX - 1), &mut expired);
+        deadlines.sweep(Tick(u32::MAX - 1), usize::MAX, &mut expired);
         assert!(expired.is_empty());
         assert_eq!(deadlines.earliest(), Tick::NEVER);
     }

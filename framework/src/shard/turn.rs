@@ -28,6 +28,9 @@ use crate::runtime::{self, WakeWait};
 
 /// How many completions or tasks ahead the state of a connection is fetched: far enough for memory to answer, near enough to find it.
 pub(super) const PREFETCH_AHEAD: usize = 4;
+/// Connections that a turn ends because their deadlines have passed: peers who came together end together, and the others of the shard
+/// wait for a few of them, not for all.
+const EXPIRED_PER_TURN_MAX: usize = 64;
 /// A shard that has received nothing for this long gives memory back.
 const TRIM_AFTER: Ticks = Ticks::seconds(1);
 /// A timer is never set shorter than this.
@@ -211,13 +214,17 @@ impl State {
         }
     }
 
+    fn sweep_is_due(&self) -> bool {
+        self.now >= self.table.deadlines.earliest() && self.grace.is_over(self.now)
+    }
+
     fn sweep(&mut self) {
-        if self.now < self.table.deadlines.earliest() || !self.grace.is_over(self.now) {
+        if !self.sweep_is_due() {
             return;
         }
         self.grace.judged();
         let mut expired = Vec::new();
-        self.table.deadlines.sweep(self.now, &mut expired);
+        self.table.deadlines.sweep(self.now, EXPIRED_PER_TURN_MAX, &mut expired);
         for slot in expired {
             if let Some(key) = self.table.occupant(slot) {
                 self.expire(key);
@@ -227,7 +234,8 @@ impl State {
 
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
     fn linger(&mut self) -> Wait {
-        if self.pace.is_over() || self.wakes.has_foreign() || !self.wakes.is_empty() || self.ring.has_completions() {
+        let is_busy = self.ring.has_completions() || !self.wakes.is_empty() || self.sweep_is_due();
+        if is_busy || self.pace.is_over() || self.wakes.has_foreign() {
             return Wait::No;
         }
         if self.pace.begin() {
@@ -238,7 +246,7 @@ impl State {
 
     /// Whether the next turn has something to do already.
     fn has_work(&mut self) -> bool {
-        !self.wakes.is_empty() || self.ring.has_work()
+        !self.wakes.is_empty() || self.ring.has_work() || self.sweep_is_due()
     }
 
     /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in between.

@@ -129,7 +129,7 @@ impl Pair {
 
     fn sweep(&mut self) {
         let mut expired = Vec::new();
-        self.table.deadlines.sweep(Tick(self.now), &mut expired);
+        self.table.deadlines.sweep(Tick(self.now), usize::MAX, &mut expired);
         let now = self.now;
         let due: Vec<SlotIndex> =
             self.model.deadlines.iter().filter(|(_, tick)| **tick <= now).map(|(index, _)| SlotIndex(*index)).collect();
