@@ -208,4 +208,16 @@ mod tests {
             assert!(said.contains(what) && said.contains(text), "{said}");
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::proptests::cases(1000))]
+
+        #[test]
+        fn any_text_is_read_or_what_is_wrong_is_said(text in "(accept|receive|socket|shard|x|)(=|)(ENFILE|EPROTO|panic|\\PC{0,3})([*+@;][0-9a\u{e4}]{0,11}){0,4}") {
+            match parse(&text) {
+                Ok(entries) => proptest::prop_assert!(entries.len() <= text.matches(';').count() + 1),
+                Err(said) => proptest::prop_assert!(said.contains(VARIABLE)),
+            }
+        }
+    }
 }

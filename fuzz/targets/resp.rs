@@ -2,11 +2,12 @@
 #![no_main]
 #![allow(dead_code, reason = "the handler that uses the rest is not here")]
 
-#[path = "../../apps/ping/src/reply.rs"]
-mod reply;
-#[path = "../../apps/ping/src/resp.rs"]
-mod resp;
+#[path = "../../apps/ping/src"]
+mod ping {
+    mod reply;
+    pub(crate) mod resp;
+}
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    resp::properties::hold_for(bytes);
+    ping::resp::properties::hold_for(bytes);
 });

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use crate::resp::{Argument, Request, unquote};
+use super::resp::{Argument, Request, unquote};
 
 /// Redis quotes this many bytes of an unknown command, and of its arguments together.
 const QUOTED_MAX: usize = 128;

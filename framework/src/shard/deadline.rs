@@ -98,7 +98,7 @@ impl Deadlines {
         self.sends[slot.0 as usize]
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn of(&self, slot: SlotIndex) -> Tick {
         self.ticks[slot.0 as usize]
     }

@@ -82,7 +82,7 @@ impl Segments {
     }
 
     /// Segments that hold a span.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn in_use(&self) -> usize {
         self.slab.iter().filter(|segment| segment.span.is_some()).count()
     }

@@ -3,8 +3,8 @@
 
 use corelane::Step;
 
+use super::super::reply::{Reply, answer};
 use super::{Argument, Limits, Request, Scan, unquote};
-use crate::reply::{Reply, answer};
 
 const LIMITS: [Limits; 3] = [
     Limits { inline_max: 64, bulk_max: 100, arguments_max: 4 },
