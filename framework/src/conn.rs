@@ -185,6 +185,9 @@ impl Conn {
                 return Poll::Ready(Err(Error::Closed(reason)));
             }
             state.read_on(self.key, Reading::Bytes);
+            if state.yields(self.key, context.waker()) {
+                return Poll::Pending;
+            }
             if let Some(span) = state.pop_input(self.key) {
                 shard.metrics.messages.add(1);
                 return Poll::Ready(Ok(Some(Chunk::new(span))));

@@ -226,6 +226,8 @@ pub(crate) struct State {
     clock: Duration,
     now: Tick,
     wakes: Wakes,
+    /// What the task that is being polled may still read before it is the others' turn.
+    reads_left: u32,
     spawned: SpawnTable,
     sleepers: Sleepers,
     /// Connections whose receive waits for a buffer.
@@ -277,6 +279,7 @@ impl Shard {
             clock: setup.started.elapsed(),
             now: Tick::at(setup.started.elapsed()),
             wakes: Wakes::default(),
+            reads_left: 0,
             spawned: SpawnTable::default(),
             sleepers: Sleepers::default(),
             starved: Vec::new(),

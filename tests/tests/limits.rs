@@ -7,6 +7,7 @@ use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tests::latency::{self, Hog};
 use tests::{BOUND, Client, End, Launch, Server, resident_bytes, within};
 
 /// Long enough for a reply that is coming to come.
@@ -256,26 +257,18 @@ fn a_frame_cut_short_by_its_client_is_a_protocol_error() {
 
 #[test]
 fn a_flood_of_blank_requests_starves_nobody() {
+    const ASKED: usize = 800;
     let server = Launch::ping().alone().set("server.shards=1").start();
+    let elsewhere = Launch::ping().set("server.shards=1").start();
     let mut other = server.connect();
-    let mut flood = server.connect();
-    let mut stream = flood.stream().try_clone().unwrap();
-    let sender = thread::spawn(move || {
-        let blanks = b"\r\n".repeat(50_000);
-        (0..400).try_for_each(|_| stream.write_all(&blanks)).unwrap();
+    let [quiet, loaded] = [&elsewhere, &server].map(|target| {
+        let flood = Hog::on(target, b"\r\n".repeat(50_000));
+        let times = latency::time(ASKED, || other.ask(b"PING\r\n", b"+PONG\r\n"));
+        flood.stop();
+        times
     });
-    let mut times = Vec::new();
-    while !sender.is_finished() {
-        let start = Instant::now();
-        other.ask(b"PING\r\n", b"+PONG\r\n");
-        times.push(start.elapsed());
-    }
-    sender.join().unwrap();
-    times.sort();
-    // A starved connection would wait for the end of the flood, which takes seconds.
-    let p99 = times[times.len() * 99 / 100];
-    assert!(p99 < Duration::from_millis(100) * tests::slack(), "p99 {p99:?} of {} PINGs", times.len());
-    flood.ask(b"PING\r\n", b"+PONG\r\n");
-    drop((other, flood));
+    latency::assert_kept(quiet, loaded);
+    drop(other);
     server.stop();
+    elsewhere.stop();
 }

@@ -138,8 +138,10 @@ impl Conn {
         parse: &mut impl FnMut(&[u8]) -> Step<T>,
     ) -> Poll<Result<Option<Frame<T>>, Error>> {
         loop {
-            let Some(mut unread) = self.take_unread()? else {
-                return self.poll_first_byte(context);
+            let mut unread = match self.take_unread(context)? {
+                Poll::Ready(Some(unread)) => unread,
+                Poll::Ready(None) => return self.poll_first_byte(context),
+                Poll::Pending => return Poll::Pending,
             };
             // No borrow of the shard is held: the parser is somebody else's code.
             match parse(&unread) {
@@ -162,15 +164,18 @@ impl Conn {
         }
     }
 
-    /// The first received buffer that was not read, if any.
-    fn take_unread(&mut self) -> Result<Option<Chunk>, Error> {
+    /// The first received buffer that was not read, if any; pending while it is the others' turn.
+    fn take_unread(&mut self, context: &mut Context<'_>) -> Result<Poll<Option<Chunk>>, Error> {
         Shard::with(|shard| {
             let mut state = shard.state();
             if let Some(reason) = state.failure(self.key) {
                 return Err(Error::Closed(reason));
             }
             state.read_on(self.key, Reading::Frame);
-            Ok(state.pop_input(self.key).map(Chunk::new))
+            if state.yields(self.key, context.waker()) {
+                return Ok(Poll::Pending);
+            }
+            Ok(Poll::Ready(state.pop_input(self.key).map(Chunk::new)))
         })
     }
 

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use super::serve::READS_PER_POLL_MAX;
 use super::stand_in::stand_in_shard;
+use super::table::Waiting;
 use super::{CURRENT, Shard};
 use crate::config::{Buffers, Config, Limits};
 use crate::conn::{Conn, Step};
@@ -134,12 +136,23 @@ impl<'a> Reader<'a> {
     }
 
     fn read(mut self, way: Way, bound: usize, stream: &[u8], pieces: u32) -> Seen {
-        let (seen, mut conn) = (RefCell::default(), Conn::new(self.key));
+        let (seen, mut conn) = (RefCell::<Seen>::default(), Conn::new(self.key));
         let heap_max = 4 * (bound as u64 + u64::from(BUFFER)) + 64 * u64::from(BUFFER);
         {
             let mut reads = pin!(read_all(way, bound, &mut conn, &seen));
             let mut poll = |reader: &mut Self| {
-                let over = reads.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+                let mut over = false;
+                // With more frames than its share of a turn it is due again at once.
+                while !over {
+                    reader.shard.state().begin_poll(reader.key);
+                    let read_before = seen.borrow().frames.len();
+                    over = reads.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+                    let read = seen.borrow().frames.len() - read_before;
+                    assert!(read <= READS_PER_POLL_MAX as usize, "{read} frames in one poll");
+                    if reader.shard.state().table.get(reader.key).is_none_or(|slot| slot.waiting != Waiting::Due) {
+                        break;
+                    }
+                }
                 reader.enter();
                 let held = reader.shard.pool.heap_bytes();
                 assert!(held <= heap_max, "{held} bytes for frames of {bound}");
@@ -221,6 +234,12 @@ mod tests {
         let frame = proptest::collection::vec(any::<u8>(), 0..60).prop_map(|rest| [&[rest.len() as u8][..], &rest].concat());
         let frames = proptest::collection::vec(frame, 0..12).prop_map(|frames| frames.concat());
         prop_oneof![lines, frames, proptest::collection::vec(any::<u8>(), 0..900)]
+    }
+
+    #[test]
+    fn a_flood_of_empty_lines_takes_its_share_of_a_turn_and_no_more() {
+        let (lines, bound, whole_buffers) = (0, 10, 0);
+        hold_for(&[&[lines, bound, whole_buffers][..], &[b'\n'; 600]].concat());
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::spawn::{SpawnedTask, spawned_index};
-use super::table::Waiting;
+use super::table::{Talk, Waiting};
 use super::turn::PREFETCH_AHEAD;
 use super::wake::waker_of;
 use super::{ConnId, Shard, State, Subject, panics};
@@ -19,6 +19,9 @@ use crate::ring::{Key, prefetch, was_kept};
 
 /// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again.
 const PASSES_MAX: usize = 4;
+
+/// Frames and chunks that a handler may read in one poll: with more unread it is the others' turn first, and that of the ring.
+pub(super) const READS_PER_POLL_MAX: u32 = 128;
 
 /// The tasks under the numbers of their slots, and how one is made.
 pub(super) struct Tasks<S, F> {
@@ -41,6 +44,7 @@ where
     /// Polls the tasks that are due, and then those that they woke.
     pub(super) fn run(&mut self, shard: &Shard) {
         let mut due = std::mem::take(&mut self.due);
+        shard.state().wakes.begin_run();
         for _ in 0..PASSES_MAX {
             let (outside, replaced) = shard.state().take_outside();
             outside.into_iter().for_each(Waker::wake);
@@ -69,7 +73,7 @@ where
         }
         let between = shard.state().take_waker(key);
         between.into_iter().for_each(Waker::wake);
-        let Some(before) = shard.state().set_waiting(key, Waiting::Nothing) else { return };
+        let Some(before) = shard.state().begin_poll(key) else { return };
         if before == Waiting::Start {
             self.begin(shard, key);
         }
@@ -140,6 +144,29 @@ impl Shard {
 }
 
 impl State {
+    /// The task of `key` is about to be polled. Gives what it waited for; none if there is no such connection.
+    pub(super) fn begin_poll(&mut self, key: Key) -> Option<Waiting> {
+        self.reads_left = READS_PER_POLL_MAX;
+        self.set_waiting(key, Waiting::Nothing)
+    }
+
+    /// Whether a handler that reads on has had its share of this turn, and more to read: then it is polled again in the next one. However small
+    /// the frames are that its peer sends, they take no more of a turn than this.
+    pub(crate) fn yields(&mut self, key: Key, waker: &Waker) -> bool {
+        if self.reads_left > 0 {
+            self.reads_left -= 1;
+            return false;
+        }
+        // A connection that the task opened itself is read as the task likes: its peer was asked.
+        if self.table.get(key).is_none_or(|slot| slot.input.is_empty() || slot.talk == Talk::Dialed) {
+            return false;
+        }
+        self.keep_waker(key, waker);
+        self.set_waiting(key, Waiting::Due);
+        self.wakes.push_yielded(key);
+        true
+    }
+
     /// The handler waits. A connection that was cut is over, whatever its handler waits for: it had this one poll to clean up.
     fn poll_pends(&mut self, key: Key) -> Option<CloseReason> {
         let slot = self.table.get(key)?;

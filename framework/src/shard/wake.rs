@@ -25,6 +25,8 @@ const _: () = assert!(usize::BITS == 64, "a waker's name takes a pointer of 64 b
 pub(super) struct Wakes {
     /// Connections whose tasks are polled at the end of the turn; each at most once, but for one that wakes itself.
     due: Vec<Key>,
+    /// Those of the next turn: they are due, and have had their share of this one.
+    yielded: Vec<Key>,
     /// Tasks that wait for something other than their connection, so that the executor must be given its turn.
     foreign: u32,
     /// Wakers between a connection and its task, where a handler waits through a combinator that has its own. By slot.
@@ -45,12 +47,22 @@ pub(crate) enum Sleeper {
 
 impl Wakes {
     pub(super) fn is_empty(&self) -> bool {
-        self.due.is_empty() && self.outside.is_empty()
+        self.due.is_empty() && self.yielded.is_empty() && self.outside.is_empty()
     }
 
     /// The task of `key` is polled at the end of the turn; the caller sees that it is on the list once.
     pub(super) fn push(&mut self, key: Key) {
         self.due.push(key);
+    }
+
+    /// The task of `key` is polled at the end of the next turn; it is on no list.
+    pub(super) fn push_yielded(&mut self, key: Key) {
+        self.yielded.push(key);
+    }
+
+    /// A turn ends: those who left the one before to others are due.
+    pub(super) fn begin_run(&mut self) {
+        self.due.append(&mut self.yielded);
     }
 
     /// Drops a waker when no borrow is held.

@@ -1,0 +1,83 @@
+//! Latencies of one connection while others are rude, set beside those of a quiet phase of the same run.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::{Client, Server};
+
+/// How many times the quiet phase's p99 a connection may come to.
+const TIMES_MAX: u32 = 3;
+/// A quiet p99 below this counts as this: a shard with much to do is not the only one that wants the core, and has to let others at it.
+const FLOOR: Duration = Duration::from_millis(5);
+
+/// The time that 99 of 100 questions stay within.
+///
+/// # Panics
+/// When nothing was asked.
+#[must_use]
+pub fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[(times.len() - 1) * 99 / 100]
+}
+
+/// How long each of `count` questions took.
+pub fn time(count: usize, mut ask: impl FnMut()) -> Vec<Duration> {
+    let once = |_| {
+        let start = Instant::now();
+        ask();
+        start.elapsed()
+    };
+    (0..count).map(once).collect()
+}
+
+/// Fails the test unless the p99 of `loaded` is within three times that of `quiet`.
+///
+/// # Panics
+/// When it is not.
+pub fn assert_kept(quiet: Vec<Duration>, loaded: Vec<Duration>) {
+    let (quiet, loaded) = (p99(quiet), p99(loaded));
+    println!("p99 {quiet:?} quiet, {loaded:?} loaded");
+    let most = quiet.max(FLOOR) * TIMES_MAX * crate::slack();
+    assert!(loaded <= most, "p99 {loaded:?}, more than {TIMES_MAX} times the {quiet:?} of the quiet phase");
+}
+
+/// A connection that sends the same bytes without end and takes whatever comes back. It loads the machine alike whichever server it is
+/// let loose on, so that a quiet phase is one in which it is busy with another server.
+#[derive(Debug)]
+pub struct Hog {
+    client: Client,
+    sender: JoinHandle<()>,
+    receiver: JoinHandle<()>,
+}
+
+impl Hog {
+    /// Sends `requests` to `server` again and again.
+    ///
+    /// # Panics
+    /// When the connection cannot be shared with a thread.
+    #[must_use]
+    pub fn on(server: &Server, requests: Vec<u8>) -> Self {
+        let mut client = server.connect();
+        let mut writer = client.stream().try_clone().unwrap();
+        let mut reader = client.stream().try_clone().unwrap();
+        let sender = thread::spawn(move || while writer.write_all(&requests).is_ok() {});
+        let receiver = thread::spawn(move || {
+            let mut replies = vec![0; 1 << 20];
+            while reader.read(&mut replies).is_ok_and(|length| length > 0) {}
+        });
+        Self { client, sender, receiver }
+    }
+
+    /// Ends it.
+    ///
+    /// # Panics
+    /// When one of its threads has.
+    pub fn stop(mut self) {
+        assert!(!self.sender.is_finished(), "the server has ended it");
+        self.client.stream().shutdown(Shutdown::Both).unwrap();
+        self.sender.join().unwrap();
+        self.receiver.join().unwrap();
+    }
+}
