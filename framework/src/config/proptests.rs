@@ -148,6 +148,9 @@ proptest! {
     fn a_duration_reads_back_as_it_is_written(millis in prop_oneof![any::<u64>(), 0..10_000_000_u64, (0..1000_u64).prop_map(|n| n * 86_400_000)]) {
         let time = std::time::Duration::from_millis(millis);
         prop_assert_eq!(duration::parse(&duration::format(time)), Some(time));
+        let days = u128::from(millis) * 86_400_000;
+        let expected = u64::try_from(days).ok().map(std::time::Duration::from_millis);
+        prop_assert_eq!(duration::parse(&format!("{millis}d")), expected, "a number of days that cannot be counted in milliseconds is refused");
     }
 
     #[test]

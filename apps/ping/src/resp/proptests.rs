@@ -26,7 +26,7 @@ fn requestlike() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof!["-?[0-9]{1,3}", "[0-9]{17,20}", "[-+ 0]?[0-9]{0,2}"];
     let header = ("[*$:+]", number, "\r\n|\n|\r|\r\r|").prop_map(|(kind, number, end)| format!("{kind}{number}{end}").into_bytes());
     let bulk = (bytes(6), 0..8_usize).prop_map(|(text, length)| [format!("${length}\r\n").as_bytes(), &text, b"\r\n"].concat());
-    let whole = proptest::collection::vec(bytes(20), 0..4).prop_map(|words| array(&words));
+    let whole = proptest::collection::vec(bytes(70), 0..4).prop_map(|words| array(&words));
     let line = "[a-z \t\"'\\\\x0-9]{0,30}\r?\n".prop_map(String::into_bytes);
     let piece = prop_oneof![2 => header, 2 => bulk, 2 => whole, 3 => line, 1 => bytes(10)];
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
