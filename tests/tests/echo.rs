@@ -139,6 +139,23 @@ fn a_half_closed_connection_is_answered_flushed_and_closed() {
     assert_eq!(server.stop().of("peer_closed"), 5);
 }
 
+/// A server with a single place, in the midst of an endless answer.
+#[test]
+fn a_reset_in_mid_write_is_logged_at_debug_and_frees_its_place() {
+    let server = Launch::hostile().debug().set("server.shards=1").set("limits.connections_max=1").start();
+    for resets in 1..=20 {
+        let mut client = server.connect();
+        client.send(b"flood\n");
+        client.expect(&[b'~'; 100]);
+        client.reset();
+        server.wait_for_closed("peer_reset", resets);
+    }
+    let told = server.wait_for_log("closed", tests::BOUND);
+    assert_eq!(told.level(), "DEBUG", "{}", told.text);
+    server.connect().ask(b"next\n", b"next\n");
+    assert_eq!(server.stop().of("peer_reset"), 20);
+}
+
 #[test]
 fn a_thousand_resets_in_mid_write_leave_no_leak() {
     let server = Launch::echo().alone().start();
