@@ -89,9 +89,10 @@ pub(crate) use table::Waiting;
 pub(crate) use throttle::{Subject, Throttles};
 pub(crate) use wake::{Sleeper, rouse, wake_named};
 
-/// What a connection takes in a shard's tables: slot, deadline, tempo, and the place and allocation of its task; the future itself not.
+/// What a connection takes in a shard's tables: slot, its deadline and that of its send, tempo, request and flow (whether they are on or
+/// not), and the place and allocation of its task; the future itself not.
 pub(crate) const CONNECTION_BYTES: u64 =
-    (size_of::<table::Slot>() + size_of::<Tick>() + 1 + size_of::<usize>() + 2 * size_of::<usize>()) as u64;
+    (size_of::<table::Slot>() + 2 * size_of::<Tick>() + 1 + request::BYTES + progress::BYTES + 3 * size_of::<usize>()) as u64;
 
 /// A shard's number, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -63,6 +63,9 @@ struct Flow {
     stage: Stage,
 }
 
+/// What one takes beside the table.
+pub(super) const BYTES: usize = size_of::<Flow>();
+
 impl Flow {
     const IDLE: Self = Self { bytes: 0, stage: Stage::Idle };
 }

@@ -54,6 +54,9 @@ struct Request {
     is_marked: bool,
 }
 
+/// What one takes beside the table.
+pub(super) const BYTES: usize = size_of::<Request>();
+
 impl Request {
     const NONE: Self = Self { deadline: Tick::NEVER, received: 0, stage: Stage::Between, is_marked: false };
 
