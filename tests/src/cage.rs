@@ -39,6 +39,17 @@ impl Cage {
         format!("echo $$ > {}", self.directory.join("cgroup.procs").display())
     }
 
+    /// Bytes that its processes take.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let files = ["memory.current", "memory.usage_in_bytes"];
+        let text = files.iter().find_map(|file| fs::read_to_string(self.directory.join(file)).ok()).unwrap();
+        text.trim().parse().expect("a number of bytes")
+    }
+
     /// How often the kernel has killed one of its processes for want of memory.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -174,6 +175,32 @@ fn the_bound_of_the_memory_is_told_as_a_sum() {
         assert!(sum.contains(part), "{part} is not in {sum}");
     }
     assert!(resident_bytes(server.pid()) < bytes);
+    server.stop();
+}
+
+#[test]
+fn when_memory_nears_its_end_the_greediest_are_closed() {
+    let Some(cage) = Cage::of(CAGE) else { return announce("needs root and a memory controller") };
+    let bounds = |launch: Launch| launch.set("limits.unread_per_shard_max=1048576").set("limits.unsent_per_shard_max=1048576");
+    let server = bounds(narrow(Launch::hostile())).debug().after(&cage.entry()).start();
+    // Less than the bound of the shard, and more than a quarter of both.
+    let floods = unreading_with(&server, 3, b"flood\n");
+    stuff_and_ask(&server, &mut [], Duration::from_millis(500));
+    assert!(pressures(&server).is_empty());
+    // A neighbour in the same control group takes what is left but 20 MiB: one buffer, which it holds until it can write it.
+    let mebibytes = (CAGE - cage.used()) / (KIB * KIB) - 20;
+    let hog = format!("{}; exec dd if=/dev/zero bs={mebibytes}M count=1 status=none", cage.entry());
+    let mut hog = Command::new("sh").args(["-c", &hog]).stdout(Stdio::piped()).spawn().unwrap();
+    most(&server, "memory", "heap_bytes");
+    server.wait_for_closed("overloaded", 1);
+    stuff_and_ask(&server, &mut [], Duration::from_millis(500));
+    drop(hog.stdout.take());
+    hog.wait().unwrap();
+    let over = |line: &Line| line.field("short").as_deref() == Some("false");
+    server.wait_for_line(0, BOUND, "the end of the shortage", over);
+    assert_eq!(cage.kills(), 0);
+    stuff_and_ask(&server, &mut [], Duration::from_millis(100));
+    drop(floods);
     server.stop();
 }
 
