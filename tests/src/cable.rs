@@ -99,14 +99,6 @@ impl Cable {
     pub fn mend(&self) {
         assert!(run("ip", &format!("-n {} link set wire up", self.client_side)), "the cable is mended");
     }
-
-    /// Makes both directions as bad as `how` says in the words of tc-netem(8): "delay 50ms 10ms loss 5%". False: the kernel or the
-    /// machine has no netem.
-    #[must_use]
-    pub fn impair(&self, how: &str) -> bool {
-        let ends = [&self.server_side, &self.client_side];
-        have("tc") && ends.iter().all(|end| run("tc", &format!("-n {end} qdisc replace dev wire root netem {how}")))
-    }
 }
 
 impl Drop for Cable {

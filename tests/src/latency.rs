@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::{Client, Server};
+use crate::{Client, Launch, Server};
 
 /// How many times the quiet phase's p99 a connection may come to.
 const TIMES_MAX: u32 = 3;
@@ -41,6 +41,28 @@ pub fn assert_kept(quiet: Vec<Duration>, loaded: Vec<Duration>) {
     println!("p99 {quiet:?} quiet, {loaded:?} loaded");
     let most = quiet.max(FLOOR) * TIMES_MAX * crate::slack();
     assert!(loaded <= most, "p99 {loaded:?}, more than {TIMES_MAX} times the {quiet:?} of the quiet phase");
+}
+
+/// Fails the test unless a connection of ping keeps its latency while another of its shard sends `flood` again and again: quiet is while the
+/// flood goes to another server.
+///
+/// # Panics
+/// When it does not.
+pub fn assert_kept_beside(flood: Vec<u8>) {
+    const ASKED: usize = 800;
+    let server = Launch::ping().alone().set("server.shards=1").start();
+    let elsewhere = Launch::ping().set("server.shards=1").start();
+    let mut other = server.connect();
+    let [quiet, loaded] = [&elsewhere, &server].map(|target| {
+        let hog = Hog::on(target, flood.clone());
+        let times = time(ASKED, || other.ask(b"PING\r\n", b"+PONG\r\n"));
+        hog.stop();
+        times
+    });
+    assert_kept(quiet, loaded);
+    drop(other);
+    server.stop();
+    elsewhere.stop();
 }
 
 /// A connection that sends the same bytes without end and takes whatever comes back. It loads the machine alike whichever server it is

@@ -4,8 +4,9 @@
 
 use std::net::TcpListener;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tests::latency;
 use tests::{BOUND, Client, Launch, Server, processor_time, slack};
 
 /// A server that may connect, one connect at a time.
@@ -48,15 +49,9 @@ fn a_connect_whose_socket_cannot_be_made_passes_its_place_on() {
 
 /// Median and p99 of `count` requests.
 fn latencies(client: &mut Client, count: usize) -> (Duration, Duration) {
-    let mut times: Vec<Duration> = (0..count)
-        .map(|_| {
-            let start = Instant::now();
-            client.ask(b"quick?\n", b"quick?\n");
-            start.elapsed()
-        })
-        .collect();
+    let mut times = latency::time(count, || client.ask(b"quick?\n", b"quick?\n"));
     times.sort();
-    (times[count / 2], times[count * 99 / 100])
+    (times[count / 2], latency::p99(times))
 }
 
 /// Accepts fail 66 times with `errno`: the 64 that are in flight at once, and then two, one at a time.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::latency::{self, Hog};
+use tests::latency;
 use tests::{BOUND, Client, End, Launch, Line, Random, Server};
 
 /// A connection to each of the server's two shards.
@@ -220,18 +220,5 @@ fn a_blocked_shard_delays_the_other_not_at_all() {
 
 #[test]
 fn one_endless_pipeline_leaves_the_others_their_latency() {
-    const ASKED: usize = 800;
-    let server = Launch::ping().alone().set("server.shards=1").start();
-    let elsewhere = Launch::ping().set("server.shards=1").start();
-    let mut other = server.connect();
-    let [quiet, loaded] = [&elsewhere, &server].map(|target| {
-        let hog = Hog::on(target, b"PING\r\n".repeat(10_000));
-        let times = latency::time(ASKED, || other.ask(b"PING\r\n", b"+PONG\r\n"));
-        hog.stop();
-        times
-    });
-    latency::assert_kept(quiet, loaded);
-    drop(other);
-    server.stop();
-    elsewhere.stop();
+    latency::assert_kept_beside(b"PING\r\n".repeat(10_000));
 }
