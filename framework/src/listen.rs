@@ -1,27 +1,49 @@
 //! Listeners: one per shard on the same address (SO_REUSEPORT, socket(7)), with the options that accepted sockets inherit (tcp(7)).
+//!
+//! The first shares its port only once it listens: until then the kernel refuses it beside any other listener, one that shares included. So
+//! of two servers that start at the same instant one is refused, where otherwise both would listen and each take half of the clients.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::thread::sleep;
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::config::Config;
 
+/// An address in use is asked for again, for half a second in all: a killed process's ring may hold its port for some milliseconds after
+/// the process is gone, and a listener that is about to be refused stands in the way of others for an instant.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// `count` listeners on the address of the settings. With port 0 the kernel chooses one port, and all of them share it.
 pub(crate) fn listen(config: &Config, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
-    let first = bind(config, config.server.listen)?;
+    let first = while_in_use(|| bind(config, config.server.listen, false))?;
+    SockRef::from(&first).set_reuse_port(true)?;
     let address = first.local_addr()?;
     let mut listeners = vec![first];
     for _ in 1..count {
-        listeners.push(bind(config, address)?);
+        listeners.push(while_in_use(|| bind(config, address, true))?);
     }
     Ok((listeners, address))
 }
 
-fn bind(config: &Config, address: SocketAddr) -> io::Result<TcpListener> {
+/// Tries again while the address is in use.
+pub(crate) fn while_in_use<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..TRIES {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
+    bind()
+}
+
+fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shares)?;
     set_options(&socket, config)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(config.listener.backlog).unwrap_or(i32::MAX))?;

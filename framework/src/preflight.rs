@@ -11,6 +11,7 @@ mod memory;
 mod port;
 
 use std::fmt;
+use std::io;
 
 use self::facts::Facts;
 pub(crate) use self::memory::{MemoryBound, MemoryShare};
@@ -111,7 +112,7 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     problems.extend(kernel::problem(facts));
     problems.extend(limits::memlock_problem(facts));
-    problems.extend(port::problem(config.server.listen, &facts.port));
+    problems.extend(facts.port.as_ref().err().map(|error| listen_problem(config, error)));
     let plan = limits::cores(config, facts).and_then(|cores| {
         let shards = shard_count(config, &cores);
         let buffers_problem = memory::buffers_problem(config, facts, shards);
@@ -129,6 +130,11 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         Ok(plan) if problems.is_empty() => Ok(plan),
         outcome => Err(problems.into_iter().chain(outcome.err()).collect()),
     }
+}
+
+/// Why the address of the settings cannot be listened on: found by the probe, or by the listeners themselves.
+pub(crate) fn listen_problem(config: &Config, error: &io::Error) -> Problem {
+    port::problem(config.server.listen, error)
 }
 
 /// Shards to start: as many as asked for, else one per core.

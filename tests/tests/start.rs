@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
-use tests::{BOUND, Client, Exit, Launch, Program, needs};
+use tests::{BOUND, Client, Exit, Launch, Program, Server, needs, within};
+
+/// Servers that are started two at a time: so many that some of them meet between the look whether the port is free and their listeners.
+const PAIRS: u32 = 20;
 
 /// A file of the test's own.
 fn file(name: &str, content: impl AsRef<[u8]>) -> String {
@@ -90,6 +93,23 @@ fn a_second_copy_is_refused_and_the_first_goes_on() {
         first.connect().ask(b"still yours", b"still yours");
     }
     first.stop();
+}
+
+#[test]
+fn of_two_servers_that_start_at_once_on_one_port_one_is_refused() {
+    for _ in 0..PAIRS {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let mut pair: Vec<Server> = (0..2).map(|_| listen_on(address).set("server.shards=2").spawn()).collect();
+        let listens = |server: &Server| server.log().lines().iter().any(|line| line.message() == "listening");
+        let first = within(BOUND, "one that listens", || pair.iter().position(listens));
+        let winner = pair.swap_remove(first);
+        let mut other = pair.remove(0);
+        assert_eq!(other.wait_exit(BOUND), Some(2), "both listen");
+        let said = other.log().text();
+        assert!(said.contains(&address.to_string()) && said.contains("another copy of this one does"), "{said}");
+        Client::connect(address).ask(b"mine alone", b"mine alone");
+        winner.stop();
+    }
 }
 
 #[test]

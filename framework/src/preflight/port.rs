@@ -1,34 +1,23 @@
 //! Whether the address can be listened on by us alone.
 //!
 //! The shards share their port (SO_REUSEPORT), so a second copy of the server would bind it in silence and take half of
-//! the clients. Only a socket that does not share finds out.
+//! the clients. Only a socket that does not share finds out. Asked here, before anything is started, so that it is told with whatever else
+//! is wrong; who comes between this and our own listeners meets the first of them, which does not share either ([`crate::listen`]).
 
 use std::io;
 use std::net::SocketAddr;
-use std::thread::sleep;
-use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use super::Problem;
-
-/// A killed process's ring may hold its port for some milliseconds after the process is gone, so we ask again: for half
-/// a second in all.
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::listen::while_in_use;
 
 /// Bind `address`, alone, and let go of it again.
 pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
     if address.port() == 0 {
         return Ok(()); // the kernel chooses one that is free
     }
-    for _ in 1..TRIES {
-        match bind(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(PAUSE),
-            outcome => return outcome,
-        }
-    }
-    bind(address)
+    while_in_use(|| bind(address))
 }
 
 /// SO_REUSEADDR looks past connections in TIME_WAIT, but not past a listener (socket(7)). Bound is enough to know: were
@@ -39,11 +28,11 @@ fn bind(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-pub(super) fn problem(address: SocketAddr, outcome: &io::Result<()>) -> Option<Problem> {
-    let error = outcome.as_ref().err()?;
+/// Why `address` cannot be listened on.
+pub(super) fn problem(address: SocketAddr, error: &io::Error) -> Problem {
     let port = address.port();
     let what = format!("cannot listen on {address}");
-    Some(match error.kind() {
+    match error.kind() {
         io::ErrorKind::AddrInUse => Problem::new(
             what,
             "another program or another copy of this one does",
@@ -61,7 +50,7 @@ pub(super) fn problem(address: SocketAddr, outcome: &io::Result<()>) -> Option<P
             format!("choose one that `ip address` lists, or \"0.0.0.0:{port}\" for all, in server.listen"),
         ),
         _ => Problem::new(what, format!("the kernel says: {error}"), "choose another address in server.listen"),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +116,7 @@ mod tests {
     #[test]
     fn an_address_of_another_machine_is_named_as_such() {
         let address = SocketAddr::from(([192, 0, 2, 1], 7007)); // TEST-NET-1, RFC 5737
-        let problem = problem(address, &probe(address)).unwrap().to_string();
+        let problem = problem(address, &probe(address).unwrap_err()).to_string();
         let start = "cannot listen on 192.0.2.1:7007, no interface of this machine has that address: choose";
         assert!(problem.starts_with(start), "{problem}");
     }
