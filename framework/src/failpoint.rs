@@ -17,14 +17,20 @@
 //! | `accept` | accept that is submitted; it fails when a client comes, who stays in the kernel's queue | an errno |
 //! | `receive` | receive that is submitted; it fails when there is something to receive, which stays there | an errno |
 //! | `socket` | socket that the shard makes to connect | an errno |
+//! | `install` | such a socket on its way into the ring's table | an errno |
+//! | `rest` | time that the pump finds nothing to do, before completions signal the wake descriptor | a time, `500ms`: the thread sleeps |
+//! | `park` | time that the pump parks, after its last look | a time |
 //! | `shard` | turn of the pump | `panic`, or an errno: the ring has failed |
 //!
-//! Accepts are submitted in advance: a test that counts them sets `limits.accepts_in_flight_max=1`.
+//! Accepts are submitted in advance: a test that counts them sets `limits.accepts_in_flight_max=1`. Before a thread sleeps the line
+//! `failpoint` is logged.
 
 use std::cell::RefCell;
 use std::env;
 use std::io;
 use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
 
 const VARIABLE: &str = "CORELANE_FAILPOINTS";
 
@@ -34,11 +40,21 @@ pub(crate) enum Point {
     Accept,
     Receive,
     Socket,
+    Install,
+    Rest,
+    Park,
     Shard,
 }
 
-const POINTS: [(&str, Point); 4] =
-    [("accept", Point::Accept), ("receive", Point::Receive), ("socket", Point::Socket), ("shard", Point::Shard)];
+const POINTS: [(&str, Point); 7] = [
+    ("accept", Point::Accept),
+    ("receive", Point::Receive),
+    ("socket", Point::Socket),
+    ("install", Point::Install),
+    ("rest", Point::Rest),
+    ("park", Point::Park),
+    ("shard", Point::Shard),
+];
 
 const ERRNOS: [(&str, i32); 17] = [
     ("EADDRNOTAVAIL", libc::EADDRNOTAVAIL),
@@ -64,6 +80,7 @@ const ERRNOS: [(&str, i32); 17] = [
 enum Failure {
     Errno(i32),
     Panic,
+    Sleep(Duration),
 }
 
 /// One entry of the variable, with what is left of its counts.
@@ -113,12 +130,22 @@ pub(crate) fn errno(point: Point) -> Option<i32> {
     match HERE.with_borrow_mut(|here| pass(here, point))? {
         Failure::Errno(errno) => Some(errno),
         Failure::Panic => panic!("failpoint"),
+        Failure::Sleep(time) => {
+            tracing::info!(?point, "failpoint");
+            sleep(time);
+            None
+        }
     }
 }
 
 /// As [`errno`], where an error is returned.
 pub(crate) fn check(point: Point) -> io::Result<()> {
     errno(point).map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+}
+
+/// Where nothing fails and the thread only sleeps.
+pub(crate) fn pause(point: Point) {
+    let _none = errno(point);
 }
 
 /// Counts one passing of `point`.
@@ -148,6 +175,7 @@ fn parse_entry(entry: &str) -> Result<Failpoint, String> {
     let (failure, mut counts) = rest.split_at(end);
     let failure = match (point, failure) {
         (Point::Shard, "panic") => Failure::Panic,
+        (Point::Rest | Point::Park, time) => Failure::Sleep(milliseconds(time).ok_or_else(|| format!("`{time}` is no time like 500ms"))?),
         (_, errno) => Failure::Errno(named(&ERRNOS, "errno", errno)?),
     };
     let mut found = Failpoint { point, failure, times: None, after: 0, shard: None };
@@ -170,6 +198,10 @@ fn parse_entry(entry: &str) -> Result<Failpoint, String> {
     Ok(found)
 }
 
+fn milliseconds(text: &str) -> Option<Duration> {
+    text.strip_suffix("ms")?.parse().ok().map(Duration::from_millis)
+}
+
 fn named<T: Copy>(table: &[(&str, T)], kind: &str, name: &str) -> Result<T, String> {
     let found = table.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     found.ok_or_else(|| {
@@ -190,6 +222,9 @@ mod tests {
         assert_eq!(passed, [None, enfile, enfile, eproto, None, None]);
         assert_eq!(pass(&mut here, Point::Shard), Some(Failure::Panic));
         assert_eq!(pass(&mut here, Point::Receive), None);
+        let mut here = parse("park=500ms+1").expect("well-formed");
+        let passed = [pass(&mut here, Point::Park), pass(&mut here, Point::Park)];
+        assert_eq!(passed, [None, Some(Failure::Sleep(Duration::from_millis(500)))]);
     }
 
     #[test]
@@ -203,6 +238,8 @@ mod tests {
             ("accept=ENFILE*-1", "`-1` after `*`"),
             ("accept=ENFILE*2*3", "`*` stands there twice"),
             ("shard=panic@x", "`x` after `@`"),
+            ("park=ENFILE", "`ENFILE` is no time"),
+            ("rest=5s", "`5s` is no time"),
         ] {
             let said = parse(text).expect_err(text);
             assert!(said.contains(what) && said.contains(text), "{said}");
@@ -213,7 +250,7 @@ mod tests {
         #![proptest_config(crate::proptests::cases(1000))]
 
         #[test]
-        fn any_text_is_read_or_what_is_wrong_is_said(text in "(accept|receive|socket|shard|x|)(=|)(ENFILE|EPROTO|panic|\\PC{0,3})([*+@;][0-9a\u{e4}]{0,11}){0,4}") {
+        fn any_text_is_read_or_what_is_wrong_is_said(text in "(accept|receive|socket|install|rest|park|shard|x|)(=|)(ENFILE|EPROTO|panic|9ms|\\PC{0,3})([*+@;][0-9a\u{e4}]{0,11}){0,4}") {
             match parse(&text) {
                 Ok(entries) => proptest::prop_assert!(entries.len() <= text.matches(';').count() + 1),
                 Err(said) => proptest::prop_assert!(said.contains(VARIABLE)),

@@ -197,7 +197,10 @@ impl Ring {
         let dial = &mut self.lent.memory.dials[place as usize];
         dial.descriptor = socket;
         let entry = opcode::FilesUpdate::new(&raw const dial.descriptor, 1).offset(FILE_INDEX_ALLOCATE).build();
-        self.push(entry, Token::new(Operation::Install, Key::of_place(place)));
+        let token = Token::new(Operation::Install, Key::of_place(place));
+        #[cfg(feature = "failpoints")]
+        let entry = self.faked.entry(Point::Install, token, entry, || opcode::Nop::new().build());
+        self.push(entry, token);
     }
 
     /// The direct descriptor that the completed installation of dial `place` left.

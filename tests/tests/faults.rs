@@ -4,10 +4,10 @@
 
 use std::net::TcpListener;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::latency;
-use tests::{BOUND, Client, Launch, Server, processor_time, slack};
+use tests::{BOUND, Client, Launch, Server, descriptors, processor_time, slack};
 
 /// A server that may connect, one connect at a time.
 fn dialing(failpoints: &str) -> Server {
@@ -45,6 +45,76 @@ fn a_connect_whose_socket_cannot_be_made_passes_its_place_on() {
     assert_eq!((failed, connected), (8, 8), "{answers:?}");
     drop(clients);
     server.stop();
+}
+
+#[test]
+fn a_connect_whose_socket_does_not_get_into_the_table_says_so_and_leaves_nothing_behind() {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = target.local_addr().unwrap();
+    let server = dialing("install=ENFILE*24");
+    let mut client = server.connect();
+    client.ask(b"here\n", b"here\n");
+    let before = descriptors(server.pid());
+    // Eight may be open, one may be on its way: neither is enough if one that has failed keeps its own. Half of them are taken back
+    // before they fail.
+    for round in 0..12 {
+        client.ask(format!("leave {address}\n").as_bytes(), b"left\n");
+        client.send(format!("dial {address}\n").as_bytes());
+        let answer = client.receive_line();
+        assert!(answer.contains("cannot connect") && answer.contains("os error 23"), "{round}: {answer}");
+    }
+    assert_eq!(descriptors(server.pid()), before);
+    (0..8).for_each(|_| client.ask(format!("dial {address}\n").as_bytes(), b"connected\n"));
+    drop(client);
+    server.stop();
+}
+
+/// How long a shard is held up on its way to rest: what happens meanwhile falls between a look for something to do and the park.
+const WINDOW: Duration = Duration::from_millis(600);
+
+/// The shard looks once more after it is held up at `rest`, for completions signalled nothing; at `park` that look was the last.
+const WINDOWS: [&str; 2] = ["rest", "park"];
+
+/// A shard that is held up at `point` each time, and is now.
+fn held_up(point: &str) -> Server {
+    let server = Launch::faulty(&format!("{point}={}ms", WINDOW.as_millis())).set("server.shards=1").start();
+    server.wait_for_log("failpoint", BOUND);
+    server
+}
+
+/// Fails unless what happened within the window was served at its end. No timer would come to the rescue within minutes.
+fn assert_served_at_once(point: &str, took: Duration, least: Duration) {
+    assert!(took > least, "{point}: {took:?}, so it did not fall into the window");
+    assert!(took < WINDOW + Duration::from_secs(2) * slack(), "{point}: {took:?}");
+}
+
+fn in_each_window(test: fn(&str)) {
+    let tests = WINDOWS.map(|point| thread::spawn(move || test(point)));
+    tests.into_iter().for_each(|test| test.join().unwrap());
+}
+
+#[test]
+fn who_comes_while_the_shard_goes_to_rest_is_served_at_once() {
+    in_each_window(|point| {
+        let server = held_up(point);
+        let begun = Instant::now();
+        server.connect().ask(b"now\n", b"now\n"); // nobody is connected, so there is no timer
+        assert_served_at_once(point, begun.elapsed(), WINDOW / 10);
+        server.stop();
+    });
+}
+
+#[test]
+fn who_is_woken_by_another_thread_while_the_shard_goes_to_rest_is_served_at_once() {
+    in_each_window(|point| {
+        let server = held_up(point);
+        let mut client = server.connect();
+        client.send(b"elsewhere\n");
+        let took = Duration::from_millis(client.receive_line().parse().unwrap());
+        assert_served_at_once(point, took, WINDOW * 3 / 4); // the other thread took less
+        drop(client);
+        server.stop();
+    });
 }
 
 /// Median and p99 of `count` requests.

@@ -1,30 +1,31 @@
 //! Operations that a failpoint makes fail ([`crate::failpoint`]). In its place the kernel gets a poll under the same token: it completes
-//! when the operation would have gone through, takes nothing, and can be cancelled like it.
+//! when the operation would have gone through, takes nothing, and can be cancelled like it. Where the operation waits for nothing, a no-op
+//! does as well.
 
 use io_uring::squeue;
 
 use super::{Completion, Token};
 use crate::failpoint::{self, Point};
 
-/// The polls in the kernel, and what their completions are to say.
+/// What is in the kernel instead, and what the completions are to say.
 #[derive(Debug, Default)]
 pub(super) struct Faked(Vec<(Token, i32)>);
 
 impl Faked {
-    /// `entry`, or the poll if `point` is to fail this time.
+    /// `entry`, or what takes its place if `point` is to fail this time.
     pub(super) fn entry(
         &mut self,
         point: Point,
         token: Token,
         entry: squeue::Entry,
-        poll: impl FnOnce() -> squeue::Entry,
+        instead: impl FnOnce() -> squeue::Entry,
     ) -> squeue::Entry {
         let Some(errno) = failpoint::errno(point) else { return entry };
         self.0.push((token, errno));
-        poll()
+        instead()
     }
 
-    /// Has the completion of such a poll say what it is to; one that was cancelled says that.
+    /// Has the completion of such an entry say what it is to; one that was cancelled says that.
     pub(super) fn complete(&mut self, completion: &mut Completion) {
         let Some(place) = self.0.iter().position(|(token, _)| *token == completion.token) else { return };
         let (_, errno) = self.0.swap_remove(place);

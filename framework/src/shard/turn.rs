@@ -126,6 +126,8 @@ impl Shard {
     /// Leaves the thread to the executor until the wake descriptor is signalled or something that runs there wakes a task of ours.
     async fn park(&self, mut signals: Pin<&mut impl Stream<Item = io::Result<()>>>) -> io::Result<()> {
         self.metrics.busy_since.set(0);
+        #[cfg(feature = "failpoints")]
+        failpoint::pause(failpoint::Point::Park);
         let parked = poll_fn(|context| {
             if let Poll::Ready(signal) = signals.as_mut().poll_next(context) {
                 return Poll::Ready(signal.unwrap_or(Ok(())));
@@ -251,6 +253,8 @@ impl State {
 
     /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in between.
     fn prepare_to_park(&mut self) -> bool {
+        #[cfg(feature = "failpoints")]
+        failpoint::pause(failpoint::Point::Rest);
         self.ring.set_wakeups(true);
         if self.trim_due == Tick::NEVER && self.pool.is_wide() {
             self.trim_due = self.now.after(TRIM_AFTER);

@@ -1,13 +1,25 @@
 //! An echo server with the failpoints of the framework (`framework/src/failpoint.rs`), for the faults that the kernel does not have on
-//! demand. A line `dial ADDRESS` is answered with what came of a connect there.
+//! demand. A line `dial ADDRESS` is answered with what came of a connect there, `leave ADDRESS` begins one and takes it back, and `elsewhere`
+//! with the milliseconds that a wait for another thread took.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use corelane::{Conn, Connector, Error, Handler, Settings};
+use corelane::{Conn, Connector, Error, Handler, Settings, sleep};
+use futures_lite::future::poll_once;
 
 /// Longest line.
 const LINE_MAX: usize = 1024;
+/// How long the other thread takes: the shard has gone to rest by then.
+const ELSEWHERE: Duration = Duration::from_millis(250);
+/// By then nothing is left of the request that could wake the shard: no timer of its turns, and none of the connection's tempo.
+const QUIET: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,9 +36,18 @@ struct Faulty;
 impl Handler for Faulty {
     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
         while let Some(line) = conn.read_line(LINE_MAX).await? {
-            match target(&line) {
-                Some(target) => dial(conn, target).await?,
-                None => conn.write(line).await?,
+            if let Some(target) = target(&line, b"dial ") {
+                dial(conn, target).await?;
+            } else if let Some(target) = target(&line, b"leave ") {
+                let begun = poll_once(Connector::new().connect(target)).await;
+                conn.write(if begun.is_none() { "left" } else { "over" }).await?;
+            } else if *line == *b"elsewhere" {
+                sleep(QUIET).await;
+                let begun = Instant::now();
+                elsewhere().await;
+                conn.write(&begun.elapsed().as_millis().to_string()).await?;
+            } else {
+                conn.write(line).await?;
             }
             conn.write("\n").await?;
         }
@@ -34,8 +55,8 @@ impl Handler for Faulty {
     }
 }
 
-fn target(line: &[u8]) -> Option<SocketAddr> {
-    str::from_utf8(line.strip_prefix(b"dial ")?).ok()?.parse().ok()
+fn target(line: &[u8], what: &[u8]) -> Option<SocketAddr> {
+    str::from_utf8(line.strip_prefix(what)?).ok()?.parse().ok()
 }
 
 async fn dial(conn: &mut Conn, target: SocketAddr) -> Result<(), Error> {
@@ -43,6 +64,27 @@ async fn dial(conn: &mut Conn, target: SocketAddr) -> Result<(), Error> {
         Ok(_other) => conn.write("connected").await,
         Err(error) => conn.write(&error.to_string()).await,
     }
+}
+
+/// Ends when another thread has woken it.
+async fn elsewhere() {
+    let mut told = None;
+    poll_fn(|context| {
+        let told = told.get_or_insert_with(|| tell(context.waker().clone()));
+        if told.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+fn tell(waiting: Waker) -> Arc<AtomicBool> {
+    let told = Arc::<AtomicBool>::default();
+    let tells = Arc::clone(&told);
+    thread::spawn(move || {
+        thread::sleep(ELSEWHERE);
+        tells.store(true, Ordering::Release);
+        waiting.wake();
+    });
+    told
 }
 
 fn main() -> ExitCode {
