@@ -258,8 +258,15 @@ pub(crate) struct Timeouts {
     pub overload: Option<Duration>,
     /// How long a stopping server lets connections finish.
     pub drain: Duration,
+    /// How long a stopping server still listens to a connection that is silent.
+    pub drain_quiet: Duration,
     /// How long a finished connection waits for the peer's FIN.
     pub close: Duration,
+    /// How long a peer may be silent before it makes room for another, where `limits.admission.reclaim` is on.
+    pub reclaim: Duration,
+    /// The first pause of accepting when the machine is out of descriptors or memory, and the longest.
+    pub accept_pause_min: Duration,
+    pub accept_pause_max: Duration,
 }
 
 impl Default for Timeouts {
@@ -273,7 +280,11 @@ impl Default for Timeouts {
             lifetime: None,
             overload: Some(Duration::from_secs(1)),
             drain: Duration::from_secs(10),
+            drain_quiet: Duration::from_millis(250),
             close: Duration::from_secs(2),
+            reclaim: Duration::from_millis(250),
+            accept_pause_min: Duration::from_millis(100),
+            accept_pause_max: Duration::from_millis(1600),
         }
     }
 }
@@ -309,6 +320,12 @@ pub(crate) struct Limits {
     pub turn_completions_max: u32,
     /// Completions that a shard under dense traffic waits for before it runs.
     pub gather_completions_max: u32,
+    /// Frames and chunks that a handler reads in a turn.
+    pub reads_per_turn_max: u32,
+    /// Connections that a turn ends because their deadlines have passed.
+    pub expired_per_turn_max: u32,
+    /// Connections that a shard out of room closes at one look.
+    pub overloaded_per_look_max: u32,
     /// A handler that keeps its shard busy this long is reported; `None` when off.
     pub watchdog: Option<Duration>,
     /// A shard that does not move on for this long makes the server unready; `None` when off.
@@ -334,6 +351,9 @@ impl Default for Limits {
             rate_window: Duration::from_secs(10),
             turn_completions_max: 1024,
             gather_completions_max: 4,
+            reads_per_turn_max: 128,
+            expired_per_turn_max: 64,
+            overloaded_per_look_max: 256,
             watchdog: Some(Duration::from_millis(100)),
             unready_after: Some(Duration::from_secs(1)),
             admission: Admission::default(),

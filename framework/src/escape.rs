@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display, Write};
 
-/// How many bytes of the original are shown.
+/// How many bytes of the original are shown. No key: enough to tell what it was, and a line stays a line.
 const SHOWN_MAX: usize = 256;
 
 /// Bytes of a peer or an upstream, for a log line or the text of an error.

@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{Log, LogFormat};
 
-/// Lines that wait for the writer at most.
+/// Lines that wait for the writer at most. No key: what peers can cause has `log.lines_per_reason_max`, and more is dropped and told.
 const QUEUE_MAX: usize = 8192;
 /// What a line takes there; long ones are rare.
 const LINE_BYTES: u64 = 512;

@@ -8,6 +8,7 @@ use crate::cgroup::{self, Group};
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Memory is short when less than one in so many parts of a group's is left, or of the machine's; it is no more when half as much again is.
+/// No keys: an operator sizes what fills the memory (`[limits]`, `[buffers]`); this only says how near the end is.
 const GROUP_PART: u64 = 8;
 const MACHINE_PART: u64 = 32;
 

@@ -25,7 +25,7 @@ use crate::shard::{self, Orders, Setup, ShardId};
 use crate::silence;
 use crate::watchdog::Watchdog;
 
-/// How long a shard may take to become ready.
+/// How long a shard may take to become ready. No key, as for the next: past either something of ours is broken.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Beyond the drain deadline, how long the shards may take to end.
 const END_MAX: Duration = Duration::from_secs(3);

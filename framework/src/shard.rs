@@ -265,7 +265,7 @@ impl Shard {
             tempos: Tempos::with_capacity(places),
             requests: Requests::new(config.timeouts.request, bounds::receive_rate(limits)),
             flows: Flows::new(bounds::send_rate(limits)),
-            acceptor: Acceptor::new(setup.listener, config.limits.accepts_in_flight_max),
+            acceptor: Acceptor::new(setup.listener, config),
             admission: Admission::new(&config.limits.admission, setup.started.elapsed()),
             dials: Dials::new(Arc::clone(&setup.config)),
             drain: Drain::default(),

@@ -126,6 +126,16 @@ fn at_the_limit_those_who_never_spoke_make_room_oldest_first() {
 }
 
 #[test]
+fn who_is_taken_for_silent_is_in_the_settings() {
+    let server = one_shard().set("limits.connections_max=1").set("limits.reclaim=true").set("timeouts.reclaim=\"1s\"").start();
+    let (begun, mut silent) = (Instant::now(), server.connect());
+    server.connect().ask(b"next", b"next");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    silent.expect_eof();
+    assert_eq!(server.stop().of("reclaimed"), 1);
+}
+
+#[test]
 fn without_anybody_silent_the_next_is_refused_and_with_somebody_not() {
     let server = refusing(one_shard()).set("limits.connections_max=2").set("limits.reclaim=true").start();
     let mut speaks = served(&server);

@@ -145,6 +145,17 @@ fn out_of_descriptors_or_memory_accepting_pauses_and_goes_on_by_itself() {
 }
 
 #[test]
+fn accepting_pauses_as_the_settings_say() {
+    let server = Launch::faulty("accept=EMFILE*1").set("server.shards=1").set("limits.accepts_in_flight_max=1");
+    let server = server.set("timeouts.accept_pause_min=\"700ms\"").set("timeouts.accept_pause_max=\"700ms\"").start();
+    let begun = Instant::now();
+    server.connect().ask(b"at last\n", b"at last\n");
+    assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
+    assert_eq!(server.wait_for_log("accepting pauses", BOUND).number("pause_ms"), 700);
+    server.stop();
+}
+
+#[test]
 fn while_accepting_pauses_the_established_keep_their_latency_and_nobody_spins() {
     // Two are accepted, then none ever again, though one waits.
     let server = Launch::faulty("accept=EMFILE+2").alone().set("server.shards=1").set("limits.accepts_in_flight_max=1").start();

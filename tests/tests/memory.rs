@@ -84,13 +84,15 @@ fn most(server: &Server, short_of: &str, field: &str) -> u64 {
 #[test]
 fn a_shard_holds_no_more_unread_than_its_bound_and_closes_the_greediest() {
     const STUFFERS: usize = 128;
-    let server = narrow(Launch::hostile()).set("buffers.count=64").set("limits.unread_per_shard_max=524288").debug().start();
+    let server = narrow(Launch::hostile()).set("buffers.count=64").set("limits.unread_per_shard_max=524288");
+    let server = server.set("limits.overloaded_per_look_max=2").debug().start();
     let mut stuffers = unreading_with(&server, STUFFERS, b"stall\n");
     stuff_and_ask(&server, &mut stuffers, Duration::from_secs(3));
     let unread = most(&server, "unread", "unread_bytes");
     // Each may hold a buffer of its own besides, and all buffers may have been on their way.
     assert!(unread <= (512 + 64 * 4 + STUFFERS as u64 * 4) * KIB, "{unread} bytes were unread");
     server.wait_for_closed("overloaded", 1);
+    assert!(most(&server, "unread", "closed") <= 2);
     drop(stuffers);
     let counts = server.stop();
     assert!(counts.of("overloaded") < STUFFERS as u64, "the few greediest are enough: {counts:?}");

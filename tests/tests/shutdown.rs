@@ -59,6 +59,19 @@ fn sigterm_under_load_cuts_nobody_in_mid_request() {
 }
 
 #[test]
+fn a_drain_listens_to_the_silent_for_as_long_as_the_settings_say() {
+    let mut server = Launch::echo().set("timeouts.drain_quiet=\"2s\"").start();
+    let mut client = server.connect();
+    client.ask(b"before", b"before");
+    server.signal(Signal::TERM);
+    let told = Instant::now();
+    assert!(client.is_silent_for(Duration::from_secs(1)), "it was ended after {:?}", told.elapsed());
+    client.ask(b"a slow request", b"a slow request");
+    client.expect_eof(); // it was answered, and nobody begins another
+    assert_eq!(server.wait_exit(BOUND), Some(0));
+}
+
+#[test]
 fn a_large_reply_under_way_is_finished() {
     const LENGTH: usize = 900_000;
     let mut server = Launch::ping().set("socket.send_buffer=65536").start();

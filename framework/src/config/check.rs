@@ -40,6 +40,8 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT: Times = Times::new(TIMEOUT_MIN, Duration::from_secs(365 * DAY.as_secs()));
 const TIMEOUT_OR_OFF: Times = TIMEOUT.or("off");
 // Sixteen full shards: many times what the addresses of one machine are ever asked to hold.
+/// A longer pause would leave clients waiting for what has long come free.
+const ACCEPT_PAUSE: Times = Times::new(TIMEOUT_MIN, Duration::from_secs(3600));
 const CONNECTIONS: Whole =
     Whole::new("a whole number of connections", 1, 16 * SHARD_CONNECTIONS_MAX).or_zero("what the descriptor limit allows");
 const SHARD_CONNECTIONS: Whole = Whole::new("a whole number of connections", 1, SHARD_CONNECTIONS_MAX).or_zero("an equal share");
@@ -57,6 +59,8 @@ const RATE: Whole = Whole::new("a whole number of bytes per second", 1, 1024 * M
 const RATE_WINDOW: Times = Times::new(Duration::from_secs(1), Duration::from_secs(3600));
 const TURN: Whole = Whole::new("a whole number of completions", 64, 65_536);
 const GATHER: Whole = Whole::new("a whole number of completions", 1, 64);
+const READS: Whole = Whole::new("a whole number of frames", 1, 65_536);
+const ENDED: Whole = Whole::new("a whole number of connections", 1, 65_536);
 const UNREADY: Times = Times::new(Duration::from_millis(100), Duration::from_secs(3600)).or("off");
 const WATCHDOG: Times = Times::new(Duration::from_millis(10), Duration::from_secs(60)).or("off");
 const LOG_LINES: Whole = Whole::new("a whole number of lines", 1, 1_000_000).or_zero("no bound");
@@ -92,6 +96,7 @@ pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> C
     connections_contradict(raw, &config, &mut checker);
     queues_contradict(raw, &config, &mut checker);
     shard_bytes_contradict(raw, &config, &mut checker);
+    pauses_contradict(raw, &config, &mut checker);
     timeouts_contradict(raw, &config, &mut checker);
     outbound_contradict(raw, &config, &mut checker);
     config
@@ -138,6 +143,9 @@ fn buffers(raw: &RawBuffers, checker: &mut Checker<'_>) -> Buffers {
 
 fn timeouts(raw: &RawTimeouts, checker: &mut Checker<'_>) -> Timeouts {
     let default = Timeouts::default();
+    let mut pause = |key, item, default| checker.time(key, item, &ACCEPT_PAUSE, default);
+    let accept_pause_min = pause("timeouts.accept_pause_min", &raw.accept_pause_min, default.accept_pause_min);
+    let accept_pause_max = pause("timeouts.accept_pause_max", &raw.accept_pause_max, default.accept_pause_max);
     let mut or_off = |key, item, default| checker.time_or_none(key, item, &TIMEOUT_OR_OFF, default);
     Timeouts {
         first_byte: or_off("timeouts.first_byte", &raw.first_byte, default.first_byte),
@@ -148,7 +156,11 @@ fn timeouts(raw: &RawTimeouts, checker: &mut Checker<'_>) -> Timeouts {
         lifetime: or_off("timeouts.lifetime", &raw.lifetime, default.lifetime),
         overload: or_off("timeouts.overload", &raw.overload, default.overload),
         drain: checker.time("timeouts.drain", &raw.drain, &TIMEOUT, default.drain),
+        drain_quiet: checker.time("timeouts.drain_quiet", &raw.drain_quiet, &TIMEOUT, default.drain_quiet),
         close: checker.time("timeouts.close", &raw.close, &TIMEOUT, default.close),
+        reclaim: checker.time("timeouts.reclaim", &raw.reclaim, &TIMEOUT, default.reclaim),
+        accept_pause_min,
+        accept_pause_max,
     }
 }
 
@@ -192,6 +204,14 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
             &raw.gather_completions_max,
             &GATHER,
             default.gather_completions_max,
+        ),
+        reads_per_turn_max: whole("limits.reads_per_turn_max", &raw.reads_per_turn_max, &READS, default.reads_per_turn_max),
+        expired_per_turn_max: whole("limits.expired_per_turn_max", &raw.expired_per_turn_max, &ENDED, default.expired_per_turn_max),
+        overloaded_per_look_max: whole(
+            "limits.overloaded_per_look_max",
+            &raw.overloaded_per_look_max,
+            &ENDED,
+            default.overloaded_per_look_max,
         ),
         watchdog: checker.time_or_none("limits.watchdog", &raw.watchdog, &WATCHDOG, default.watchdog),
         unready_after: checker.time_or_none("limits.unready_after", &raw.unready_after, &UNREADY, default.unready_after),
@@ -328,6 +348,18 @@ fn shard_bytes_contradict(raw: &Raw, config: &Config, checker: &mut Checker<'_>)
         let keys =
             [("limits.unsent_per_shard_max", &raw.limits.unsent_per_shard_max), ("limits.write_queue_max", &raw.limits.write_queue_max)];
         checker.contradiction(&keys, what, &format!("raise limits.unsent_per_shard_max to {unsent}, or lower limits.write_queue_max"));
+    }
+}
+
+/// The first pause of accepting against the longest.
+fn pauses_contradict(raw: &Raw, config: &Config, checker: &mut Checker<'_>) {
+    let Timeouts { accept_pause_min: least, accept_pause_max: most, .. } = config.timeouts;
+    if least > most {
+        let (least, most) = (duration::format(least), duration::format(most));
+        let what = format!("the first pause of accepting is {least}, the longest {most}");
+        let (min, max) = (&raw.timeouts.accept_pause_min, &raw.timeouts.accept_pause_max);
+        let keys = [("timeouts.accept_pause_min", min), ("timeouts.accept_pause_max", max)];
+        checker.contradiction(&keys, what, &format!("set timeouts.accept_pause_max to at least \"{least}\""));
     }
 }
 

@@ -94,7 +94,11 @@ pub(super) struct RawTimeouts {
     pub(super) lifetime: Item,
     pub(super) overload: Item,
     pub(super) drain: Item,
+    pub(super) drain_quiet: Item,
     pub(super) close: Item,
+    pub(super) reclaim: Item,
+    pub(super) accept_pause_min: Item,
+    pub(super) accept_pause_max: Item,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -114,6 +118,9 @@ pub(super) struct RawLimits {
     pub(super) rate_window: Item,
     pub(super) turn_completions_max: Item,
     pub(super) gather_completions_max: Item,
+    pub(super) reads_per_turn_max: Item,
+    pub(super) expired_per_turn_max: Item,
+    pub(super) overloaded_per_look_max: Item,
     pub(super) watchdog: Item,
     pub(super) unready_after: Item,
     pub(super) on_full: Item,
@@ -290,7 +297,11 @@ fn timeouts(timeouts: &super::Timeouts) -> RawTimeouts {
         lifetime: time_or_off(timeouts.lifetime),
         overload: time_or_off(timeouts.overload),
         drain: time(timeouts.drain),
+        drain_quiet: time(timeouts.drain_quiet),
         close: time(timeouts.close),
+        reclaim: time(timeouts.reclaim),
+        accept_pause_min: time(timeouts.accept_pause_min),
+        accept_pause_max: time(timeouts.accept_pause_max),
     }
 }
 
@@ -310,6 +321,9 @@ fn limits(limits: &super::Limits) -> RawLimits {
         rate_window: time(limits.rate_window),
         turn_completions_max: number(limits.turn_completions_max),
         gather_completions_max: number(limits.gather_completions_max),
+        reads_per_turn_max: number(limits.reads_per_turn_max),
+        expired_per_turn_max: number(limits.expired_per_turn_max),
+        overloaded_per_look_max: number(limits.overloaded_per_look_max),
         watchdog: time_or_off(limits.watchdog),
         unready_after: time_or_off(limits.unready_after),
         on_full: text(limits.admission.on_full.word().to_owned()),

@@ -340,7 +340,7 @@ fn a_wrong_argument_is_named_whole() {
 
 #[test]
 fn contradictions_are_refused_with_the_arithmetic() {
-    let table: [(&[&str], &str); 9] = [
+    let table: [(&[&str], &str); 10] = [
         (
             &["limits.connections_max=10", "limits.connections_per_shard_max=2", "server.shards=3"],
             "limits.connections_max: 10 connections, but 3 shards of 2 connections hold 6",
@@ -374,6 +374,7 @@ fn contradictions_are_refused_with_the_arithmetic() {
             &["timeouts.first_byte=\"1m\"", "timeouts.lifetime=\"30s\""],
             "timeouts.first_byte: a connection that lives 30s (timeouts.lifetime) cannot wait 1m for its first byte",
         ),
+        (&["timeouts.accept_pause_min=\"2s\""], "timeouts.accept_pause_min: the first pause of accepting is 2s, the longest 1600ms"),
     ];
     for (words, message) in table {
         let found = refusals("", words);

@@ -12,7 +12,8 @@ use crate::shard::{Shard, Subject};
 
 /// How long the upstream is left alone after the first failed connect; each further one doubles it.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
-/// It is left alone for no longer: an upstream that is back shall be found within a second.
+/// It is left alone for no longer: an upstream that is back shall be found within a second. No
+/// keys: they bound what we do to it, and requests that fail meanwhile fail at once.
 const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::backoff::{AcceptVerdict, BackOff, classify};
 use super::deadline::Tick;
 use super::{State, Subject};
+use crate::config::Config;
 use crate::ring::{Completion, Key, Operation, SlotIndex, Token};
 
 /// A shard's listener with its accepts in flight.
@@ -29,9 +30,11 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Without a listener: a shard that accepts nothing.
-    pub(crate) fn new(listener: Option<TcpListener>, in_flight_max: u32) -> Self {
+    pub(crate) fn new(listener: Option<TcpListener>, config: &Config) -> Self {
+        let (in_flight_max, timeouts) = (config.limits.accepts_in_flight_max, &config.timeouts);
         let places = (0..in_flight_max).rev().collect();
-        Self { listener, places, in_flight_max, back_off: BackOff::new(), recalled: false }
+        let back_off = BackOff::new(timeouts.accept_pause_min, timeouts.accept_pause_max);
+        Self { listener, places, in_flight_max, back_off, recalled: false }
     }
 
     fn in_flight(&self) -> u32 {

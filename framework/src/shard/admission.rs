@@ -10,16 +10,15 @@ use std::time::Duration;
 
 use super::State;
 use super::addresses::Addresses;
-use super::deadline::{Tick, Ticks};
+use super::deadline::Tick;
 use super::rate::Rate;
 use super::table::{Phase, Table, Talk};
 use crate::config::{self, OnFull};
 use crate::error::CloseReason;
 use crate::ring::{Key, SlotIndex};
 
-/// A peer younger than this is not taken for silent: its first bytes are on their way.
-const SILENT_MIN: Duration = Duration::from_millis(250);
-/// The list of silent peers keeps names of some that are not, or not any more: no more than there are connections, and this many.
+/// The list of silent peers keeps names of some that are not, or not any more: no more than there are connections, and this many. No key: it
+/// decides only how often the list is cleared.
 const STALE_MAX: usize = 64;
 
 /// Who is let in.
@@ -191,7 +190,7 @@ impl State {
         let Some(reclaim) = &mut self.admission.reclaim else { return false };
         // Whoever would have waited in the backlog may as well wait here; whoever would be refused, only if there is somebody to go.
         self.admission.on_full == OnFull::Wait
-            || reclaim.oldest(&mut self.table).is_some_and(|(_, opened)| self.now >= opened.after(Ticks::at_least(SILENT_MIN)))
+            || reclaim.oldest(&mut self.table).is_some_and(|(_, opened)| self.now >= opened.after(self.bounds.reclaim))
     }
 
     fn hold(&mut self, index: SlotIndex, peer: SocketAddr) {
@@ -210,7 +209,7 @@ impl State {
         while let Some(reclaim) = &mut self.admission.reclaim
             && reclaim.held.len() > reclaim.leaving.len()
             && let Some((key, opened)) = reclaim.oldest(&mut self.table)
-            && self.now >= opened.after(Ticks::at_least(SILENT_MIN))
+            && self.now >= opened.after(self.bounds.reclaim)
         {
             reclaim.silent.pop_front();
             reclaim.leaving.push(key);
@@ -223,7 +222,7 @@ impl State {
         let Some(reclaim) = self.admission.reclaim.as_mut().filter(|reclaim| reclaim.held.len() > reclaim.leaving.len()) else {
             return Tick::NEVER;
         };
-        reclaim.oldest(&mut self.table).map_or(Tick::NEVER, |(_, opened)| opened.after(Ticks::at_least(SILENT_MIN)))
+        reclaim.oldest(&mut self.table).map_or(Tick::NEVER, |(_, opened)| opened.after(self.bounds.reclaim))
     }
 
     /// Serves those who were held, as far as there are places now.

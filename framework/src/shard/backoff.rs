@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use super::deadline::{Tick, Ticks};
 
-/// The first pause; each that follows without an accept in between is twice as long, up to the last.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_millis(1600);
-/// Accepts in a row that failed for a reason of their own, and are taken for a fault of the machine.
+/// Accepts in a row that failed for a reason of their own, and are taken for a fault of the machine. No key: it is to be far more than the
+/// clients that can leave a queue in one go, and no service is refused by it.
 const RETRIES_MAX: u32 = 10_000;
 
 /// What to do after an accept that failed (accept(2)).
@@ -40,17 +38,20 @@ pub(super) fn classify(errno: i32, recalled: bool) -> AcceptVerdict {
 /// The pauses of a shard's accepts.
 #[derive(Debug)]
 pub(super) struct BackOff {
+    /// The first pause; each that follows without an accept in between is twice as long, up to the last.
+    first: Duration,
+    last: Duration,
     /// No accept is posted before this tick.
     until: Tick,
-    /// The pause after the next failure.
-    pause: Duration,
+    /// The last pause since an accept, if there was one.
+    pause: Option<Duration>,
     /// Failures since the last accept.
     retries: u32,
 }
 
 impl BackOff {
-    pub(super) fn new() -> Self {
-        Self { until: Tick(0), pause: PAUSE_MIN, retries: 0 }
+    pub(super) fn new(first: Duration, last: Duration) -> Self {
+        Self { first, last, until: Tick(0), pause: None, retries: 0 }
     }
 
     pub(super) fn is_over(&self, now: Tick) -> bool {
@@ -64,7 +65,7 @@ impl BackOff {
 
     /// Accepts that may be posted: after a pause one, to see whether it was long enough.
     pub(super) fn accepts_max(&self) -> u32 {
-        if self.pause == PAUSE_MIN { u32::MAX } else { 1 }
+        if self.pause.is_none() { u32::MAX } else { 1 }
     }
 
     /// One has failed in a way that says nothing of the next. True: so many have that accepting pauses all the same.
@@ -78,16 +79,16 @@ impl BackOff {
         if !self.is_over(now) {
             return None;
         }
-        let pause = self.pause;
+        let pause = self.pause.map_or(self.first, |before| (2 * before).min(self.last));
         self.until = now.after(Ticks::at_least(pause));
-        self.pause = (2 * pause).min(PAUSE_MAX);
+        self.pause = Some(pause);
         self.retries = 0;
         Some(pause)
     }
 
     /// One has succeeded.
     pub(super) fn end(&mut self) {
-        (self.pause, self.retries) = (PAUSE_MIN, 0);
+        (self.pause, self.retries) = (None, 0);
     }
 }
 
@@ -133,25 +134,31 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_their_bound_and_an_accept_ends_them() {
-        let mut back_off = BackOff::new();
-        let mut now = Tick(1);
-        let mut pauses = Vec::new();
-        for _ in 0..7 {
-            pauses.extend(back_off.begin(now).map(|pause| pause.as_millis()));
-            assert_eq!(back_off.begin(now), None, "it has begun already");
-            assert_eq!(back_off.accepts_max(), 1);
-            assert!(back_off.resumes(now) > now);
-            now = back_off.resumes(now);
-            assert!(back_off.is_over(now) && back_off.resumes(now) == Tick::NEVER);
+        for (first, last, expected) in [
+            (100, 1600, [100, 200, 400, 800, 1600, 1600, 1600]),
+            (300, 1000, [300, 600, 1000, 1000, 1000, 1000, 1000]),
+            (500, 500, [500; 7]),
+        ] {
+            let mut back_off = BackOff::new(Duration::from_millis(first), Duration::from_millis(last));
+            let mut now = Tick(1);
+            let mut pauses = Vec::new();
+            for _ in 0..7 {
+                pauses.extend(back_off.begin(now).map(|pause| pause.as_millis()));
+                assert_eq!(back_off.begin(now), None, "it has begun already");
+                assert_eq!(back_off.accepts_max(), 1);
+                assert!(back_off.resumes(now) > now);
+                now = back_off.resumes(now);
+                assert!(back_off.is_over(now) && back_off.resumes(now) == Tick::NEVER);
+            }
+            assert_eq!(pauses, expected);
+            back_off.end();
+            assert_eq!((back_off.accepts_max(), back_off.begin(now)), (u32::MAX, Some(Duration::from_millis(first))));
         }
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 1600, 1600]);
-        back_off.end();
-        assert_eq!((back_off.accepts_max(), back_off.begin(now)), (u32::MAX, Some(PAUSE_MIN)));
     }
 
     #[test]
     fn failures_without_end_are_taken_for_a_fault_of_the_machine() {
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::new(Duration::from_millis(100), Duration::from_millis(1600));
         assert!((1..RETRIES_MAX).all(|_| !back_off.retried()));
         assert!(back_off.retried());
         back_off.end();

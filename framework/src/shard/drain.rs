@@ -8,7 +8,7 @@ use super::deadline::{Tick, Ticks};
 use super::table::Phase;
 use crate::error::CloseReason;
 
-/// After the cut, how long the kernel may take to give back what it holds.
+/// After the cut, how long the kernel may take to give back what it holds. No key: no peer has a part in it.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// How far the drain has come.

@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use super::serve::READS_PER_POLL_MAX;
 use super::stand_in::stand_in_shard;
 use super::table::Waiting;
 use super::{CURRENT, Shard};
@@ -19,6 +18,7 @@ use crate::preflight::MemoryShare;
 use crate::ring::{Completion, Key, Operation, SlotIndex, Token};
 
 const BUFFER: u32 = 256;
+const READS_PER_TURN_MAX: u32 = 16;
 const INVALID: &str = "no such frame";
 
 /// How the stream is read.
@@ -54,7 +54,7 @@ pub(crate) fn hold_for(bytes: &[u8]) {
 }
 
 fn new_shard() -> Rc<Shard> {
-    let limits = Limits { recv_queue_max: 1024, ..Limits::default() };
+    let limits = Limits { recv_queue_max: 1024, reads_per_turn_max: READS_PER_TURN_MAX, ..Limits::default() };
     let config = Config { buffers: Buffers { size: BUFFER, count: 64 }, limits, ..Config::default() };
     stand_in_shard(config, MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX })
 }
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
                     let read_before = seen.borrow().frames.len();
                     over = reads.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
                     let read = seen.borrow().frames.len() - read_before;
-                    assert!(read <= READS_PER_POLL_MAX as usize, "{read} frames in one poll");
+                    assert!(read <= READS_PER_TURN_MAX as usize, "{read} frames in one poll");
                     if reader.shard.state().table.get(reader.key).is_none_or(|slot| slot.waiting != Waiting::Due) {
                         break;
                     }

@@ -4,7 +4,7 @@ use super::deadline::{Tick, Ticks};
 
 /// A shard that looks at its deadlines more ticks later than it meant to was stopped or throttled: so late a deadline may pass anyway.
 const LATE: u32 = 2;
-/// How long judging is put off at most.
+/// How long judging is put off at most. No key: it answers a pause of ours, and one look at what has come ends it.
 const GRACE_MAX: Ticks = Ticks::seconds(1);
 /// Turns without a completion, one after the other, that show that nothing from the time of the stop is left in the kernel: the first
 /// of them may reap before it has entered, and an entry runs only part of the deferred work.

@@ -53,6 +53,7 @@ fn settings(random: &mut Random) -> Config {
         drain: Duration::from_secs(4),
         close: Duration::from_secs(1),
         overload,
+        ..Timeouts::default()
     };
     let limits = Limits {
         outbound_per_shard_max: OUTBOUND_MAX,
@@ -72,9 +73,10 @@ fn play(seed: u64) -> u64 {
     let memory = if random.one_in(3) { random.between(1000, 4000) } else { rules::AMPLE as u32 };
     let memory = MemoryShare { unread_max: memory, unsent_max: memory };
     let (bounds, request) = (Bounds::of(&config, memory), Ticks::of(config.timeouts.request));
-    let shard = stand_in_shard(config, memory);
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    shard.state().acceptor = Acceptor::new(Some(listener), 3);
+    let acceptor = Acceptor::new(Some(listener), &config);
+    let shard = stand_in_shard(config, memory);
+    shard.state().acceptor = acceptor;
     let stage = Stage::new(Random::new(random.next()));
     let mut run = Run {
         kernel: Kernel::new(ACCEPTED_MAX + OUTBOUND_MAX, random.between(1, CLIENTS_MAX)),

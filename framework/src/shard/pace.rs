@@ -10,6 +10,7 @@ use crate::ring::{SlotIndex, Wait};
 
 /// How long a shard without traffic waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone
 /// notices. The ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
+/// No key, as for the others here: they follow what a wake-up costs, and `limits.gather_completions_max` turns gathering off.
 pub(super) const LINGER: Duration = Duration::from_millis(2);
 /// Messages are gathered as long as the density says that they come within this time.
 const GATHER_AIM: Duration = Duration::from_micros(50);

@@ -14,14 +14,14 @@ use super::{ConnId, State};
 use crate::error::CloseReason;
 use crate::ring::{Key, Operation, SEND_VECTOR_MAX, Token};
 
-/// Between two looks at who holds what, unless much has come meanwhile.
+/// Between two looks at who holds what, unless much has come meanwhile: a tick, the least that there is.
 const LOOK_INTERVAL: u32 = 1;
-/// For how many ticks buffers must have been low: the low of a burst passes by itself.
+/// For how many ticks buffers must have been low: the low of a burst passes by itself. No key: nobody is closed for it.
 const BUFFERS_LOW_MIN: u32 = 1;
-/// Buffers that any connection may hold, one received and one to be sent, whatever the shard is short of.
+/// Buffers that any connection may hold, one received and one to be sent, whatever the shard is short of. No key: with fewer none is served.
 pub(crate) const OWN_BUFFERS: u64 = 2;
-/// Connections closed at one look, and the part of what the greedy hold that is to come free by it.
-const CLOSED_MAX: usize = 256;
+/// The part of what the greedy hold that is to come free by the connections closed at one look. No key, as with the other fractions of the
+/// ladder: an eighth ends the shortage, by its own measure, and how many are closed and when is in the settings.
 const CLOSED_PART: u64 = 8;
 
 /// What a shard is short of.
@@ -277,7 +277,7 @@ impl State {
     fn close_greediest(&mut self, greedy: &[(Key, u64)]) -> usize {
         let goal = greedy.iter().map(|(_, bytes)| bytes).sum::<u64>() / CLOSED_PART;
         let (mut freed, mut closed) = (0, 0);
-        for (key, bytes) in greedy.iter().take(CLOSED_MAX) {
+        for (key, bytes) in greedy.iter().take(self.bounds.overloaded_per_look_max) {
             let open = |phase| matches!(phase, Phase::Serving | Phase::Flushing | Phase::Lingering);
             if freed > goal || !self.table.get(*key).is_some_and(|slot| slot.failed.is_none() && open(slot.phase)) {
                 continue;

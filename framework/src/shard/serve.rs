@@ -17,11 +17,9 @@ use crate::error::{CloseReason, Error};
 use crate::escape::EscapedText;
 use crate::ring::{Key, prefetch, was_kept};
 
-/// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again.
+/// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again. No key:
+/// those who are left have their turn in the next one, and more passes would only put off the look.
 const PASSES_MAX: usize = 4;
-
-/// Frames and chunks that a handler may read in one poll: with more unread it is the others' turn first, and that of the ring.
-pub(super) const READS_PER_POLL_MAX: u32 = 128;
 
 /// The tasks under the numbers of their slots, and how one is made.
 pub(super) struct Tasks<S, F> {
@@ -146,7 +144,7 @@ impl Shard {
 impl State {
     /// The task of `key` is about to be polled. Gives what it waited for; none if there is no such connection.
     pub(super) fn begin_poll(&mut self, key: Key) -> Option<Waiting> {
-        self.reads_left = READS_PER_POLL_MAX;
+        self.reads_left = self.bounds.reads_per_turn_max;
         self.set_waiting(key, Waiting::Nothing)
     }
 

@@ -10,7 +10,7 @@ use crate::ring::{Generation, Key, SlotIndex};
 
 /// In the slot number of a key: it names a spawned task and no connection.
 pub(super) const SPAWNED: u32 = 1 << 20;
-/// Spawned tasks of a shard at most.
+/// Spawned tasks of a shard at most. No key: it is what their names have bits for.
 const SPAWNED_MAX: usize = SPAWNED as usize;
 
 pub(super) type SpawnedTask = Pin<Box<dyn Future<Output = ()>>>;

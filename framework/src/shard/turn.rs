@@ -28,9 +28,6 @@ use crate::runtime::{self, WakeWait};
 
 /// How many completions or tasks ahead the state of a connection is fetched: far enough for memory to answer, near enough to find it.
 pub(super) const PREFETCH_AHEAD: usize = 4;
-/// Connections that a turn ends because their deadlines have passed: peers who came together end together, and the others of the shard
-/// wait for a few of them, not for all.
-const EXPIRED_PER_TURN_MAX: usize = 64;
 /// A shard that has received nothing for this long gives memory back.
 const TRIM_AFTER: Ticks = Ticks::seconds(1);
 /// A timer is never set shorter than this.
@@ -226,7 +223,7 @@ impl State {
         }
         self.grace.judged();
         let mut expired = Vec::new();
-        self.table.deadlines.sweep(self.now, EXPIRED_PER_TURN_MAX, &mut expired);
+        self.table.deadlines.sweep(self.now, self.bounds.expired_per_turn_max, &mut expired);
         for slot in expired {
             if let Some(key) = self.table.occupant(slot) {
                 self.expire(key);
@@ -282,5 +279,32 @@ impl State {
         let delay = next.start().saturating_sub(self.clock);
         self.ring.timer(delay.max(TIMER_MIN), Token::timer(next.0));
         self.timer = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::deadline::{TICK, Tick};
+    use super::super::stand_in::{ACCEPTED_MAX, stand_in_shard};
+    use crate::config::{Config, Limits};
+    use crate::preflight::MemoryShare;
+    use crate::ring::SlotIndex;
+
+    #[test]
+    fn a_turn_ends_no_more_connections_than_it_may() {
+        let limits = Limits { expired_per_turn_max: 3, ..Limits::default() };
+        let shard = stand_in_shard(Config { limits, ..Config::default() }, MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX });
+        let (slots, due) = ((0..ACCEPTED_MAX).map(SlotIndex), Tick(5));
+        for slot in slots.clone() {
+            shard.state().open(slot, ([127, 0, 0, 1], 1).into());
+            shard.state().table.deadlines.set(slot, due);
+        }
+        let mut left = Vec::new();
+        for tick in 0..10 {
+            shard.turn(TICK * tick);
+            left.push(slots.clone().filter(|slot| shard.state().table.deadlines.of(*slot) == due).count());
+        }
+        left.dedup();
+        assert_eq!(left, [4, 1, 0]);
     }
 }
