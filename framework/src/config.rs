@@ -300,6 +300,8 @@ pub(crate) struct Limits {
     pub outbound_per_shard_max: u32,
     /// Connects of a shard that are on their way at the same time.
     pub connects_in_flight_max: u32,
+    /// Connects of a shard that wait until they may be on their way.
+    pub connects_waiting_max: u32,
     /// Accepts a shard keeps posted to the kernel.
     pub accepts_in_flight_max: u32,
     /// Unread receive buffers one connection may hold.
@@ -341,6 +343,7 @@ impl Default for Limits {
             connections_per_shard_max: None,
             outbound_per_shard_max: 0,
             connects_in_flight_max: 64,
+            connects_waiting_max: 65_536,
             accepts_in_flight_max: 64,
             recv_queue_max: 8,
             write_queue_max: 256 * 1024,

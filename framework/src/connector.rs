@@ -76,7 +76,8 @@ impl Connector {
     }
 
     /// Connects to `target` (connect(2)). Waits for its turn while `limits.connects_in_flight_max` are on their way, and while the shard
-    /// has all the connections that it may have but some of them are about to close.
+    /// has all the connections that it may have but some of them are about to close; `limits.connects_waiting_max` may wait, in however many
+    /// tasks.
     ///
     /// Dropping the future takes the connect back.
     ///
@@ -84,7 +85,7 @@ impl Connector {
     ///
     /// [`Error::Connect`] with the error of socket(2), bind(2) or connect(2): `ConnectionRefused`, `TimedOut` after the timeout,
     /// `AddrNotAvailable` when no local port is free towards the target; `QuotaExceeded` when all the connections that the shard may open
-    /// are in use: `limits.outbound_per_shard_max`, and what its pools have room for.
+    /// are in use (`limits.outbound_per_shard_max`, and what its pools have room for), or as many connects as may wait do so.
     pub fn connect(&self, target: SocketAddr) -> Connect {
         let Self { source, timeout, speaks_first } = *self;
         Connect { target: Target { address: target, source, timeout, speaks_first }, stage: DialStage::Idle }

@@ -127,6 +127,7 @@ impl Plan {
             format!("server.shards={}", self.shards),
             format!("server.cpus=[{}]", cpus.join(",")),
             format!("limits.outbound_per_shard_max={outbound}"),
+            format!("limits.connects_waiting_max={outbound}"), // all of them may begin at once
             format!("limits.connects_in_flight_max={}", self.in_flight_max.div_ceil(self.shards).clamp(1, 1024)),
             format!("buffers.count={}", self.buffers()),
             format!("buffers.size={}", self.buffer_size()),

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use corelane::{Client, CloseReason, Connector, Error, ShardContext, sleep, spawn};
+use futures_lite::future::poll_once;
 use tests::{BOUND, Launch};
 
 /// Runs `main` on one shard that may open `outbound` connections, and gives what it returns.
@@ -206,12 +207,42 @@ fn a_connect_that_is_dropped_is_taken_back() {
     on_shard(1, move || async move {
         for _ in 0..100 {
             let connect = Connector::new().connect(addr);
-            futures_lite::future::poll_once(connect).await;
+            poll_once(connect).await;
             let mut conn = connect_when_there_is_room(addr).await;
             conn.write("x").await.unwrap();
             assert!(conn.read().await.unwrap().is_some());
         }
     });
+}
+
+#[test]
+fn a_bound_on_connects_that_wait_holds_and_is_named() {
+    // Nobody accepts: a queue of one that is full, and the kernel drops further SYNs.
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    let _queued = std::net::TcpStream::connect(addr).unwrap();
+    let limits = ["outbound_per_shard_max=8", "connects_in_flight_max=1", "connects_waiting_max=2"];
+    let settings: Vec<String> = limits.iter().map(|limit| format!("limits.{limit}")).chain(["server.shards=1".to_owned()]).collect();
+    let (results, result) = channel();
+    let client = Client::start(&settings, move |_shard| {
+        let results = results.clone();
+        async move {
+            let mut connects: Vec<_> = (0..3).map(|_| Box::pin(Connector::new().connect(addr))).collect();
+            for connect in &mut connects {
+                assert!(poll_once(connect).await.is_none(), "one is on its way, two wait, all of one task");
+            }
+            let refused = Connector::new().connect(addr).await.unwrap_err();
+            connects.pop();
+            let room_again = poll_once(Connector::new().connect(addr)).await.is_none();
+            drop(results.send((refused.to_string(), room_again, refusal(Err(refused)))));
+        }
+    });
+    let (said, room_again, kind) = result.recv_timeout(BOUND).unwrap();
+    client.unwrap().join_within(BOUND).unwrap();
+    assert!(said.contains("2 connects") && said.contains("limits.connects_waiting_max"), "{said}");
+    assert_eq!((room_again, kind), (true, io::ErrorKind::QuotaExceeded));
 }
 
 #[test]

@@ -50,6 +50,7 @@ const UPSTREAM_CONNECTIONS: Whole = Whole::new("a whole number of connections", 
 const UPSTREAM_IDLE: Whole = Whole::new("a whole number of connections", 0, 65_536);
 const UPSTREAM_WAITING: Whole = Whole::new("a whole number of requests", 0, SHARD_CONNECTIONS_MAX);
 const CONNECTS: Whole = Whole::new("a whole number of connects", 1, 1024);
+const CONNECTS_WAITING: Whole = Whole::new("a whole number of connects", 0, SHARD_CONNECTIONS_MAX);
 const ACCEPTS: Whole = Whole::new("a whole number of accepts", 1, 1024);
 const RECV_QUEUE: Whole = Whole::new("a whole number of buffers", 1, 1024);
 const WRITE_QUEUE: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * MIB);
@@ -189,6 +190,12 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
             &raw.connects_in_flight_max,
             &CONNECTS,
             default.connects_in_flight_max,
+        ),
+        connects_waiting_max: whole(
+            "limits.connects_waiting_max",
+            &raw.connects_waiting_max,
+            &CONNECTS_WAITING,
+            default.connects_waiting_max,
         ),
         accepts_in_flight_max: whole("limits.accepts_in_flight_max", &raw.accepts_in_flight_max, &ACCEPTS, default.accepts_in_flight_max),
         recv_queue_max: whole("limits.recv_queue_max", &raw.recv_queue_max, &RECV_QUEUE, default.recv_queue_max),

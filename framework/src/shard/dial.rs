@@ -76,7 +76,7 @@ pub(super) struct Dials {
     config: Arc<Config>,
     places: Vec<Place>,
     vacant: Vec<u32>,
-    /// Who waits for a place, by the number that was drawn: first come, first served.
+    /// Who waits for a place, by the number that was drawn: first come, first served. Nobody joins above `limits.connects_waiting_max`.
     queue: BTreeMap<u64, Sleeper>,
     next_number: u64,
     /// Sockets on their way into the table.
@@ -117,6 +117,11 @@ impl State {
         }
         let place = if room == 0 { None } else { self.dials.vacant.pop() };
         let Some(place) = place else {
+            let most = self.dials.config.limits.connects_waiting_max;
+            if number.is_none() && self.dials.queue.len() >= most as usize {
+                let what = format!("{most} connects of the shard wait for their turn already (limits.connects_waiting_max)");
+                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, what));
+            }
             return Ok(Stage::Queued(self.queue_dial(number, waker)));
         };
         if let Some(Sleeper::Other(waker)) = number.and_then(|number| self.dials.queue.remove(&number)) {

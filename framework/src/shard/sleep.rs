@@ -15,6 +15,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Suspends the task for `duration`, at least; a duration of more than a year is cut to a year.
 ///
+/// Each that waits has an entry in the shard's list until it ends or is dropped. The list has no bound of its own: a task that waits for
+/// many at the same time has an entry for each, beside the future that it holds itself.
+///
 /// For tasks of a shard: inside [`Handler::serve`](crate::Handler::serve), or in what was given to [`spawn`](crate::spawn).
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(Instant::now() + duration.min(SLEEP_MAX))
@@ -73,7 +76,7 @@ impl Drop for Sleep {
     }
 }
 
-/// Who sleeps, and what the kernel's timer is set to.
+/// Who sleeps, and what the kernel's timer is set to: as many as there are futures that wait, which are for the tasks to bound.
 #[derive(Debug, Default)]
 pub(super) struct Sleepers {
     by_time: BTreeMap<Entry, Sleeper>,
@@ -124,5 +127,37 @@ impl State {
         sleepers.alarm_serial = sleepers.alarm_serial.wrapping_add(1).max(1);
         sleepers.alarm = Some(due);
         self.ring.timer(due.saturating_sub(clock()), Token::alarm(sleepers.alarm_serial));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::super::stand_in::stand_in_shard;
+    use super::*;
+    use crate::config::Config;
+    use crate::preflight::MemoryShare;
+
+    #[test]
+    fn a_sleep_is_listed_once_while_it_waits_however_many_a_task_has() {
+        let shard = stand_in_shard(Config::default(), MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX });
+        let listed = || shard.state().sleepers.by_time.len();
+        let hours = |count: u32| Box::pin(sleep(Duration::from_secs(3600) * count));
+        let mut sleeps: Vec<_> = (1..=1000).map(hours).collect();
+        assert_eq!(listed(), 0, "none waits before it is polled");
+        for _ in 0..3 {
+            for sleep in &mut sleeps {
+                assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+            assert_eq!(listed(), 1000);
+        }
+        sleeps.truncate(10);
+        assert_eq!(listed(), 10);
+        shard.state().clock = Duration::from_secs(3600 * 5 + 60);
+        shard.state().rouse_sleepers();
+        assert_eq!(listed(), 5);
+        drop(sleeps);
+        assert_eq!(listed(), 0);
     }
 }
