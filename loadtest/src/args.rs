@@ -148,8 +148,8 @@ pub struct CompareArguments {
     #[arg(long, value_name = "DIR")]
     pub bin_dir: Option<PathBuf>,
     /// Exit with 1 unless, at 100 connections or more, echo takes at most 1.05 of raw_uring's
-    /// processor time per request and less than tokio's, monoio's, glommio's and Go's; says where it
-    /// does not
+    /// processor time per request and less than tokio's, monoio's, glommio's and Go's, and an idle
+    /// connection at most 256 bytes and less than theirs; says where it does not
     #[arg(long)]
     pub assert: bool,
     /// Print one JSON object instead of tables

@@ -1,6 +1,6 @@
 //! `--assert`: what echo promises beside the others.
 
-use super::comparison::{Case, Comparison};
+use super::comparison::{Case, Comparison, IdleCase, IdleRow};
 use super::shape::Shape;
 use super::{REFERENCE, ServerKind};
 use crate::args::CompareArguments;
@@ -10,6 +10,8 @@ use crate::error::Error;
 const RATIO_MAX: f64 = 1.05;
 /// Whom it undercuts. Not raw_epoll, which has no runtime: it is there to show what one costs, as the reference is.
 const UNDERCUT: [ServerKind; 4] = [ServerKind::Tokio, ServerKind::Monoio, ServerKind::Glommio, ServerKind::GoNetpoller];
+/// What an idle connection takes of its memory, in bytes.
+const IDLE_BYTES_MAX: f64 = 256.0;
 /// Fewer connections leave a server waiting most of the time; its cost is then mostly that of
 /// falling asleep and waking, and is not judged.
 const CONNECTIONS_MIN: u32 = 100;
@@ -30,7 +32,7 @@ pub(super) fn check(arguments: &CompareArguments, servers: &[ServerKind]) -> Res
 /// What does not hold, a line each.
 pub(super) fn breaches(comparison: &Comparison) -> Vec<String> {
     let judged = comparison.cases.iter().filter(|case| case.connections >= CONNECTIONS_MIN);
-    judged.flat_map(breaches_of).collect()
+    judged.flat_map(breaches_of).chain(comparison.idle.iter().flat_map(breaches_at_rest)).collect()
 }
 
 fn breaches_of(case: &Case) -> Vec<String> {
@@ -46,9 +48,18 @@ fn breaches_of(case: &Case) -> Vec<String> {
     ratios.filter_map(breach).collect()
 }
 
+fn breaches_at_rest(idle: &IdleCase) -> Vec<String> {
+    let bytes = |row: &IdleRow| row.bytes_per_connection.median;
+    let Some(echo) = idle.servers.iter().find(|row| row.server == ServerKind::Echo).map(bytes) else { return Vec::new() };
+    let own = (echo > IDLE_BYTES_MAX).then(|| format!("idle: echo takes {echo:.0} bytes per connection, above {IDLE_BYTES_MAX}"));
+    let others = idle.servers.iter().filter(|row| UNDERCUT.contains(&row.server) && bytes(row) <= echo);
+    let others = others.map(|row| format!("idle: echo takes {echo:.0} bytes per connection, {} only {:.0}", row.server, bytes(row)));
+    own.into_iter().chain(others).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::comparison::Load;
+    use super::super::comparison::{Idle, Load};
     use super::*;
 
     fn breaches_at(connections: u32, echo: f64) -> Vec<String> {
@@ -78,6 +89,23 @@ mod tests {
             assert_eq!(breaches_beside(100, 5.0, &[(server, 4.9)]).len(), 1, "{server}");
         }
         assert!(breaches_beside(100, 5.0, &[(ServerKind::RawEpoll, 4.0)]).is_empty());
+    }
+
+    fn breaches_with(idle: &[(ServerKind, f64)]) -> Vec<String> {
+        let servers: Vec<_> = idle.iter().map(|&(server, _)| server).collect();
+        let rounds: Vec<_> = idle.iter().map(|&(server, bytes)| Idle::taking(server, bytes)).collect();
+        breaches(&Comparison { idle: Some(IdleCase::of(15_000, &servers, &rounds)), ..Comparison::default() })
+    }
+
+    #[test]
+    fn an_idle_connection_takes_little_and_less_than_in_any_runtime_or_each_breach_is_told() {
+        let raw = (ServerKind::RawUring, 48.0);
+        assert!(breaches_with(&[(ServerKind::Echo, 160.0), raw, (ServerKind::Tokio, 161.0)]).is_empty());
+        assert_eq!(
+            breaches_with(&[(ServerKind::Echo, 300.0), raw, (ServerKind::Tokio, 299.0), (ServerKind::GoNetpoller, 11_000.0)]),
+            ["idle: echo takes 300 bytes per connection, above 256", "idle: echo takes 300 bytes per connection, tokio only 299"]
+        );
+        assert!(breaches_with(&[raw, (ServerKind::Tokio, 161.0)]).is_empty(), "echo was not measured");
     }
 
     #[test]

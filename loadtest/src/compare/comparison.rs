@@ -203,6 +203,13 @@ impl Load {
 }
 
 #[cfg(test)]
+impl Idle {
+    pub(super) fn taking(server: ServerKind, bytes_per_connection: f64) -> Self {
+        Self { server, resident_bytes_before: 0, resident_bytes_after: 0, bytes_per_connection, cpu_share: 0.0 }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
