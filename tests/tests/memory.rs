@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,6 +127,43 @@ fn handlers_that_hoard_are_held_back_and_closed_once_it_lasts() {
     server.stop();
 }
 
+/// The counts of what was copied as it came, and of the buffers that came free later, once neither changes from one line of statistics to
+/// the next.
+fn copies_at_rest(server: &Server) -> (u64, u64) {
+    let mut from = server.log().lines().len();
+    let mut counts = || {
+        let line = server.wait_for_line(from, BOUND, "stats", |line| line.message() == "stats");
+        from = server.log().lines().len();
+        (line.field("copied_out").map_or(0, |count| count.parse().unwrap()), line.number("copied_back"))
+    };
+    let mut before = counts();
+    within(BOUND, "an end of the copies", || {
+        let after = counts();
+        (std::mem::replace(&mut before, after) == after).then_some(after)
+    })
+}
+
+/// Handlers that never read fill the shard's receive buffers. What they are sent is copied out of them, and those who read have them.
+#[test]
+fn buffers_that_lie_unread_come_free_by_copies() {
+    const STALLED: usize = 16;
+    let server = narrow(Launch::hostile()).set("buffers.count=64").set("log.stats_interval=\"1s\"").set("timeouts.drain=\"500ms\"").start();
+    let mut innocent = server.connect();
+    innocent.ask(b"echo\n?", b"?");
+    let mut stalled = unreading_with(&server, STALLED, b"stall\n");
+    for _ in 0..20 {
+        stalled.iter_mut().for_each(|stream| drop(stream.write(&[b's'; 16_384])));
+        innocent.ask(b"still", b"still");
+    }
+    let (copied_out, copied_back) = copies_at_rest(&server);
+    assert!(copied_back > 0, "no buffer came free");
+    // With buffers to spare nothing is copied any more.
+    (0..100).for_each(|_| innocent.ask(b"alive?", b"alive?"));
+    assert_eq!(copies_at_rest(&server), (copied_out, copied_back));
+    drop((innocent, stalled));
+    assert_eq!(server.stop().of("overloaded"), 0);
+}
+
 #[test]
 fn small_messages_that_nobody_reads_share_their_buffers() {
     const DRIPPING: usize = 40;
@@ -180,6 +217,45 @@ fn the_bound_of_the_memory_is_told_as_a_sum() {
     server.stop();
 }
 
+/// A neighbour in the same control group takes what is left but 20 MiB: one buffer, which it holds until it can write it.
+fn neighbour_in(cage: &Cage) -> Child {
+    let mebibytes = (CAGE - cage.used()) / MIB - 20;
+    let hog = format!("{}; exec dd if=/dev/zero bs={mebibytes}M count=1 status=none", cage.entry());
+    Command::new("sh").args(["-c", &hog]).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+fn leave(mut neighbour: Child) {
+    drop(neighbour.stdout.take());
+    neighbour.wait().unwrap();
+}
+
+#[test]
+fn while_memory_is_short_nobody_new_is_let_in_and_afterwards_everybody_is() {
+    const NEWCOMERS: usize = 4;
+    let Some(cage) = Cage::of(CAGE) else { return announce("needs root and a memory controller") };
+    let bounds = |launch: Launch| launch.set("limits.unread_per_shard_max=1048576").set("limits.unsent_per_shard_max=1048576");
+    // Nobody is closed, so that the shortage lasts as long as the neighbour stays.
+    let launch = bounds(narrow(Launch::hostile())).set("timeouts.overload=\"off\"").set("limits.accepts_in_flight_max=1");
+    let server = launch.after(&cage.entry()).start();
+    let mut inside = server.connect();
+    inside.ask(b"echo\n?", b"?");
+    let floods = unreading_with(&server, 3, b"flood\n");
+    let neighbour = neighbour_in(&cage);
+    most(&server, "memory", "heap_bytes");
+    let mut newcomers: Vec<Client> = (0..NEWCOMERS).map(|_| server.connect()).collect();
+    newcomers.iter_mut().for_each(|client| client.send(b"echo\n!"));
+    thread::sleep(PATIENCE);
+    inside.ask(b"still", b"still");
+    let waiting = newcomers.iter().filter(|client| client.is_silent_for(Duration::from_millis(1))).count();
+    // One accept was in the kernel before.
+    assert!(waiting >= NEWCOMERS - 1, "{waiting} of {NEWCOMERS} wait");
+    leave(neighbour);
+    newcomers.iter_mut().for_each(|client| client.expect(b"!"));
+    assert_eq!(cage.kills(), 0);
+    drop((inside, newcomers, floods));
+    server.stop();
+}
+
 #[test]
 fn when_memory_nears_its_end_the_greediest_are_closed() {
     let Some(cage) = Cage::of(CAGE) else { return announce("needs root and a memory controller") };
@@ -189,15 +265,11 @@ fn when_memory_nears_its_end_the_greediest_are_closed() {
     let floods = unreading_with(&server, 3, b"flood\n");
     stuff_and_ask(&server, &mut [], Duration::from_millis(500));
     assert!(pressures(&server).is_empty());
-    // A neighbour in the same control group takes what is left but 20 MiB: one buffer, which it holds until it can write it.
-    let mebibytes = (CAGE - cage.used()) / (KIB * KIB) - 20;
-    let hog = format!("{}; exec dd if=/dev/zero bs={mebibytes}M count=1 status=none", cage.entry());
-    let mut hog = Command::new("sh").args(["-c", &hog]).stdout(Stdio::piped()).spawn().unwrap();
+    let neighbour = neighbour_in(&cage);
     most(&server, "memory", "heap_bytes");
     server.wait_for_closed("overloaded", 1);
     stuff_and_ask(&server, &mut [], Duration::from_millis(500));
-    drop(hog.stdout.take());
-    hog.wait().unwrap();
+    leave(neighbour);
     let over = |line: &Line| line.field("short").as_deref() == Some("false");
     server.wait_for_line(0, BOUND, "the end of the shortage", over);
     assert_eq!(cage.kills(), 0);

@@ -254,8 +254,17 @@ impl Pool {
 
     /// Whether provided buffers run short, so that input should be copied out.
     pub(crate) fn is_low(&self) -> bool {
+        self.idle() < self.count / LOW_FRACTION
+    }
+
+    /// Whether they did with the last receives. A copy gives its buffer back, so that no fewer than this are ever left.
+    pub(crate) fn was_low(&self) -> bool {
+        self.idle() <= self.count / LOW_FRACTION
+    }
+
+    fn idle(&self) -> u32 {
         let state = self.state.borrow();
-        state.published + (state.free.len() as u32) < self.count / LOW_FRACTION
+        state.published + state.free.len() as u32
     }
 
     /// The span of a receive of `owner` that the kernel completed into provided buffer `index`.

@@ -170,7 +170,7 @@ impl State {
             unsent: self.unsent,
             heap: self.pool.heap_bytes(),
             own: own * u64::from(self.table.open()),
-            buffers_low: self.pool.is_low(),
+            buffers_low: self.pool.was_low(),
             memory_short,
         };
         let Bounds { unread_max, unsent_max, .. } = self.bounds;
@@ -207,7 +207,7 @@ impl State {
         }
         let greedy = greediest(self.holders(), own, strain);
         self.hold_back(&greedy);
-        if rung >= Rung::CopyOut && self.pool.is_low() {
+        if rung >= Rung::CopyOut && self.pool.was_low() {
             greedy.iter().for_each(|(key, _)| self.copy_out(*key));
         }
         let closed = if rung == Rung::Close { self.close_greediest(&greedy) } else { 0 };
