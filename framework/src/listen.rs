@@ -69,3 +69,33 @@ pub(crate) fn set_options(socket: &Socket, config: &Config) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Keepalive;
+
+    #[test]
+    fn accepted_sockets_have_the_options_of_the_settings() {
+        let mut config = Config::default();
+        config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let second = Duration::from_secs(1);
+        config.socket.keepalive = Some(Keepalive { idle: 7 * second, interval: 5 * second, count: 3 });
+        config.socket.user_timeout = Some(9 * second);
+        (config.socket.receive_buffer, config.socket.send_buffer) = (Some(16_384), Some(32_768));
+        let (listeners, address) = listen(&config, 1).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let accepted = Socket::from(listeners[0].accept().unwrap().0);
+        // The kernel doubles what was asked for, for its own needs (socket(7)).
+        assert_eq!((accepted.recv_buffer_size().unwrap(), accepted.send_buffer_size().unwrap()), (2 * 16_384, 2 * 32_768));
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        let keepalive = (accepted.tcp_keepalive_time(), accepted.tcp_keepalive_interval(), accepted.tcp_keepalive_retries());
+        assert_eq!((keepalive.0.unwrap(), keepalive.1.unwrap(), keepalive.2.unwrap()), (7 * second, 5 * second, 3));
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(9 * second));
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -114,11 +115,12 @@ fn corrupt_requests_never_kill_ping() {
     let mut random = Random::new();
     let chaos = Chaos::before(server.addr(), random.bits(), Faults::none().corrupt(60).slice(50), Faults::none());
     let mut bystander = server.connect();
+    let told = AtomicUsize::new(0);
     for _ in 0..CONVERSATIONS / 10 {
         let conversations: Vec<Vec<u8>> = (0..10).map(|_| conversation(&mut random, 4).0).collect();
         thread::scope(|scope| {
             for sent in &conversations {
-                scope.spawn(|| ends_by_itself(chaos.addr(), sent));
+                scope.spawn(|| told.fetch_add(usize::from(is_told_why(chaos.addr(), sent)), Ordering::Relaxed));
             }
         });
         bystander.ask(b"PING\r\n", b"+PONG\r\n");
@@ -128,14 +130,19 @@ fn corrupt_requests_never_kill_ping() {
     assert_eq!(counts.accepted, CONVERSATIONS as u64 + 1);
     // Some bytes are wrong where it shows, the others in what is only echoed.
     assert!(counts.of("protocol_error") > CONVERSATIONS as u64 / 10, "{counts:?}");
+    // Found out at once, that is, and not at an end that came too early.
+    let told = told.into_inner();
+    assert!(told > CONVERSATIONS / 10, "{told} of {CONVERSATIONS} were told what is wrong");
 }
 
-/// Sends, and reads to an end. Which one is the server's business: it may answer, refuse, or give up waiting, but not hang.
-fn ends_by_itself(address: SocketAddr, sent: &[u8]) {
+/// Sends, and reads to an end. Which one is the server's business: it may answer, refuse, or give up waiting, but not hang. Whether it
+/// said why it refused.
+fn is_told_why(address: SocketAddr, sent: &[u8]) -> bool {
     let mut client = Client::connect(address);
     let _ = client.stream().write_all(sent); // it may have been refused in the middle
     let _ = client.stream().shutdown(std::net::Shutdown::Write);
-    let _ = client.receive_all();
+    let why = b"-ERR Protocol error: ";
+    client.receive_all().0.windows(why.len()).any(|bytes| bytes == why)
 }
 
 #[test]
@@ -216,7 +223,12 @@ fn read_to_the_end(client: &mut Client) -> Vec<u8> {
 /// Whoever reads slowly, but reads, is served: the deadline of a write is for those that take nothing.
 #[test]
 fn a_slow_reader_is_served_to_the_end() {
-    let server = echo().set("timeouts.write=\"700ms\"").set("socket.send_buffer=16384").start();
+    let server = echo()
+        .set("timeouts.write=\"700ms\"")
+        .set("limits.send_rate_min=65536")
+        .set("limits.rate_window=\"1s\"")
+        .set("socket.send_buffer=16384")
+        .start();
     let chaos = Chaos::before(server.addr(), 1, Faults::none(), Faults::none().bandwidth(300_000));
     let sent = Random::new().bytes(600_000);
     expect_back(chaos.addr(), &sent, &sent);
@@ -224,24 +236,59 @@ fn a_slow_reader_is_served_to_the_end() {
     assert_eq!(stop_with_nothing_left(server).of("peer_closed"), 1);
 }
 
-#[test]
-fn a_slow_reader_ends_with_its_lifetime_at_the_latest() {
-    let server = Launch::hostile()
-        .debug()
-        .set("log.stats_interval=\"1s\"")
-        .set("timeouts.lifetime=\"1500ms\"")
-        .set("timeouts.first_byte=\"1s\"")
-        .set("socket.send_buffer=16384")
-        .start();
+/// Through a line of 1000 bytes per second `launch` sends without end, and ends that with `reason`, neither before `time` nor much later.
+fn slow_reader_ends(launch: Launch, reason: &str, time: Duration) {
+    let server = launch.debug().set("log.stats_interval=\"1s\"").set("socket.send_buffer=16384").start();
     let chaos = Chaos::before(server.addr(), 1, Faults::none(), Faults::none().bandwidth(1000));
     let start = Instant::now();
     let mut client = Client::connect(chaos.addr());
     client.send(b"flood\n");
-    server.wait_for_closed("lifetime_exceeded", 1);
+    server.wait_for_closed(reason, 1);
     let taken = start.elapsed();
-    assert!(taken >= ms(1500) && taken < ms(1500) + LATE_MAX, "closed after {taken:?}");
+    assert!(taken >= time && taken < time + LATE_MAX, "closed after {taken:?}");
     // What the proxy holds still drips; without it the client sees the end at once.
     drop(chaos);
     let _ = read_to_the_end(&mut client);
-    assert_eq!(stop_with_nothing_left(server).of("lifetime_exceeded"), 1);
+    assert_eq!(stop_with_nothing_left(server).of(reason), 1);
+}
+
+#[test]
+fn a_slow_reader_ends_with_its_lifetime_at_the_latest() {
+    let launch = Launch::hostile().set("timeouts.lifetime=\"1500ms\"").set("timeouts.first_byte=\"1s\"");
+    slow_reader_ends(launch, "lifetime_exceeded", ms(1500));
+}
+
+#[test]
+fn a_slow_reader_is_found_by_the_least_rate() {
+    let launch = Launch::hostile().set("limits.send_rate_min=65536").set("limits.rate_window=\"1s\"");
+    slow_reader_ends(launch, "send_too_slow", ms(1000));
+}
+
+#[test]
+fn a_slow_reader_ends_with_its_request() {
+    let launch = Launch::hostile().set("timeouts.request=\"1s\"").set("timeouts.write=\"off\"");
+    slow_reader_ends(launch, "request_timeout", ms(1000));
+}
+
+/// Never silent for long, so that only a deadline of the whole request, or a least rate, can end it.
+#[test]
+fn a_request_that_drips_through_the_network_ends_with_its_request_or_by_its_rate() {
+    let request = ["timeouts.request=\"1s\"", "timeouts.read=\"off\""];
+    let rate = ["limits.receive_rate_min=1000", "timeouts.read=\"off\""];
+    for (sets, reason) in [(request, "request_timeout"), (rate, "receive_too_slow")] {
+        for launch in [Launch::ping(), Launch::hostile().set("app.behaviour=\"gather\"")] {
+            let launch = sets.iter().fold(launch, |launch, set| launch.set(set));
+            let launch = launch.set("timeouts.idle=\"500ms\"").set("limits.rate_window=\"1s\"");
+            let server = launch.debug().set("log.stats_interval=\"1s\"").start();
+            let chaos = Chaos::before(server.addr(), 1, Faults::none().bandwidth(50), Faults::none());
+            let start = Instant::now();
+            let mut client = Client::connect(chaos.addr());
+            client.send(&[b'x'; 1000]);
+            server.wait_for_closed(reason, 1);
+            let taken = start.elapsed();
+            assert!(taken >= ms(1000) && taken < ms(2000) + LATE_MAX, "closed after {taken:?}");
+            drop((client, chaos));
+            assert_eq!(stop_with_nothing_left(server).of(reason), 1);
+        }
+    }
 }

@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use tests::{Client, Launch, Random, Server, connect, raise_descriptor_limit, reset, skip};
+use tests::{Client, Launch, Random, Server, connect, needs, raise_descriptor_limit, reset, skip};
 
 const MIB: usize = 1024 * 1024;
 
@@ -154,6 +155,28 @@ fn a_reset_in_mid_write_is_logged_at_debug_and_frees_its_place() {
     assert_eq!(told.level(), "DEBUG", "{}", told.text);
     server.connect().ask(b"next\n", b"next\n");
     assert_eq!(server.stop().of("peer_reset"), 20);
+}
+
+/// The signal is ignored, as in every program of Rust: only a tracer sees one that was raised all the same.
+#[test]
+fn no_write_to_a_peer_that_has_gone_raises_sigpipe() {
+    needs!("strace");
+    let trace = format!("{}/sigpipe-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let strace = ["strace", "-D", "-f", "-o", &trace, "-e", "trace=none", "-e", "signal=SIGPIPE"];
+    let server = Launch::hostile().debug().set("server.shards=1").under(&strace).start();
+    for gone in 1..=20 {
+        let mut client = server.connect();
+        client.send(b"flood\n");
+        client.expect(&[b'~'; 100]);
+        // After its FIN a reset is EPIPE to whoever writes, and no ECONNRESET (tcp_reset() of Linux).
+        client.half_close();
+        client.reset();
+        server.wait_for_closed("peer_reset", gone);
+    }
+    server.stop();
+    let trace = fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("exited with 0"), "it was not traced to its end: {trace}");
+    assert!(!trace.contains("SIGPIPE"), "{trace}");
 }
 
 #[test]

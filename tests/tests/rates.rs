@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tests::{Client, End, Launch, Server};
 
 /// Two windows of a second, in which nobody is judged but at the end of the second, and what a busy machine takes on top.
@@ -176,4 +177,42 @@ fn who_rests_between_answers() {
     }
     drop(client);
     assert_eq!(server.stop().of("peer_closed"), 1);
+}
+
+/// Peers of the same machine stop with the server and go on with it: what they did not send and take meanwhile is not held against them.
+#[test]
+fn nobody_is_judged_for_a_pause_of_the_whole_machine() {
+    const PIECE: [u8; 100] = [b'x'; 100];
+    // A window three times as long as the grace after a stop, which would make up for a short one.
+    let window = |launch: Launch| launch.set("server.shards=1").set("limits.rate_window=\"3s\"");
+    let gathering = window(Launch::hostile()).set("limits.receive_rate_min=1500").set("timeouts.read=\"off\"").start();
+    let flooding = window(Launch::hostile()).set("limits.send_rate_min=240000").set("socket.send_buffer=65536").start();
+    let (mut sender, mut taker) = (gathering.connect(), flooding.connect());
+    socket2::SockRef::from(&*taker.stream()).set_recv_buffer_size(65_536).unwrap();
+    sender.send(b"gather\n");
+    taker.send(b"flood\n");
+    let mut sent = 0;
+    // 2500 bytes per second one way, and 400 000 the other.
+    let mut go_on = |time: Duration| {
+        let (mut due, end) = (Instant::now(), Instant::now() + time);
+        while due < end {
+            sender.send(&PIECE);
+            sent += PIECE.len();
+            let _ = taker.receive(16_000);
+            due += Duration::from_millis(40);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    };
+    // Both are being measured, in a window that has just begun.
+    go_on(Duration::from_millis(3300));
+    [&gathering, &flooding].into_iter().for_each(|server| server.signal(Signal::STOP));
+    thread::sleep(Duration::from_secs(4));
+    [&gathering, &flooding].into_iter().for_each(|server| server.signal(Signal::CONT));
+    go_on(Duration::from_secs(4));
+    sender.send(b"\n");
+    sender.expect(&vec![b'x'; sent]);
+    sender.expect(b"\n");
+    drop((sender, taker));
+    assert_eq!(gathering.stop().of("peer_closed"), 1);
+    assert_eq!(flooding.stop().of("peer_reset"), 1);
 }

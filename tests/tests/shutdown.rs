@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -220,5 +220,23 @@ fn sigterm_during_start_ends_it_cleanly() {
         let ended_by_default = code.is_none() && log.is_empty();
         assert!(code == Some(0) || ended_by_default, "step {step}: exit {code:?}\n{log}");
         assert!(!log.contains("panicked"), "step {step}:\n{log}");
+    }
+}
+
+/// The port is open before the shards run, and by then a signal is no end by default any more.
+#[test]
+fn sigterm_ends_it_cleanly_as_soon_as_a_connect_succeeds() {
+    for round in 0..10 {
+        // Not the address that a connect comes from: a port that is closed could connect to itself.
+        let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let mut server = Launch::echo().alone().set(&format!("server.listen=\"{address}\"")).spawn();
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(start.elapsed() < BOUND, "it does not listen");
+        }
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait_exit(BOUND), Some(0), "round {round}");
     }
 }

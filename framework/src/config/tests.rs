@@ -434,6 +434,10 @@ fn a_file_may_start_with_a_byte_order_mark_and_end_its_lines_as_it_likes() {
     let path = wrong.path();
     let found = load::<Greeter>(Some(&path), &[]).unwrap_err()[0].to_string();
     assert!(found.starts_with(&format!("{}:2:10: server.shards", path.display())), "{found}");
+    let first = Written::new("first", "\u{feff}[sever]\n");
+    let path = first.path();
+    let found = load::<Greeter>(Some(&path), &[]).unwrap_err()[0].to_string();
+    assert!(found.starts_with(&format!("{}:1:2: sever", path.display())), "the mark is no column: {found}");
 }
 
 /// Pieces of TOML in random order with random characters between, and the shipped file with one character changed.

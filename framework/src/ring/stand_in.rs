@@ -92,6 +92,12 @@ impl Submission {
         self.parts.iter().map(|(_, length)| length).sum()
     }
 
+    /// Whether a send to a peer that has gone would raise SIGPIPE, unless the kernel forbids it by itself.
+    pub(crate) fn may_raise_sigpipe(&self) -> bool {
+        let flags = (self.words[LENGTH] >> 32) as i32;
+        self.is_send() && flags & libc::MSG_NOSIGNAL == 0
+    }
+
     /// The bytes of a send, as they are now.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -83,6 +83,7 @@ impl Kernel {
             return;
         }
         assert_eq!(new.descriptor(), token.key.slot.0, "{token:?} is for its slot's descriptor");
+        assert!(!new.may_raise_sigpipe(), "{token:?} forbids signals");
         let owed = self.owed(token.key);
         let rivals: &[Operation] = match token.operation {
             Operation::Receive | Operation::Poll => &[Operation::Receive, Operation::Poll],
