@@ -4,11 +4,13 @@
 //! ([`yield_to_others`]), and on a core of their own where there is one ([`stay_on_core`]).
 
 mod crowd;
+mod ends;
 mod latency;
 mod steady;
 mod turns;
 
 pub use crowd::{Crowd, Tally};
+pub use ends::Together;
 pub use latency::Latencies;
 pub use steady::Steady;
 
@@ -16,9 +18,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 
-use rustix::process::setpriority_process;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::process::{getpid, setpriority_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{Launch, Server};
 
 /// The lowest priority there is (setpriority(2)): a thread that has it runs when no other wants to.
 const PRIORITY_LOWEST: i32 = 19;
@@ -39,6 +43,26 @@ pub fn stay_on_core(number: usize) -> io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(number);
     Ok(sched_setaffinity(None, &cores)?)
+}
+
+/// Starts `launch` with one shard on a core of its own. The calling thread, with those that it starts, has another: as far as there are two.
+///
+/// # Panics
+/// When it does not start, or the kernel lets nobody stay on a core.
+#[must_use]
+pub fn start_apart(launch: Launch) -> Server {
+    let launch = launch.set("server.shards=1");
+    let Some([shards, ours]) = two_cores() else { return launch.start() };
+    let server = launch.set(&format!("server.cpus=[{shards}]")).start();
+    stay_on_core(ours).unwrap();
+    server
+}
+
+/// Two cores on which this process may run, if there are two.
+fn two_cores() -> Option<[usize; 2]> {
+    let allowed = sched_getaffinity(Some(getpid())).ok()?;
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    Some([cores.next()?, cores.next()?])
 }
 
 /// A connection begun: on loopback it stands when this returns, unless the server's queue is full. Buffers of `buffer` bytes in the

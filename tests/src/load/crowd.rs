@@ -1,19 +1,23 @@
 //! Crowds of peers that misbehave, each kind on a thread of its own. Whom the server ends comes again.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
+use std::iter;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::ends::Watch;
 use super::turns::Turns;
 use super::{begin_connect, stay_on_core, yield_to_others};
 use crate::reset;
 
 /// How long a crowd without a turn sleeps at most, so that its end is not waited for.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
+/// Turns that are taken before ends are looked for again.
+const TURNS_MAX: usize = 64;
 /// A request that is begun again and again and never ends: well formed, and within the length that it announces.
 const ENDLESS_REQUEST: &[u8] = b"*2\r\n$4\r\nECHO\r\n$100000\r\n";
 /// What those that never read ask for, again and again.
@@ -32,6 +36,8 @@ pub struct Tally {
     pub connects: u64,
     /// Connections that the server ended.
     pub ended: u64,
+    /// Of a crowd that is held: how many stood when they were fewest, since all have come.
+    pub fewest: Option<u64>,
     /// Bytes sent.
     pub sent: u64,
     /// Connects, or writes, that failed at this end.
@@ -121,42 +127,52 @@ struct Peer {
     sent: u64,
 }
 
-/// Keeps `count` connections up; each speaks in its turn.
+/// Keeps `count` connections up; each speaks in its turn. Whom the server ends is replaced at once, and the next one speaks first thing.
 fn hold<S>(addresses: &[SocketAddr], count: u32, interval: Duration, buffer: usize, speak: S, over: &AtomicBool) -> Tally
 where
     S: Fn(&mut Peer) -> io::Result<usize>,
 {
+    let watch = Watch::new();
     let mut tally = Tally::default();
     let mut peers: Vec<Option<Peer>> = (0..count).map(|_| None).collect();
     let mut turns = Turns::new(count, interval);
-    let begin = Instant::now();
+    let mut arrivals = Turns::new(count, RAMP);
+    let mut come = 0;
     while !over.load(Ordering::Relaxed) {
-        let Some(index) = turns.take(Instant::now()) else {
-            sleep_until(turns.due());
-            continue;
-        };
-        let place = &mut peers[index];
-        if place.is_none() && begin.elapsed() < RAMP.mul_f64(index as f64 / f64::from(count)) {
-            continue;
+        let ended = watch.wait(time_until(turns.due().min(arrivals.due())));
+        ended.iter().for_each(|index| peers[*index] = None);
+        tally.ended += ended.len() as u64;
+        if come == count as usize {
+            let here = u64::from(count) - ended.len() as u64;
+            tally.fewest = Some(tally.fewest.map_or(here, |fewest| fewest.min(here)));
         }
-        if place.is_none() {
-            *place = begin_connect(addresses[index % addresses.len()], buffer).ok().map(|stream| Peer { stream, turns: 0, sent: 0 });
-            *(if place.is_some() { &mut tally.connects } else { &mut tally.failed }) += 1;
-        }
-        let Some(peer) = place else { continue };
-        match speak(peer) {
-            Ok(length) => {
+        let arriving = iter::from_fn(|| (come < count as usize).then(|| arrivals.take(Instant::now())).flatten().inspect(|_| come += 1));
+        let mut whose: Vec<usize> = ended.into_iter().chain(arriving).collect();
+        whose.extend(iter::from_fn(|| turns.take(Instant::now())).take(TURNS_MAX).filter(|index| *index < come));
+        for index in whose {
+            let place = &mut peers[index];
+            if place.is_none() {
+                *place = Peer::come(addresses[index % addresses.len()], buffer, &watch, index).ok();
+                *(if place.is_some() { &mut tally.connects } else { &mut tally.failed }) += 1;
+            }
+            let Some(peer) = place else { continue };
+            // Whoever cannot speak because he was ended is told so by the next wait.
+            if let Ok(length) = speak(peer) {
                 (peer.sent, peer.turns) = (peer.sent + length as u64, peer.turns + 1);
                 tally.sent += length as u64;
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => {
-                tally.ended += 1;
-                *place = None;
             }
         }
     }
     tally
+}
+
+impl Peer {
+    /// Comes, and is number `index` to who waits for its end.
+    fn come(address: SocketAddr, buffer: usize, watch: &Watch, index: usize) -> io::Result<Self> {
+        let stream = begin_connect(address, buffer)?;
+        watch.add(&stream, index)?;
+        Ok(Self { stream, turns: 0, sent: 0 })
+    }
 }
 
 fn storm(addresses: &[SocketAddr], per_second: u32, over: &AtomicBool) -> Tally {
@@ -225,5 +241,9 @@ impl Guest {
 }
 
 fn sleep_until(due: Instant) {
-    thread::sleep(due.saturating_duration_since(Instant::now()).min(SLEEP_MAX));
+    thread::sleep(time_until(due));
+}
+
+fn time_until(due: Instant) -> Duration {
+    due.saturating_duration_since(Instant::now()).min(SLEEP_MAX)
 }
