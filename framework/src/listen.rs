@@ -3,8 +3,9 @@
 //! The first shares its port only once it listens: until then the kernel refuses it beside any other listener, one that shares included. So
 //! of two servers that start at the same instant one is refused, where otherwise both would listen and each take half of the clients.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::config::Config;
 /// the process is gone, and a listener that is about to be refused stands in the way of others for an instant.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
+/// The state of a socket that listens (TCP_LISTEN), as the table of sockets writes it.
+const LISTENING: &str = "0A";
 
 /// `count` listeners on the address of the settings. With port 0 the kernel chooses one port, and all of them share it.
 pub(crate) fn listen(config: &Config, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
@@ -70,6 +73,37 @@ pub(crate) fn set_options(socket: &Socket, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
+/// Clients that wait in the queues of the listeners on `address`, this server's or others': connected, and not accepted yet.
+///
+/// The kernel's table of sockets has the listeners first, and of each the length of its queue in the column `rx_queue` (proc(5), /proc/net/tcp);
+/// its other lines are not looked at, however many connections there are.
+pub(crate) fn queued(address: SocketAddr) -> Option<u64> {
+    let (table, address) = (if address.is_ipv4() { "tcp" } else { "tcp6" }, in_table(address));
+    let mut sum = 0;
+    for line in BufReader::new(File::open(format!("/proc/self/net/{table}")).ok()?).lines().skip(1) {
+        let line = line.ok()?;
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state, queues) = (fields.next()?, fields.nth(1)?, fields.next()?);
+        if state != LISTENING {
+            break;
+        }
+        if local == address {
+            sum += u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
+        }
+    }
+    Some(sum)
+}
+
+/// An address as that table has it: words of four bytes as the machine reads them, then the port, in hexadecimal digits.
+fn in_table(address: SocketAddr) -> String {
+    let words = match address.ip() {
+        IpAddr::V4(ip) => vec![u32::from_ne_bytes(ip.octets())],
+        IpAddr::V6(ip) => ip.octets().as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word)).collect(),
+    };
+    let words: String = words.into_iter().map(|word| format!("{word:08X}")).collect();
+    format!("{words}:{:04X}", address.port())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -97,5 +131,25 @@ mod tests {
         let keepalive = (accepted.tcp_keepalive_time(), accepted.tcp_keepalive_interval(), accepted.tcp_keepalive_retries());
         assert_eq!((keepalive.0.unwrap(), keepalive.1.unwrap(), keepalive.2.unwrap()), (7 * second, 5 * second, 3));
         assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(9 * second));
+    }
+
+    #[test]
+    fn those_who_wait_to_be_accepted_are_counted_over_all_listeners() {
+        for ip in ["127.0.0.1", "::1"] {
+            let mut config = Config::default();
+            config.server.listen = SocketAddr::new(ip.parse().unwrap(), 0);
+            if ip == "::1" && TcpListener::bind(config.server.listen).is_err() {
+                continue; // a machine without IPv6
+            }
+            let (listeners, address) = listen(&config, 2).unwrap();
+            assert_eq!(queued(address), Some(0));
+            let clients = [(); 40].map(|()| TcpStream::connect(address).unwrap());
+            assert_eq!(queued(address), Some(clients.len() as u64));
+            for listener in &listeners {
+                listener.set_nonblocking(true).unwrap();
+                while listener.accept().is_ok() {}
+            }
+            assert_eq!(queued(address), Some(0), "with connections and none that waits");
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! The line of statistics.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::listen;
 use crate::metrics::Reading;
 use crate::shard::ShardId;
 
 /// What the lines tell of beside the shards' counters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Whole {
+    pub(crate) address: SocketAddr,
     pub(crate) ready: bool,
     pub(crate) log_lines_dropped: u64,
 }
@@ -70,6 +73,7 @@ impl Line<'_> {
             shard = shard.map(|shard| shard.0),
             ready = whole.map(|whole| whole.ready),
             connections = now.connections,
+            queued = whole.and_then(|whole| some(listen::queued(whole.address)?)),
             accepted = now.accepted,
             closed = now.closed_total(),
             tasks = now.tasks,

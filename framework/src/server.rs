@@ -244,7 +244,8 @@ impl Server {
                 self.lanes.iter().for_each(|lane| lane.tell_memory(short));
             }
             self.readiness.set(readiness(stage, dead, watchdog.stalled()));
-            let whole = Whole { ready: self.readiness.get().is_ok(), log_lines_dropped: log.dropped() };
+            let (address, ready) = (self.address, self.readiness.get().is_ok());
+            let whole = Whole { address, ready, log_lines_dropped: log.dropped() };
             reporter.report(Instant::now(), whole, self.lanes.iter().map(|lane| (ShardId(lane.plan.id), lane.metrics.read())));
         }
         self.end(log);

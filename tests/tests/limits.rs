@@ -24,7 +24,8 @@ fn take_served(waiting: &mut Vec<Client>) -> Vec<Client> {
 
 #[test]
 fn the_eleventh_connection_waits_until_one_of_ten_leaves() {
-    let server = Launch::echo().set("server.shards=1").set("limits.connections_max=10").start();
+    let ten_at_most = Launch::echo().set("server.shards=1").set("limits.connections_max=10");
+    let server = ten_at_most.set("log.stats_interval=\"100ms\"").start();
     let mut served: Vec<Client> = (0..10).map(|_| server.connect()).collect();
     served.iter_mut().for_each(|client| client.ask(b"ten", b"ten"));
     let mut eleventh = server.connect();
@@ -32,6 +33,7 @@ fn the_eleventh_connection_waits_until_one_of_ten_leaves() {
     eleventh.send(b"eleven");
     twelfth.send(b"twelve");
     assert!(eleventh.is_silent_for(SILENCE));
+    server.wait_for_line(0, BOUND, "those who wait", |line| line.message() == "stats" && line.field("queued").as_deref() == Some("2"));
     served.pop();
     eleventh.expect(b"eleven");
     assert!(twelfth.is_silent_for(SILENCE));
