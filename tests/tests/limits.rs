@@ -25,7 +25,7 @@ fn take_served(waiting: &mut Vec<Client>) -> Vec<Client> {
 #[test]
 fn the_eleventh_connection_waits_until_one_of_ten_leaves() {
     let ten_at_most = Launch::echo().set("server.shards=1").set("limits.connections_max=10");
-    let server = ten_at_most.set("log.stats_interval=\"100ms\"").start();
+    let server = ten_at_most.set("log.stats_interval=\"1s\"").start();
     let mut served: Vec<Client> = (0..10).map(|_| server.connect()).collect();
     served.iter_mut().for_each(|client| client.ask(b"ten", b"ten"));
     let mut eleventh = server.connect();

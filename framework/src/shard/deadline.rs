@@ -61,13 +61,15 @@ pub(crate) struct Deadlines {
     ticks: Vec<Tick>,
     /// By when the kernel must have taken something of the send that it has. What else happens on the connection does not move it.
     sends: Vec<Tick>,
-    /// No deadline lies before this one.
+    /// No deadline lies before this one, but for those at `swept` and beyond.
     earliest: Tick,
+    /// How far the sweep has come that had its fill, and goes on from here; 0 after one that came to the end.
+    swept: usize,
 }
 
 impl Deadlines {
     pub(crate) fn with_capacity(slots: u32) -> Self {
-        Self { ticks: Vec::with_capacity(slots as usize), sends: Vec::with_capacity(slots as usize), earliest: Tick::NEVER }
+        Self { ticks: Vec::with_capacity(slots as usize), sends: Vec::with_capacity(slots as usize), earliest: Tick::NEVER, swept: 0 }
     }
 
     /// Makes room for `slot`.
@@ -105,25 +107,27 @@ impl Deadlines {
 
     /// When the next sweep is due.
     pub(crate) fn earliest(&self) -> Tick {
-        self.earliest
+        if self.swept > 0 { Tick(0) } else { self.earliest }
     }
 
     /// Moves slots whose deadline has passed into `expired`, `expired_max` at most, and forgets their deadlines. With more of them the next
-    /// sweep is due at once.
+    /// sweep is due at once, and goes on where this one stopped: a million that are due together are looked at once, not once per sweep.
     pub(crate) fn sweep(&mut self, now: Tick, expired_max: usize, expired: &mut Vec<SlotIndex>) {
-        let mut earliest = Tick::NEVER;
-        for (index, tick) in self.ticks.iter_mut().enumerate() {
+        let begin = std::mem::take(&mut self.swept);
+        if begin == 0 {
+            self.earliest = Tick::NEVER;
+        }
+        for (index, tick) in self.ticks.iter_mut().enumerate().skip(begin) {
             if *tick <= now {
                 if expired.len() == expired_max {
-                    earliest = now;
-                    break;
+                    self.swept = index;
+                    return;
                 }
                 *tick = Tick::NEVER;
                 expired.push(SlotIndex(index as u32));
             }
-            earliest = earliest.min(*tick);
+            self.earliest = self.earliest.min(*tick);
         }
-        self.earliest = earliest;
     }
 }
 
@@ -165,8 +169,25 @@ mod tests {
             deadlines.sweep(Tick(7), 2, &mut expired);
             (expired, deadlines.earliest())
         };
-        assert_eq!(sweep(), (vec![SlotIndex(0), SlotIndex(1)], Tick(7)), "due at once");
+        assert_eq!(sweep(), (vec![SlotIndex(0), SlotIndex(1)], Tick(0)), "due at once");
         assert_eq!(sweep(), (vec![SlotIndex(2)], Tick(9)));
+    }
+
+    #[test]
+    fn a_sweep_goes_on_where_the_last_one_stopped_and_forgets_nothing_behind() {
+        let mut deadlines = Deadlines::with_capacity(4);
+        deadlines.grow_to(SlotIndex(3));
+        (0..4).for_each(|slot| deadlines.set(SlotIndex(slot), Tick(5)));
+        let sweep = |deadlines: &mut Deadlines| {
+            let mut expired = Vec::new();
+            deadlines.sweep(Tick(7), 2, &mut expired);
+            (expired, deadlines.earliest())
+        };
+        assert_eq!(sweep(&mut deadlines).0, [SlotIndex(0), SlotIndex(1)]);
+        deadlines.set(SlotIndex(0), Tick(6));
+        deadlines.set(SlotIndex(1), Tick(8));
+        assert_eq!(sweep(&mut deadlines), (vec![SlotIndex(2), SlotIndex(3)], Tick(6)));
+        assert_eq!(sweep(&mut deadlines), (vec![SlotIndex(0)], Tick(8)));
     }
 
     #[test]
