@@ -76,7 +76,7 @@ asan: export RUSTFLAGS = -Zsanitizer=address
 asan: export CARGO_PROFILE_RELEASE_LTO = off
 asan: export CARGO_TARGET_DIR = target/asan
 asan: export ASAN_OPTIONS = detect_leaks=0:quarantine_size_mb=1
-asan: export CORELANE_TESTS_SLACK = 40
+asan: export CORELANE_TESTS_SLACK = 50
 asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release --workspace --target x86_64-unknown-linux-gnu
 	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu

@@ -1,11 +1,16 @@
 //! Well-behaved connections: requests at their times, whatever the server does, and every reply checked.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant, SystemTime};
 
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
 use rustix::event::{Timespec, epoll};
 
 use super::Latencies;
@@ -18,7 +23,8 @@ const EVENTS_MAX: usize = 256;
 const TEXT_BYTES: usize = 48;
 
 /// Connections to a ping server that each ask for an `ECHO` of their own once in an interval. A reply that is late does not keep the
-/// next request back, so a server that stalls is seen to stall, by all whose turn it was meanwhile.
+/// next request back, so a server that stalls is seen to stall, by all whose turn it was meanwhile. When a reply came is what the kernel says
+/// (SO_TIMESTAMPNS, socket(7)): a client that must wait for a core itself takes nothing for the server's slowness.
 #[derive(Debug)]
 pub struct Steady {
     epoll: rustix::fd::OwnedFd,
@@ -34,7 +40,7 @@ pub struct Steady {
 struct Connection {
     stream: TcpStream,
     /// Replies to come, in order, and when their requests were sent.
-    expected: VecDeque<(Vec<u8>, Instant)>,
+    expected: VecDeque<(Vec<u8>, SystemTime)>,
     /// Bytes of the reply that has begun.
     received: Vec<u8>,
 }
@@ -101,6 +107,7 @@ impl Connection {
     fn new(address: SocketAddr) -> Self {
         let stream = connect(address).unwrap_or_else(|error| panic!("connect {address}: {error}"));
         stream.set_nonblocking(true).unwrap();
+        setsockopt(&stream, sockopt::ReceiveTimestampns, &true).unwrap();
         Self { stream, expected: VecDeque::new(), received: Vec::new() }
     }
 
@@ -109,27 +116,37 @@ impl Connection {
         let request = format!("*2\r\n$4\r\nECHO\r\n${TEXT_BYTES}\r\n{text}\r\n");
         let sent = self.stream.write(request.as_bytes()).unwrap_or_else(|error| panic!("request {number}: {error}"));
         assert_eq!(sent, request.len(), "a request fits into an empty socket");
-        self.expected.push_back((format!("${TEXT_BYTES}\r\n{text}\r\n").into_bytes(), Instant::now()));
+        self.expected.push_back((format!("${TEXT_BYTES}\r\n{text}\r\n").into_bytes(), SystemTime::now()));
     }
 
     /// Takes what has come and says how many replies that completes.
     fn receive(&mut self, index: usize, latencies: &mut Latencies) -> u64 {
-        let mut bytes = [0; 4096];
-        match self.stream.read(&mut bytes) {
-            Ok(0) => panic!("well-behaved connection {index} was closed"),
-            Ok(length) => self.received.extend_from_slice(&bytes[..length]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        let (mut bytes, mut space) = ([0; 4096], cmsg_space!(TimeSpec));
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let (length, came) = match recvmsg::<()>(self.stream.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::empty()) {
+            Ok(message) => (message.bytes, message.cmsgs().find_map(time_of)),
+            Err(Errno::EAGAIN) => return 0,
             Err(error) => panic!("well-behaved connection {index}: {error}"),
-        }
+        };
+        assert!(length > 0, "well-behaved connection {index} was closed");
+        let came = came.expect("what has come has its time");
+        self.received.extend_from_slice(&bytes[..length]);
         let mut replies = 0;
         while let Some((expected, sent)) = self.expected.front().filter(|(expected, _)| self.received.len() >= expected.len()) {
             let reply: Vec<u8> = self.received.drain(..expected.len()).collect();
             assert_eq!(reply.escape_ascii().to_string(), expected.escape_ascii().to_string(), "reply to connection {index}");
-            latencies.add(sent.elapsed());
+            // It may have come before `sent` was looked up.
+            latencies.add(came.duration_since(*sent).unwrap_or_default());
             self.expected.pop_front();
             replies += 1;
         }
         assert!(!self.expected.is_empty() || self.received.is_empty(), "connection {index} was sent what it had not asked for");
         replies
     }
+}
+
+/// When the bytes of a message came.
+fn time_of(message: ControlMessageOwned) -> Option<SystemTime> {
+    let ControlMessageOwned::ScmTimestampns(time) = message else { return None };
+    Some(SystemTime::UNIX_EPOCH + Duration::from(time))
 }
