@@ -24,6 +24,9 @@ pub(crate) const OWN_BUFFERS: u64 = 2;
 /// ladder: an eighth ends the shortage, by its own measure, and how many are closed and when is in the settings.
 const CLOSED_PART: u64 = 8;
 
+/// Receive buffers that come free by copies at one look: the shard's others wait for them, a millisecond at most. No key, as above.
+const COPIED_OUT_MAX: u32 = 256;
+
 /// What a shard is short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strain {
@@ -208,7 +211,12 @@ impl State {
         let greedy = greediest(self.holders(), own, strain);
         self.hold_back(&greedy);
         if rung >= Rung::CopyOut && self.pool.was_low() {
-            greedy.iter().for_each(|(key, _)| self.copy_out(*key));
+            let enough = self.pool.in_use().saturating_sub(COPIED_OUT_MAX);
+            for (key, _) in &greedy {
+                if self.pool.in_use() > enough {
+                    self.copy_out(*key);
+                }
+            }
         }
         let closed = if rung == Rung::Close { self.close_greediest(&greedy) } else { 0 };
         // Who was held back and is none of the greediest any more goes on.
