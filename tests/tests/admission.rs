@@ -294,20 +294,9 @@ fn in_a_storm_of_connects_the_established_are_answered_between_the_accepts() {
     }
     let server = start_apart(Launch::echo().alone());
     let mut established = served(&server);
-    let mut found = Vec::new();
-    // What the scheduler of a busy machine does to the client is not there three times.
-    let holds = (0..3).any(|_| {
-        // All of them come in one moment of the server.
-        server.signal(Signal::STOP);
-        let storm = Together::connect(server.addr(), STORM, b"x");
-        server.signal(Signal::CONT);
-        found.push(storm.most_between(|| established.ask(b"quick?", b"quick?")));
-        found.last().is_some_and(|most| *most <= BETWEEN_MAX)
-    });
-    println!("of {STORM} at most {found:?} answered between two answers");
-    assert!(holds, "of {STORM} {found:?} were accepted and answered between two answers");
+    let came = Together::assert_between(&server, STORM, b"x", BETWEEN_MAX, || established.ask(b"quick?", b"quick?"));
     drop(established);
-    assert_eq!(server.stop().accepted, (found.len() * STORM) as u64 + 1);
+    assert_eq!(server.stop().accepted, came as u64 + 1);
 }
 
 /// Ten thousand connections at once, as fast as two threads can make them.

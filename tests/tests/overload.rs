@@ -4,7 +4,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use tests::load::{Crowd, Latencies, Steady, Together, start_apart};
 use tests::{Launch, raise_descriptor_limit, skip, slack};
 
@@ -120,17 +119,7 @@ fn while_peers_that_came_together_are_ended_the_others_are_answered_in_between()
     let server = start_apart(Launch::ping().alone().set("timeouts.first_byte=\"1s\""));
     let mut other = server.connect();
     other.ask(b"PING\r\n", b"+PONG\r\n");
-    let mut found = Vec::new();
-    // What the scheduler of a busy machine does to the client is not there three times.
-    let holds = (0..3).any(|_| {
-        server.signal(Signal::STOP);
-        let silent = Together::connect(server.addr(), TOGETHER, b"");
-        server.signal(Signal::CONT);
-        found.push(silent.most_between(|| other.ask(b"PING\r\n", b"+PONG\r\n")));
-        found.last().is_some_and(|most| *most <= ENDED_BETWEEN_MAX)
-    });
-    println!("of {TOGETHER} at most {found:?} ended between two answers");
-    assert!(holds, "of {TOGETHER} {found:?} ended between two answers");
+    let came = Together::assert_between(&server, TOGETHER, b"", ENDED_BETWEEN_MAX, || other.ask(b"PING\r\n", b"+PONG\r\n"));
     drop(other);
-    assert_eq!(server.stop().of("first_byte_timeout"), (found.len() * TOGETHER) as u64);
+    assert_eq!(server.stop().of("first_byte_timeout"), came as u64);
 }

@@ -39,9 +39,9 @@ const BUFFER_COUNT: Whole = Whole::new("a whole number of buffers", 16, 32_768);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT: Times = Times::new(TIMEOUT_MIN, Duration::from_secs(365 * DAY.as_secs()));
 const TIMEOUT_OR_OFF: Times = TIMEOUT.or("off");
-// Sixteen full shards: many times what the addresses of one machine are ever asked to hold.
-/// A longer pause would leave clients waiting for what has long come free.
+// A longer pause would leave clients waiting for what has long come free.
 const ACCEPT_PAUSE: Times = Times::new(TIMEOUT_MIN, Duration::from_secs(3600));
+// Sixteen full shards: many times what the addresses of one machine are ever asked to hold.
 const CONNECTIONS: Whole =
     Whole::new("a whole number of connections", 1, 16 * SHARD_CONNECTIONS_MAX).or_zero("what the descriptor limit allows");
 const SHARD_CONNECTIONS: Whole = Whole::new("a whole number of connections", 1, SHARD_CONNECTIONS_MAX).or_zero("an equal share");

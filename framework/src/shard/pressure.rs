@@ -24,7 +24,8 @@ pub(crate) const OWN_BUFFERS: u64 = 2;
 /// ladder: an eighth ends the shortage, by its own measure, and how many are closed and when is in the settings.
 const CLOSED_PART: u64 = 8;
 
-/// Receive buffers that come free by copies at one look: the shard's others wait for them, a millisecond at most. No key, as above.
+/// Receive buffers that come free by copies at one look, and what the connection holds with which that is reached: the shard's others wait
+/// meanwhile. No key, as above.
 const COPIED_OUT_MAX: u32 = 256;
 
 /// What a shard is short of.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
+use rustix::process::Signal;
 
-use crate::{BOUND, connect};
+use crate::{BOUND, Server, connect};
 
 /// How many are told at a time.
 const ENDS_MAX: usize = 4096;
@@ -41,6 +42,9 @@ impl Watch {
     }
 }
 
+/// What the scheduler of a busy machine does to the client is not there in each of so many rounds.
+const ROUNDS_MAX: usize = 3;
+
 /// Connections that came together and wait for an answer or their end.
 #[derive(Debug)]
 pub struct Together {
@@ -49,12 +53,27 @@ pub struct Together {
 }
 
 impl Together {
-    /// `count` connections that say `what` and stay.
+    /// Has `count` connections come to `server` in one moment of it, say `what` and stay; and another connection ask until all of these have
+    /// been answered or ended. Says how many have come in all rounds.
     ///
     /// # Panics
-    /// When one cannot be made.
-    #[must_use]
-    pub fn connect(address: SocketAddr, count: usize, what: &[u8]) -> Self {
+    /// When more than `most` were between two answers to the other one in every round, or a round takes ten seconds.
+    pub fn assert_between(server: &Server, count: usize, what: &[u8], most: usize, mut ask: impl FnMut()) -> usize {
+        let mut found = Vec::new();
+        let holds = (0..ROUNDS_MAX).any(|_| {
+            server.signal(Signal::STOP);
+            let together = Self::connect(server.addr(), count, what);
+            server.signal(Signal::CONT);
+            let between = together.most_between(&mut ask);
+            found.push(between);
+            between <= most
+        });
+        println!("of {count} at most {found:?} between two answers");
+        assert!(holds, "of {count} {found:?} were answered or ended between two answers to another");
+        found.len() * count
+    }
+
+    fn connect(address: SocketAddr, count: usize, what: &[u8]) -> Self {
         let watch = Watch::new();
         let streams = (0..count).map(|number| {
             let mut stream = connect(address).unwrap();
@@ -66,11 +85,7 @@ impl Together {
         Self { watch, streams }
     }
 
-    /// Has another connection ask until all of these have been answered or ended, and tells how many were between two of its answers at most.
-    ///
-    /// # Panics
-    /// When it takes ten seconds.
-    pub fn most_between(&self, mut ask: impl FnMut()) -> usize {
+    fn most_between(&self, mut ask: impl FnMut()) -> usize {
         let begin = Instant::now();
         let (mut seen, mut most) = (0, 0);
         while seen < self.streams.len() {
