@@ -8,6 +8,9 @@ const LAG_P99_MAX_US: f64 = 10_000.0;
 const BUSY_MIN: f64 = 0.97;
 /// A server that used less than this share of what the load tester used was not at its limit.
 const SERVER_BUSY_MAX: f64 = 0.8;
+/// Processor time over a shorter window is not judged, in seconds: the processes are looked at one after the other, and on a busy machine
+/// tens of milliseconds lie between.
+const JUDGED_WINDOW_MIN_S: f64 = 0.5;
 
 /// Why the figures say nothing about the server, if so.
 pub(super) fn void(report: &Report) -> Option<String> {
@@ -27,7 +30,8 @@ fn late(report: &Report) -> Option<String> {
 
 /// A closed loop asks for capacity: what came out is the load tester's own if it was busy all the time while the server was not.
 fn outrun(report: &Report) -> Option<String> {
-    let server = report.server.as_ref().filter(|_| report.load.mode == "closed")?;
+    let is_judged = report.load.mode == "closed" && report.requests.window_s >= JUDGED_WINDOW_MIN_S;
+    let server = report.server.as_ref().filter(|_| is_judged)?;
     let cores = f64::from(report.generator.shards.min(report.machine.cores)).max(1.0);
     let (own, servers) = (report.generator.cpu_cores, server.cpu_cores);
     let is_outrun = own >= BUSY_MIN * cores && servers < SERVER_BUSY_MAX * own;
@@ -47,6 +51,7 @@ mod tests {
     fn report(mode: &str, lag_p99: f64, own: f64, servers: f64) -> Report {
         let mut report = crate::report::empty();
         report.load.mode = mode.to_owned();
+        report.requests.window_s = 1.0;
         report.machine = Machine { cores: 4, ..Machine::default() };
         report.generator = Generator {
             shards: 1,
@@ -69,5 +74,12 @@ mod tests {
         assert!(void(&report("closed", 0.0, 0.99, 0.5)).is_some());
         assert_eq!(void(&report("closed", 0.0, 0.99, 0.95)), None);
         assert_eq!(void(&report("closed", 0.0, 0.6, 0.3)), None);
+    }
+
+    #[test]
+    fn a_window_too_short_for_an_accurate_look_is_not_judged() {
+        let mut brief = report("closed", 0.0, 3.42, 1.13);
+        brief.requests.window_s = 0.1;
+        assert_eq!(void(&brief), None);
     }
 }
