@@ -320,7 +320,7 @@ pub(crate) struct Limits {
     pub rate_window: Duration,
     /// Completions a shard handles before it lets its tasks run.
     pub turn_completions_max: u32,
-    /// Completions that a shard under dense traffic waits for before it runs.
+    /// Completions that a shard under dense traffic waits for before it runs; no more than an eighth of the connections that speak.
     pub gather_completions_max: u32,
     /// Frames and chunks that a handler reads in a turn.
     pub reads_per_turn_max: u32,
@@ -353,7 +353,7 @@ impl Default for Limits {
             send_rate_min: None,
             rate_window: Duration::from_secs(10),
             turn_completions_max: 1024,
-            gather_completions_max: 4,
+            gather_completions_max: 8,
             reads_per_turn_max: 128,
             expired_per_turn_max: 16,
             overloaded_per_look_max: 256,

@@ -15,7 +15,8 @@ use io_uring::types::BufRingEntry;
 
 use super::token::Key;
 
-/// Buffers published to the kernel at first. The set in use stays small and warm, and grows only when the kernel ran out.
+/// Buffers published to the kernel at first, and at least. The set in use stays small and warm: it grows only when the kernel ran out, and
+/// shrinks again.
 const PUBLISHED_FIRST: u32 = 32;
 /// Between two provided buffers. Buffers that all start at a page's start would share one set of the first-level cache, and a batch of a
 /// hundred small messages would push each other out of it.
@@ -48,6 +49,8 @@ struct State {
     published: u32,
     /// How many the pool keeps published.
     window: u32,
+    /// The fewest that were left of them since the tail last passed 0, which it does every 65 536 receives.
+    lowest: u32,
     /// More than the first window is published, or was since the memory was given back.
     wide: bool,
     /// Receives since the memory was given back.
@@ -128,6 +131,7 @@ impl Pool {
             free: (0..count as u16).rev().collect(),
             published: 0,
             window: PUBLISHED_FIRST.min(count),
+            lowest: 0,
             wide: false,
             filled: 0,
             tail: 0,
@@ -196,20 +200,31 @@ impl Pool {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let before = state.tail;
+        state.lowest = state.lowest.min(state.published);
         while state.published < state.window {
             let Some(index) = state.free.pop() else { break };
-            self.write_entry(state.tail, index, state.buffers[usize::from(index)].base);
+            self.write_entry(state.tail, index);
             state.tail = state.tail.wrapping_add(1);
             state.published += 1;
         }
         if state.tail != before {
             self.kernel_tail().store(state.tail, Ordering::Release);
         }
+        if state.tail < before {
+            // A quarter was enough all the while: a burst is over.
+            if state.lowest > state.window / 4 * 3 {
+                state.window = (state.window / 2).max(PUBLISHED_FIRST.min(self.count));
+            }
+            state.lowest = state.window;
+        }
     }
 
-    /// The kernel found no buffer: keep twice as many published from now on.
+    /// The kernel found no buffer: keep twice as many published from now on. Of the receives of a batch that found none, the first sees to it.
     pub(crate) fn widen(&self) {
         let mut state = self.state.borrow_mut();
+        if state.published > 0 {
+            return;
+        }
         state.window = (state.window * 2).min(self.count);
         state.wide = true;
         drop(state);
@@ -272,11 +287,12 @@ impl Pool {
         let mut state = self.state.borrow_mut();
         state.published -= 1;
         state.filled = state.filled.saturating_add(1);
+        assert!(length <= self.size, "the kernel fills a buffer at most");
+        // Written, not read: it is seldom in the cache, and nothing here has to wait for it.
         let buffer = &mut state.buffers[usize::from(index)];
         debug_assert_eq!(buffer.references, 0, "a published buffer has no span");
-        assert!(length <= buffer.capacity, "the kernel fills a buffer at most");
         (buffer.references, buffer.owner) = (1, Some(owner));
-        Span { start: buffer.base, length, buffer: u32::from(index) }
+        Span { start: self.base(index), length, buffer: u32::from(index) }
     }
 
     /// An empty span at the start of a heap buffer with room for at least `capacity` bytes, on the account of `owner`.
@@ -411,11 +427,18 @@ impl Pool {
         }
     }
 
-    fn write_entry(&self, tail: u16, index: u16, base: NonNull<u8>) {
+    /// Where provided buffer `index` starts.
+    fn base(&self, index: u16) -> NonNull<u8> {
+        assert!(u32::from(index) < self.count, "there is such a buffer");
+        // SAFETY: it starts inside the mapping, which has room for `count` of them.
+        unsafe { self.memory.base.add(usize::from(index) * (self.size as usize + STAGGER)) }
+    }
+
+    fn write_entry(&self, tail: u16, index: u16) {
         let place = usize::from(tail) & (self.count as usize - 1);
         // SAFETY: `place` is within the mapping's `count` entries, and the kernel reads an entry only once the tail has passed it.
         let entry = unsafe { self.entries.base.cast::<BufRingEntry>().add(place).as_mut() };
-        entry.set_addr(base.as_ptr() as u64);
+        entry.set_addr(self.base(index).as_ptr() as u64);
         entry.set_len(self.size);
         entry.set_bid(index);
     }
@@ -545,6 +568,36 @@ mod tests {
             pool.release(span);
         }
         assert_eq!(pool.state.borrow().free.len(), 256 - 2 * PUBLISHED_FIRST as usize);
+    }
+
+    /// `count` times the kernel fills `at_a_time` buffers, which are given back at once.
+    fn pass(pool: &Pool, count: u32, at_a_time: u16) {
+        for _ in 0..count {
+            let spans: Vec<Span> = (0..at_a_time).map(|index| pool.received(index, 1, Key::of_place(7))).collect();
+            spans.into_iter().for_each(|span| pool.release(span));
+            pool.publish();
+        }
+    }
+
+    #[test]
+    fn no_more_buffers_are_published_than_traffic_takes() {
+        let pool = Pool::new(256, 4096).expect("memory");
+        let window = || pool.state.borrow().window;
+        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16).map(|index| pool.received(index, 1, Key::of_place(7))).collect();
+        pool.widen();
+        pool.widen();
+        assert_eq!(window(), 2 * PUBLISHED_FIRST, "one batch found none, by however many receives");
+        spans.into_iter().for_each(|span| pool.release(span));
+
+        let (all, half) = (2 * PUBLISHED_FIRST as u16, PUBLISHED_FIRST as u16);
+        pass(&pool, 4 * 65_536 / u32::from(all), all);
+        assert_eq!(window(), 2 * PUBLISHED_FIRST, "all of them are taken");
+        pass(&pool, 4 * 65_536 / u32::from(half), half);
+        assert_eq!(window(), 2 * PUBLISHED_FIRST, "half of them are");
+        pass(&pool, 2 * 65_536, 1);
+        assert_eq!(window(), PUBLISHED_FIRST);
+        pass(&pool, 2 * 65_536, 1);
+        assert_eq!(window(), PUBLISHED_FIRST, "never fewer");
     }
 
     #[test]

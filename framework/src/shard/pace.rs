@@ -12,8 +12,8 @@ use crate::ring::{SlotIndex, Wait};
 /// notices. The ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
 /// No key, as for the others here: they follow what a wake-up costs, and `limits.gather_completions_max` turns gathering off.
 pub(super) const LINGER: Duration = Duration::from_millis(2);
-/// Messages are gathered as long as the density says that they come within this time.
-const GATHER_AIM: Duration = Duration::from_micros(50);
+/// Messages are gathered as long as the density says that they come within this time. On average each waits for half of it at most.
+const GATHER_AIM: Duration = Duration::from_micros(100);
 /// A message waits no longer than this for others, whatever the density said.
 const GATHER_MAX: Duration = Duration::from_micros(200);
 /// Connections that must have spoken for each message that is waited for: a few that ask and answer in turn must not wait for each other.
@@ -101,16 +101,16 @@ mod tests {
 
     #[test]
     fn messages_are_gathered_when_many_peers_speak_often() {
-        assert_eq!(after(160, 50).gather, 4);
+        assert_eq!(after(80, 50).gather, 4);
         assert_eq!(after(10_000, 1_000).gather, 4, "no more than its bound");
-        assert_eq!(after(80, 50).gather, 2);
+        assert_eq!(after(40, 50).gather, 2);
     }
 
     #[test]
     fn a_few_peers_and_slow_ones_are_answered_at_once() {
         assert_eq!(after(10_000, 1).gather, 1);
         assert_eq!(after(10_000, 15).gather, 1);
-        assert_eq!(after(79, 64).gather, 1);
+        assert_eq!(after(39, 64).gather, 1);
     }
 
     #[test]

@@ -51,17 +51,30 @@ where
             if due.is_empty() {
                 break;
             }
+            due.iter().take(2 * PREFETCH_AHEAD).for_each(|coming| self.prefetch_pointer(*coming));
+            due.iter().take(PREFETCH_AHEAD).for_each(|coming| self.prefetch_task(*coming));
             for (index, key) in due.iter().enumerate() {
-                if let Some(coming) = due.get(index + PREFETCH_AHEAD)
-                    && let Some(Some(task)) = self.by_slot.get(coming.slot.0 as usize)
-                {
-                    prefetch(&**task);
-                }
+                due.get(index + 2 * PREFETCH_AHEAD).into_iter().for_each(|coming| self.prefetch_pointer(*coming));
+                due.get(index + PREFETCH_AHEAD).into_iter().for_each(|coming| self.prefetch_task(*coming));
                 self.poll(shard, *key);
             }
             due.clear();
         }
         self.due = due;
+    }
+
+    /// Fetches the way to a task.
+    fn prefetch_pointer(&self, key: Key) {
+        if let Some(place) = self.by_slot.get(key.slot.0 as usize) {
+            prefetch(place);
+        }
+    }
+
+    /// Fetches a task, to which the way is there.
+    fn prefetch_task(&self, key: Key) {
+        if let Some(Some(task)) = self.by_slot.get(key.slot.0 as usize) {
+            prefetch(&**task);
+        }
     }
 
     /// Polls the task of `key`, and hands the slot back to the shard when it is over.

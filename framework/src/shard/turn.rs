@@ -170,6 +170,7 @@ impl State {
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions, self.bounds.turn_completions_max);
         self.grace.turned(completions.is_empty());
+        completions.iter().take(PREFETCH_AHEAD).for_each(|coming| self.table.prefetch(coming.token.key));
         for (index, completion) in completions.iter().enumerate() {
             if let Some(coming) = completions.get(index + PREFETCH_AHEAD) {
                 self.table.prefetch(coming.token.key);
