@@ -10,6 +10,7 @@
 pub(crate) mod buffers;
 #[cfg(feature = "failpoints")]
 mod faked;
+mod mapping;
 mod probe;
 mod sockaddr;
 mod sockopt;

@@ -4,7 +4,6 @@
 //! to the kernel, a heap one to the spares or the allocator. A buffer is written only by the kernel while it is published (it has no
 //! span then), or through its one and only span ([`Pool::append`]).
 
-use std::alloc::{self, Layout};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -13,6 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
+use super::mapping::{HEAP_GRAIN, Mapping, heap_allocate, heap_free};
 use super::token::Key;
 
 /// Buffers published to the kernel at first, and at least. The set in use stays small and warm: it grows only when the kernel ran out, and
@@ -23,8 +23,6 @@ const PUBLISHED_FIRST: u32 = 32;
 const STAGGER: usize = 64;
 /// Freed heap buffers of the standard size that are kept for reuse.
 const SPARE_HEAP_MAX: usize = 64;
-/// Heap buffers are sized in multiples of this many bytes.
-const HEAP_GRAIN: u32 = 64;
 /// When fewer than one in this many provided buffers is free, input is copied out so that the buffer is free at once.
 const LOW_FRACTION: u32 = 8;
 
@@ -455,56 +453,6 @@ impl Drop for Pool {
         for buffer in state.buffers.iter().skip(self.count as usize).filter(|buffer| buffer.capacity > 0) {
             heap_free(buffer.base, buffer.capacity);
         }
-    }
-}
-
-fn heap_layout(capacity: u32) -> Layout {
-    Layout::from_size_align(capacity as usize, HEAP_GRAIN as usize).expect("a buffer's size is below 2^32, its alignment a power of two")
-}
-
-fn heap_allocate(capacity: u32) -> NonNull<u8> {
-    let layout = heap_layout(capacity);
-    // SAFETY: the capacity is at least one grain, so the layout is not empty.
-    NonNull::new(unsafe { alloc::alloc(layout) }).unwrap_or_else(|| alloc::handle_alloc_error(layout))
-}
-
-fn heap_free(base: NonNull<u8>, capacity: u32) {
-    // SAFETY: allocated by `heap_allocate` with the same capacity, and freed once: its place is vacant afterwards.
-    unsafe { alloc::dealloc(base.as_ptr(), heap_layout(capacity)) };
-}
-
-/// Anonymous private memory, page-aligned and zero: mmap(2).
-#[derive(Debug)]
-struct Mapping {
-    base: NonNull<u8>,
-    length: usize,
-}
-
-impl Mapping {
-    fn new(length: usize) -> io::Result<Self> {
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a fresh anonymous mapping overlaps nothing.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(Self { base: NonNull::new(base.cast()).expect("mmap does not return null for a null hint"), length })
-    }
-}
-
-impl Mapping {
-    /// Drops the pages; the next touch finds zeroes (madvise(2), MADV_DONTNEED).
-    fn discard(&self) {
-        // SAFETY: the mapping is ours and whole, and nobody holds a reference into it: the caller has no buffer in use.
-        let done = unsafe { libc::madvise(self.base.as_ptr().cast(), self.length, libc::MADV_DONTNEED) };
-        debug_assert_eq!(done, 0, "the range is a whole mapping");
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this length, unmapped once.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.length) };
     }
 }
 

@@ -1,17 +1,19 @@
 //! How long a shard waits in its own ring: until it parks, and for how many completions at a time.
 //!
-//! One timer in the ring measures both. While there is traffic it is set again each time it goes off, and what was counted meanwhile says
-//! how dense the traffic is. Where messages come thick, an entry waits for several, so that they share the price of the entry, of the
-//! turn and of the sleep.
+//! A timer in the ring ends the first. How dense the traffic is, is counted from turn to turn: where messages come thick, an entry waits
+//! for several, so that they share the price of the entry, of the turn and of the sleep.
 
 use std::time::Duration;
 
 use crate::ring::{SlotIndex, Wait};
 
-/// How long a shard without traffic waits in its own ring before it parks: longer than a loopback or rack round trip, shorter than anyone
-/// notices. The ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
+/// How long a shard without traffic waits in its own ring before it parks: longer than the pauses of a shard that has some traffic, for
+/// parking costs more than a message; shorter than anyone notices, for an order to drain may have to wait for it. The ring's timer is set
+/// once per this time and not once per wait: on a virtual machine each setting leaves the guest.
 /// No key, as for the others here: they follow what a wake-up costs, and `limits.gather_completions_max` turns gathering off.
-pub(super) const LINGER: Duration = Duration::from_millis(2);
+pub(super) const LINGER: Duration = Duration::from_millis(50);
+/// The density of traffic is measured over this time, or over a longer one if nothing happened for longer.
+const PERIOD: Duration = Duration::from_millis(2);
 /// Messages are gathered as long as the density says that they come within this time. On average each waits for half of it at most.
 const GATHER_AIM: Duration = Duration::from_micros(100);
 /// A message waits no longer than this for others, whatever the density said.
@@ -23,10 +25,14 @@ const SPEAKERS_PER_MESSAGE: u32 = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     linger: Linger,
+    /// Something was received since the timer was set.
+    heard: bool,
     /// Completions that an entry waits for; 1 unless traffic is dense.
     gather: u32,
     gather_max: u32,
-    /// Messages since the timer was set.
+    /// When the period began, since the start of the shard.
+    began: Duration,
+    /// Messages of this period.
     messages: u32,
     /// Who sent them, a bit for each 64th slot: at least as many connections as there are bits.
     speakers: u64,
@@ -45,7 +51,7 @@ enum Linger {
 
 impl Pace {
     pub(super) fn new(gather_max: u32) -> Self {
-        Self { linger: Linger::Off, gather: 1, gather_max, messages: 0, speakers: 0 }
+        Self { linger: Linger::Off, heard: false, gather: 1, gather_max, began: Duration::ZERO, messages: 0, speakers: 0 }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -56,7 +62,7 @@ impl Pace {
     pub(super) fn begin(&mut self) -> bool {
         let unset = self.linger == Linger::Off;
         if unset {
-            (self.linger, self.messages, self.speakers) = (Linger::Timed, 0, 0);
+            (self.linger, self.heard) = (Linger::Timed, false);
         }
         unset
     }
@@ -65,22 +71,31 @@ impl Pace {
         if self.gather > 1 { Wait::ForSome { completions: self.gather, at_most: GATHER_MAX } } else { Wait::ForOne }
     }
 
+    /// A turn begins, `now` after the start of the shard: what was counted in a period that is over says how many to wait for.
+    pub(super) fn turn(&mut self, now: Duration) {
+        let period = now.saturating_sub(self.began);
+        if period < PERIOD {
+            return;
+        }
+        let dense = u128::from(self.messages) * GATHER_AIM.as_nanos() / period.as_nanos();
+        let many = self.speakers.count_ones() / SPEAKERS_PER_MESSAGE;
+        self.gather = many.min(dense as u32).clamp(1, self.gather_max);
+        (self.began, self.messages, self.speakers) = (now, 0, 0);
+    }
+
     pub(super) fn message(&mut self, slot: SlotIndex) {
+        self.heard = true;
         self.messages = self.messages.saturating_add(1);
         self.speakers |= 1 << (slot.0 % u64::BITS);
     }
 
     /// The timer has gone off.
     pub(super) fn elapsed(&mut self) {
-        self.linger = if self.messages == 0 { Linger::Over } else { Linger::Off };
-        let dense = self.messages / (LINGER.as_micros() / GATHER_AIM.as_micros()) as u32;
-        let many = self.speakers.count_ones() / SPEAKERS_PER_MESSAGE;
-        self.gather = dense.min(many).clamp(1, self.gather_max);
+        self.linger = if self.heard { Linger::Off } else { Linger::Over };
     }
 
-    /// The shard was parked: what was measured before says nothing of now. A timer that is still set remains so.
+    /// The shard was parked. A timer that is still set remains so.
     pub(super) fn parked(&mut self) {
-        self.gather = 1;
         if self.linger == Linger::Over {
             self.linger = Linger::Off;
         }
@@ -91,11 +106,12 @@ impl Pace {
 mod tests {
     use super::*;
 
+    /// `messages` of so many peers in a period of 2 ms.
     fn after(messages: u32, speakers: u32) -> Pace {
         let mut pace = Pace::new(4);
-        assert!(pace.begin());
+        pace.turn(PERIOD);
         (0..messages).for_each(|message| pace.message(SlotIndex(message % speakers)));
-        pace.elapsed();
+        pace.turn(2 * PERIOD);
         pace
     }
 
@@ -114,8 +130,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_dense_says_nothing_of_now() {
+        let mut pace = after(80, 50);
+        pace.turn(2 * PERIOD + PERIOD / 2);
+        assert_eq!(pace.gather, 4, "the period is not over");
+        pace.turn(3 * PERIOD);
+        assert_eq!(pace.gather, 1);
+        (0..80).for_each(|message| pace.message(SlotIndex(message)));
+        pace.turn(Duration::from_secs(60));
+        assert_eq!(pace.gather, 1, "in a minute, not in 2 ms");
+    }
+
+    #[test]
     fn a_shard_lingers_while_there_is_traffic() {
-        let mut pace = after(1, 1);
+        let mut pace = Pace::new(4);
+        assert!(pace.begin());
+        pace.message(SlotIndex(0));
+        pace.elapsed();
         assert!(!pace.is_over() && pace.begin() && !pace.begin());
         pace.elapsed();
         assert!(pace.is_over());

@@ -156,6 +156,7 @@ impl State {
         let now = Tick::at(clock);
         let due = self.next_look().max(self.now);
         (self.clock, self.now) = (clock, now);
+        self.pace.turn(clock);
         if self.grace.begins(due, now) {
             self.excuse_all();
         }

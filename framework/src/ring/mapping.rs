@@ -1,0 +1,59 @@
+//! Where the memory of buffers comes from: a mapping for those that the kernel fills, the heap for the others.
+
+use std::alloc::{self, Layout};
+use std::io;
+use std::ptr::NonNull;
+
+/// Heap buffers are sized in multiples of this many bytes.
+pub(super) const HEAP_GRAIN: u32 = 64;
+
+fn heap_layout(capacity: u32) -> Layout {
+    Layout::from_size_align(capacity as usize, HEAP_GRAIN as usize).expect("a buffer's size is below 2^32, its alignment a power of two")
+}
+
+/// Memory of `capacity` bytes, which is at least one grain.
+pub(super) fn heap_allocate(capacity: u32) -> NonNull<u8> {
+    let layout = heap_layout(capacity);
+    // SAFETY: the capacity is at least one grain, so the layout is not empty.
+    NonNull::new(unsafe { alloc::alloc(layout) }).unwrap_or_else(|| alloc::handle_alloc_error(layout))
+}
+
+/// Gives back what [`heap_allocate`] gave for the same capacity.
+pub(super) fn heap_free(base: NonNull<u8>, capacity: u32) {
+    // SAFETY: allocated by `heap_allocate` with the same capacity, and freed once: its place is vacant afterwards.
+    unsafe { alloc::dealloc(base.as_ptr(), heap_layout(capacity)) };
+}
+
+/// Anonymous private memory, page-aligned and zero: mmap(2).
+#[derive(Debug)]
+pub(super) struct Mapping {
+    pub(super) base: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// `length` bytes; pages are resident once they are touched.
+    pub(super) fn new(length: usize) -> io::Result<Self> {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a fresh anonymous mapping overlaps nothing.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { base: NonNull::new(base.cast()).expect("mmap does not return null for a null hint"), length })
+    }
+
+    /// Drops the pages; the next touch finds zeroes (madvise(2), MADV_DONTNEED).
+    pub(super) fn discard(&self) {
+        // SAFETY: the mapping is ours and whole, and nobody holds a reference into it: the caller has no buffer in use.
+        let done = unsafe { libc::madvise(self.base.as_ptr().cast(), self.length, libc::MADV_DONTNEED) };
+        debug_assert_eq!(done, 0, "the range is a whole mapping");
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length, unmapped once.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.length) };
+    }
+}
