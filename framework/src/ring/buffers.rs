@@ -121,8 +121,7 @@ impl Pool {
         let stride = size as usize + STAGGER;
         let memory = Mapping::new(count as usize * stride)?;
         let buffers = (0..count as usize)
-            // SAFETY: buffer `index` starts inside the mapping, which has room for `count` of them.
-            .map(|index| Buffer { base: unsafe { memory.base.add(index * stride) }, capacity: size, references: 0, owner: None })
+            .map(|index| Buffer { base: memory.at(index * stride), capacity: size, references: 0, owner: None })
             .collect();
         let state = State {
             buffers,
@@ -427,9 +426,7 @@ impl Pool {
 
     /// Where provided buffer `index` starts.
     fn base(&self, index: u16) -> NonNull<u8> {
-        assert!(u32::from(index) < self.count, "there is such a buffer");
-        // SAFETY: it starts inside the mapping, which has room for `count` of them.
-        unsafe { self.memory.base.add(usize::from(index) * (self.size as usize + STAGGER)) }
+        self.memory.at(usize::from(index) * (self.size as usize + STAGGER))
     }
 
     fn write_entry(&self, tail: u16, index: u16) {

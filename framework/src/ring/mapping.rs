@@ -43,6 +43,13 @@ impl Mapping {
         Ok(Self { base: NonNull::new(base.cast()).expect("mmap does not return null for a null hint"), length })
     }
 
+    /// The place `offset` bytes from the start.
+    pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!(offset < self.length, "a place in the mapping");
+        // SAFETY: it is inside the mapping.
+        unsafe { self.base.add(offset) }
+    }
+
     /// Drops the pages; the next touch finds zeroes (madvise(2), MADV_DONTNEED).
     pub(super) fn discard(&self) {
         // SAFETY: the mapping is ours and whole, and nobody holds a reference into it: the caller has no buffer in use.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::ring::{SlotIndex, Wait};
 
 /// How long a shard without traffic waits in its own ring before it parks: longer than the pauses of a shard that has some traffic, for
-/// parking costs more than a message; shorter than anyone notices, for an order to drain may have to wait for it. The ring's timer is set
-/// once per this time and not once per wait: on a virtual machine each setting leaves the guest.
+/// parking costs more than a message; shorter than anyone notices, for an order to drain or a deadline may have to wait for it. The
+/// ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
 /// No key, as for the others here: they follow what a wake-up costs, and `limits.gather_completions_max` turns gathering off.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
 /// The density of traffic is measured over this time, or over a longer one if nothing happened for longer.
