@@ -302,7 +302,7 @@ pub(crate) struct Limits {
     pub connects_in_flight_max: u32,
     /// Connects of a shard that wait until they may be on their way.
     pub connects_waiting_max: u32,
-    /// Accepts a shard keeps posted to the kernel.
+    /// Accepts a shard keeps posted to the kernel, and so the most that a turn accepts.
     pub accepts_in_flight_max: u32,
     /// Unread receive buffers one connection may hold.
     pub recv_queue_max: u32,
@@ -344,7 +344,7 @@ impl Default for Limits {
             outbound_per_shard_max: 0,
             connects_in_flight_max: 64,
             connects_waiting_max: 65_536,
-            accepts_in_flight_max: 64,
+            accepts_in_flight_max: 16,
             recv_queue_max: 8,
             write_queue_max: 256 * 1024,
             unread_per_shard_max: None,

@@ -30,7 +30,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it looks while the run waits for it.
 const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
 /// And while the connections rest: what they cost is measured then, and looking costs, too.
-const LOOK_INTERVAL_REST: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL_REST: Duration = Duration::from_secs(2);
 /// How often it tells what it has measured.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 /// Failures after which a shard gives the ramp up if none of its connections was served: the server is not there.

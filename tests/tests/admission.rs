@@ -287,8 +287,8 @@ fn no_more_are_accepted_per_second_than_allowed_and_nobody_spins() {
 #[test]
 fn in_a_storm_of_connects_the_established_are_answered_between_the_accepts() {
     const STORM: usize = 3000;
-    // A turn accepts 64, and an answer takes a few turns.
-    const BETWEEN_MAX: usize = 600;
+    // A turn accepts 16, and an answer takes a few turns.
+    const BETWEEN_MAX: usize = 200;
     if raise_descriptor_limit() < 12_000 {
         skip!("needs 12000 descriptors");
     }

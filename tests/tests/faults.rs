@@ -124,9 +124,9 @@ fn latencies(client: &mut Client, count: usize) -> (Duration, Duration) {
     (times[count / 2], latency::p99(times))
 }
 
-/// Accepts fail 66 times with `errno`: the 64 that are in flight at once, and then two, one at a time.
+/// Accepts fail 18 times with `errno`: the 16 that are in flight at once, and then two, one at a time.
 fn accepting_pauses_and_goes_on(errno: &str) {
-    let server = Launch::faulty(&format!("accept={errno}*66")).set("server.shards=1").start();
+    let server = Launch::faulty(&format!("accept={errno}*18")).set("server.shards=1").start();
     let mut client = server.connect();
     client.ask(b"at last\n", b"at last\n");
     drop(client);
@@ -137,7 +137,7 @@ fn accepting_pauses_and_goes_on(errno: &str) {
         server.log().lines().into_iter().filter(|line| line.message() == "accepting pauses" && line.level() == "WARN").count() as u64;
     assert!((1..=2).contains(&told) && told + rest.number("more") == 3, "{told} lines, then {}", rest.text);
     let counts = server.stop();
-    assert_eq!((counts.accepted, counts.accepts_failed, counts.accepts_aborted), (2, 66, 0), "{errno}");
+    assert_eq!((counts.accepted, counts.accepts_failed, counts.accepts_aborted), (2, 18, 0), "{errno}");
 }
 
 #[test]
