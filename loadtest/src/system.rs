@@ -18,8 +18,13 @@ pub(crate) fn descriptors_raise() -> Result<(), Error> {
 /// Shards for so many connections: one per core, or more if the descriptor limit, which bounds each ring's table, asks for it.
 pub(crate) fn shards_for(connections: u32, cpus: &[usize]) -> u32 {
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    shards(connections, u32::try_from(limit).unwrap_or(u32::MAX), cores_for(cpus))
+}
+
+/// How many cores shards that are told `cpus` run on: these, or all that are allowed.
+pub(crate) fn cores_for(cpus: &[usize]) -> u32 {
     let cores = if cpus.is_empty() { cores().len() } else { cpus.len() };
-    shards(connections, u32::try_from(limit).unwrap_or(u32::MAX), cores.max(1) as u32)
+    cores.max(1) as u32
 }
 
 fn shards(connections: u32, descriptors: u32, cores: u32) -> u32 {
