@@ -32,8 +32,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
 /// And while the connections rest: what they cost is measured then, and looking costs, too.
 const LOOK_INTERVAL_REST: Duration = Duration::from_secs(2);
-/// Where several shards share a core, one hands out turns no more often than this: the wakes and settings of the kernel's timer would cost
-/// more than the requests. What is sent later for it counts as late, and in the latency.
+/// Where several shards share a core, one hands out turns no more often than this, so that some share a wake and a setting of the kernel's
+/// timer. What is sent later for it counts as late, and in the latency.
 const HAND_OUT_INTERVAL: Duration = Duration::from_millis(4);
 /// How often it tells what it has measured.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
