@@ -20,7 +20,6 @@ use corelane::{Notify, ShardContext, sleep, sleep_until, spawn};
 
 use crate::orders::{Orders, Stage};
 use crate::plan::{Mode, Plan};
-use crate::system;
 use pace::Pace;
 use recorder::Recorder;
 pub(crate) use recorder::{Delta, Times, times};
@@ -32,9 +31,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
 /// And while the connections rest: what they cost is measured then, and looking costs, too.
 const LOOK_INTERVAL_REST: Duration = Duration::from_secs(2);
-/// Where several shards share a core, one hands out turns no more often than this, so that some share a wake and a setting of the kernel's
-/// timer. What is sent later for it counts as late, and in the latency.
-const HAND_OUT_INTERVAL: Duration = Duration::from_millis(4);
 /// How often it tells what it has measured.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 /// Failures after which a shard gives the ramp up if none of its connections was served: the server is not there.
@@ -69,8 +65,6 @@ struct Generator {
     scratch: RefCell<Vec<u8>>,
     /// A connection's turn has come, or the run has come to another stage.
     turns: Vec<Notify>,
-    /// At least so long from one handing out of turns to the next.
-    hand_out_interval: Duration,
     /// Set once the load begins.
     schedule: Cell<Option<Schedule>>,
     /// Connects begun and not yet served, nor failed.
@@ -118,7 +112,6 @@ impl Generator {
             Mode::Storm { cycles } => cycles.map(|cycles| share(cycles, shard, shards)),
             _ => None,
         };
-        let shares_core = shards > system::cores_for(&plan.cpus);
         let send: Tell = Box::new(move |delta| {
             let _nobody_listens = events.send(Event::Delta(shard, Box::new(delta)));
         });
@@ -132,7 +125,6 @@ impl Generator {
             recorder: RefCell::new(Recorder::new(send)),
             scratch: RefCell::new(Vec::new()),
             turns: (0..count).map(|_| Notify::new()).collect(),
-            hand_out_interval: if shares_core { HAND_OUT_INTERVAL } else { Duration::ZERO },
             schedule: Cell::new(None),
             pending: Cell::new(0),
             settled: Notify::new(),
@@ -199,7 +191,7 @@ impl Generator {
             let mut next = now + if is_loaded { LOOK_INTERVAL } else { LOOK_INTERVAL_REST };
             if let Some(cursor) = cursor.as_mut().filter(|_| is_loaded) {
                 self.hand_out(cursor, now);
-                next = cursor.due().map_or(next, |due| next.min(due.max(now + self.hand_out_interval)));
+                next = cursor.due().map_or(next, |due| next.min(due.max(now + self.plan.hand_out_interval)));
             }
             sleep_until(self.orders.instant(next)).await;
         }

@@ -16,6 +16,9 @@ const PAYLOAD_DEFAULT: u32 = 64;
 const BUFFERS: u32 = 16_384;
 const BUFFERS_SHARD: (u32, u32) = (64, 4096);
 const BUFFER_SIZE: (u32, u32) = (512, 16 << 10);
+/// Where several shards share a core, one hands out turns no more often than this, so that some share a wake and a setting of the kernel's
+/// timer. What is sent later for it counts as late, and in the latency.
+const HAND_OUT_INTERVAL: Duration = Duration::from_millis(4);
 /// Connections of a storm beyond those that are open: each that was closed keeps its place until the server has closed too.
 const STORM_SPARE: u32 = 64;
 
@@ -44,6 +47,8 @@ pub struct Plan {
     pub rate: Option<u32>,
     /// Connections begun and not yet served at most.
     pub in_flight_max: u32,
+    /// A shard of an open loop hands out turns no more often.
+    pub hand_out_interval: Duration,
     /// Load before the window.
     pub warmup: Duration,
     /// The measured window.
@@ -97,6 +102,7 @@ impl Plan {
             seed: 0,
             rate: None,
             in_flight_max: 256,
+            hand_out_interval: Duration::ZERO,
             warmup: Duration::from_secs(1),
             duration: Duration::from_secs(5),
             rest: Duration::ZERO,
@@ -212,17 +218,20 @@ impl TryFrom<&RunArguments> for Plan {
     fn try_from(run: &RunArguments) -> Result<Self, Error> {
         let target = resolve(&run.target)?;
         let facts = Facts::gather(Path::new("/"));
+        let shards = run.shards.unwrap_or_else(|| system::shards_for(run.connections, &run.cpus));
+        let shares_core = shards > system::cores_for(&run.cpus);
         let plan = Self {
             targets: destinations(target, run.connections, &facts),
             sources: run.source.clone(),
             connections: run.connections,
-            shards: run.shards.unwrap_or_else(|| system::shards_for(run.connections, &run.cpus)),
+            shards,
             cpus: run.cpus.clone(),
             mode: mode(run)?,
             workload: workload(run)?,
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
+            hand_out_interval: if shares_core { HAND_OUT_INTERVAL } else { Duration::ZERO },
             warmup: run.warmup,
             duration: run.duration,
             rest: run.rest.unwrap_or_default(),
@@ -302,6 +311,15 @@ mod tests {
                 assert!(problems.iter().all(|problem| !problem.contains("--set")), "{problems:#?}");
             }
         }
+    }
+
+    #[test]
+    fn turns_are_handed_out_together_only_where_shards_share_a_core() {
+        let interval = |options: &[&str]| plan(options).unwrap().hand_out_interval;
+        assert_eq!(interval(&[]), Duration::ZERO);
+        assert_eq!(interval(&["--cpus", "0"]), Duration::ZERO);
+        assert_eq!(interval(&["--cpus", "0,1", "--shards", "2"]), Duration::ZERO);
+        assert_eq!(interval(&["--cpus", "0", "--shards", "2"]), HAND_OUT_INTERVAL);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) fn shards_for(connections: u32, cpus: &[usize]) -> u32 {
     shards(connections, u32::try_from(limit).unwrap_or(u32::MAX), cores_for(cpus))
 }
 
-/// How many cores shards that are told `cpus` run on: these, or all that are allowed.
+/// How many cores shards that are told `cpus` run on: these, or all that the calling thread is allowed. A shard itself is allowed one.
 pub(crate) fn cores_for(cpus: &[usize]) -> u32 {
     let cores = if cpus.is_empty() { cores().len() } else { cpus.len() };
     cores.max(1) as u32
