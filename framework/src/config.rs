@@ -355,7 +355,7 @@ impl Default for Limits {
             turn_completions_max: 1024,
             gather_completions_max: 8,
             reads_per_turn_max: 128,
-            expired_per_turn_max: 16,
+            expired_per_turn_max: 4,
             overloaded_per_look_max: 256,
             watchdog: Some(Duration::from_millis(100)),
             unready_after: Some(Duration::from_secs(1)),

@@ -11,7 +11,7 @@ use crate::ring::{Completion, Key, SEND_VECTOR_MAX, Tell};
 const SMALL_PART: u32 = 8;
 
 impl State {
-    /// Queues `span` behind what was written; neighbours of one buffer become one.
+    /// Queues `span` behind what was written; neighbours of one buffer become one. What waits to be sent is on the account of whom it is sent to.
     pub(crate) fn push_output(&mut self, key: Key, mut span: Span) {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return self.pool.release(span) };
         slot.output_bytes += span.len();
@@ -29,6 +29,7 @@ impl State {
                 Err(apart) => span = apart,
             }
         }
+        self.pool.charge(&span, key);
         segments.push_back(&mut slot.output, span);
     }
 

@@ -239,14 +239,21 @@ impl State {
         }
     }
 
-    /// Every connection that holds buffers, with their bytes. What waits to be sent is on the account of whom it is sent to.
-    fn holders(&mut self) -> Vec<(Key, u64)> {
-        for key in self.table.occupants() {
-            if let Some((slot, segments)) = self.table.get_with_segments(key) {
-                segments.iter(slot.output).for_each(|span| self.pool.charge(span, key));
+    /// Every connection that holds buffers, with their bytes.
+    fn holders(&self) -> Vec<(Key, u64)> {
+        let mut held = vec![0; self.table.slots()];
+        let mut holders = Vec::new();
+        self.pool.tell_holders(|owner, bytes| {
+            let index = owner.slot.0 as usize;
+            // What is left of a connection that is over is on nobody's account.
+            if self.table.occupant(owner.slot) == Some(owner) {
+                if held[index] == 0 {
+                    holders.push(owner);
+                }
+                held[index] += u64::from(bytes);
             }
-        }
-        self.pool.holders().into_iter().collect()
+        });
+        holders.into_iter().map(|key| (key, held[key.slot.0 as usize])).collect()
     }
 
     /// The first rung: the greediest are not read from.

@@ -352,6 +352,11 @@ impl Table {
         Some(Key { slot: index, generation: slot.generation })
     }
 
+    /// Slots there are, free or not.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Every connection.
     pub(crate) fn occupants(&self) -> Vec<Key> {
         (0..self.slots.len() as u32).filter_map(|index| self.occupant(SlotIndex(index))).collect()
