@@ -107,7 +107,12 @@ impl Deadlines {
 
     /// When the next sweep is due.
     pub(crate) fn earliest(&self) -> Tick {
-        if self.swept > 0 { Tick(0) } else { self.earliest }
+        if self.goes_on() { Tick(0) } else { self.earliest }
+    }
+
+    /// Whether the last sweep had its fill before it came to the end.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.swept > 0
     }
 
     /// Moves slots whose deadline has passed into `expired`, `expired_max` at most, and forgets their deadlines. With more of them the next
