@@ -334,7 +334,11 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stand_in::stand_in_shard;
     use super::*;
+    use crate::config::Config;
+    use crate::preflight::MemoryShare;
+    use crate::ring::SlotIndex;
 
     const PATIENCE: Ticks = Ticks::seconds(1);
 
@@ -379,5 +383,23 @@ mod tests {
         let equal = [holder(4, 100), holder(3, 100), holder(2, 100), holder(1, 100)];
         assert_eq!(found(&equal, Strain::Buffers), [1, 2]);
         assert!(found(&[holder(1, 8), holder(2, 8)], Strain::Memory).is_empty());
+    }
+
+    #[test]
+    fn what_waits_to_be_sent_is_held_by_whom_it_is_sent_to_and_what_is_left_of_a_connection_that_is_over_by_nobody() {
+        let shard = stand_in_shard(Config::default(), MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX });
+        let mut state = shard.state();
+        let [from, to] = [0, 1].map(|slot| {
+            state.open(SlotIndex(slot), ([127, 0, 0, 1], 1).into());
+            state.table.occupant(SlotIndex(slot)).expect("it was opened")
+        });
+        let buffer = u64::from(state.pool.size());
+        let span = state.pool.received(0, 100, from);
+        assert_eq!(state.holders(), [(from, buffer)]);
+        state.push_output(to, span);
+        let other_life = Key { generation: from.generation.next(), ..from };
+        let left = state.pool.allocate(64, Some(other_life));
+        assert_eq!(state.holders(), [(to, buffer)]);
+        state.pool.release(left);
     }
 }
