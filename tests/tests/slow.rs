@@ -433,9 +433,12 @@ fn nobody_is_judged_for_the_servers_own_pause() {
         thread::sleep(ms(300));
     }
     assert_eq!(flooded.end(), End::Open);
-    flooded.stream().shutdown(std::net::Shutdown::Both).unwrap();
-    let _reset_or_not = taking.join().unwrap();
-    drop((clients, flooded));
-    assert_eq!(writer.stop().of("peer_reset"), 1);
+    flooded.stream().shutdown(std::net::Shutdown::Read).unwrap();
+    let _may_have_ended_at_a_look_that_does_not_wait = taking.join().unwrap();
+    // By a reset: a peer that is merely gone, its window closed, is found by the next probe, perhaps after the deadline of the write.
+    flooded.reset();
+    drop(clients);
+    let counts = writer.stop();
+    assert_eq!(counts.of("peer_reset"), 1, "{counts:?}");
     assert_eq!(server.stop().of("peer_closed"), CLIENTS as u64);
 }
