@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::line::{Line, Step};
 use super::{Chaos, Cut, Faults};
 use crate::{BOUND, Client, End, Random, within};
 
@@ -61,8 +62,28 @@ fn without_faults_everything_passes_and_the_end_too() {
 
 #[test]
 fn slices_are_no_longer_than_told_and_lose_nothing() {
+    let mut line = Line::new(Faults::none().slice(3).delay(ms(1), ms(2)), Random::seeded(2));
+    let sent = Random::seeded(2).bytes(600);
+    let start = Instant::now();
+    line.receive(start, &sent);
+    let (mut received, mut pieces) = (Vec::new(), 0);
+    while let Step::Send(piece) = line.step(start + ms(3)) {
+        assert!((1..=3).contains(&piece.len()), "a piece of {}", piece.len());
+        received.extend_from_slice(piece);
+        pieces += 1;
+        let length = piece.len();
+        line.sent(length);
+    }
+    assert_eq!(received, sent);
+    // Two bytes on average.
+    assert!((250..350).contains(&pieces), "{pieces} pieces");
+}
+
+#[test]
+fn each_slice_is_a_segment_of_its_own() {
     let (server, _) = echo();
-    let chaos = Chaos::before(server, 2, Faults::none(), Faults::none().slice(3).delay(ms(1), ms(2)));
+    // They come apart by 2 ms each: a client that is held up for a while finds only those of that time together.
+    let chaos = Chaos::before(server, 2, Faults::none(), Faults::none().slice(3).bandwidth(1000));
     let sent = Random::seeded(2).bytes(600);
     let mut client = Client::connect(chaos.addr());
     client.send(&sent);
@@ -74,7 +95,7 @@ fn slices_are_no_longer_than_told_and_lose_nothing() {
         pieces += 1;
     }
     assert_eq!(received, sent);
-    // A piece is two bytes on average. Some meet in the client's socket when it is slow.
+    // Without slices a line of this bandwidth passes a hundred bytes at a time.
     assert!(pieces > 20, "{pieces} pieces");
 }
 
