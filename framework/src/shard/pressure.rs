@@ -402,4 +402,26 @@ mod tests {
         assert_eq!(state.holders(), [(to, buffer)]);
         state.pool.release(left);
     }
+
+    #[test]
+    fn a_look_stops_copying_out_once_it_has_given_back_so_many_buffers() {
+        let mut config = Config::default();
+        (config.buffers.size, config.buffers.count) = (256, 4096);
+        let shard = stand_in_shard(config, MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX });
+        let state = &mut *shard.state();
+        let holders = [0, 1, 2, 3].map(|slot| {
+            state.open(SlotIndex(slot), ([127, 0, 0, 1], 1).into());
+            state.table.occupant(SlotIndex(slot)).expect("it was opened")
+        });
+        for holder in holders.into_iter().cycle().take(4096) {
+            state.pool.publish();
+            let filled = state.ring.fill_buffer(&state.pool, &[b'x'; 256]).expect("one is free");
+            let span = state.pool.received(filled, 256, holder);
+            state.push_output(holder, span);
+        }
+        (state.pressure.strain, state.pressure.since, state.now) = (Strain::Buffers, Tick(0), Tick(2));
+        state.climb(&Load { buffers_low: true, ..Load::default() }, 8);
+        assert_eq!(state.pool.in_use(), 3072, "one of two that hold half of all has had its turn");
+        assert_eq!(state.metrics.copied_back.get(), 1024);
+    }
 }
