@@ -158,11 +158,13 @@ pub(crate) struct Server {
     pub shards: u32,
     /// Cores to run on, none named twice; empty means every allowed core.
     pub cpus: Vec<usize>,
+    /// How long a shard without work polls its ring before it sleeps; `None`: it sleeps at once.
+    pub spin: Option<Duration>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7007)), shards: 0, cpus: Vec::new() }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7007)), shards: 0, cpus: Vec::new(), spin: None }
     }
 }
 

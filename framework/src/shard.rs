@@ -197,6 +197,8 @@ pub(crate) struct Shard {
     state: RefCell<State>,
     orders: Arc<Orders>,
     started: Instant,
+    /// From the settings.
+    spin: Option<Duration>,
     /// Wakes the pump while it is parked.
     parked: Cell<Option<Waker>>,
     /// How other threads wake tasks of this shard.
@@ -299,6 +301,7 @@ impl Shard {
             state: RefCell::new(state),
             orders: setup.orders,
             started: setup.started,
+            spin: config.server.spin,
             parked: Cell::new(None),
             registered,
         };

@@ -6,8 +6,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use tests::{Client, Launch, Random, Server, connect, needs, raise_descriptor_limit, reset, skip};
+use tests::{Client, Launch, Random, Server, connect, needs, processor_time, raise_descriptor_limit, reset, skip, slack};
 
 const MIB: usize = 1024 * 1024;
 
@@ -249,4 +250,27 @@ fn an_ipv4_client_of_an_ipv6_listener_is_served() {
     Client::connect(server.addr_at(Ipv4Addr::LOCALHOST)).ask(b"four", b"four");
     Client::connect(server.addr_at(Ipv6Addr::LOCALHOST)).ask(b"six", b"six");
     assert_eq!(server.stop().accepted, 2);
+}
+
+#[test]
+fn a_shard_that_spins_looks_for_work_between_messages_and_rests_when_there_are_none() {
+    let server = Launch::echo().alone().set("server.shards=1").set("server.spin=\"50ms\"").start();
+    let mut client = server.connect();
+    let taken = |act: &mut dyn FnMut()| {
+        let (before, start) = (processor_time(server.pid()), Instant::now());
+        act();
+        (processor_time(server.pid()) - before, start.elapsed())
+    };
+    let (talking, time) = taken(&mut || {
+        for _ in 0..50 {
+            client.ask(b"x", b"x");
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    assert!(talking > time / 4, "only {talking:?} of processor time in {time:?}");
+    let (silent, time) = taken(&mut || thread::sleep(Duration::from_millis(1500)));
+    assert!(silent < time / 4 * slack(), "{silent:?} of processor time in {time:?} of silence");
+    client.ask(b"still there?", b"still there?");
+    drop(client);
+    server.stop();
 }

@@ -64,6 +64,8 @@ const READS: Whole = Whole::new("a whole number of frames", 1, 65_536);
 const ENDED: Whole = Whole::new("a whole number of connections", 1, 65_536);
 const UNREADY: Times = Times::new(Duration::from_millis(100), Duration::from_secs(3600)).or("off");
 const WATCHDOG: Times = Times::new(Duration::from_millis(10), Duration::from_secs(60)).or("off");
+// A shard that has heard nothing for as long as the latter parks.
+const SPIN: Times = Times::new(Duration::from_millis(1), Duration::from_millis(50)).or("off");
 const LOG_LINES: Whole = Whole::new("a whole number of lines", 1, 1_000_000).or_zero("no bound");
 const STATS: Times = Times::new(Duration::from_secs(1), DAY).or("0s");
 
@@ -108,6 +110,7 @@ fn server(raw: &RawServer, listen: SocketAddr, checker: &mut Checker<'_>) -> Ser
         listen: checker.address("server.listen", &raw.listen, listen),
         shards: checker.whole("server.shards", &raw.shards, &SHARDS, 0),
         cpus: checker.distinct("server.cpus", &raw.cpus, "core", &CPU),
+        spin: checker.time_or_none("server.spin", &raw.spin, &SPIN, None),
     }
 }
 

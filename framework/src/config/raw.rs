@@ -54,6 +54,7 @@ pub(super) struct RawServer {
     pub(super) listen: Item,
     pub(super) shards: Item,
     pub(super) cpus: Item,
+    pub(super) spin: Item,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -253,6 +254,7 @@ impl From<&Config> for Raw {
                 listen: text(config.server.listen.to_string()),
                 shards: number(config.server.shards),
                 cpus: written(Value::List(config.server.cpus.iter().map(|cpu| spanned(cpu_value(*cpu))).collect())),
+                spin: time_or_off(config.server.spin),
             },
             listener: RawListener { backlog: number(config.listener.backlog) },
             socket: socket(&config.socket),

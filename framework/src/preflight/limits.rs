@@ -45,7 +45,15 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
             "take it out, or widen what taskset, cpuset or CPUAffinity= allows",
         ));
     }
-    Ok(if named.is_empty() { allowed.clone() } else { named.clone() })
+    let cores = if named.is_empty() { allowed } else { named };
+    if config.server.spin.is_some() && config.server.shards as usize > cores.len() {
+        return Err(Problem::new(
+            format!("server.spin has {} shards poll without a rest", config.server.shards),
+            format!("there are {} cores for them: those that share one would wait for each other's polls", cores.len()),
+            "start no more shards than cores (server.shards), or leave server.spin out",
+        ));
+    }
+    Ok(cores.clone())
 }
 
 /// Connections of the process: what was asked for if there is room, else as many as there is room for.

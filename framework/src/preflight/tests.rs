@@ -233,6 +233,18 @@ fn a_core_that_is_not_allowed_is_refused() {
 }
 
 #[test]
+fn shards_that_share_a_core_may_not_spin() {
+    let spinning = |shards| {
+        settings(|config| {
+            (config.server.spin, config.server.shards) = (Some(Duration::from_millis(1)), shards);
+        })
+    };
+    assert_eq!(plan(&spinning(4), &good()).unwrap().shards.len(), 4);
+    let message = refusal_of(&spinning(5), good());
+    assert!(message.starts_with("server.spin has 5 shards poll without a rest, there are 4 cores for them"), "{message}");
+}
+
+#[test]
 fn each_trouble_with_the_port_has_its_own_remedy() {
     let failed = |errno| Facts { port: Err(io::Error::from_raw_os_error(errno)), ..good() };
     let used = refusal(failed(libc::EADDRINUSE));

@@ -111,6 +111,15 @@ impl Shard {
         if wait != Wait::No {
             self.metrics.busy_since.set(0);
         }
+        if let Some(spin) = self.spin
+            && wait == Wait::ForOne
+        {
+            let until = self.started + state.clock + spin;
+            state.ring.enter(Wait::No);
+            if state.ring.spin(until) {
+                return Rest::None;
+            }
+        }
         state.ring.enter(wait);
         // A program that has just ended orders the drain from within the shard: nothing else would end the wait for it.
         let is_ordered = self.orders.says_drain() && !state.drain.is_on();
