@@ -49,7 +49,7 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
     if config.server.spin.is_some() && config.server.shards as usize > cores.len() {
         return Err(Problem::new(
             format!("server.spin has {} shards poll without a rest", config.server.shards),
-            format!("there are {} cores for them: those that share one would wait for each other's polls", cores.len()),
+            format!("they have {}: those that share one would wait for each other's polls", list(cores)),
             "start no more shards than cores (server.shards), or leave server.spin out",
         ));
     }

@@ -241,7 +241,7 @@ fn shards_that_share_a_core_may_not_spin() {
     };
     assert_eq!(plan(&spinning(4), &good()).unwrap().shards.len(), 4);
     let message = refusal_of(&spinning(5), good());
-    assert!(message.starts_with("server.spin has 5 shards poll without a rest, there are 4 cores for them"), "{message}");
+    assert!(message.starts_with("server.spin has 5 shards poll without a rest, they have cores 0-3: those"), "{message}");
 }
 
 #[test]
