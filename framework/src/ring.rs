@@ -51,7 +51,7 @@ const COMPLETIONS: (u32, u32) = (1024, 8192);
 pub(crate) const SEND_VECTOR_MAX: usize = 16;
 /// Linger, alarm, deadlines.
 const TIMER_KINDS: usize = 3;
-/// Pauses of the processor between two looks at the clock: some 0.2 us.
+/// Pauses of the processor between two looks at the clock: together a fraction of a microsecond.
 const PAUSES: usize = 4;
 /// IORING_FILE_INDEX_ALLOC: the kernel picks the direct descriptor.
 const FILE_INDEX_ALLOCATE: i32 = -1;

@@ -197,7 +197,7 @@ pub(crate) struct Shard {
     state: RefCell<State>,
     orders: Arc<Orders>,
     started: Instant,
-    /// From the settings.
+    /// How long to look for work before a wait; none: not at all.
     spin: Option<Duration>,
     /// Wakes the pump while it is parked.
     parked: Cell<Option<Waker>>,

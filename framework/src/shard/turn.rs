@@ -4,7 +4,7 @@
 //! with the next entry.
 //!
 //! Waiting has two forms. Straight after work the shard lingers in its own ring: one system call, the shortest way from a packet to its
-//! handler. A longer rest is spent parked in the executor, whose rings and timers may have work of their own; the ring's eventfd ends
+//! handler; with `server.spin` it looks for one first, without any. A longer rest is spent parked in the executor, whose rings and timers may have work of their own; the ring's eventfd ends
 //! it. While a handler waits for something foreign there is no lingering.
 
 use std::future::{Future, poll_fn};
@@ -111,6 +111,7 @@ impl Shard {
         if wait != Wait::No {
             self.metrics.busy_since.set(0);
         }
+        // The timer that ends the wait is set and ends this too. Where several completions are gathered, nobody is in such a hurry.
         if let Some(spin) = self.spin
             && wait == Wait::ForOne
         {
