@@ -4,8 +4,8 @@
 //! with the next entry.
 //!
 //! Waiting has two forms. Straight after work the shard lingers in its own ring: one system call, the shortest way from a packet to its
-//! handler; with `server.spin` it looks for one first, without any. A longer rest is spent parked in the executor, whose rings and timers may have work of their own; the ring's eventfd ends
-//! it. While a handler waits for something foreign there is no lingering.
+//! handler; with `server.spin` it looks for work first, without any. A longer rest is spent parked in the executor, whose rings and timers
+//! may have work of their own; the ring's eventfd ends it. While a handler waits for something foreign there is no lingering.
 
 use std::future::{Future, poll_fn};
 use std::io;
