@@ -1,12 +1,13 @@
 //! `loadtest compare`: what a request, and an idle connection, costs each server.
 //!
 //! Server and client have a core each. The server's processor time is taken over exactly the
-//! window in which the client counts requests. Machines drift, so the servers take turns, and each
-//! is set against the reference of its own round.
+//! window in which the client counts requests. Machines drift, so the servers take turns, many
+//! times in a round ([`round`]), and each is set against the reference of its own round.
 
 mod assertion;
 mod comparison;
 mod measure;
+mod round;
 pub(crate) mod sample;
 mod server;
 mod shape;
@@ -155,11 +156,11 @@ impl<'a> Bench<'a> {
     fn measure_case(&self, shape: Shape) -> Result<Case, Error> {
         let rounds = self.arguments.rounds;
         let mut loads = Vec::new();
-        for (round, server) in turns(&self.servers, rounds) {
-            let load = measure::load(self, server, shape)?;
-            let cost = load.cpu_us_per_request;
-            progress(format_args!("{shape}, round {round} of {rounds}: {server} {cost:.2} us per request"));
-            loads.push(load);
+        for round in 1..=rounds {
+            let of_round = round::round(self, shape)?;
+            let costs: Vec<String> = of_round.iter().map(|load| format!("{} {:.2}", load.server, load.cpu_us_per_request)).collect();
+            progress(format_args!("{shape}, round {round} of {rounds}, us per request: {}", costs.join(", ")));
+            loads.extend(of_round);
         }
         Ok(Case::of(shape.connections, shape.pipeline, &self.servers, &loads))
     }
@@ -193,7 +194,7 @@ fn place_check(page: &Path) -> Result<(), Error> {
     Err(Error::Refused(format!("cannot write {page}, there is no directory {directory}: create it with `mkdir -p {directory}`")))
 }
 
-/// Who is measured when, each with its round. Every other round goes backwards, so that a steady
+/// Who is measured alone when, each with its round. Every other round goes backwards, so that a steady
 /// drift of the machine favours nobody.
 fn turns(servers: &[ServerKind], rounds: u32) -> Vec<(u32, ServerKind)> {
     let round = |round: u32| {

@@ -19,6 +19,7 @@ use corelane::Client;
 use crate::Stop;
 use crate::data::Report;
 use crate::error::Error;
+use crate::floor::Seat;
 use crate::generator::{self, Event};
 use crate::orders::{Orders, Stage};
 use crate::plan::{Mode, Plan};
@@ -154,7 +155,10 @@ impl Engine {
 
     /// Goes on to the next stage if this one is over.
     fn advance(&mut self, now: Duration, observer: &mut dyn Observer) {
-        let is_past = self.until.is_some_and(|until| now >= until);
+        let is_past = match &self.plan.seat {
+            Some(seat) if matches!(self.stage, Stage::Warming | Stage::Measuring) => seat.called_to() > self.stage,
+            _ => self.until.is_some_and(|until| now >= until),
+        };
         if self.rest_measured_from.take_if(|from| now >= *from).is_some() {
             self.machine.rest_began();
         }
@@ -178,6 +182,7 @@ impl Engine {
             return self.measure(now, observer);
         }
         self.go(Stage::Warming, Some(now + LOAD_LEAD + self.plan.warmup));
+        self.arrive();
     }
 
     fn measure(&mut self, now: Duration, observer: &mut dyn Observer) {
@@ -186,6 +191,11 @@ impl Engine {
         self.machine.window_opened();
         observer.window_opened();
         self.totals.window_opened(self.orders.clock());
+        self.arrive();
+    }
+
+    fn arrive(&self) {
+        self.plan.seat.iter().for_each(Seat::arrive);
     }
 
     fn rest_or_finish(&mut self, now: Duration, observer: &mut dyn Observer) {

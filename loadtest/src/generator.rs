@@ -29,6 +29,8 @@ use turns::{Cursor, Schedule};
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it looks while the run waits for it.
 const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
+/// And where several runs take turns: a turn begins with a look.
+const LOOK_INTERVAL_SEAT: Duration = Duration::from_millis(1);
 /// And while the connections rest: what they cost is measured then, and looking costs, too.
 const LOOK_INTERVAL_REST: Duration = Duration::from_secs(2);
 /// How often it tells what it has measured.
@@ -182,6 +184,7 @@ impl Generator {
         if cursor.is_none() {
             self.wake_all();
         }
+        let mut turn = None;
         while self.orders.stage() < Stage::Finishing {
             if self.alive.get() == 0 {
                 return;
@@ -192,6 +195,13 @@ impl Generator {
             if let Some(cursor) = cursor.as_mut().filter(|_| is_loaded) {
                 self.hand_out(cursor, now);
                 next = cursor.due().map_or(next, |due| next.min(due.max(now + self.plan.hand_out_interval)));
+            }
+            if let Some(seat) = &self.plan.seat {
+                let present = seat.turn();
+                if present.is_some() && present != turn {
+                    self.wake_all();
+                }
+                (turn, next) = (present, now + LOOK_INTERVAL_SEAT);
             }
             sleep_until(self.orders.instant(next)).await;
         }

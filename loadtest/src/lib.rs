@@ -13,6 +13,7 @@ pub mod data;
 pub mod engine;
 pub mod error;
 pub mod failure;
+mod floor;
 mod generator;
 pub mod machine;
 mod orders;
@@ -26,4 +27,5 @@ mod stop;
 mod system;
 pub mod workload;
 
+pub use floor::Seat;
 pub use stop::Stop;

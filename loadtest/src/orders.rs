@@ -26,18 +26,36 @@ impl Stage {
     const ALL: [Self; 6] = [Self::Ramping, Self::Warming, Self::Measuring, Self::Resting, Self::Finishing, Self::Over];
 }
 
+/// A stage that one thread sets and others look at.
+#[derive(Debug)]
+pub(crate) struct SharedStage(AtomicU8);
+
+impl SharedStage {
+    pub(crate) fn new(stage: Stage) -> Self {
+        Self(AtomicU8::new(stage as u8))
+    }
+
+    pub(crate) fn get(&self) -> Stage {
+        Stage::ALL[usize::from(self.0.load(Ordering::Acquire)).min(Stage::ALL.len() - 1)]
+    }
+
+    pub(crate) fn set(&self, stage: Stage) {
+        self.0.store(stage as u8, Ordering::Release);
+    }
+}
+
 /// One for the whole run: written by the control thread, read by the shards.
 #[derive(Debug)]
 pub(crate) struct Orders {
     began: Instant,
-    stage: AtomicU8,
+    stage: SharedStage,
     /// When the load begins, in nanoseconds since the run's beginning.
     load_begins: AtomicU64,
 }
 
 impl Orders {
     pub(crate) fn new(began: Instant) -> Self {
-        Self { began, stage: AtomicU8::new(Stage::Ramping as u8), load_begins: AtomicU64::new(0) }
+        Self { began, stage: SharedStage::new(Stage::Ramping), load_begins: AtomicU64::new(0) }
     }
 
     /// The time since the run's beginning.
@@ -50,11 +68,11 @@ impl Orders {
     }
 
     pub(crate) fn stage(&self) -> Stage {
-        Stage::ALL[usize::from(self.stage.load(Ordering::Acquire)).min(Stage::ALL.len() - 1)]
+        self.stage.get()
     }
 
     pub(crate) fn set_stage(&self, stage: Stage) {
-        self.stage.store(stage as u8, Ordering::Release);
+        self.stage.set(stage);
     }
 
     /// To be set before the stage [`Stage::Warming`].

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::args::{ModeName, RunArguments};
 use crate::data::LoadShape;
 use crate::error::Error;
+use crate::floor::Seat;
 use crate::machine::{Demand, Facts, destinations};
 use crate::system;
 use crate::workload::{Protocol, Workload};
@@ -59,6 +60,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// Process of the server, if it is known.
     pub server_pid: Option<u32>,
+    /// Its place among other runs, with which a closed loop takes turns; who conducts them ends the warm-up and the window then. None: it is alone.
+    pub seat: Option<Seat>,
     /// The command line as typed.
     pub command: String,
 }
@@ -108,6 +111,7 @@ impl Plan {
             rest: Duration::ZERO,
             timeout: Duration::from_secs(10),
             server_pid: None,
+            seat: None,
             command: String::new(),
         }
     }

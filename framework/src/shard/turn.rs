@@ -29,7 +29,7 @@ use crate::runtime::{self, WakeWait};
 /// How many completions or tasks ahead the state of a connection is fetched: far enough for memory to answer, near enough to find it.
 pub(super) const PREFETCH_AHEAD: usize = 4;
 /// A shard that has received nothing for this long gives memory back.
-const TRIM_AFTER: Ticks = Ticks::seconds(1);
+const TRIM_AFTER: Ticks = Ticks::seconds(2);
 /// A timer is never set shorter than this.
 const TIMER_MIN: Duration = Duration::from_millis(1);
 /// How often a shard that does not rest lets the executor look at timers and I/O that handlers wait for.

@@ -1,10 +1,10 @@
-//! One server, one load: its processor time per request, or the cost of idle connections.
+//! One server with a client: what its connections cost while they say nothing, and what a load is measured with.
 
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use super::comparison::{Idle, Load};
+use super::comparison::Idle;
 use super::sample::Sample;
 use super::server::Server;
 use super::{Bench, ServerKind, Shape};
@@ -25,26 +25,6 @@ const PRELUDE: Shape = Shape { connections: 100, pipeline: 1 };
 const PRELUDE_DURATION: Duration = Duration::from_millis(500);
 /// Then time for a server that gives memory back when it has nothing to do.
 const PRELUDE_SETTLE: Duration = Duration::from_secs(3);
-
-/// Load a fresh server.
-pub(super) fn load(bench: &Bench<'_>, kind: ServerKind, shape: Shape) -> Result<Load, Error> {
-    let server = bench.start(kind)?;
-    let plan = load_plan(bench.arguments, server.addr(), shape);
-    let (report, [opened, closed]) = client(bench, &server, plan)?;
-    let requests = report.latency_us.count;
-    if requests == 0 {
-        return Err(Error::Failed(format!("{kind}: no request was answered within the window")));
-    }
-    Ok(Load {
-        server: kind,
-        cpu_us_per_request: closed.cpu_ns_since(&opened) as f64 / 1e3 / requests as f64,
-        server_busy: busy(&opened, &closed),
-        p50_us: report.latency_us.p50,
-        p99_us: report.latency_us.p99,
-        requests_per_second: report.requests.achieved_per_s,
-        requests,
-    })
-}
 
 /// Hold `--idle` connections that say nothing to a server that has seen some load.
 pub(super) fn idle(bench: &Bench<'_>, kind: ServerKind) -> Result<Idle, Error> {
@@ -67,12 +47,12 @@ pub(super) fn idle(bench: &Bench<'_>, kind: ServerKind) -> Result<Idle, Error> {
 }
 
 impl Bench<'_> {
-    fn start(&self, kind: ServerKind) -> Result<Server, Error> {
+    pub(super) fn start(&self, kind: ServerKind) -> Result<Server, Error> {
         Server::start(&self.binaries, kind, self.arguments.cpu_server, self.stop)
     }
 }
 
-fn load_plan(arguments: &CompareArguments, target: SocketAddr, shape: Shape) -> Plan {
+pub(super) fn load_plan(arguments: &CompareArguments, target: SocketAddr, shape: Shape) -> Plan {
     let Shape { connections, pipeline } = shape;
     Plan {
         connections,
@@ -91,7 +71,7 @@ fn idle_plan(arguments: &CompareArguments, target: SocketAddr) -> Plan {
 }
 
 /// Carry out the plan on the client's core, and look at the server at both ends of the window.
-fn client(bench: &Bench<'_>, server: &Server, plan: Plan) -> Result<(Report, [Sample; 2]), Error> {
+pub(super) fn client(bench: &Bench<'_>, server: &Server, plan: Plan) -> Result<(Report, [Sample; 2]), Error> {
     let mut sampler = Sampler { server, samples: Vec::new() };
     let report = engine::run(plan, Show::Nothing, bench.stop, &mut sampler)?;
     if bench.stop.is_set() {

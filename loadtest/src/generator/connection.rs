@@ -12,6 +12,7 @@ use super::Generator;
 use super::exchange::{Exchange, Stream, drip};
 use super::turns::lag;
 use crate::failure::{Failure, FailureKind};
+use crate::floor::Seat;
 use crate::orders::Stage;
 use crate::plan::Mode;
 
@@ -73,10 +74,13 @@ impl Life<'_> {
 
     /// One request after the other.
     async fn closed_loop(&mut self) -> Result<(), Failure> {
-        self.hold(Stage::Warming).await?;
-        while self.generator.orders.stage() < Stage::Resting {
-            let (requests, now) = (self.generator.plan.workload.pipeline, self.generator.orders.clock());
-            Exchange::new(self, requests, now).await?;
+        let generator = self.generator;
+        while generator.orders.stage() < Stage::Resting {
+            self.hold_until(|| generator.may_ask() || generator.orders.stage() >= Stage::Resting).await?;
+            let _speaking = generator.plan.seat.as_ref().map(Seat::speak);
+            while generator.may_ask() {
+                Exchange::new(self, generator.plan.workload.pipeline, generator.orders.clock()).await?;
+            }
         }
         self.hold(Stage::Finishing).await
     }
@@ -116,8 +120,13 @@ impl Life<'_> {
 
     /// Holds the connection without asking anything until the run has come to `stage`.
     async fn hold(&mut self, stage: Stage) -> Result<(), Failure> {
+        let generator = self.generator;
+        self.hold_until(|| generator.orders.stage() >= stage).await
+    }
+
+    async fn hold_until(&mut self, is_over: impl Fn() -> bool) -> Result<(), Failure> {
         poll_fn(|context| {
-            while self.generator.orders.stage() < stage {
+            while !is_over() {
                 match self.poll_quiet(context) {
                     Poll::Ready(event) => event?,
                     Poll::Pending => return Poll::Pending,
@@ -170,6 +179,11 @@ async fn cycle(generator: &Generator, index: u32, served: &mut bool) -> Result<(
 }
 
 impl Generator {
+    /// Whether a closed loop sends another request.
+    fn may_ask(&self) -> bool {
+        matches!(self.orders.stage(), Stage::Warming | Stage::Measuring) && self.plan.seat.as_ref().is_none_or(Seat::has_floor)
+    }
+
     async fn connect(&self, index: u32) -> Result<Conn, Failure> {
         let target = self.plan.target(self.number(index));
         let mut connector = Connector::new().timeout(self.plan.timeout).speaks_first();
