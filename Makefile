@@ -11,7 +11,7 @@ DURATION ?= 30s
 RATE ?= 5000
 REPORT ?= target/loadtest.html
 LOADTEST ?=
-ROUNDS ?= 9
+ROUNDS ?=
 COMPARE ?=
 PING ?=
 MINUTES ?= 10
@@ -61,10 +61,10 @@ baseline-go: ## The Go baseline for `make compare`, if `go` is here
 compare: REPORT = target/compare.html
 compare: build baseline-go ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, REPORT=, COMPARE=flags)
 	@mkdir -p $(dir $(REPORT))
-	$(RAISE) $(BIN)/loadtest compare --rounds $(ROUNDS) --html $(REPORT) $(COMPARE)
+	$(RAISE) $(BIN)/loadtest compare $(if $(ROUNDS),--rounds $(ROUNDS)) --html $(REPORT) $(COMPARE)
 
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
-	$(RAISE) loadtest/compare-redis.sh $(BIN) $(ROUNDS) $(PING)
+	$(RAISE) loadtest/compare-redis.sh $(BIN) $(or $(ROUNDS),5) $(PING)
 
 soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
 	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))

@@ -6,8 +6,10 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::shard::{ConnId, ShardId, Subject, Throttles, Tick};
 
-/// Looks per threshold: a stall is named within one and a half thresholds.
+/// Looks per threshold while a shard has something to do, and while all rest: a stall is named within one and a half thresholds, also one
+/// that begins right after a look at shards that rested. A look wakes a thread, which a quiet server should do seldom.
 const LOOKS: u32 = 2;
+const LOOKS_AT_REST: u32 = 1;
 
 /// Compares when each shard's turn began with the clock.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl Watchdog {
 
     /// When to look next.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.interval().map(|_| self.next)
+        self.threshold_min().map(|_| self.next)
     }
 
     /// The shard that has been stalled for too long for the server to be ready.
@@ -60,25 +62,28 @@ impl Watchdog {
         self.stalled
     }
 
-    fn interval(&self) -> Option<Duration> {
-        let shorter = [self.threshold, self.unready_after].into_iter().flatten().min()?;
-        Some(shorter / LOOKS)
+    fn threshold_min(&self) -> Option<Duration> {
+        [self.threshold, self.unready_after].into_iter().flatten().min()
     }
 
     /// Names every shard whose turn has lasted too long, once per turn.
     pub(crate) fn look<'a>(&mut self, now: Instant, shards: impl Iterator<Item = (ShardId, &'a Metrics)>) {
-        let Some(interval) = self.interval().filter(|_| now >= self.next) else { return };
-        if now > self.next + interval {
+        let Some(threshold) = self.threshold_min().filter(|_| now >= self.next) else { return };
+        if now > self.next + threshold / LOOKS {
             self.awake_since = now;
         }
-        self.next = now + interval;
         self.stalled = None;
+        let mut looks = LOOKS_AT_REST;
         for (index, (shard, metrics)) in shards.enumerate() {
             if self.seen.len() <= index {
                 self.seen.push(Seen { named: 0, unready: 0, throttles: Throttles::new(self.lines_per_reason_max) });
             }
+            if metrics.busy_since.get() != 0 {
+                looks = LOOKS;
+            }
             self.look_at(index, shard, metrics, now);
         }
+        self.next = now + threshold / looks;
     }
 
     fn look_at(&mut self, index: usize, shard: ShardId, metrics: &Metrics, now: Instant) {
@@ -156,6 +161,26 @@ mod tests {
         metrics.busy_since.set(1052);
         look_until(&mut watchdog, &metrics, 1100, 1100);
         assert_eq!((metrics.stalls.get(), watchdog.stalled()), (1, None));
+    }
+
+    #[test]
+    fn a_stall_is_named_in_time_whenever_it_begins_and_shards_at_rest_are_looked_at_less() {
+        for begins in 0..200 {
+            let (mut watchdog, metrics) = (watchdog(Instant::now()), Metrics::default());
+            let (mut looks, mut named_at) = (0, None);
+            for at in 0..1000 {
+                if at == 500 + begins {
+                    assert!((5..=8).contains(&looks), "{looks} looks in {at} ms of rest");
+                    metrics.busy_since.set(u64::from(at) + 1);
+                }
+                let now = watchdog.started + MS * at;
+                looks += u32::from(watchdog.due().is_some_and(|due| due <= now));
+                watchdog.look(now, [(ShardId(7), &metrics)].into_iter());
+                named_at = named_at.or((metrics.stalls.get() > 0).then_some(at));
+            }
+            let late = named_at.map(|at| at - 500 - begins);
+            assert!(late.is_some_and(|late| (101..=151).contains(&late)), "named {late:?} ms after it began");
+        }
     }
 
     #[test]

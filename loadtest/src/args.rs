@@ -124,13 +124,13 @@ pub struct CompareArguments {
     #[arg(long, value_delimiter = ',', default_value = "1,100,1000,10000,100x16,1000x16")]
     pub connections: Vec<Shape>,
     /// Rounds per table; each starts every server once and loads them by turns, 100 ms at a time
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
     /// For how long each server is loaded and measured in a round
-    #[arg(long, default_value = "700ms", value_parser = duration)]
+    #[arg(long, default_value = "300ms", value_parser = duration)]
     pub duration: Duration,
     /// Load that is not measured, of each server before the first turn
-    #[arg(long, default_value = "200ms", value_parser = duration)]
+    #[arg(long, default_value = "100ms", value_parser = duration)]
     pub warmup: Duration,
     /// Bytes per request
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]

@@ -4,7 +4,7 @@
 //! another one has its turn.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::orders::{SharedStage, Stage};
 
@@ -21,12 +21,12 @@ pub(crate) struct Floor {
     /// The stage that the runs are called to: they go on to it when they see it.
     stage: SharedStage,
     /// How often a run has come to a stage in which it waits to be called.
-    arrivals: AtomicU32,
+    arrivals: AtomicUsize,
 }
 
 impl Floor {
     pub(crate) fn new() -> Arc<Self> {
-        let (turn, speaking, arrivals) = (AtomicU64::new(NOBODY.into()), AtomicU32::new(0), AtomicU32::new(0));
+        let (turn, speaking, arrivals) = (AtomicU64::new(NOBODY.into()), AtomicU32::new(0), AtomicUsize::new(0));
         Arc::new(Self { turn, speaking, stage: SharedStage::new(Stage::Warming), arrivals })
     }
 
@@ -57,7 +57,7 @@ impl Floor {
         self.stage.set(stage);
     }
 
-    pub(crate) fn arrivals(&self) -> u32 {
+    pub(crate) fn arrivals(&self) -> usize {
         self.arrivals.load(Ordering::Acquire)
     }
 }

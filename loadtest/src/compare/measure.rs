@@ -30,19 +30,22 @@ const PRELUDE_SETTLE: Duration = Duration::from_secs(3);
 pub(super) fn idle(bench: &Bench<'_>, kind: ServerKind) -> Result<Idle, Error> {
     let server = bench.start(kind)?;
     let prelude = load_plan(bench.arguments, server.addr(), PRELUDE);
-    client(bench, &server, Plan { duration: PRELUDE_DURATION, ..prelude })?;
+    client(bench, kind, Plan { duration: PRELUDE_DURATION, ..prelude }, &mut ())?;
     thread::sleep(PRELUDE_SETTLE);
     let before = server.sample()?;
     let plan = idle_plan(bench.arguments, server.addr());
     let connections = plan.connections;
-    let (_, [opened, closed]) = client(bench, &server, plan)?;
+    let mut sampler = Sampler { server: &server, samples: Vec::new() };
+    client(bench, kind, plan, &mut sampler)?;
+    let samples: Vec<Sample> = sampler.samples.into_iter().collect::<Result<_, _>>()?;
+    let [opened, closed]: [Sample; 2] = samples.try_into().expect("a run that was not interrupted opens and closes one window");
     let grown = closed.resident_bytes as f64 - before.resident_bytes as f64;
     Ok(Idle {
         server: kind,
         resident_bytes_before: before.resident_bytes,
         resident_bytes_after: closed.resident_bytes,
         bytes_per_connection: grown / f64::from(connections),
-        cpu_share: busy(&opened, &closed),
+        cpu_share: closed.cpu_ns_since(&opened) as f64 / closed.at.saturating_duration_since(opened.at).as_nanos() as f64,
     })
 }
 
@@ -70,22 +73,20 @@ fn idle_plan(arguments: &CompareArguments, target: SocketAddr) -> Plan {
     Plan { mode: Mode::Idle, warmup, duration, ..plan }
 }
 
-/// Carry out the plan on the client's core, and look at the server at both ends of the window.
-pub(super) fn client(bench: &Bench<'_>, server: &Server, plan: Plan) -> Result<(Report, [Sample; 2]), Error> {
-    let mut sampler = Sampler { server, samples: Vec::new() };
-    let report = engine::run(plan, Show::Nothing, bench.stop, &mut sampler)?;
+/// Carry out the plan on the client's core.
+pub(super) fn client(bench: &Bench<'_>, server: ServerKind, plan: Plan, observer: &mut dyn Observer) -> Result<Report, Error> {
+    let report = engine::run(plan, Show::Nothing, bench.stop, observer)?;
     if bench.stop.is_set() {
         return Err(Error::Interrupted);
     }
     // A load tester at its limit is no matter here: what is compared is the server's processor time per request.
     if !report.is_complete() {
-        return Err(Error::Failed(format!("{} failed under load:\n{report}", server.kind())));
+        return Err(Error::Failed(format!("{server} failed under load:\n{report}")));
     }
-    let samples: Vec<Sample> = sampler.samples.into_iter().collect::<Result<_, _>>()?;
-    let samples = samples.try_into().expect("a run that was not interrupted opens and closes one window");
-    Ok((report, samples))
+    Ok(report)
 }
 
+/// Looks at the server at both ends of the window.
 struct Sampler<'a> {
     server: &'a Server,
     samples: Vec<Result<Sample, Error>>,
@@ -99,9 +100,4 @@ impl Observer for Sampler<'_> {
     fn window_closed(&mut self) {
         self.samples.push(self.server.sample());
     }
-}
-
-fn busy(opened: &Sample, closed: &Sample) -> f64 {
-    let elapsed = closed.at.saturating_duration_since(opened.at);
-    closed.cpu_ns_since(opened) as f64 / elapsed.as_nanos() as f64
 }

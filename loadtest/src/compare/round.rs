@@ -1,15 +1,15 @@
 //! A round: one load upon every server, in slices by turns.
 //!
 //! All servers stand, each with its connections, and one at a time is loaded, for a fraction of a second. What else the machine does
-//! changes from second to second; within a fraction of it, it meets all of them alike.
+//! changes from second to second; within a fraction of it, it meets all of them alike. A server's processor time is taken in its own turns,
+//! each of which begins and ends with nothing under way.
 
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::comparison::Load;
 use super::measure::{client, load_plan};
-use super::sample::Sample;
 use super::server::Server;
 use super::{Bench, Shape};
 use crate::data::Report;
@@ -23,45 +23,49 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How often it is looked whether what is awaited has come.
 const LOOK_INTERVAL: Duration = Duration::from_micros(500);
 
-type Run = Result<(Report, [Sample; 2]), Error>;
+type Run = Result<Report, Error>;
+
+/// A server's turns, together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turns {
+    lasted: Duration,
+    cpu_ns: u64,
+}
 
 /// Loads fresh servers. One [`Load`] each, in the order of the bench's servers.
 pub(super) fn round(bench: &Bench<'_>, shape: Shape) -> Result<Vec<Load>, Error> {
     let servers = bench.servers.iter().map(|kind| bench.start(*kind)).collect::<Result<Vec<Server>, Error>>()?;
     let floor = Floor::new();
-    let (held, runs) = thread::scope(|scope| {
+    let (turns, runs) = thread::scope(|scope| {
         let run = |(number, server)| {
             let plan = Plan { seat: Some(floor.seat(number)), ..load_plan(bench.arguments, Server::addr(server), shape) };
-            scope.spawn(move || client(bench, server, plan))
+            scope.spawn(move || client(bench, server.kind(), plan, &mut ()))
         };
         let runs: Vec<_> = (0..).zip(&servers).map(run).collect();
-        let held = Conductor { bench, floor: &floor, runs: &runs }.conduct();
+        let turns = Conductor { bench, servers: &servers, floor: &floor, runs: &runs }.conduct();
         floor.call(Stage::Finishing);
-        (held, runs.into_iter().map(joined).collect::<Result<Vec<_>, Error>>())
+        (turns, runs.into_iter().map(joined).collect::<Result<Vec<_>, Error>>())
     });
-    let (held, runs) = (held.ok_or(Error::Interrupted), runs?);
-    let loads = servers.iter().zip(runs).zip(held?);
-    loads.map(|((server, (report, samples)), held)| load(server, &report, &samples, held)).collect()
+    let (reports, turns) = (runs?, turns?);
+    servers.iter().zip(&reports).zip(turns).map(|((server, report), turns)| load(server, report, turns)).collect()
 }
 
 fn joined(run: ScopedJoinHandle<'_, Run>) -> Run {
     run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// What a server did while its run had the floor, for so long in all.
-fn load(server: &Server, report: &Report, [opened, closed]: &[Sample; 2], held: Duration) -> Result<Load, Error> {
+fn load(server: &Server, report: &Report, turns: Turns) -> Result<Load, Error> {
     let (kind, requests) = (server.kind(), report.latency_us.count);
     if requests == 0 {
         return Err(Error::Failed(format!("{kind}: no request was answered within the window")));
     }
-    let cpu_ns = closed.cpu_ns_since(opened) as f64;
     Ok(Load {
         server: kind,
-        cpu_us_per_request: cpu_ns / 1e3 / requests as f64,
-        server_busy: cpu_ns / held.as_nanos() as f64,
+        cpu_us_per_request: turns.cpu_ns as f64 / 1e3 / requests as f64,
+        server_busy: turns.cpu_ns as f64 / turns.lasted.as_nanos() as f64,
         p50_us: report.latency_us.p50,
         p99_us: report.latency_us.p99,
-        requests_per_second: requests as f64 / held.as_secs_f64(),
+        requests_per_second: requests as f64 / turns.lasted.as_secs_f64(),
         requests,
     })
 }
@@ -69,47 +73,52 @@ fn load(server: &Server, report: &Report, [opened, closed]: &[Sample; 2], held: 
 /// Who says which of the runs has the floor.
 struct Conductor<'a, 'scope> {
     bench: &'a Bench<'a>,
+    servers: &'a [Server],
     floor: &'a Arc<Floor>,
     runs: &'a [ScopedJoinHandle<'scope, Run>],
 }
 
 impl Conductor<'_, '_> {
-    /// How long each run had the floor while requests were counted; none if one of them ended early, or an end was asked for.
-    fn conduct(&self) -> Option<Vec<Duration>> {
+    /// The turns of each server in which requests were counted.
+    fn conduct(&self) -> Result<Vec<Turns>, Error> {
         let count = self.runs.len();
-        let arrivals = count as u32;
-        self.wait_until(|| self.floor.arrivals() == arrivals)?;
+        self.wait_until(|| self.floor.arrivals() == count)?;
         for number in 0..count {
             self.let_speak(number, self.bench.arguments.warmup)?;
         }
         self.floor.call(Stage::Measuring);
-        self.wait_until(|| self.floor.arrivals() == 2 * arrivals)?;
-        let mut held = vec![Duration::ZERO; count];
+        self.wait_until(|| self.floor.arrivals() == 2 * count)?;
+        let mut turns = vec![Turns::default(); count];
         let (slices, length) = slices(self.bench.arguments.duration);
-        for number in turns(count, slices) {
-            held[number] += self.let_speak(number, length)?;
+        for number in order(count, slices) {
+            let (lasted, cpu_ns) = self.let_speak(number, length)?;
+            turns[number].lasted += lasted;
+            turns[number].cpu_ns += cpu_ns;
         }
-        Some(held)
+        Ok(turns)
     }
 
-    /// Gives the floor to run `number` for `time`, and for as long as what is under way then takes. How long that was.
-    fn let_speak(&self, number: usize, time: Duration) -> Option<Duration> {
-        let began = Instant::now();
+    /// Gives the floor to run `number` for `time`, and for as long as what is under way then takes. How long that was, and the server's
+    /// processor time.
+    fn let_speak(&self, number: usize, time: Duration) -> Result<(Duration, u64), Error> {
+        let before = self.servers[number].sample()?;
         self.floor.give(number as u32);
         thread::sleep(time);
         self.floor.take();
         self.wait_until(|| !self.floor.is_spoken_on())?;
-        Some(began.elapsed())
+        let after = self.servers[number].sample()?;
+        Ok((after.at.saturating_duration_since(before.at), after.cpu_ns_since(&before)))
     }
 
-    fn wait_until(&self, has_come: impl Fn() -> bool) -> Option<()> {
+    /// Fails when an end was asked for, or a run has ended early: that one says why.
+    fn wait_until(&self, has_come: impl Fn() -> bool) -> Result<(), Error> {
         while !has_come() {
             if self.bench.stop.is_set() || self.runs.iter().any(ScopedJoinHandle::is_finished) {
-                return None;
+                return Err(Error::Interrupted);
             }
             thread::sleep(LOOK_INTERVAL);
         }
-        Some(())
+        Ok(())
     }
 }
 
@@ -120,7 +129,7 @@ fn slices(window: Duration) -> (u32, Duration) {
 }
 
 /// Whose slice it is, one after the other: forth and back, so that a steady drift of the machine favours nobody.
-fn turns(count: usize, slices: u32) -> impl Iterator<Item = usize> {
+fn order(count: usize, slices: u32) -> impl Iterator<Item = usize> {
     (0..slices).flat_map(move |slice| (0..count).map(move |turn| if slice % 2 == 0 { turn } else { count - 1 - turn }))
 }
 
@@ -138,6 +147,6 @@ mod tests {
 
     #[test]
     fn slices_go_forth_and_back() {
-        assert_eq!(turns(3, 3).collect::<Vec<_>>(), [0, 1, 2, 2, 1, 0, 0, 1, 2]);
+        assert_eq!(order(3, 3).collect::<Vec<_>>(), [0, 1, 2, 2, 1, 0, 0, 1, 2]);
     }
 }
