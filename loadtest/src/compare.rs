@@ -1,8 +1,8 @@
 //! `loadtest compare`: what a request, and an idle connection, costs each server.
 //!
-//! Server and client have a core each. The server's processor time is taken over exactly the
-//! window in which the client counts requests. Machines drift, so the servers take turns, many
-//! times in a round ([`round`]), and each is set against the reference of its own round.
+//! Servers and client have a core each. A server's processor time is taken over exactly the time in
+//! which its requests are counted. Machines drift, so the servers take turns, several times in a
+//! round, and each is set against the reference of its own round.
 
 mod assertion;
 mod comparison;

@@ -1,12 +1,14 @@
 //! The baseline servers bear what the comparison, and rude clients, do to them; and `loadtest compare` over all of them.
 #![allow(clippy::unwrap_used)]
 
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use rustix::net::sockopt::set_socket_linger;
@@ -133,9 +135,13 @@ fn every_baseline_survives_resets_and_a_peer_that_never_reads() {
 }
 
 fn compare(arguments: &[&str]) -> Output {
+    compare_for("100ms", arguments)
+}
+
+fn compare_for(duration: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(profile_directory().join("loadtest"));
     command.args(["compare", "--cpu-server", &core(), "--cpu-client", &core()]);
-    command.args(["--rounds", "2", "--duration", "100ms", "--warmup", "20ms", "--idle", "0"]);
+    command.args(["--rounds", "2", "--duration", duration, "--warmup", "20ms", "--idle", "0"]);
     command.args(arguments).output().unwrap()
 }
 
@@ -159,11 +165,30 @@ fn a_comparison_measures_every_server_under_every_load() {
             assert!(row["ratio"]["median"].as_f64().unwrap() > 0.0, "{row}");
         }
     }
-    let written = std::fs::read_to_string(&page).unwrap();
-    std::fs::remove_file(page).unwrap();
+    let written = fs::read_to_string(&page).unwrap();
+    fs::remove_file(page).unwrap();
     for needed in BASELINES.iter().chain(&["echo", "<h2>1 connections</h2>", "<h2>10 connections, 4 requests in one go</h2>", "Complete"]) {
         assert!(written.contains(needed), "the page does not name {needed}");
     }
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_a_comparison_is_named_and_ends_it() {
+    let echo = binary("echo");
+    let directory = env::temp_dir().join(format!("loadtest-dies-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    symlink(echo, directory.join("echo")).unwrap();
+    let mortal = format!("#!/bin/sh\n'{}' \"$@\" &\nsleep 2\nkill -9 $!\n", binary("baseline_tokio").display());
+    fs::write(directory.join("baseline_tokio"), mortal).unwrap();
+    fs::set_permissions(directory.join("baseline_tokio"), Permissions::from_mode(0o755)).unwrap();
+    let begun = Instant::now();
+    let bin_dir = directory.to_str().unwrap();
+    let output = compare_for("60s", &["--bin-dir", bin_dir, "--servers", "echo,tokio", "--connections", "10"]);
+    fs::remove_dir_all(&directory).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("tokio failed under load") && (said.contains("closed_early") || said.contains("reset")), "{said}");
+    assert!(begun.elapsed() < BOUND, "it went on for {:?}", begun.elapsed());
 }
 
 #[test]
