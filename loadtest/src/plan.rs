@@ -60,7 +60,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// Process of the server, if it is known.
     pub server_pid: Option<u32>,
-    /// Its place among other runs, with which a closed loop takes turns; who conducts them ends the warm-up and the window then. None: it is alone.
+    /// Its place among other runs, with which a closed loop takes turns; who conducts them ends the warm-up and the window then. None: it
+    /// is alone.
     pub seat: Option<Seat>,
     /// The command line as typed.
     pub command: String,
