@@ -194,11 +194,11 @@ fn place_check(page: &Path) -> Result<(), Error> {
     Err(Error::Refused(format!("cannot write {page}, there is no directory {directory}: create it with `mkdir -p {directory}`")))
 }
 
-/// Who is measured alone when, each with its round. Every other round goes backwards, so that a steady
-/// drift of the machine favours nobody.
-fn turns(servers: &[ServerKind], rounds: u32) -> Vec<(u32, ServerKind)> {
+/// Whose turn it is, one after the other, each with its round. Every other round goes backwards, so that a steady drift of the machine favours
+/// nobody.
+fn turns<T: Copy>(whose: &[T], rounds: u32) -> Vec<(u32, T)> {
     let round = |round: u32| {
-        let mut turns: Vec<_> = servers.iter().map(|&server| (round, server)).collect();
+        let mut turns: Vec<_> = whose.iter().map(|&whose| (round, whose)).collect();
         if round.is_multiple_of(2) {
             turns.reverse();
         }

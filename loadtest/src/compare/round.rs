@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::comparison::Load;
 use super::measure::{client, load_plan};
 use super::server::Server;
-use super::{Bench, Shape};
+use super::{Bench, Shape, turns};
 use crate::data::Report;
 use crate::error::Error;
 use crate::floor::Floor;
@@ -88,14 +88,14 @@ impl Conductor<'_, '_> {
         }
         self.floor.call(Stage::Measuring);
         self.wait_until(|| self.floor.arrivals() == 2 * count)?;
-        let mut turns = vec![Turns::default(); count];
+        let (numbers, mut sums) = ((0..count).collect::<Vec<_>>(), vec![Turns::default(); count]);
         let (slices, length) = slices(self.bench.arguments.duration);
-        for number in order(count, slices) {
+        for (_, number) in turns(&numbers, slices) {
             let (lasted, cpu_ns) = self.let_speak(number, length)?;
-            turns[number].lasted += lasted;
-            turns[number].cpu_ns += cpu_ns;
+            sums[number].lasted += lasted;
+            sums[number].cpu_ns += cpu_ns;
         }
-        Ok(turns)
+        Ok(sums)
     }
 
     /// Gives the floor to run `number` for `time`, and for as long as what is under way then takes. How long that was, and the server's
@@ -128,11 +128,6 @@ fn slices(window: Duration) -> (u32, Duration) {
     (count, window / count)
 }
 
-/// Whose slice it is, one after the other: forth and back, so that a steady drift of the machine favours nobody.
-fn order(count: usize, slices: u32) -> impl Iterator<Item = usize> {
-    (0..slices).flat_map(move |slice| (0..count).map(move |turn| if slice % 2 == 0 { turn } else { count - 1 - turn }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +142,7 @@ mod tests {
 
     #[test]
     fn slices_go_forth_and_back() {
-        assert_eq!(order(3, 3).collect::<Vec<_>>(), [0, 1, 2, 2, 1, 0, 0, 1, 2]);
+        let whose: Vec<_> = turns(&[0, 1, 2], 3).into_iter().map(|(_, number)| number).collect();
+        assert_eq!(whose, [0, 1, 2, 2, 1, 0, 0, 1, 2]);
     }
 }
