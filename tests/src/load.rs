@@ -1,6 +1,6 @@
 //! Many peers from one thread: crowds that misbehave, and well-behaved connections whose latency is measured meanwhile.
 //!
-//! Server and clients share the machine, so who loads must not take the core of who measures: crowds run at the lowest priority
+//! Server and clients share the machine, so who loads must not take the core of who measures: crowds run only while no one else wants to
 //! ([`yield_to_others`]), and on a core of their own where there is one ([`stay_on_core`]).
 
 mod crowd;
@@ -18,21 +18,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 
-use rustix::process::{getpid, setpriority_process};
+use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::{Domain, Protocol, Socket, Type};
+use thread_priority::ThreadPriority;
+use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id};
 
 use crate::{Launch, Server};
 
-/// The lowest priority there is (setpriority(2)): a thread that has it runs when no other wants to.
-const PRIORITY_LOWEST: i32 = 19;
-
-/// Gives the calling thread, and those that it starts, the lowest priority.
+/// Lets the calling thread, and those that it starts, run only while no other wants to (SCHED_IDLE, sched(7)): whoever wakes has the core at
+/// once. The lowest nice value would not do: a thread that has it keeps the core until its slice is over, some milliseconds.
 ///
 /// # Panics
 /// When the kernel refuses, which it does not for less than one has.
 pub fn yield_to_others() {
-    setpriority_process(None, PRIORITY_LOWEST).unwrap();
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy).unwrap();
 }
 
 /// Keeps the calling thread, and those that it starts, on core `number`.

@@ -17,7 +17,7 @@ const DESCRIPTORS_MIN: u64 = 10_000;
 /// Each of the well-behaved asks twice a second.
 const INTERVAL: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_secs(2);
-/// A quiet phase with a p99 above this was none: the machine was busy with something else. So many are tried. The phase in which the crowds are
+/// A quiet phase with a p99 above this was none: the machine was busy with something else. So many are tried. A phase in which the crowds are
 /// elsewhere counts for no more.
 const QUIET_MAX: Duration = Duration::from_millis(5);
 const QUIET_PHASES_MAX: usize = 10;
@@ -30,7 +30,7 @@ const LOADED_PHASES_MAX: usize = 5;
 /// it is told to. With less than this it is no overload, and what the latency is says nothing.
 const HELD_MIN: f64 = 0.6;
 const STORM_MIN: f64 = 0.5;
-/// By how much the p99 may be longer under overload than in quiet, or than it is while the same crowds are at another server.
+/// By how much the p99 may be longer under overload than in quiet.
 const RATIO_MAX: u32 = 3;
 
 /// Requests while nobody else asks, in a phase that was quiet.
@@ -73,8 +73,8 @@ fn crowds(addresses: &[SocketAddr]) -> [Crowd; 3] {
     ]
 }
 
-/// Requests while the same crowds are at another server of this machine: what they take of the cores they take from everybody. The difference
-/// to the phases in which they are at this one is what they do to it.
+/// Requests while the same crowds are at another server of this machine. Where they are slow then, too, it is the machine that has not enough
+/// cores for all, and not the server that does not give each his due.
 fn beside(steady: &mut Steady) -> Latencies {
     let other = besieged().start();
     let _crowds = crowds(&addresses_of(&other));
@@ -93,9 +93,8 @@ fn the_well_behaved_keep_their_latency_under_overload() {
     let mut steady = Steady::connect(&addresses, WELL_BEHAVED, INTERVAL);
     let _warm = steady.ask_for(INTERVAL);
     let quiet = quiet_phase(&mut steady);
-    let beside = beside(&mut steady);
-    println!("quiet:   {quiet}\nbeside:  {beside}");
-    let most = RATIO_MAX * slack() * quiet.at(0.99).max(beside.at(0.99).min(QUIET_MAX));
+    println!("quiet:   {quiet}");
+    let most = RATIO_MAX * slack() * quiet.at(0.99);
 
     let begin = Instant::now();
     let crowds = crowds(&addresses);
@@ -119,10 +118,14 @@ fn the_well_behaved_keep_their_latency_under_overload() {
         assert!(fewest as f64 >= HELD_MIN * f64::from(size), "only {fewest} of {size} were there");
     }
     assert!(storm.connects as f64 > STORM_MIN * seconds * f64::from(CONNECTS_PER_SECOND), "only {} connects", storm.connects);
-    assert!(holds, "p99 {found:?} under overload, {:?} in quiet, {:?} beside", quiet.at(0.99), beside.at(0.99));
-
     // Nothing is lost, or `ask_for` had failed; and those who are still here are here to the end.
     let _after = steady.ask_for(INTERVAL);
+    if !holds {
+        let beside = beside(&mut steady);
+        println!("beside:  {beside}");
+        let most = RATIO_MAX * slack() * beside.at(0.99).min(QUIET_MAX);
+        assert!(found.iter().any(|found| *found <= most), "p99 {found:?} under overload, {:?} in quiet, most {most:?}", quiet.at(0.99));
+    }
     drop(steady);
     let counts = server.stop();
     assert!(counts.of("read_timeout") > 0 && counts.of("write_timeout") > 0, "{counts:?}");

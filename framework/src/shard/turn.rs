@@ -226,7 +226,7 @@ impl State {
     }
 
     fn sweep_is_due(&self) -> bool {
-        self.now >= self.table.deadlines.earliest() && self.grace.is_over(self.now)
+        self.table.deadlines.is_due(self.now, self.clock, self.bounds.expired_per_turn_max) && self.grace.is_over(self.now)
     }
 
     fn sweep(&mut self) {
@@ -235,7 +235,7 @@ impl State {
         }
         self.grace.judged();
         let mut expired = Vec::new();
-        self.table.deadlines.sweep(self.now, self.bounds.expired_per_turn_max, &mut expired);
+        self.table.deadlines.sweep(self.now, self.clock, self.bounds.expired_per_turn_max, &mut expired);
         for slot in expired {
             if let Some(key) = self.table.occupant(slot) {
                 self.expire(key);
@@ -313,10 +313,10 @@ mod tests {
         }
         let mut left = Vec::new();
         for tick in 0..10 {
-            shard.turn(TICK * tick);
+            shard.turn(TICK * tick); // at the beginning of the tick in which they are due one is ended
             left.push(slots.clone().filter(|slot| shard.state().table.deadlines.of(*slot) == due).count());
         }
         left.dedup();
-        assert_eq!(left, [4, 1, 0]);
+        assert_eq!(left, [4, 3, 0]);
     }
 }

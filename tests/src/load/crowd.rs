@@ -139,7 +139,8 @@ where
     let mut arrivals = Turns::new(count, RAMP);
     let mut come = 0;
     while !over.load(Ordering::Relaxed) {
-        let ended = watch.wait(time_until(turns.due().min(arrivals.due())));
+        let next = if come < count as usize { turns.due().min(arrivals.due()) } else { turns.due() };
+        let ended = watch.wait(time_until(next));
         ended.iter().for_each(|index| peers[*index] = None);
         tally.ended += ended.len() as u64;
         if come == count as usize {
