@@ -33,6 +33,7 @@ mod request;
 mod serve;
 mod sleep;
 mod spawn;
+mod spread;
 #[cfg(any(test, fuzzing))]
 mod stand_in;
 mod table;

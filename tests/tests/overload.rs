@@ -134,7 +134,7 @@ fn the_well_behaved_keep_their_latency_under_overload() {
 
 /// Peers that came together, and say nothing.
 const TOGETHER: usize = 3000;
-/// How many of them may be ended between two answers. A turn ends 4, and an answer takes some turns.
+/// How many of them may be ended between two answers. A turn ends a few, and an answer takes some turns.
 const ENDED_BETWEEN_MAX: usize = 600;
 
 #[test]
@@ -148,4 +148,18 @@ fn while_peers_that_came_together_are_ended_the_others_are_answered_in_between()
     let came = Together::assert_between(&server, TOGETHER, b"", ENDED_BETWEEN_MAX, || other.ask(b"PING\r\n", b"+PONG\r\n"));
     drop(other);
     assert_eq!(server.stop().of("first_byte_timeout"), came as u64);
+}
+
+#[test]
+fn while_peers_that_are_found_too_slow_together_are_ended_the_others_are_answered_in_between() {
+    if raise_descriptor_limit() < DESCRIPTORS_MIN {
+        skip!("needs a hard limit of 10 000 descriptors (ulimit -Hn)");
+    }
+    let rated = Launch::ping().alone().set("limits.receive_rate_min=1000").set("limits.rate_window=\"1s\"").set("timeouts.read=\"off\"");
+    let server = start_apart(rated);
+    let mut other = server.connect();
+    other.ask(b"PING\r\n", b"+PONG\r\n");
+    let came = Together::assert_between(&server, TOGETHER, b"P", ENDED_BETWEEN_MAX, || other.ask(b"PING\r\n", b"+PONG\r\n"));
+    drop(other);
+    assert_eq!(server.stop().of("receive_too_slow"), came as u64);
 }

@@ -12,7 +12,7 @@ use tests::{Client, End, Launch, Server};
 /// time that the shard itself was late.
 const FOUND_MAX: Duration = Duration::from_secs(6);
 /// Longer than any window in which somebody could be found.
-const WHILE: Duration = Duration::from_millis(3200);
+const WHILE: Duration = Duration::from_millis(4200);
 const PAUSE: Duration = Duration::from_millis(50);
 
 fn hostile(behaviour: &str) -> Launch {

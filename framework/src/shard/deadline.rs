@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::spread::Schedule;
 use crate::ring::SlotIndex;
 
 /// Length of a tick. A deadline passes at most three ticks late and never early: it is rounded up to a tick, counts from the next one, and many
@@ -52,6 +53,10 @@ impl Ticks {
         Self(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
+    pub(crate) fn length(self) -> Duration {
+        TICK * self.0
+    }
+
     pub(crate) fn of(duration: Option<Duration>) -> Self {
         duration.map_or(Self::FOREVER, Self::at_least)
     }
@@ -68,30 +73,17 @@ pub(crate) struct Deadlines {
     round: Round,
 }
 
-/// Those whose deadline had passed when they were counted. A few are ended at once, many evenly over a tick and not all at its beginning: for
-/// what the end of a hundred takes of the shard, others who speak meanwhile would wait.
+/// Those whose deadline had passed when they were counted.
 #[derive(Clone, Copy, Debug)]
 struct Round {
-    begin: Duration,
-    due: usize,
-    ended: usize,
+    schedule: Schedule,
     /// The slot to go on with, and how many from there, around the end of the array, are still to be looked at.
     next: usize,
     left: usize,
 }
 
 impl Round {
-    const OVER: Self = Self { begin: Duration::ZERO, due: 0, ended: 0, next: 0, left: 0 };
-
-    /// How many more may be ended at `clock`, by a turn that may end `at_once`.
-    fn allowed(&self, clock: Duration, at_once: usize) -> usize {
-        if self.due <= at_once {
-            return self.due - self.ended;
-        }
-        let elapsed = clock.saturating_sub(self.begin).min(TICK);
-        let by_now = 1 + (self.due as u128 * elapsed.as_nanos() / TICK.as_nanos()) as usize;
-        by_now.saturating_sub(self.ended).min(at_once)
-    }
+    const OVER: Self = Self { schedule: Schedule::OVER, next: 0, left: 0 };
 }
 
 impl Deadlines {
@@ -145,7 +137,7 @@ impl Deadlines {
 
     /// Whether a sweep has anything to do in tick `now`, at `clock`.
     pub(crate) fn is_due(&self, now: Tick, clock: Duration, at_once: usize) -> bool {
-        now >= self.earliest || (self.goes_on() && self.round.allowed(clock, at_once) > 0)
+        now >= self.earliest || (self.goes_on() && self.round.schedule.allowed(clock, at_once) > 0)
     }
 
     /// Moves slots whose deadline has passed into `expired`, and forgets their deadlines: `at_once` at most, and of more than that no more
@@ -155,7 +147,7 @@ impl Deadlines {
         if now >= self.earliest {
             self.begin_round(now, clock);
         }
-        let allowed = self.round.allowed(clock, at_once);
+        let allowed = self.round.schedule.allowed(clock, at_once);
         while expired.len() < allowed && self.round.left > 0 {
             let index = self.round.next;
             self.round.next = (index + 1) % self.ticks.len();
@@ -165,8 +157,8 @@ impl Deadlines {
                 expired.push(SlotIndex(index as u32));
             }
         }
-        self.round.ended += expired.len();
-        if self.round.ended == self.round.due || self.round.left == 0 {
+        self.round.schedule.did(expired.len());
+        if self.round.schedule.is_over() || self.round.left == 0 {
             self.round = Round::OVER;
         }
     }
@@ -181,7 +173,7 @@ impl Deadlines {
             earliest = earliest.min(if is_due { Tick::NEVER } else { *tick });
         }
         self.earliest = earliest;
-        self.round = Round { begin: clock, due, ended: 0, left: self.ticks.len(), ..self.round };
+        self.round = Round { schedule: Schedule::new(clock, TICK, due), left: self.ticks.len(), ..self.round };
     }
 }
 

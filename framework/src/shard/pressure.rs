@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 
 use super::bounds::Bounds;
-use super::deadline::{Tick, Ticks};
+use super::deadline::{TICK, Tick, Ticks};
+use super::spread::Spread;
 use super::table::{Phase, Receive, Waiting};
 use super::throttle::Subject;
 use super::{ConnId, State};
@@ -142,11 +143,21 @@ pub(super) struct Pressure {
     barred: HashSet<Key>,
     /// Connections whose receive waits for the end of the shortage, or for the next look.
     held_back: Vec<Key>,
+    /// Those that are to be closed until the next look, which finds them anew.
+    pub(super) doomed: Spread<Key>,
 }
 
 impl Pressure {
     pub(super) fn new() -> Self {
-        Self { strain: Strain::None, since: Tick(0), due: Tick::NEVER, looked_at: 0, barred: HashSet::new(), held_back: Vec::new() }
+        Self {
+            strain: Strain::None,
+            since: Tick(0),
+            due: Tick::NEVER,
+            looked_at: 0,
+            barred: HashSet::new(),
+            held_back: Vec::new(),
+            doomed: Spread::new(),
+        }
     }
 
     /// Whether there is a shortage of any kind.
@@ -196,7 +207,7 @@ impl State {
     }
 
     fn end_pressure(&mut self) {
-        self.pressure.due = Tick::NEVER;
+        (self.pressure.due, self.pressure.doomed) = (Tick::NEVER, Spread::new());
         self.pressure.barred.clear();
         self.starved.append(&mut self.pressure.held_back);
     }
@@ -219,7 +230,7 @@ impl State {
                 }
             }
         }
-        let closed = if rung == Rung::Close { self.close_greediest(&greedy) } else { 0 };
+        let closed = if rung == Rung::Close { self.doom_greediest(&greedy) } else { 0 };
         // Who was held back and is none of the greediest any more goes on.
         self.starved.append(&mut self.pressure.held_back);
         if self.may_log(Subject::UnderPressure) {
@@ -289,19 +300,29 @@ impl State {
         self.metrics.copied_back.add(u64::from(before - self.pool.in_use()));
     }
 
-    /// The third. Gives how many were closed.
-    fn close_greediest(&mut self, greedy: &[(Key, u64)]) -> usize {
+    /// The third. Gives how many are to be closed.
+    fn doom_greediest(&mut self, greedy: &[(Key, u64)]) -> usize {
         let goal = greedy.iter().map(|(_, bytes)| bytes).sum::<u64>() / CLOSED_PART;
-        let (mut freed, mut closed) = (0, 0);
+        let (mut freed, mut doomed) = (0, Vec::new());
         for (key, bytes) in greedy.iter().take(self.bounds.overloaded_per_look_max) {
             let open = |phase| matches!(phase, Phase::Serving | Phase::Flushing | Phase::Lingering);
             if freed > goal || !self.table.get(*key).is_some_and(|slot| slot.failed.is_none() && open(slot.phase)) {
                 continue;
             }
-            self.fail(*key, CloseReason::Overloaded);
-            (freed, closed) = (freed + bytes, closed + 1);
+            freed += bytes;
+            doomed.push(*key);
         }
-        closed
+        let count = doomed.len();
+        self.pressure.doomed = Spread::new();
+        self.pressure.doomed.add(doomed, self.clock, TICK * LOOK_INTERVAL);
+        count
+    }
+
+    /// Closes those whose turn it is.
+    pub(super) fn close_doomed(&mut self) {
+        for key in self.pressure.doomed.take(self.clock) {
+            self.fail(key, CloseReason::Overloaded);
+        }
     }
 
     /// Whether the connection must not be read from for now: it is one of the greediest, or would hold more than its own while there is no

@@ -13,7 +13,8 @@
 use std::time::Duration;
 
 use super::State;
-use super::deadline::{Tick, Ticks};
+use super::deadline::{TICK, Tick, Ticks};
+use super::spread::Spread;
 use super::table::{Phase, Receive, Slot, Talk, Waiting};
 use crate::error::CloseReason;
 use crate::ring::{Completion, Key, SlotIndex};
@@ -22,17 +23,24 @@ use crate::ring::{Completion, Key, SlotIndex};
 /// is so short that the least rate comes to less, or a steady reader would be found too slow between two steps.
 const TAKEN_LEAST: u64 = 64 * 1024;
 
+/// The part of a window over which a look at all who owe something is spread.
+const LOOK_PART: u32 = 4;
+
 /// A least rate, as bytes in a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
     least: u32,
-    pub(super) window: Ticks,
+    /// From the beginning of a look to that of the next: whoever was looked at last by the one and first by the other has had a window.
+    pub(super) interval: Ticks,
+    /// How long a look takes.
+    pub(super) look: Duration,
 }
 
 impl Rate {
     pub(super) fn of_receiving(per_second: u32, window: Duration) -> Self {
         let least = u64::from(per_second) * window.as_millis() as u64 / 1000;
-        Self { least: u32::try_from(least).unwrap_or(u32::MAX), window: Ticks::at_least(window) }
+        let look = window / LOOK_PART;
+        Self { least: u32::try_from(least).unwrap_or(u32::MAX), interval: Ticks::at_least(window + look + TICK), look }
     }
 
     pub(super) fn of_sending(per_second: u32, window: Duration) -> Self {
@@ -75,13 +83,15 @@ impl Flow {
 pub(super) struct Flows {
     flows: Vec<Flow>,
     rate: Option<Rate>,
-    /// The next look; never while nothing waits.
+    /// When the next look begins; never while nothing waits.
     pub(super) due: Tick,
+    /// Those who are to be asked about.
+    looks: Spread<SlotIndex>,
 }
 
 impl Flows {
     pub(super) fn new(rate: Option<Rate>) -> Self {
-        Self { flows: Vec::new(), rate, due: Tick::NEVER }
+        Self { flows: Vec::new(), rate, due: Tick::NEVER, looks: Spread::new() }
     }
 
     /// A connection begins or ends.
@@ -100,7 +110,7 @@ impl Flows {
         let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.rate) else { return };
         if flow.stage == Stage::Idle {
             *flow = Flow { bytes: 0, stage: Stage::Begun };
-            self.due = self.due.min(now.after(rate.window));
+            self.due = self.due.min(now.after(rate.interval));
         }
     }
 
@@ -117,15 +127,15 @@ impl Flows {
         }
     }
 
-    /// One look: those who are to be asked about.
-    fn look(&mut self, now: Tick) -> Vec<SlotIndex> {
+    /// Begins a look at those who wait.
+    fn begin_look(&mut self, now: Tick, clock: Duration) {
+        self.due = Tick::NEVER;
         let waiting = self.flows.iter().enumerate().filter(|(_, flow)| flow.stage != Stage::Idle);
         let waiting: Vec<SlotIndex> = waiting.map(|(index, _)| SlotIndex(index as u32)).collect();
-        self.due = match self.rate {
-            Some(rate) if !waiting.is_empty() => now.after(rate.window),
-            _ => Tick::NEVER,
-        };
-        waiting
+        if let (Some(rate), false) = (self.rate, waiting.is_empty()) {
+            self.due = now.after(rate.interval);
+            self.looks.add(waiting, clock, rate.look);
+        }
     }
 
     /// The kernel has `unacknowledged` bytes of the connection. True: its peer has taken too little since the mark.
@@ -144,22 +154,36 @@ impl Flows {
 }
 
 impl State {
-    /// Looks at those who owe something, if it is time to.
+    /// Looks at those who owe something and whose turn it is.
     pub(super) fn measure_rates(&mut self) {
-        if self.now < self.requests.due.min(self.flows.due) || !self.grace.is_over(self.now) {
+        if !self.rates_are_due() {
             return;
         }
         self.grace.judged();
         if self.now >= self.requests.due {
-            for slot in self.requests.look(self.now) {
-                self.measure_receiving(slot);
-            }
+            self.requests.begin_look(self.now, self.clock);
+        }
+        for slot in self.requests.looks.take(self.clock) {
+            self.measure_receiving(slot);
         }
         if self.now >= self.flows.due {
-            for slot in self.flows.look(self.now) {
-                self.measure_sending(slot);
-            }
+            self.flows.begin_look(self.now, self.clock);
         }
+        for slot in self.flows.looks.take(self.clock) {
+            self.measure_sending(slot);
+        }
+    }
+
+    /// Whether there is somebody to look at.
+    pub(super) fn rates_are_due(&self) -> bool {
+        let begins = self.now >= self.requests.due.min(self.flows.due);
+        let goes_on = self.requests.looks.is_due(self.clock) || self.flows.looks.is_due(self.clock);
+        (begins || goes_on) && self.grace.is_over(self.now)
+    }
+
+    /// Whether nobody is left to look at until the next look begins.
+    pub(super) fn rates_rest(&self) -> bool {
+        self.requests.looks.is_over() && self.flows.looks.is_over()
     }
 
     fn measure_receiving(&mut self, slot: SlotIndex) {
@@ -232,7 +256,8 @@ mod tests {
     #[test]
     fn a_window_of_sending_is_longer_than_the_steps_of_a_receiver() {
         let slow = Rate::of_sending(1024, Duration::from_secs(1));
-        assert_eq!((slow.least, slow.window), (65_536, Ticks::at_least(Duration::from_secs(64))));
+        assert_eq!((slow.least, slow.look), (65_536, Duration::from_secs(16)));
+        assert_eq!(slow.interval, Ticks::at_least(Duration::from_secs(64 + 16) + TICK));
     }
 
     #[test]
@@ -264,8 +289,11 @@ mod tests {
         let mut flows = flows(65_536);
         assert_eq!(flows.due, Tick::NEVER);
         flows.waits(SLOT, Tick(0));
-        assert_eq!(flows.look(flows.due), [SLOT]);
+        flows.begin_look(flows.due, Duration::ZERO);
+        assert_eq!(flows.looks.take(Duration::ZERO), [SLOT]);
+        assert_ne!(flows.due, Tick::NEVER);
         flows.took(SLOT, 10, true);
-        assert_eq!((flows.look(flows.due).len(), flows.due), (0, Tick::NEVER));
+        flows.begin_look(flows.due, Duration::ZERO);
+        assert_eq!((flows.looks.is_over(), flows.due), (true, Tick::NEVER));
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::State;
 use super::deadline::{Tick, Ticks};
 use super::progress::Rate;
+use super::spread::Spread;
 use super::table::Talk;
 use crate::ring::{Key, SlotIndex};
 
@@ -77,15 +78,17 @@ pub(super) struct Requests {
     within: Ticks,
     rate: Option<Rate>,
     is_on: bool,
-    /// The next look at the rate at which they come in; never while there are none.
+    /// When the next look at the rate at which they come in begins; never while there are none.
     pub(super) due: Tick,
+    /// Those that are to be looked at.
+    pub(super) looks: Spread<SlotIndex>,
 }
 
 impl Requests {
     /// Each over `within`, and coming in at `rate` at least.
     pub(super) fn new(within: Option<Duration>, rate: Option<Rate>) -> Self {
         let is_on = within.is_some() || rate.is_some();
-        Self { requests: Vec::new(), within: Ticks::of(within), rate, is_on, due: Tick::NEVER }
+        Self { requests: Vec::new(), within: Ticks::of(within), rate, is_on, due: Tick::NEVER, looks: Spread::new() }
     }
 
     /// A connection begins or ends.
@@ -120,7 +123,7 @@ impl Requests {
         let deadline = now.after(self.within);
         self.requests[slot.0 as usize] = Request { deadline, stage: Stage::Open, ..Request::NONE };
         if let Some(rate) = self.rate {
-            self.due = self.due.min(now.after(rate.window));
+            self.due = self.due.min(now.after(rate.interval));
         }
         deadline
     }
@@ -139,15 +142,15 @@ impl Requests {
         }
     }
 
-    /// One look at the rate: those that are not whole yet, as far as the shard knows.
-    pub(super) fn look(&mut self, now: Tick) -> Vec<SlotIndex> {
+    /// Begins a look at the rate of those that are not whole yet, as far as the shard knows.
+    pub(super) fn begin_look(&mut self, now: Tick, clock: Duration) {
+        self.due = Tick::NEVER;
         let open = self.requests.iter().enumerate().filter(|(_, request)| request.stage == Stage::Open);
         let open: Vec<SlotIndex> = open.map(|(index, _)| SlotIndex(index as u32)).collect();
-        self.due = match self.rate {
-            Some(rate) if !open.is_empty() => now.after(rate.window),
-            _ => Tick::NEVER,
-        };
-        open
+        if let (Some(rate), false) = (self.rate, open.is_empty()) {
+            self.due = now.after(rate.interval);
+            self.looks.add(open, clock, rate.look);
+        }
     }
 
     /// True: too little has come of it since the mark. `owes`: its peer is waited for, and can be judged from now on.
@@ -266,14 +269,16 @@ mod tests {
         let mut requests = requests();
         assert_eq!(requests.due, Tick::NEVER);
         requests.heard(SLOT, 1, Tick(0));
-        assert_eq!(requests.look(requests.due), [SLOT]);
+        requests.begin_look(requests.due, Duration::ZERO);
+        assert_eq!(requests.looks.take(Duration::ZERO), [SLOT]);
         assert!(!requests.is_too_slow(SLOT, true), "the first window has begun before it");
         requests.heard(SLOT, 100, Tick(12));
         assert!(!requests.is_too_slow(SLOT, true));
         requests.heard(SLOT, 99, Tick(20));
         assert!(requests.is_too_slow(SLOT, true));
         requests.framed(SLOT);
-        assert_eq!((requests.look(Tick(30)).len(), requests.due), (0, Tick::NEVER));
+        requests.begin_look(Tick(30), Duration::ZERO);
+        assert_eq!((requests.looks.is_over(), requests.due), (true, Tick::NEVER));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::State;
 use super::deadline::{Tick, Ticks};
+use super::spread::Spread;
 use super::table::{Phase, Receive};
 use crate::ring::{Operation, SlotIndex, Token};
 
@@ -31,11 +32,13 @@ pub(super) struct Tempos {
     tempos: Vec<Tempo>,
     /// When the period ends; never while all are still.
     pub(super) due: Tick,
+    /// Those that are to go over to a poll.
+    pub(super) ebbed: Spread<SlotIndex>,
 }
 
 impl Tempos {
     pub(super) fn with_capacity(slots: u32) -> Self {
-        Self { tempos: Vec::with_capacity(slots as usize), due: Tick::NEVER }
+        Self { tempos: Vec::with_capacity(slots as usize), due: Tick::NEVER, ebbed: Spread::new() }
     }
 
     pub(super) fn begin(&mut self, slot: SlotIndex) {
@@ -85,14 +88,17 @@ impl Tempos {
 }
 
 impl State {
-    /// Ends the period if it is over: connections that have fallen silent leave their receive for a poll.
+    /// Ends the period if it is over: connections that have fallen silent leave their receive for a poll, in the course of the next.
     pub(super) fn change_tempo(&mut self) {
-        if self.now < self.tempos.due {
-            return;
+        if self.now >= self.tempos.due {
+            let ebbed = self.tempos.end_period(self.now);
+            self.tempos.ebbed.add(ebbed, self.clock, PERIOD.length());
         }
-        for slot in self.tempos.end_period(self.now) {
+        for slot in self.tempos.ebbed.take(self.clock) {
             let Some(key) = self.table.occupant(slot) else { continue };
+            let speaks_again = matches!(self.tempos.of(slot), Tempo::Dense | Tempo::Ebbing);
             if let Some(slot) = self.table.get(key)
+                && !speaks_again
                 && slot.receive == Receive::Armed
                 && slot.phase == Phase::Serving
                 && slot.input.is_empty()

@@ -90,6 +90,7 @@ impl Shard {
         self.registered.collect(&mut state);
         state.apply_completions();
         state.feel_pressure(self.orders.memory_is_short());
+        state.close_doomed();
         state.rouse_sleepers();
         state.sweep();
         state.measure_rates();
@@ -245,7 +246,7 @@ impl State {
 
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
     fn linger(&mut self) -> Wait {
-        let is_busy = self.ring.has_completions() || !self.wakes.is_empty() || self.sweep_is_due();
+        let is_busy = self.ring.has_completions() || !self.wakes.is_empty() || self.sweep_is_due() || self.spread_is_due();
         if is_busy || self.pace.is_over() || self.wakes.has_foreign() {
             return Wait::No;
         }
@@ -257,7 +258,18 @@ impl State {
 
     /// Whether the next turn has something to do already.
     fn has_work(&mut self) -> bool {
-        !self.wakes.is_empty() || self.ring.has_work() || self.sweep_is_due()
+        !self.wakes.is_empty() || self.ring.has_work() || self.sweep_is_due() || self.spread_is_due()
+    }
+
+    /// Whether something that is spread over a time has its turn.
+    fn spread_is_due(&self) -> bool {
+        self.rates_are_due() || self.tempos.ebbed.is_due(self.clock) || self.pressure.doomed.is_due(self.clock)
+    }
+
+    /// When a shard at rest goes on with what is spread over a time.
+    fn spread_goes_on(&self) -> Tick {
+        let is_over = self.rates_rest() && self.tempos.ebbed.is_over() && self.pressure.doomed.is_over();
+        if is_over { Tick::NEVER } else { Tick(self.now.0 + 1) }
     }
 
     /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in between.
@@ -269,7 +281,7 @@ impl State {
             self.trim_due = self.now.after(TRIM_AFTER);
         }
         let (accepts, drain) = (self.acceptor.resumes(self.now), self.drain.wakes(self.now));
-        let own = [self.trim_due, self.tempos.due, self.pressure.due, self.throttles.due()];
+        let own = [self.trim_due, self.tempos.due, self.pressure.due, self.throttles.due(), self.spread_goes_on()];
         let others = [accepts, self.reclaims_at(), drain].into_iter().chain(own);
         self.set_timer(others.fold(self.next_look(), Tick::min));
         self.ring.enter(Wait::No);

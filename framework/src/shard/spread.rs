@@ -1,0 +1,143 @@
+//! What falls due for many connections together is done evenly over a time, and not all at once: what a hundred ends or questions take of the
+//! shard, others who speak meanwhile would wait for.
+//!
+//! No timer wakes a shard for it. While there is traffic turns come thick and fast, and each does the part that is due by then; with
+//! nobody there to wait, it is done in larger pieces, [`AT_ONCE_MAX`] in a turn.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Of what is spread a turn does no more than this. So few are done at once anyway.
+const AT_ONCE_MAX: usize = 16;
+
+/// So many, from a beginning on, within a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    begin: Duration,
+    length: Duration,
+    due: usize,
+    done: usize,
+}
+
+impl Schedule {
+    pub(super) const OVER: Self = Self { begin: Duration::ZERO, length: Duration::ZERO, due: 0, done: 0 };
+
+    pub(super) fn new(begin: Duration, length: Duration, due: usize) -> Self {
+        Self { begin, length, due, done: 0 }
+    }
+
+    /// How many more may be done at `clock`, by a turn that may do `at_once`: of no more than that, all; of many, their part of the time, and
+    /// the first at once.
+    pub(super) fn allowed(&self, clock: Duration, at_once: usize) -> usize {
+        let left = self.due - self.done;
+        if self.due <= at_once {
+            return left;
+        }
+        let elapsed = clock.saturating_sub(self.begin);
+        let by_now = match self.length.as_nanos() {
+            length if elapsed.as_nanos() < length => 1 + (self.due as u128 * elapsed.as_nanos() / length) as usize,
+            _ => self.due,
+        };
+        by_now.saturating_sub(self.done).min(left).min(at_once)
+    }
+
+    /// So many were done, of those that may be.
+    pub(super) fn did(&mut self, count: usize) {
+        self.done += count;
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.done == self.due
+    }
+}
+
+/// What is to be done for each of many.
+#[derive(Debug)]
+pub(super) struct Spread<T> {
+    left: VecDeque<T>,
+    schedule: Schedule,
+}
+
+impl<T> Spread<T> {
+    pub(super) fn new() -> Self {
+        Self { left: VecDeque::new(), schedule: Schedule::OVER }
+    }
+
+    /// Has these done from `clock` on, within `length`, with whatever is left of those before, which come first.
+    pub(super) fn add(&mut self, items: impl IntoIterator<Item = T>, clock: Duration, length: Duration) {
+        self.left.extend(items);
+        self.schedule = Schedule::new(clock, length, self.left.len());
+    }
+
+    /// Whether a turn at `clock` has something to do.
+    pub(super) fn is_due(&self, clock: Duration) -> bool {
+        self.schedule.allowed(clock, AT_ONCE_MAX) > 0
+    }
+
+    /// Whether all is done.
+    pub(super) fn is_over(&self) -> bool {
+        self.schedule.is_over()
+    }
+
+    /// What the turn at `clock` is to do.
+    pub(super) fn take(&mut self, clock: Duration) -> Vec<T> {
+        let count = self.schedule.allowed(clock, AT_ONCE_MAX);
+        self.schedule.did(count);
+        let taken = self.left.drain(..count).collect();
+        if self.left.is_empty() {
+            self.left = VecDeque::new(); // the memory of many is not kept
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: Duration = Duration::from_secs(7);
+    const LENGTH: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn a_few_are_done_at_once() {
+        let mut spread = Spread::new();
+        spread.add(0..16, BEGIN, LENGTH);
+        assert_eq!(spread.take(BEGIN), (0..16).collect::<Vec<_>>());
+        assert!(spread.is_over() && !spread.is_due(BEGIN + LENGTH));
+    }
+
+    #[test]
+    fn many_are_done_evenly() {
+        let mut spread = Spread::new();
+        spread.add(0..100, BEGIN, LENGTH);
+        let mut done = Vec::new();
+        for step in 0..100 {
+            let clock = BEGIN + LENGTH * step / 100;
+            assert!(spread.is_due(clock));
+            done.extend(spread.take(clock));
+            assert_eq!(done.len(), step as usize + 1);
+            assert!(!spread.is_due(clock) && spread.take(clock).is_empty(), "no more than its part");
+        }
+        assert_eq!(done, (0..100).collect::<Vec<_>>());
+        assert!(spread.is_over());
+    }
+
+    #[test]
+    fn what_is_late_is_done_turn_by_turn() {
+        let mut spread = Spread::new();
+        spread.add(0..40, BEGIN, LENGTH);
+        let turns = [(); 4].map(|()| spread.take(BEGIN + 9 * LENGTH).len());
+        assert_eq!(turns, [16, 16, 8, 0]);
+    }
+
+    #[test]
+    fn what_is_left_comes_before_what_is_added() {
+        let mut spread = Spread::new();
+        spread.add(0..20, BEGIN, LENGTH);
+        assert_eq!(spread.take(BEGIN), [0]);
+        spread.add(20..22, BEGIN + LENGTH / 2, LENGTH);
+        assert_eq!(spread.take(BEGIN + LENGTH / 2), [1], "all that is left has the whole time");
+        let rest: Vec<i32> = [(); 3].iter().flat_map(|()| spread.take(BEGIN + 2 * LENGTH)).collect();
+        assert_eq!(rest, (2..22).collect::<Vec<_>>());
+    }
+}
