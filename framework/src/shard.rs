@@ -77,7 +77,7 @@ use crate::handler::Handler;
 use crate::metrics::Metrics;
 use crate::preflight::MemoryShare;
 use crate::ring::buffers::{Pool, Span};
-use crate::ring::{Completion, Key, Ring, WakeFd};
+use crate::ring::{Completion, Key, Ring, SlotIndex, WakeFd};
 use crate::runtime::WakeWait;
 
 pub(crate) use deadline::Tick;
@@ -91,9 +91,14 @@ pub(crate) use throttle::{Subject, Throttles};
 pub(crate) use wake::{Sleeper, rouse, wake_named};
 
 /// What a connection takes in a shard's tables: slot, its deadline and that of its send, tempo, request and flow (whether they are on or
-/// not), and the place and allocation of its task; the future itself not.
-pub(crate) const CONNECTION_BYTES: u64 =
-    (size_of::<table::Slot>() + 2 * size_of::<Tick>() + 1 + request::BYTES + progress::BYTES + 3 * size_of::<usize>()) as u64;
+/// not), its turn at each of three things that are spread over a time, and the place and allocation of its task; the future itself not.
+pub(crate) const CONNECTION_BYTES: u64 = (size_of::<table::Slot>()
+    + 2 * size_of::<Tick>()
+    + 1
+    + request::BYTES
+    + progress::BYTES
+    + 3 * size_of::<SlotIndex>()
+    + 3 * size_of::<usize>()) as u64;
 
 /// A shard's number, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,8 +2,9 @@
 //!
 //! Nothing is timed per connection. What comes and goes is added up beside the table, and once a window those are looked at who owe something:
 //! a request that has begun (`request`), or room for output that waits. The first look only marks a connection; whoever is found in the same
-//! state by the next is judged by what moved in between. So each has between one window and two before it is judged, and who owes nothing at
-//! one of the looks, or was kept waiting by us, begins anew.
+//! state by the next is judged by what moved in between. A look takes a quarter of a window (`Spread`), and the next begins so much later that a
+//! connection has a whole window between the two. So each has between one window and some two and a half before it is judged, and who owes
+//! nothing at one of the looks, or was kept waiting by us, begins anew.
 //!
 //! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer empties by a third, say. So whoever is
 //! still waiting at a look is asked about: how much of what the kernel has of it is unacknowledged ([`Ring::ask_unacknowledged`]).
