@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tests::{Client, End, Launch, Server};
 
-/// Two looks, each a window of a second and the time of a look after the last, and nobody is judged but at the second; and what a busy machine
-/// takes on top: a look more each time that the shard itself was late.
+/// Two windows of a second, in which nobody is judged but at the end of the second, and what a busy machine takes on top: a window more each
+/// time that the shard itself was late.
 const FOUND_MAX: Duration = Duration::from_secs(6);
 /// Longer than any window in which somebody could be found.
-const WHILE: Duration = Duration::from_millis(4200);
+const WHILE: Duration = Duration::from_millis(3200);
 const PAUSE: Duration = Duration::from_millis(50);
 
 fn hostile(behaviour: &str) -> Launch {

@@ -2,9 +2,9 @@
 //!
 //! Nothing is timed per connection. What comes and goes is added up beside the table, and once a window those are looked at who owe something:
 //! a request that has begun (`request`), or room for output that waits. The first look only marks a connection; whoever is found in the same
-//! state by the next is judged by what moved in between. A look takes a quarter of a window (`Spread`), and the next begins so much later that a
-//! connection has a whole window between the two. So each has between one window and some two and a half before it is judged, and who owes
-//! nothing at one of the looks, or was kept waiting by us, begins anew.
+//! state by the next is judged by what moved in between. A look at many takes a quarter of a window (`Spread`), and the next begins a window after
+//! its end. So each has between one window and two and a half before it is judged, and who owes nothing at one of the looks, or was kept
+//! waiting by us, begins anew.
 //!
 //! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer empties by a third, say. So whoever is
 //! still waiting at a look is asked about: how much of what the kernel has of it is unacknowledged ([`Ring::ask_unacknowledged`]).
@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use super::State;
-use super::deadline::{TICK, Tick, Ticks};
+use super::deadline::{Tick, Ticks};
 use super::spread::Spread;
 use super::table::{Phase, Receive, Slot, Talk, Waiting};
 use crate::error::CloseReason;
@@ -31,17 +31,16 @@ const LOOK_PART: u32 = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
     least: u32,
-    /// From the beginning of a look to that of the next: whoever was looked at last by the one and first by the other has had a window.
-    pub(super) interval: Ticks,
+    /// From the end of a look to the beginning of the next.
+    window: Ticks,
     /// How long a look takes.
-    pub(super) look: Duration,
+    look: Duration,
 }
 
 impl Rate {
     pub(super) fn of_receiving(per_second: u32, window: Duration) -> Self {
         let least = u64::from(per_second) * window.as_millis() as u64 / 1000;
-        let look = window / LOOK_PART;
-        Self { least: u32::try_from(least).unwrap_or(u32::MAX), interval: Ticks::at_least(window + look + TICK), look }
+        Self { least: u32::try_from(least).unwrap_or(u32::MAX), window: Ticks::at_least(window), look: window / LOOK_PART }
     }
 
     pub(super) fn of_sending(per_second: u32, window: Duration) -> Self {
@@ -52,6 +51,59 @@ impl Rate {
     pub(super) fn is_met_by(self, bytes: u32) -> bool {
         bytes >= self.least
     }
+}
+
+/// Looks at those who owe something, one look after the other.
+#[derive(Debug)]
+pub(super) struct Looks {
+    /// No least rate, no looks.
+    pub(super) rate: Option<Rate>,
+    /// When the next begins; never while nobody owes anything, or one is on.
+    due: Tick,
+    left: Spread<SlotIndex>,
+}
+
+impl Looks {
+    pub(super) fn new(rate: Option<Rate>) -> Self {
+        Self { rate, due: Tick::NEVER, left: Spread::new() }
+    }
+
+    /// Somebody owes something from `now` on.
+    pub(super) fn one_owes(&mut self, now: Tick) {
+        if let Some(rate) = self.rate {
+            self.due = self.due.min(now.after(rate.window));
+        }
+    }
+
+    /// When a shard at rest is to go on.
+    pub(super) fn due(&self, now: Tick) -> Tick {
+        if self.left.is_over() { self.due } else { Tick(now.0 + 1) }
+    }
+
+    /// Whether there is something to do.
+    pub(super) fn is_due(&self, now: Tick, clock: Duration) -> bool {
+        if self.left.is_over() { now >= self.due } else { self.left.is_due(clock) }
+    }
+
+    /// Whose turn it is. When a look begins, `owing` finds those who owe something; the last of them ends it. Between two looks at a connection
+    /// lies a window, however late the first of them was.
+    pub(super) fn take(&mut self, now: Tick, clock: Duration, owing: impl FnOnce() -> Vec<SlotIndex>) -> Vec<SlotIndex> {
+        let Some(rate) = self.rate else { return Vec::new() };
+        if self.left.is_over() && now >= self.due {
+            self.due = Tick::NEVER;
+            self.left.add(owing(), clock, rate.look);
+        }
+        let taken = self.left.take(clock);
+        if !taken.is_empty() && self.left.is_over() {
+            self.due = now.after(rate.window);
+        }
+        taken
+    }
+}
+
+/// Those of `all` of whom `owes` says so.
+pub(super) fn owing<T>(all: &[T], owes: impl Fn(&T) -> bool) -> Vec<SlotIndex> {
+    all.iter().enumerate().filter(|(_, one)| owes(one)).map(|(index, _)| SlotIndex(index as u32)).collect()
 }
 
 /// How long output has waited for its peer.
@@ -83,21 +135,17 @@ impl Flow {
 #[derive(Debug)]
 pub(super) struct Flows {
     flows: Vec<Flow>,
-    rate: Option<Rate>,
-    /// When the next look begins; never while nothing waits.
-    pub(super) due: Tick,
-    /// Those who are to be asked about.
-    looks: Spread<SlotIndex>,
+    pub(super) looks: Looks,
 }
 
 impl Flows {
     pub(super) fn new(rate: Option<Rate>) -> Self {
-        Self { flows: Vec::new(), rate, due: Tick::NEVER, looks: Spread::new() }
+        Self { flows: Vec::new(), looks: Looks::new(rate) }
     }
 
     /// A connection begins or ends.
     pub(super) fn reset(&mut self, slot: SlotIndex) {
-        if self.rate.is_none() {
+        if self.looks.rate.is_none() {
             return;
         }
         if self.flows.len() <= slot.0 as usize {
@@ -108,10 +156,10 @@ impl Flows {
 
     /// A send waits for room.
     pub(super) fn waits(&mut self, slot: SlotIndex, now: Tick) {
-        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.rate) else { return };
+        let Some(flow) = self.flows.get_mut(slot.0 as usize) else { return };
         if flow.stage == Stage::Idle {
             *flow = Flow { bytes: 0, stage: Stage::Begun };
-            self.due = self.due.min(now.after(rate.interval));
+            self.looks.one_owes(now);
         }
     }
 
@@ -128,20 +176,14 @@ impl Flows {
         }
     }
 
-    /// Begins a look at those who wait.
-    fn begin_look(&mut self, now: Tick, clock: Duration) {
-        self.due = Tick::NEVER;
-        let waiting = self.flows.iter().enumerate().filter(|(_, flow)| flow.stage != Stage::Idle);
-        let waiting: Vec<SlotIndex> = waiting.map(|(index, _)| SlotIndex(index as u32)).collect();
-        if let (Some(rate), false) = (self.rate, waiting.is_empty()) {
-            self.due = now.after(rate.interval);
-            self.looks.add(waiting, clock, rate.look);
-        }
+    /// Those who are to be asked about now.
+    fn look(&mut self, now: Tick, clock: Duration) -> Vec<SlotIndex> {
+        self.looks.take(now, clock, || owing(&self.flows, |flow| flow.stage != Stage::Idle))
     }
 
     /// The kernel has `unacknowledged` bytes of the connection. True: its peer has taken too little since the mark.
     fn is_too_slow(&mut self, slot: SlotIndex, unacknowledged: u32) -> bool {
-        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.rate) else { return false };
+        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.looks.rate) else { return false };
         let before = std::mem::replace(flow, Flow { bytes: unacknowledged, stage: Stage::Marked });
         match before.stage {
             Stage::Idle => {
@@ -161,30 +203,18 @@ impl State {
             return;
         }
         self.grace.judged();
-        if self.now >= self.requests.due {
-            self.requests.begin_look(self.now, self.clock);
-        }
-        for slot in self.requests.looks.take(self.clock) {
+        for slot in self.requests.look(self.now, self.clock) {
             self.measure_receiving(slot);
         }
-        if self.now >= self.flows.due {
-            self.flows.begin_look(self.now, self.clock);
-        }
-        for slot in self.flows.looks.take(self.clock) {
+        for slot in self.flows.look(self.now, self.clock) {
             self.measure_sending(slot);
         }
     }
 
     /// Whether there is somebody to look at.
     pub(super) fn rates_are_due(&self) -> bool {
-        let begins = self.now >= self.requests.due.min(self.flows.due);
-        let goes_on = self.requests.looks.is_due(self.clock) || self.flows.looks.is_due(self.clock);
-        (begins || goes_on) && self.grace.is_over(self.now)
-    }
-
-    /// Whether nobody is left to look at until the next look begins.
-    pub(super) fn rates_rest(&self) -> bool {
-        self.requests.looks.is_over() && self.flows.looks.is_over()
+        let is_due = self.requests.looks.is_due(self.now, self.clock) || self.flows.looks.is_due(self.now, self.clock);
+        is_due && self.grace.is_over(self.now)
     }
 
     fn measure_receiving(&mut self, slot: SlotIndex) {
@@ -257,8 +287,7 @@ mod tests {
     #[test]
     fn a_window_of_sending_is_longer_than_the_steps_of_a_receiver() {
         let slow = Rate::of_sending(1024, Duration::from_secs(1));
-        assert_eq!((slow.least, slow.look), (65_536, Duration::from_secs(16)));
-        assert_eq!(slow.interval, Ticks::at_least(Duration::from_secs(64 + 16) + TICK));
+        assert_eq!((slow.least, slow.window), (65_536, Ticks::at_least(Duration::from_secs(64))));
     }
 
     #[test]
@@ -288,13 +317,29 @@ mod tests {
     #[test]
     fn looks_end_when_nothing_waits() {
         let mut flows = flows(65_536);
-        assert_eq!(flows.due, Tick::NEVER);
+        assert_eq!(flows.looks.due(Tick(0)), Tick::NEVER);
         flows.waits(SLOT, Tick(0));
-        flows.begin_look(flows.due, Duration::ZERO);
-        assert_eq!(flows.looks.take(Duration::ZERO), [SLOT]);
-        assert_ne!(flows.due, Tick::NEVER);
+        let due = flows.looks.due(Tick(0));
+        assert_eq!(flows.look(due, Duration::ZERO), [SLOT]);
+        assert_eq!(flows.looks.due(due), due.after(Ticks::at_least(Duration::from_secs(1))));
         flows.took(SLOT, 10, true);
-        flows.begin_look(flows.due, Duration::ZERO);
-        assert_eq!((flows.looks.is_over(), flows.due), (true, Tick::NEVER));
+        let due = flows.looks.due(due);
+        assert_eq!((flows.look(due, Duration::ZERO).len(), flows.looks.due(due)), (0, Tick::NEVER));
+    }
+
+    #[test]
+    fn a_look_at_many_takes_a_part_of_a_window_and_the_next_begins_a_window_after_its_end() {
+        let mut flows = flows(65_536);
+        (0..40).map(SlotIndex).for_each(|slot| flows.reset(slot));
+        (0..40).map(SlotIndex).for_each(|slot| flows.waits(slot, Tick(0)));
+        let (due, begin) = (flows.looks.due(Tick(0)), Duration::from_secs(3));
+        assert_eq!(flows.look(due, begin), [SlotIndex(0)]);
+        assert_eq!(flows.looks.due(due), Tick(due.0 + 1), "a shard at rest goes on in the next tick");
+        assert_eq!(flows.look(due, begin + Duration::from_millis(125)).len(), 16, "20, but for the bound of a turn");
+        // So late that the next would be due, were it not for this one.
+        let late = Tick(due.0 + 50);
+        let rest = [(); 4].map(|()| flows.look(late, begin + Duration::from_secs(9)).len());
+        assert_eq!(rest, [16, 7, 0, 0]);
+        assert_eq!(flows.looks.due(late), late.after(Ticks::at_least(Duration::from_secs(1))));
     }
 }

@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use super::State;
 use super::deadline::{Tick, Ticks};
-use super::progress::Rate;
-use super::spread::Spread;
+use super::progress::{Looks, Rate, owing};
 use super::table::Talk;
 use crate::ring::{Key, SlotIndex};
 
@@ -76,19 +75,16 @@ impl Request {
 pub(super) struct Requests {
     requests: Vec<Request>,
     within: Ticks,
-    rate: Option<Rate>,
     is_on: bool,
-    /// When the next look at the rate at which they come in begins; never while there are none.
-    pub(super) due: Tick,
-    /// Those that are to be looked at.
-    pub(super) looks: Spread<SlotIndex>,
+    /// At the rate at which they come in.
+    pub(super) looks: Looks,
 }
 
 impl Requests {
     /// Each over `within`, and coming in at `rate` at least.
     pub(super) fn new(within: Option<Duration>, rate: Option<Rate>) -> Self {
         let is_on = within.is_some() || rate.is_some();
-        Self { requests: Vec::new(), within: Ticks::of(within), rate, is_on, due: Tick::NEVER, looks: Spread::new() }
+        Self { requests: Vec::new(), within: Ticks::of(within), is_on, looks: Looks::new(rate) }
     }
 
     /// A connection begins or ends.
@@ -122,9 +118,7 @@ impl Requests {
     fn open(&mut self, slot: SlotIndex, now: Tick) -> Tick {
         let deadline = now.after(self.within);
         self.requests[slot.0 as usize] = Request { deadline, stage: Stage::Open, ..Request::NONE };
-        if let Some(rate) = self.rate {
-            self.due = self.due.min(now.after(rate.interval));
-        }
+        self.looks.one_owes(now);
         deadline
     }
 
@@ -142,20 +136,14 @@ impl Requests {
         }
     }
 
-    /// Begins a look at the rate of those that are not whole yet, as far as the shard knows.
-    pub(super) fn begin_look(&mut self, now: Tick, clock: Duration) {
-        self.due = Tick::NEVER;
-        let open = self.requests.iter().enumerate().filter(|(_, request)| request.stage == Stage::Open);
-        let open: Vec<SlotIndex> = open.map(|(index, _)| SlotIndex(index as u32)).collect();
-        if let (Some(rate), false) = (self.rate, open.is_empty()) {
-            self.due = now.after(rate.interval);
-            self.looks.add(open, clock, rate.look);
-        }
+    /// Those whose rate is to be looked at now: that are not whole yet, as far as the shard knows.
+    pub(super) fn look(&mut self, now: Tick, clock: Duration) -> Vec<SlotIndex> {
+        self.looks.take(now, clock, || owing(&self.requests, |request| request.stage == Stage::Open))
     }
 
     /// True: too little has come of it since the mark. `owes`: its peer is waited for, and can be judged from now on.
     pub(super) fn is_too_slow(&mut self, slot: SlotIndex, owes: bool) -> bool {
-        let (Some(request), Some(rate)) = (self.requests.get_mut(slot.0 as usize), self.rate) else { return false };
+        let (Some(request), Some(rate)) = (self.requests.get_mut(slot.0 as usize), self.looks.rate) else { return false };
         let slow = owes && request.is_marked && !rate.is_met_by(request.received);
         (request.received, request.is_marked) = (0, owes);
         slow
@@ -267,18 +255,16 @@ mod tests {
     #[test]
     fn a_request_is_judged_by_the_windows_that_lie_within_it() {
         let mut requests = requests();
-        assert_eq!(requests.due, Tick::NEVER);
+        assert_eq!(requests.looks.due(Tick(0)), Tick::NEVER);
         requests.heard(SLOT, 1, Tick(0));
-        requests.begin_look(requests.due, Duration::ZERO);
-        assert_eq!(requests.looks.take(Duration::ZERO), [SLOT]);
+        assert_eq!(requests.look(requests.looks.due(Tick(0)), Duration::ZERO), [SLOT]);
         assert!(!requests.is_too_slow(SLOT, true), "the first window has begun before it");
         requests.heard(SLOT, 100, Tick(12));
         assert!(!requests.is_too_slow(SLOT, true));
         requests.heard(SLOT, 99, Tick(20));
         assert!(requests.is_too_slow(SLOT, true));
         requests.framed(SLOT);
-        requests.begin_look(Tick(30), Duration::ZERO);
-        assert_eq!((requests.looks.is_over(), requests.due), (true, Tick::NEVER));
+        assert_eq!((requests.look(Tick(30), Duration::ZERO).len(), requests.looks.due(Tick(30))), (0, Tick::NEVER));
     }
 
     #[test]

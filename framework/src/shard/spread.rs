@@ -1,13 +1,14 @@
 //! What falls due for many connections together is done evenly over a time, and not all at once: what a hundred ends or questions take of the
 //! shard, others who speak meanwhile would wait for.
 //!
-//! No timer wakes a shard for it. While there is traffic turns come thick and fast, and each does the part that is due by then; with
-//! nobody there to wait, it is done in larger pieces, [`AT_ONCE_MAX`] in a turn.
+//! While there is traffic turns come thick and fast, and each does the part that is due by then. A shard at rest is woken once a tick, and
+//! does with nobody there to wait what is due by then, [`AT_ONCE_MAX`] in a turn.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Of what is spread a turn does no more than this. So few are done at once anyway.
+/// Of what is spread a turn does no more than this, and so few are done at once. No key: whatever it is, all is done in time, and with more the
+/// others wait longer for a turn.
 const AT_ONCE_MAX: usize = 16;
 
 /// So many, from a beginning on, within a time.

@@ -175,7 +175,8 @@ impl State {
 
     /// When deadlines or rates are looked at next.
     fn next_look(&self) -> Tick {
-        self.table.deadlines.earliest().min(self.requests.due).min(self.flows.due)
+        let looks = self.requests.looks.due(self.now).min(self.flows.looks.due(self.now));
+        self.table.deadlines.earliest().min(looks)
     }
 
     fn apply_completions(&mut self) {
@@ -268,7 +269,7 @@ impl State {
 
     /// When a shard at rest goes on with what is spread over a time.
     fn spread_goes_on(&self) -> Tick {
-        let is_over = self.rates_rest() && self.tempos.ebbed.is_over() && self.pressure.doomed.is_over();
+        let is_over = self.tempos.ebbed.is_over() && self.pressure.doomed.is_over();
         if is_over { Tick::NEVER } else { Tick(self.now.0 + 1) }
     }
 
