@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tests::load::{Crowd, Latencies, Steady, Together, start_apart};
-use tests::{Launch, Server, raise_descriptor_limit, skip, slack};
+use tests::{BOUND, Launch, Server, raise_descriptor_limit, resident_bytes, skip, slack};
 
 const WELL_BEHAVED: u32 = 1000;
 const LORISES: u32 = 5000;
@@ -54,6 +54,9 @@ fn besieged() -> Launch {
         .set("socket.send_buffer=16384")
         .set("socket.receive_buffer=16384")
         .set("limits.write_queue_max=65536")
+        .set("limits.connections_max=10000")
+        .set("limits.unread_per_shard_max=67108864")
+        .set("limits.unsent_per_shard_max=67108864")
         .set("timeouts.first_byte=\"2s\"")
         .set("timeouts.read=\"3s\"")
         .set("timeouts.write=\"3s\"")
@@ -106,6 +109,8 @@ fn the_well_behaved_keep_their_latency_under_overload() {
         found.push(loaded.at(0.99));
         loaded.at(0.99) <= most
     });
+    let (held, bound) = (resident_bytes(server.pid()), server.wait_for_log("memory", BOUND).number("memory_bound_bytes"));
+    println!("memory:  {} MiB resident, {} MiB bound", held >> 20, bound >> 20);
     let seconds = begin.elapsed().as_secs_f64();
     let (lorises, never_reading, storm) = crowds.map(Crowd::end).into();
     println!("lorises: {lorises:?}\nnever reading: {never_reading:?}\nstorm:   {storm:?}");
@@ -118,6 +123,7 @@ fn the_well_behaved_keep_their_latency_under_overload() {
         assert!(fewest as f64 >= HELD_MIN * f64::from(size), "only {fewest} of {size} were there");
     }
     assert!(storm.connects as f64 > STORM_MIN * seconds * f64::from(CONNECTS_PER_SECOND), "only {} connects", storm.connects);
+    assert!(held < bound * u64::from(slack()), "{held} bytes resident, of {bound}");
     // Nothing is lost, or `ask_for` had failed; and those who are still here are here to the end.
     let _after = steady.ask_for(INTERVAL);
     if !holds {

@@ -144,15 +144,16 @@ fn a_typo_is_refused_with_its_place_and_the_expected_keys() {
 
 #[test]
 fn a_wrong_value_is_refused_with_its_place_and_its_range() {
-    assert_config_refused("[timeouts]\nidle = \"5 minutes\"\n", &["bad.toml:2:8", "timeouts.idle"]);
-    assert_config_refused("[timeouts]\nidle = 300\n", &["bad.toml:2:8", "timeouts.idle"]);
-    assert_config_refused("[timeouts]\ndrain = \"off\"\n", &["bad.toml:2:9", "timeouts.drain"]);
-    assert_config_refused("[timeouts]\nidle = \"0s\"\n", &["bad.toml:2:8", "timeouts.idle"]);
-    assert_config_refused("[listener]\nbacklog = 0\n", &["bad.toml:2:11", "listener.backlog"]);
-    assert_config_refused("[server]\nshards = -1\n", &["bad.toml:2:10", "server.shards"]);
-    assert_config_refused("[server]\nshards = 1.5\n", &["bad.toml:2:10", "server.shards"]);
-    assert_config_refused("[server]\nlisten = \"localhost\"\n", &["bad.toml:2:10", "server.listen"]);
-    assert_config_refused("[buffers]\ncount = 1000\n", &["bad.toml:2:9", "buffers.count"]);
+    let (time, shards) = ("expected a duration from 100ms to 365d", "expected a whole number of shards from 1 to 1024");
+    assert_config_refused("[timeouts]\nidle = \"5 minutes\"\n", &["bad.toml:2:8", "timeouts.idle: found \"5 minutes\"", time]);
+    assert_config_refused("[timeouts]\nidle = 300\n", &["bad.toml:2:8", "timeouts.idle: found 300", time]);
+    assert_config_refused("[timeouts]\ndrain = \"off\"\n", &["bad.toml:2:9", "timeouts.drain: found \"off\"", time]);
+    assert_config_refused("[timeouts]\nidle = \"0s\"\n", &["bad.toml:2:8", "timeouts.idle: found \"0s\"", time]);
+    assert_config_refused("[listener]\nbacklog = 0\n", &["bad.toml:2:11", "listener.backlog: found 0", "from 1 to 65535"]);
+    assert_config_refused("[server]\nshards = -1\n", &["bad.toml:2:10", "server.shards: found -1", shards]);
+    assert_config_refused("[server]\nshards = 1.5\n", &["bad.toml:2:10", "server.shards: found 1.5", shards]);
+    assert_config_refused("[server]\nlisten = \"localhost\"\n", &["bad.toml:2:10", "server.listen", "expected an IP address and a port"]);
+    assert_config_refused("[buffers]\ncount = 1000\n", &["bad.toml:2:9", "buffers.count", "from 16 to 32768, and a power of two"]);
     assert_config_refused("[server\nshards = 1\n", &["bad.toml:1"]);
 }
 
@@ -182,6 +183,8 @@ fn a_byte_order_mark_is_no_mistake() {
     let path = file("bom.toml", "\u{feff}[server]\nshards = 1\n");
     let exit = Launch::bare(Program::Echo).argument(&path).argument("--check").run();
     assert_eq!(exit.code, Some(0), "{exit:?}");
+    // Nor does it count as a column.
+    assert_config_refused("\u{feff}[sevrer]\n", &["bad.toml:1:2", "sevrer"]);
 }
 
 #[test]
@@ -217,7 +220,9 @@ fn a_refused_start_binds_nothing() {
     needs!("strace");
     let trace = file("trace", "");
     let strace = ["strace", "-f", "-o", &trace, "-e", "trace=bind,listen"];
-    for launch in [Launch::echo().set("server.shards=-1"), Launch::echo().argument("--check"), Launch::echo().argument("--print-config")] {
+    let few = Launch::echo().after("ulimit -n 40"); // the settings are fine, the machine is not
+    let [wrong, check, print] = ["--set=server.shards=-1", "--check", "--print-config"].map(|argument| Launch::echo().argument(argument));
+    for launch in [few, wrong, check, print] {
         let _ = launch.under(&strace).run();
         let trace = fs::read_to_string(&trace).unwrap();
         assert!(!trace.contains("bind(") && !trace.contains("listen("), "{trace}");
@@ -283,31 +288,80 @@ fn too_little_locked_memory_is_refused_with_have_need_and_remedy() {
     assert_refused(&exit, &["64 KiB", "512 KiB", "ulimit -l 512", "LimitMEMLOCK"]);
 }
 
-/// Runs the server with a system call of its whole life answered by an error.
-fn with_refused_call(call: &str, error: &str) -> Exit {
+/// Runs the server with a system call tampered with (strace(1)).
+fn with_tampered_call(call: &str, tampering: &str) -> Exit {
     let trace = format!("trace={call}");
-    let inject = format!("inject={call}:error={error}");
+    let inject = format!("inject={call}:{tampering}");
     Launch::echo().under(&["strace", "-f", "-o", "/dev/null", "-e", &trace, "-e", &inject]).run()
 }
 
 #[test]
 fn without_io_uring_it_is_refused_with_the_cause() {
     needs!("strace");
-    let mut messages = Vec::new();
-    for error in ["EPERM", "ENOSYS", "ENOMEM"] {
-        let exit = with_refused_call("io_uring_setup", error);
-        assert_refused(&exit, &["io_uring"]);
+    let causes = [
+        ("EPERM", "io_uring is forbidden", "seccomp"),
+        ("ENOSYS", "io_uring is missing", "CONFIG_IO_URING=y"),
+        ("ENOMEM", "there is no memory for an io_uring", "ulimit -l"),
+    ];
+    for (error, cause, remedy) in causes {
+        let exit = with_tampered_call("io_uring_setup", &format!("error={error}"));
+        assert_refused(&exit, &[cause, remedy]);
         assert_eq!(exit.stderr.lines().count(), 1, "one cause, one message: {}", exit.stderr);
-        messages.push(exit.stderr);
     }
-    messages.dedup();
-    assert_eq!(messages.len(), 3, "each cause has its own message: {messages:?}");
+}
+
+/// What the kernel answers is written over: `bytes` at the beginning of what argument `number` points to.
+fn poked(call: &str, number: u32, bytes: &[u8]) -> Exit {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    with_tampered_call(call, &format!("poke_exit=@arg{number}={hex}:when=1"))
 }
 
 #[test]
-fn a_kernel_that_lacks_a_feature_is_refused() {
+fn a_feature_that_the_kernel_lacks_is_named_with_the_version_that_has_it() {
     needs!("strace");
-    assert_refused(&with_refused_call("io_uring_register", "EINVAL"), &["io_uring"]);
+    // struct io_uring_params (linux/io_uring.h): both sizes, flags, two numbers, features.
+    let features = [(1, "IORING_FEAT_NODROP", "5.5"), (2, "IORING_FEAT_SUBMIT_STABLE", "5.5"), (5, "IORING_FEAT_FAST_POLL", "5.7")];
+    for (bit, name, version) in features.into_iter().chain([(8, "IORING_FEAT_EXT_ARG", "5.11")]) {
+        let words: [u32; 6] = [8, 64, 0x3288, 0, 0, 0x127 & !(1 << bit)];
+        let exit = poked("io_uring_setup", 2, &words.map(u32::to_le_bytes).concat());
+        assert_refused(&exit, &[name, &format!("boot Linux {version} or later")]);
+    }
+}
+
+#[test]
+fn an_operation_that_the_kernel_lacks_is_named_with_the_version_that_has_it() {
+    needs!("strace");
+    const OPERATIONS: u8 = 48;
+    let operations = [
+        (6, "IORING_OP_POLL_ADD", "5.1"),
+        (9, "IORING_OP_SENDMSG", "5.3"),
+        (11, "IORING_OP_TIMEOUT", "5.4"),
+        (13, "IORING_OP_ACCEPT", "5.5"),
+        (14, "IORING_OP_ASYNC_CANCEL", "5.5"),
+        (16, "IORING_OP_CONNECT", "5.5"),
+        (19, "IORING_OP_CLOSE", "5.6"),
+        (20, "IORING_OP_FILES_UPDATE", "5.6"),
+        (26, "IORING_OP_SEND", "5.6"),
+        (27, "IORING_OP_RECV", "5.6"),
+        (34, "IORING_OP_SHUTDOWN", "5.11"),
+        (47, "multishot IORING_OP_RECV", "6.0"),
+    ];
+    for (missing, name, version) in operations {
+        // struct io_uring_probe (linux/io_uring.h): the last operation, how many, 14 bytes, and of each its number, a byte, flags, 4 bytes.
+        let all = (0..OPERATIONS).flat_map(|number| [number, 0, u8::from(number != missing), 0, 0, 0, 0, 0]);
+        let probe: Vec<u8> = [OPERATIONS - 1, OPERATIONS].into_iter().chain([0; 14]).chain(all).collect();
+        let exit = poked("io_uring_register", 3, &probe);
+        assert_refused(&exit, &[&format!("operation {name} is missing"), &format!("boot Linux {version} or later")]);
+    }
+}
+
+#[test]
+fn a_kernel_without_the_rings_tables_is_refused() {
+    needs!("strace");
+    for (call, what) in [(1, "an io_uring"), (2, "a table of direct descriptors"), (3, "a ring of receive buffers")] {
+        let exit = with_tampered_call("io_uring_register", &format!("error=EINVAL:when={call}"));
+        assert_refused(&exit, &[&format!("{what} was refused"), "Invalid argument"]);
+    }
 }
 
 #[test]
