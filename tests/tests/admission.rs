@@ -322,19 +322,20 @@ fn a_storm_of_connects_leaves_the_established_their_latency() {
     if raise_descriptor_limit() < 12_000 {
         skip!("needs 12000 descriptors");
     }
-    // The same storm at another server first: what the machine and the clients take is in both, the accepts are in one of them.
-    let (other, server) = (one_shard().alone().start(), one_shard().start());
-    let mut client = served(&server);
     let mut found = Vec::new();
     // What the scheduler of a busy machine does to one of two is not there three times.
     let holds = (0..3).any(|_| {
+        // The same storm at another server first: what the machine and the clients take is in both, the accepts are in one of them.
+        let (other, server) = (one_shard().alone().start(), one_shard().start());
+        let mut client = served(&server);
         let calm = p99_during(&mut client, storm(other.addr()));
+        other.stop();
         let stormy = p99_during(&mut client, storm(server.addr()));
+        drop(client);
+        assert_eq!(server.stop().accepted, 10_001);
         found.push((stormy, calm));
-        stormy < 3 * calm.max(Duration::from_millis(20)) * slack()
+        stormy < 3 * calm.max(Duration::from_millis(5)) * slack()
     });
+    println!("p99 in a storm and beside one: {found:?}");
     assert!(holds, "p99 in a storm and beside one: {found:?}");
-    drop(client);
-    other.stop();
-    assert_eq!(server.stop().accepted, 10_000 * found.len() as u64 + 1);
 }

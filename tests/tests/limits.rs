@@ -203,9 +203,11 @@ fn refused(server: &Server, header: &[u8], endless: &[u8], why: &str) {
             }
         }
     }
-    let grown = resident_bytes(server.pid()).saturating_sub(before);
     for client in &mut clients {
         client.expect(format!("-ERR Protocol error: {why}\r\n").as_bytes());
+    }
+    let grown = resident_bytes(server.pid()).saturating_sub(before);
+    for client in &mut clients {
         assert_ne!(client.receive_all().1, End::Open);
     }
     assert!(grown < 8 * MIB * u64::from(tests::slack()), "{why}: grew by {grown} bytes");

@@ -59,6 +59,28 @@ fn sigterm_under_load_cuts_nobody_in_mid_request() {
 }
 
 #[test]
+fn a_request_that_is_half_in_is_heard_to_its_end_and_answered() {
+    let mut server = Launch::ping().start();
+    let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    clients.iter_mut().for_each(|client| client.ask(b"PING\r\n", b"+PONG\r\n"));
+    clients.iter_mut().for_each(|client| client.send(b"*2\r\n$4\r\nECHO\r\n$10\r\nhello"));
+    thread::sleep(Duration::from_millis(100));
+    server.signal(Signal::TERM);
+    server.wait_for_log("draining", BOUND);
+    // Longer than `timeouts.drain_quiet`, after which whoever has begun none is ended.
+    for piece in [b"wo".as_slice(), b"rld\r\n"] {
+        thread::sleep(Duration::from_millis(500));
+        clients.iter_mut().for_each(|client| client.send(piece));
+    }
+    for client in &mut clients {
+        client.expect(b"$10\r\nhelloworld\r\n");
+        client.expect_eof();
+    }
+    drop(clients);
+    assert_eq!(server.wait_exit(BOUND), Some(0));
+}
+
+#[test]
 fn a_drain_listens_to_the_silent_for_as_long_as_the_settings_say() {
     let mut server = Launch::echo().set("timeouts.drain_quiet=\"2s\"").start();
     let mut client = server.connect();

@@ -72,6 +72,8 @@ fn a_port_taken_by_another_program_is_refused() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = other.local_addr().unwrap();
     assert_refused(&listen_on(address).run(), &[&address.to_string(), "server.listen"]);
+    // With whatever else the machine lacks.
+    assert_refused(&listen_on(address).after("ulimit -n 40").run(), &[&address.to_string(), "server.listen", "LimitNOFILE"]);
     drop(other);
 }
 

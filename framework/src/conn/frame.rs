@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(scanned, 3);
         assert_eq!(find_line(b"hello\r", &mut scanned), Step::NeedMore);
         assert_eq!(find_line(b"hello\r\nmore", &mut scanned), Step::Frame { value: 5, length: 7 });
+        assert_eq!(find_line(b"a\nb", &mut 2), Step::NeedMore, "what was scanned is not looked at again");
     }
 
     #[test]
