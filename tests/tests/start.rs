@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
-use tests::{BOUND, Client, Exit, Launch, Program, Server, needs, within};
+use tests::{BOUND, Client, Exit, Launch, Program, Server, needs, skip, within};
 
 /// Servers that are started two at a time: so many that some of them meet between the look whether the port is free and their listeners.
 const PAIRS: u32 = 20;
@@ -310,6 +311,24 @@ fn without_io_uring_it_is_refused_with_the_cause() {
         assert_refused(&exit, &[cause, remedy]);
         assert_eq!(exit.stderr.lines().count(), 1, "one cause, one message: {}", exit.stderr);
     }
+}
+
+#[test]
+fn with_io_uring_switched_off_by_sysctl_it_is_refused_with_the_sysctl() {
+    needs!("strace");
+    needs!("unshare");
+    const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
+    if !Path::new(SYSCTL).exists() {
+        skip!("needs Linux 6.6, which has the sysctl");
+    }
+    if !Command::new("unshare").args(["-m", "true"]).status().unwrap().success() {
+        skip!("needs root, for a mount namespace");
+    }
+    // Seen by this process alone; what the kernel would answer then, strace does.
+    let mount = format!("mount --bind {} {SYSCTL} && exec \"$@\"", file("disabled", "2\n"));
+    let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=io_uring_setup", "-e", "inject=io_uring_setup:error=EPERM"];
+    let exit = Launch::echo().under(&[&["unshare", "-m", "sh", "-c", &mount, "sh"], strace.as_slice()].concat()).run();
+    assert_refused(&exit, &["kernel.io_uring_disabled is 2", "sysctl -w kernel.io_uring_disabled=0"]);
 }
 
 /// What the kernel answers is written over: `bytes` at the beginning of what argument `number` points to.
