@@ -138,22 +138,27 @@ fn the_well_behaved_keep_their_latency_under_overload() {
     assert_eq!(counts.of("handler_panicked"), 0, "{counts:?}");
 }
 
-/// Peers that came together, and say nothing.
+/// Peers that come together.
 const TOGETHER: usize = 3000;
 /// How many of them may be ended between two answers. A turn ends a few, and an answer takes some turns.
 const ENDED_BETWEEN_MAX: usize = 600;
+
+/// Peers that come to a server of `launch` together, say `what`, and are ended for `reason`; another is answered meanwhile.
+fn answered_between_ends(launch: Launch, what: &[u8], reason: &str) {
+    let server = start_apart(launch.alone());
+    let mut other = server.connect();
+    other.ask(b"PING\r\n", b"+PONG\r\n");
+    let came = Together::assert_between(&server, TOGETHER, what, ENDED_BETWEEN_MAX, || other.ask(b"PING\r\n", b"+PONG\r\n"));
+    drop(other);
+    assert_eq!(server.stop().of(reason), came as u64);
+}
 
 #[test]
 fn while_peers_that_came_together_are_ended_the_others_are_answered_in_between() {
     if raise_descriptor_limit() < DESCRIPTORS_MIN {
         skip!("needs a hard limit of 10 000 descriptors (ulimit -Hn)");
     }
-    let server = start_apart(Launch::ping().alone().set("timeouts.first_byte=\"1s\""));
-    let mut other = server.connect();
-    other.ask(b"PING\r\n", b"+PONG\r\n");
-    let came = Together::assert_between(&server, TOGETHER, b"", ENDED_BETWEEN_MAX, || other.ask(b"PING\r\n", b"+PONG\r\n"));
-    drop(other);
-    assert_eq!(server.stop().of("first_byte_timeout"), came as u64);
+    answered_between_ends(Launch::ping().set("timeouts.first_byte=\"1s\""), b"", "first_byte_timeout");
 }
 
 #[test]
@@ -161,11 +166,6 @@ fn while_peers_that_are_found_too_slow_together_are_ended_the_others_are_answere
     if raise_descriptor_limit() < DESCRIPTORS_MIN {
         skip!("needs a hard limit of 10 000 descriptors (ulimit -Hn)");
     }
-    let rated = Launch::ping().alone().set("limits.receive_rate_min=1000").set("limits.rate_window=\"1s\"").set("timeouts.read=\"off\"");
-    let server = start_apart(rated);
-    let mut other = server.connect();
-    other.ask(b"PING\r\n", b"+PONG\r\n");
-    let came = Together::assert_between(&server, TOGETHER, b"P", ENDED_BETWEEN_MAX, || other.ask(b"PING\r\n", b"+PONG\r\n"));
-    drop(other);
-    assert_eq!(server.stop().of("receive_too_slow"), came as u64);
+    let rated = Launch::ping().set("limits.receive_rate_min=1000").set("limits.rate_window=\"1s\"").set("timeouts.read=\"off\"");
+    answered_between_ends(rated, b"P", "receive_too_slow");
 }

@@ -77,7 +77,7 @@ impl Looks {
 
     /// When a shard at rest is to go on.
     pub(super) fn due(&self, now: Tick) -> Tick {
-        if self.left.is_over() { self.due } else { Tick(now.0 + 1) }
+        if self.left.is_over() { self.due } else { self.left.goes_on(now) }
     }
 
     /// Whether there is something to do.

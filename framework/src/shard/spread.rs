@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::deadline::Tick;
+
 /// Of what is spread a turn does no more than this, and so few are done at once. No key: whatever it is, all is done in time, and with more the
 /// others wait longer for a turn.
 const AT_ONCE_MAX: usize = 16;
@@ -78,6 +80,11 @@ impl<T> Spread<T> {
     /// Whether all is done.
     pub(super) fn is_over(&self) -> bool {
         self.schedule.is_over()
+    }
+
+    /// When a shard at rest goes on with it; never when all is done.
+    pub(super) fn goes_on(&self, now: Tick) -> Tick {
+        if self.is_over() { Tick::NEVER } else { Tick(now.0 + 1) }
     }
 
     /// What the turn at `clock` is to do.

@@ -267,12 +267,6 @@ impl State {
         self.rates_are_due() || self.tempos.ebbed.is_due(self.clock) || self.pressure.doomed.is_due(self.clock)
     }
 
-    /// When a shard at rest goes on with what is spread over a time.
-    fn spread_goes_on(&self) -> Tick {
-        let is_over = self.tempos.ebbed.is_over() && self.pressure.doomed.is_over();
-        if is_over { Tick::NEVER } else { Tick(self.now.0 + 1) }
-    }
-
     /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in between.
     fn prepare_to_park(&mut self) -> bool {
         #[cfg(feature = "failpoints")]
@@ -282,8 +276,9 @@ impl State {
             self.trim_due = self.now.after(TRIM_AFTER);
         }
         let (accepts, drain) = (self.acceptor.resumes(self.now), self.drain.wakes(self.now));
-        let own = [self.trim_due, self.tempos.due, self.pressure.due, self.throttles.due(), self.spread_goes_on()];
-        let others = [accepts, self.reclaims_at(), drain].into_iter().chain(own);
+        let own = [self.trim_due, self.tempos.due, self.pressure.due, self.throttles.due()];
+        let spread = [self.tempos.ebbed.goes_on(self.now), self.pressure.doomed.goes_on(self.now)];
+        let others = [accepts, self.reclaims_at(), drain].into_iter().chain(own).chain(spread);
         self.set_timer(others.fold(self.next_look(), Tick::min));
         self.ring.enter(Wait::No);
         let idle = !self.has_work();
