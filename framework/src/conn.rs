@@ -2,8 +2,13 @@
 //!
 //! Every operation is a small future over the shard's state: nothing is boxed, and dropping one half-way loses nothing, because what
 //! was received or written belongs to the connection's slot and not to the future.
+//!
+//! [`handle`] has the operations as polls; the futures here, those of frames, the two halves and the futures-io traits stand on it.
 
+mod copy;
 mod frame;
+mod handle;
+mod split;
 mod streams;
 
 use std::fmt;
@@ -16,11 +21,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::chunk::Chunk;
-use crate::error::Error;
+use crate::error::{CloseReason, Error};
 use crate::ring::Key;
-use crate::shard::{ConnId, Reading, Shard, ShardId, Waiting};
+use crate::shard::{ConnId, Draining, Interest, Shard, ShardId, draining};
 
+pub use copy::copy_bidirectional;
 pub use frame::{Frame, ReadFrame, ReadLine, Step};
+use handle::Handle;
+pub use split::{ReadHalf, WriteHalf};
 
 /// One connection: accepted, or opened by a [`Connector`](crate::Connector).
 ///
@@ -44,28 +52,30 @@ pub use frame::{Frame, ReadFrame, ReadLine, Step};
 ///
 /// It is a name, not a resource: what it stands for is in its shard's table, and the shard is its thread's.
 pub struct Conn {
-    key: Key,
+    handle: Handle,
     /// Not `Send`: on another thread the name would mean another connection.
     of_this_thread: PhantomData<Rc<()>>,
 }
 
 impl Conn {
     pub(crate) fn new(key: Key) -> Self {
-        Self { key, of_this_thread: PhantomData }
+        Self { handle: Handle { key }, of_this_thread: PhantomData }
     }
 
     pub(crate) fn key(&self) -> Key {
-        self.key
+        self.handle.key
     }
 
     /// The next bytes that have come, at most one receive buffer of them; `None` when there will be no more: the peer has sent its
-    /// FIN, or the server is stopping and this peer was answered.
+    /// FIN, or the server is stopping and this peer was answered ([`end_of_input`](Self::end_of_input) says which).
+    ///
+    /// May be dropped half-way: what has come stays unread.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] when the connection was reset, timed out or was cut. Bytes that came before a reset are discarded.
     pub fn read(&mut self) -> Read<'_> {
-        Read { conn: self, pending: false }
+        Read::of(self.handle)
     }
 
     /// Waits for one frame, as `parse` sees it.
@@ -78,8 +88,10 @@ impl Conn {
     /// [`Error::Protocol`] if `parse` says the bytes are invalid, [`Error::FrameTooLong`] if the frame is not complete within
     /// `frame_max` bytes, [`Error::Truncated`] if the peer ends its side within it; [`Error::Closed`] as for [`read`](Self::read),
     /// and with [`ReadTimeout`](crate::CloseReason::ReadTimeout) when a frame is not complete `timeouts.read` after its first byte.
+    ///
+    /// May be dropped half-way: the beginning of the frame stays unread, and its clock runs on.
     pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(&mut self, frame_max: usize, parse: P) -> ReadFrame<'_, T, P> {
-        ReadFrame::new(self, frame_max, parse)
+        ReadFrame::of(self.handle, frame_max, parse)
     }
 
     /// Waits for a line of at most `line_max` bytes, its end included. Gives it without the `\n` or `\r\n`.
@@ -88,7 +100,7 @@ impl Conn {
     ///
     /// As for [`read_frame`](Self::read_frame).
     pub fn read_line(&mut self, line_max: usize) -> ReadLine<'_> {
-        ReadLine::new(self, line_max)
+        ReadLine::of(self.handle, line_max)
     }
 
     /// Waits for exactly `length` bytes, contiguous.
@@ -97,32 +109,29 @@ impl Conn {
     ///
     /// As for [`read_frame`](Self::read_frame).
     pub async fn read_exact(&mut self, length: usize) -> Result<Option<Chunk>, Error> {
-        if length == 0 {
-            return Ok(Some(Chunk::empty()));
-        }
-        let parse = move |bytes: &[u8]| {
-            if bytes.len() < length { Step::NeedMore } else { Step::Frame { value: (), length } }
-        };
-        Ok(self.read_frame(length, parse).await?.map(|frame| frame.bytes))
+        frame::read_exact(self.handle, length).await
     }
 
     /// Queues `data` for sending: a [`Chunk`] is sent from where it lies, a slice is collected. Waits while the queue is at
     /// `limits.write_queue_max`.
     ///
+    /// Dropped half-way it leaves what was queued so far: of a slice an unknown part, of a chunk nothing or all. So what must go out whole or
+    /// not at all is written where nothing drops it.
+    ///
     /// # Errors
     ///
     /// [`Error::Closed`] when the connection was reset, timed out or was cut. Success says only that the bytes are queued.
     pub fn write<'a>(&'a mut self, data: impl Into<Output<'a>>) -> Write<'a> {
-        Write { conn: self, data: data.into() }
+        Write::of(self.handle, data.into())
     }
 
-    /// Waits until the kernel has taken everything that was written.
+    /// Waits until the kernel has taken everything that was written. May be dropped half-way: the bytes go out all the same.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] as for [`write`](Self::write).
     pub fn flush(&mut self) -> Flush<'_> {
-        Flush { conn: self }
+        Flush::of(self.handle)
     }
 
     /// Sends everything that was written, then our FIN: nothing can be written after it, while the peer may go on and be read.
@@ -134,13 +143,62 @@ impl Conn {
     /// [`Error::Closed`] as for [`write`](Self::write).
     pub async fn close(&mut self) -> Result<(), Error> {
         self.flush().await?;
-        Shard::with(|shard| shard.state().close_output(self.key));
+        self.handle.close_output();
         Ok(())
+    }
+
+    /// Gives the connection up: what is queued is dropped, and the peer gets a reset, so that it takes nothing it has received for the whole.
+    /// Every further operation fails with [`Aborted`](CloseReason::Aborted). The reset goes out when the handler returns or, of a connection
+    /// that the shard opened, when its `Conn` is dropped.
+    ///
+    /// A handler that returns an error, panics, or is cut does the same to its own connection, behind what was sent by then; only what
+    /// [`close`](Self::close) has ended before is whole.
+    pub fn abort(&mut self) {
+        Shard::with(|shard| shard.state().fail(self.key(), CloseReason::Aborted));
+    }
+
+    /// The two directions, to be used at the same time by futures of one task: both are this connection, and what one waits for is not in the
+    /// other's way.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error};
+    /// use futures_lite::future::try_zip;
+    ///
+    /// /// Speaks whatever the peer says, and listens whatever it has to say itself.
+    /// async fn both_ways(conn: &mut Conn) -> Result<(), Error> {
+    ///     let (mut reader, mut writer) = conn.split();
+    ///     let speak = async {
+    ///         for _ in 0..1000 {
+    ///             writer.write(&[b'x'; 8192]).await?;
+    ///         }
+    ///         writer.close().await
+    ///     };
+    ///     let listen = async {
+    ///         while reader.read().await?.is_some() {}
+    ///         Ok(())
+    ///     };
+    ///     try_zip(speak, listen).await.map(|_| ())
+    /// }
+    /// # let _ = both_ways;
+    /// ```
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        split::halves(self.handle)
+    }
+
+    /// Ends when the server drains: for a handler that waits for something else than input meanwhile, and would not hear of it. It borrows
+    /// nothing, so it can be raced against any operation of the connection.
+    pub fn draining(&self) -> Draining {
+        draining()
+    }
+
+    /// Why [`read`](Self::read) has given `None`, or would when what has come is read; `None` while more may come.
+    pub fn end_of_input(&self) -> Option<EndOfInput> {
+        Shard::with(|shard| shard.state().end_of_input(self.key()))
     }
 
     /// The peer's address.
     pub fn peer_addr(&self) -> SocketAddr {
-        Shard::with(|shard| shard.state().peer(self.key))
+        Shard::with(|shard| shard.state().peer(self.key()))
     }
 
     /// What is read from now on must have come by `within`, up to a quarter of a second later, however many reads that takes; `None`: no
@@ -148,14 +206,14 @@ impl Conn {
     ///
     /// Past it the connection has ended with [`ReadTimeout`](crate::CloseReason::ReadTimeout).
     pub fn set_read_deadline(&mut self, within: Option<Duration>) {
-        Shard::with(|shard| shard.state().set_read_deadline(self.key, within));
+        Shard::with(|shard| shard.state().set_read_deadline(self.key(), within));
     }
 
     /// The request in hand is over, as far as `timeouts.request` goes: for a handler that [`read`](Self::read)s what it does not answer, and
     /// for one that goes on to something longer than a request, as a stream of news. The next request begins with the next bytes to come,
     /// or when the handler reads those that have come already.
     pub fn request_done(&mut self) {
-        Shard::with(|shard| shard.state().request_done(self.key));
+        Shard::with(|shard| shard.state().request_done(self.key()));
     }
 
     /// The address of the shard's listener: what the settings say, with the real port. Of a client's shard: unspecified.
@@ -170,7 +228,7 @@ impl Conn {
 
     /// The connection's name, as in the log.
     pub fn id(&self) -> ConnId {
-        ConnId::new(self.shard(), self.key)
+        ConnId::new(self.shard(), self.key())
     }
 
     /// [`Self::read`] for hand-written futures: pending, it wakes the task at the next bytes or the end.
@@ -179,72 +237,14 @@ impl Conn {
     ///
     /// As for [`read`](Self::read).
     pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
-        Shard::with(|shard| {
-            let mut state = shard.state();
-            if let Some(reason) = state.failure(self.key) {
-                return Poll::Ready(Err(Error::Closed(reason)));
-            }
-            state.read_on(self.key, Reading::Bytes);
-            if state.yields(self.key, context.waker()) {
-                return Poll::Pending;
-            }
-            if let Some(span) = state.pop_input(self.key) {
-                shard.metrics.messages.add(1);
-                return Poll::Ready(Ok(Some(Chunk::new(span))));
-            }
-            if state.input_is_over(self.key) {
-                return Poll::Ready(Ok(None));
-            }
-            state.wait(self.key, Waiting::Input, context.waker());
-            Poll::Pending
-        })
-    }
-
-    // ---- the other operations as polls, under the futures and the futures-io traits ----
-
-    fn poll_write(&mut self, context: &mut Context<'_>, data: &mut Output<'_>) -> Poll<Result<(), Error>> {
-        Shard::with(|shard| {
-            let mut state = shard.state();
-            while !data.is_empty() {
-                if let Some(error) = state.output_refusal(self.key) {
-                    return Poll::Ready(Err(error));
-                }
-                if !state.has_room(self.key) {
-                    state.wait(self.key, Waiting::Space, context.waker());
-                    return Poll::Pending;
-                }
-                match data {
-                    Output::Chunk(chunk) => state.push_output(self.key, std::mem::take(chunk).into_span()),
-                    Output::Slice(slice) => *slice = &slice[state.collect_output(self.key, slice)..],
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
-    }
-
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Shard::with(|shard| {
-            let mut state = shard.state();
-            if let Some(reason) = state.failure(self.key) {
-                return Poll::Ready(Err(Error::Closed(reason)));
-            }
-            if state.is_flushed(self.key) {
-                return Poll::Ready(Ok(()));
-            }
-            state.wait(self.key, Waiting::Flushed, context.waker());
-            Poll::Pending
-        })
-    }
-
-    fn stop_waiting(&self) {
-        Shard::with(|shard| shard.state().stop_waiting(self.key));
+        self.handle.poll_read(context)
     }
 }
 
 /// A connection that the shard opened ends with its `Conn`; of an accepted one the shard takes leave when its handler returns.
 impl Drop for Conn {
     fn drop(&mut self) {
-        Shard::try_with(|shard| shard.state().let_go(self.key));
+        Shard::try_with(|shard| shard.state().let_go(self.key()));
     }
 }
 
@@ -252,6 +252,15 @@ impl fmt::Debug for Conn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Conn({})", self.id())
     }
+}
+
+/// Why no more input comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfInput {
+    /// The peer has sent its FIN.
+    Peer,
+    /// The server drains, and the peer was answered.
+    Drain,
 }
 
 /// What [`Conn::write`] takes.
@@ -288,15 +297,22 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Output<'a> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Read<'a> {
-    conn: &'a mut Conn,
+    handle: Handle,
     pending: bool,
+    borrow: PhantomData<&'a mut Conn>,
+}
+
+impl Read<'_> {
+    fn of(handle: Handle) -> Self {
+        Self { handle, pending: false, borrow: PhantomData }
+    }
 }
 
 impl Future for Read<'_> {
     type Output = Result<Option<Chunk>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let poll = self.conn.poll_read(context);
+        let poll = self.handle.poll_read(context);
         self.pending = poll.is_pending();
         poll
     }
@@ -305,7 +321,7 @@ impl Future for Read<'_> {
 impl Drop for Read<'_> {
     fn drop(&mut self) {
         if self.pending {
-            self.conn.stop_waiting();
+            self.handle.stop_waiting(Interest::Input);
         }
     }
 }
@@ -314,8 +330,16 @@ impl Drop for Read<'_> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Write<'a> {
-    conn: &'a mut Conn,
+    handle: Handle,
     data: Output<'a>,
+    pending: bool,
+    borrow: PhantomData<&'a mut Conn>,
+}
+
+impl<'a> Write<'a> {
+    fn of(handle: Handle, data: Output<'a>) -> Self {
+        Self { handle, data, pending: false, borrow: PhantomData }
+    }
 }
 
 impl Future for Write<'_> {
@@ -323,7 +347,17 @@ impl Future for Write<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let write = &mut *self;
-        write.conn.poll_write(context, &mut write.data)
+        let poll = write.handle.poll_write(context, &mut write.data);
+        write.pending = poll.is_pending();
+        poll
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.handle.stop_waiting(Interest::Space);
+        }
     }
 }
 
@@ -331,13 +365,31 @@ impl Future for Write<'_> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Flush<'a> {
-    conn: &'a mut Conn,
+    handle: Handle,
+    pending: bool,
+    borrow: PhantomData<&'a mut Conn>,
+}
+
+impl Flush<'_> {
+    fn of(handle: Handle) -> Self {
+        Self { handle, pending: false, borrow: PhantomData }
+    }
 }
 
 impl Future for Flush<'_> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.conn.poll_flush(context)
+        let poll = self.handle.poll_flush(context);
+        self.pending = poll.is_pending();
+        poll
+    }
+}
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.handle.stop_waiting(Interest::Flushed);
+        }
     }
 }

@@ -50,13 +50,15 @@ pub enum CloseReason {
     DrainCut,
     /// The shard was short of memory or buffers, and this connection held more of them than any other.
     Overloaded,
+    /// The handler gave it up: [`Conn::abort`](crate::Conn::abort).
+    Aborted,
     /// Any other error of the socket.
     SocketError,
 }
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::PeerClosed,
         Self::HandlerClosed,
         Self::PeerReset,
@@ -78,6 +80,7 @@ impl CloseReason {
         Self::Drained,
         Self::DrainCut,
         Self::Overloaded,
+        Self::Aborted,
         Self::SocketError,
     ];
 
@@ -105,6 +108,7 @@ impl CloseReason {
             Self::Drained => "drained",
             Self::DrainCut => "drain_cut",
             Self::Overloaded => "overloaded",
+            Self::Aborted => "aborted",
             Self::SocketError => "socket_error",
         }
     }
@@ -125,6 +129,28 @@ impl CloseReason {
                 | Self::DrainCut
                 | Self::Overloaded
         )
+    }
+
+    /// Whether the peer is told by a reset that what it has received may not be whole. Not where nothing was on its way, or all was said.
+    pub(crate) fn resets(self) -> bool {
+        match self {
+            Self::PeerClosed | Self::HandlerClosed | Self::Drained | Self::Refused | Self::AddressLimit => false,
+            Self::Reclaimed | Self::FirstByteTimeout | Self::IdleTimeout => false,
+            Self::ReadTimeout
+            | Self::RequestTimeout
+            | Self::WriteTimeout
+            | Self::ReceiveTooSlow
+            | Self::SendTooSlow
+            | Self::LifetimeExceeded
+            | Self::ProtocolError
+            | Self::HandlerFailed
+            | Self::HandlerPanicked
+            | Self::DrainCut
+            | Self::Overloaded
+            | Self::Aborted => true,
+            // The kernel has done with it.
+            Self::PeerReset | Self::PeerUnreachable | Self::SocketError => false,
+        }
     }
 
     /// The reason behind an errno of a receive or a send (recv(2), send(2), tcp(7)).

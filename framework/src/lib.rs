@@ -75,6 +75,7 @@ mod runtime;
 mod server;
 mod shard;
 mod silence;
+mod timeout;
 mod watchdog;
 
 /// What the fuzzers in fuzz/ call, each with any bytes: it panics where a promise is broken.
@@ -96,10 +97,11 @@ pub use app::run;
 pub use chunk::Chunk;
 pub use client::Client;
 pub use config::Settings;
-pub use conn::{Conn, Flush, Frame, Output, Read, ReadFrame, ReadLine, Step, Write};
+pub use conn::{Conn, EndOfInput, Flush, Frame, Output, Read, ReadFrame, ReadHalf, ReadLine, Step, Write, WriteHalf, copy_bidirectional};
 pub use connector::{Connect, Connector};
 pub use error::{CloseReason, Error};
 pub use escape::Escaped;
 pub use handler::{FromFn, Handler, ShardContext, from_fn};
 pub use pool::{Pool, Pooled, UpstreamError, UpstreamFailure};
-pub use shard::{ConnId, Notified, Notify, ShardId, Sleep, sleep, sleep_until, spawn};
+pub use shard::{ConnId, Draining, Notified, Notify, OnExecutor, ShardId, Sleep, draining, on_executor, sleep, sleep_until, spawn};
+pub use timeout::{Elapsed, Timeout, timeout};

@@ -37,7 +37,7 @@ use sockaddr::{DialStorage, PeerStorage};
 pub(crate) use sockopt::bind_address_no_port;
 pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token};
 pub(crate) use wake::{WakeFd, file_from};
-pub(crate) use waker::{name_of, waker, was_kept};
+pub(crate) use waker::{are_kept, name_of, waker};
 
 /// Entries of the submission queue, for each so many receive buffers: more than a turn submits in the common case; when it is full the ring
 /// enters early.
@@ -165,6 +165,12 @@ impl Ring {
         })
     }
 
+    /// Completes whenever `wake` is signalled, again and again ([`Completion::more`]); it must live as long as the ring.
+    pub(crate) fn watch(&mut self, wake: &WakeFd) {
+        let entry = opcode::PollAdd::new(types::Fd(wake.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
+        self.push(entry, Token::WAKE);
+    }
+
     /// Signals `wake` for completions while [`Ring::set_wakeups`] is on.
     pub(crate) fn register_wake(&mut self, wake: &WakeFd) -> io::Result<()> {
         self.io.submitter().register_eventfd(wake.as_raw_fd())?;
@@ -275,6 +281,14 @@ impl Ring {
     pub(crate) fn shutdown(&mut self, key: Key) {
         let entry = opcode::Shutdown::new(types::Fixed(key.slot.0), libc::SHUT_WR).build();
         self.push(entry, Token::new(Operation::Shutdown, key));
+    }
+
+    /// Ends the connection with a reset instead of a FIN, and drops what the kernel has yet to send of it. A connect to no address is how
+    /// connect(2) disconnects; the kernel does it within the entry that submits it. A later [`Self::close`] frees the descriptor.
+    pub(crate) fn reset(&mut self, key: Key) {
+        static NO_ADDRESS: libc::sockaddr = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
+        let entry = opcode::Connect::new(types::Fixed(key.slot.0), &raw const NO_ADDRESS, size_of::<libc::sockaddr>() as u32).build();
+        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), Token::new(Operation::Reset, key));
     }
 
     /// Closes the direct descriptor; its number is free again once this has completed.

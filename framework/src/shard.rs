@@ -14,11 +14,13 @@ mod connection;
 pub(crate) mod deadline;
 mod dial;
 mod drain;
+mod executor;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod framing;
 mod grace;
 mod idle;
 mod input;
+pub(crate) mod interest;
 #[cfg(test)]
 mod model;
 mod notify;
@@ -57,7 +59,7 @@ use accept::Acceptor;
 use admission::Admission;
 use bounds::Bounds;
 use dial::Dials;
-use drain::Drain;
+use drain::{Drain, Drainers};
 use grace::Grace;
 use pace::Pace;
 use pressure::Pressure;
@@ -82,11 +84,13 @@ use crate::runtime::WakeWait;
 
 pub(crate) use deadline::Tick;
 pub(crate) use dial::{Stage as DialStage, Target};
+pub use drain::{Draining, draining};
+pub use executor::{OnExecutor, on_executor};
+pub(crate) use interest::Interest;
 pub use notify::{Notified, Notify};
 pub(crate) use request::Reading;
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use spawn::spawn;
-pub(crate) use table::Waiting;
 pub(crate) use throttle::{Subject, Throttles};
 pub(crate) use wake::{Sleeper, rouse, wake_named};
 
@@ -209,6 +213,8 @@ pub(crate) struct Shard {
     parked: Cell<Option<Waker>>,
     /// How other threads wake tasks of this shard.
     registered: Registered,
+    /// What they and the control thread signal: watched in the ring, so that it ends whatever the shard waits in.
+    wake: WakeFd,
 }
 
 /// What changes in a shard, behind one borrow. Nobody holds it across a wake, a poll or an await.
@@ -222,6 +228,7 @@ pub(crate) struct State {
     admission: Admission,
     dials: Dials,
     drain: Drain,
+    drainers: Drainers,
     bounds: Bounds,
     /// Bytes received and not read, and bytes written and not taken by the kernel, of all connections.
     unread: u64,
@@ -235,6 +242,10 @@ pub(crate) struct State {
     clock: Duration,
     now: Tick,
     wakes: Wakes,
+    /// Whether the ring watches what other threads signal.
+    is_watched: bool,
+    /// Connections that the task being polled has written to or waited for.
+    touched: Vec<Key>,
     /// What the task that is being polled may still read before it is the others' turn.
     reads_left: u32,
     spawned: SpawnTable,
@@ -254,7 +265,7 @@ pub(crate) struct State {
 }
 
 impl Shard {
-    /// Makes the shard's ring and buffers, on the shard's own thread. Gives back what wakes it.
+    /// Makes the shard's ring and buffers, on the shard's own thread. Gives back what its ring signals while it is parked.
     fn new(setup: Setup) -> io::Result<(Rc<Self>, WakeFd)> {
         let config = &*setup.config;
         let pool = Rc::new(Pool::new(config.buffers.size, config.buffers.count)?);
@@ -265,7 +276,8 @@ impl Shard {
         let spare_max = config.spare_per_shard();
         let places = (accepted_max + spare_max + outbound_max).max(1);
         let mut ring = Ring::new(places, limits.accepts_in_flight_max, limits.connects_in_flight_max, Rc::clone(&pool))?;
-        ring.register_wake(&setup.wake)?;
+        let rest = WakeFd::new()?;
+        ring.register_wake(&rest)?;
         let registered = Registered::new(setup.wake.try_clone()?).ok_or_else(|| io::Error::other("the process has too many shards"))?;
         let state = State {
             ring,
@@ -277,6 +289,7 @@ impl Shard {
             admission: Admission::new(&config.limits.admission, setup.started.elapsed()),
             dials: Dials::new(Arc::clone(&setup.config)),
             drain: Drain::default(),
+            drainers: Drainers::default(),
             bounds: Bounds::of(config, setup.memory),
             unread: 0,
             unsent: 0,
@@ -288,6 +301,8 @@ impl Shard {
             clock: setup.started.elapsed(),
             now: Tick::at(setup.started.elapsed()),
             wakes: Wakes::default(),
+            is_watched: false,
+            touched: Vec::new(),
             reads_left: 0,
             spawned: SpawnTable::default(),
             sleepers: Sleepers::default(),
@@ -310,8 +325,9 @@ impl Shard {
             spin: config.server.spin,
             parked: Cell::new(None),
             registered,
+            wake: setup.wake,
         };
-        Ok((Rc::new(shard), setup.wake))
+        Ok((Rc::new(shard), rest))
     }
 
     /// This thread's shard. Handlers, connections and chunks live on shard threads only.

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::Conn;
+use super::handle::Handle;
 use crate::chunk::Chunk;
 use crate::error::Error;
-use crate::shard::{Reading, Shard, Waiting};
+use crate::shard::{Interest, Reading, Shard};
 
 /// What a parser makes of the unread bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +40,17 @@ pub struct Frame<T> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadFrame<'a, T, P> {
-    conn: &'a mut Conn,
+    handle: Handle,
     frame_max: usize,
     parse: P,
     pending: bool,
     value: PhantomData<fn() -> T>,
+    borrow: PhantomData<&'a mut Conn>,
 }
 
-impl<'a, T, P> ReadFrame<'a, T, P> {
-    pub(super) fn new(conn: &'a mut Conn, frame_max: usize, parse: P) -> Self {
-        Self { conn, frame_max, parse, pending: false, value: PhantomData }
+impl<T, P> ReadFrame<'_, T, P> {
+    pub(super) fn of(handle: Handle, frame_max: usize, parse: P) -> Self {
+        Self { handle, frame_max, parse, pending: false, value: PhantomData, borrow: PhantomData }
     }
 }
 
@@ -60,7 +62,7 @@ impl<T, P: FnMut(&[u8]) -> Step<T>> Future for ReadFrame<'_, T, P> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let read = &mut *self;
-        let poll = read.conn.poll_frame(context, read.frame_max, &mut read.parse);
+        let poll = read.handle.poll_frame(context, read.frame_max, &mut read.parse);
         read.pending = poll.is_pending();
         poll
     }
@@ -69,7 +71,7 @@ impl<T, P: FnMut(&[u8]) -> Step<T>> Future for ReadFrame<'_, T, P> {
 impl<T, P> Drop for ReadFrame<'_, T, P> {
     fn drop(&mut self) {
         if self.pending {
-            self.conn.stop_waiting();
+            self.handle.stop_waiting(Interest::Input);
         }
     }
 }
@@ -78,16 +80,17 @@ impl<T, P> Drop for ReadFrame<'_, T, P> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadLine<'a> {
-    conn: &'a mut Conn,
+    handle: Handle,
     line_max: usize,
     /// Bytes known to hold no line end: each byte is looked at once, however the line comes in.
     scanned: usize,
     pending: bool,
+    borrow: PhantomData<&'a mut Conn>,
 }
 
-impl<'a> ReadLine<'a> {
-    pub(super) fn new(conn: &'a mut Conn, line_max: usize) -> Self {
-        Self { conn, line_max, scanned: 0, pending: false }
+impl ReadLine<'_> {
+    pub(super) fn of(handle: Handle, line_max: usize) -> Self {
+        Self { handle, line_max, scanned: 0, pending: false, borrow: PhantomData }
     }
 }
 
@@ -96,7 +99,7 @@ impl Future for ReadLine<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let read = &mut *self;
-        let poll = read.conn.poll_frame(context, read.line_max, &mut |bytes| find_line(bytes, &mut read.scanned));
+        let poll = read.handle.poll_frame(context, read.line_max, &mut |bytes| find_line(bytes, &mut read.scanned));
         read.pending = poll.is_pending();
         poll.map_ok(|frame| {
             frame.map(|Frame { value: length, mut bytes }| {
@@ -110,7 +113,7 @@ impl Future for ReadLine<'_> {
 impl Drop for ReadLine<'_> {
     fn drop(&mut self) {
         if self.pending {
-            self.conn.stop_waiting();
+            self.handle.stop_waiting(Interest::Input);
         }
     }
 }
@@ -130,9 +133,20 @@ fn find_line(bytes: &[u8], scanned: &mut usize) -> Step<usize> {
     }
 }
 
-impl Conn {
+/// As [`Conn::read_exact`].
+pub(super) async fn read_exact(handle: Handle, length: usize) -> Result<Option<Chunk>, Error> {
+    if length == 0 {
+        return Ok(Some(Chunk::empty()));
+    }
+    let parse = move |bytes: &[u8]| {
+        if bytes.len() < length { Step::NeedMore } else { Step::Frame { value: (), length } }
+    };
+    Ok(ReadFrame::of(handle, length, parse).await?.map(|frame| frame.bytes))
+}
+
+impl Handle {
     fn poll_frame<T>(
-        &mut self,
+        self,
         context: &mut Context<'_>,
         frame_max: usize,
         parse: &mut impl FnMut(&[u8]) -> Step<T>,
@@ -165,7 +179,7 @@ impl Conn {
     }
 
     /// The first received buffer that was not read, if any; pending while it is the others' turn.
-    fn take_unread(&mut self, context: &mut Context<'_>) -> Result<Poll<Option<Chunk>>, Error> {
+    fn take_unread(self, context: &mut Context<'_>) -> Result<Poll<Option<Chunk>>, Error> {
         Shard::with(|shard| {
             let mut state = shard.state();
             if let Some(reason) = state.failure(self.key) {
@@ -180,19 +194,19 @@ impl Conn {
     }
 
     /// Nothing is unread: the end of the stream, or a wait for a frame to begin.
-    fn poll_first_byte<T>(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<T>, Error>> {
+    fn poll_first_byte<T>(self, context: &mut Context<'_>) -> Poll<Result<Option<T>, Error>> {
         Shard::with(|shard| {
             let mut state = shard.state();
             if state.input_is_over(self.key) {
                 return Poll::Ready(Ok(None));
             }
-            state.wait(self.key, Waiting::Input, context.waker());
+            state.wait(self.key, Interest::Input, context.waker());
             Poll::Pending
         })
     }
 
     /// `unread` is not yet a frame: more of it from the queue, or a wait under the frame's deadline.
-    fn poll_more(&mut self, context: &mut Context<'_>, unread: Chunk) -> Result<Poll<()>, Error> {
+    fn poll_more(self, context: &mut Context<'_>, unread: Chunk) -> Result<Poll<()>, Error> {
         let span = unread.into_span();
         Shard::with(|shard| {
             let mut state = shard.state();
@@ -205,12 +219,12 @@ impl Conn {
             if state.input_is_over(self.key) {
                 return Err(Error::Truncated);
             }
-            state.wait(self.key, Waiting::Input, context.waker());
+            state.wait(self.key, Interest::Input, context.waker());
             Ok(Poll::Pending)
         })
     }
 
-    fn end_frame(&mut self, rest: Chunk) {
+    fn end_frame(self, rest: Chunk) {
         Shard::with(|shard| {
             let mut state = shard.state();
             state.end_frame(self.key);
@@ -220,8 +234,8 @@ impl Conn {
     }
 
     /// Leaves the bytes unread and tells why.
-    fn refuse<T>(&mut self, unread: Chunk, error: Error) -> Poll<Result<T, Error>> {
-        Shard::with(|shard| shard.state().unpop_input(self.key, unread.into_span()));
+    fn refuse<T>(self, unread: Chunk, error: Error) -> Poll<Result<T, Error>> {
+        self.unread(unread);
         Poll::Ready(Err(error))
     }
 }

@@ -1,4 +1,6 @@
 //! The futures-io traits, for libraries that speak them. They copy; [`Conn::read`] and [`Conn::write`] do not.
+//!
+//! What a library polls and then drops goes on waiting until its event comes: the traits know no dropping. It wakes its task once for nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -6,41 +8,47 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::Conn;
-use crate::shard::{Shard, Waiting};
+use super::handle::Handle;
+use super::{Conn, ReadHalf, WriteHalf};
 
-impl AsyncRead for Conn {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Some(mut chunk) = ready!(Conn::poll_read(&mut self, context))? else { return Poll::Ready(Ok(0)) };
+impl Handle {
+    fn poll_read_into(self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Some(mut chunk) = ready!(self.poll_read(context))? else { return Poll::Ready(Ok(0)) };
         let head = chunk.split_to(chunk.len().min(buffer.len()));
         buffer[..head.len()].copy_from_slice(&head);
-        Shard::with(|shard| shard.state().unpop_input(self.key, chunk.into_span()));
+        self.unread(chunk);
         Poll::Ready(Ok(head.len()))
     }
-}
 
-impl AsyncWrite for Conn {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        Shard::with(|shard| {
-            let mut state = shard.state();
-            if let Some(error) = state.output_refusal(self.key) {
-                return Poll::Ready(Err(error.into()));
-            }
-            if !state.has_room(self.key) {
-                state.wait(self.key, Waiting::Space, context.waker());
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(state.collect_output(self.key, buffer)))
-        })
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Conn::poll_flush(&mut self, context).map_err(io::Error::from)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Conn::poll_flush(&mut self, context))?;
-        Shard::with(|shard| shard.state().close_output(self.key));
+    fn poll_close(self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(context))?;
+        self.close_output();
         Poll::Ready(Ok(()))
     }
 }
+
+/// Each of the traits, for what has a handle.
+macro_rules! streams {
+    (read: $($reader:ty),*; write: $($writer:ty),*) => {
+        $(impl AsyncRead for $reader {
+            fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.handle.poll_read_into(context, buffer)
+            }
+        })*
+        $(impl AsyncWrite for $writer {
+            fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+                self.handle.poll_write_some(context, buffer).map_err(io::Error::from)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.handle.poll_flush(context).map_err(io::Error::from)
+            }
+
+            fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.handle.poll_close(context)
+            }
+        })*
+    };
+}
+
+streams!(read: Conn, ReadHalf<'_>; write: Conn, WriteHalf<'_>);

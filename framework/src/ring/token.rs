@@ -68,6 +68,10 @@ pub(crate) enum Operation {
     Poll,
     /// Asks how much of what was sent is not acknowledged.
     Unacknowledged,
+    /// The descriptor that other threads signal.
+    Wake,
+    /// A disconnect, told of only when it fails.
+    Reset,
 }
 
 impl Operation {
@@ -98,6 +102,7 @@ impl Token {
         Self { operation: Operation::Alarm, ..Self::timer(serial) }
     }
 
+    pub(crate) const WAKE: Self = Self { operation: Operation::Wake, key: Key { slot: SlotIndex(0), generation: Generation::FIRST } };
     pub(crate) const LINGER: Self = Self { operation: Operation::Linger, key: Key { slot: SlotIndex(0), generation: Generation::FIRST } };
 
     /// Operation in the top byte, slot below it, generation in the low half.
@@ -120,6 +125,8 @@ impl Token {
             12 => Operation::Alarm,
             13 => Operation::Poll,
             14 => Operation::Unacknowledged,
+            15 => Operation::Wake,
+            16 => Operation::Reset,
             _ => Operation::Timer,
         };
         let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));
@@ -166,6 +173,8 @@ mod tests {
             Operation::Alarm,
             Operation::Poll,
             Operation::Unacknowledged,
+            Operation::Wake,
+            Operation::Reset,
         ] {
             for (slot, generation) in [(0, 1), (1, u32::MAX), (SLOTS_MAX - 1, 7)] {
                 let token = Token::new(operation, Key { slot: SlotIndex(slot), generation: Generation::of(generation) });

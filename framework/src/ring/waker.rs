@@ -8,7 +8,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use crate::shard::wake_named;
 
 thread_local! {
-    /// Somebody has kept a waker of ours since this was last asked.
+    /// Somebody has kept a waker of ours.
     static KEPT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -23,10 +23,10 @@ pub(crate) fn name_of(waker: &Waker) -> Option<usize> {
     ptr::eq(waker.vtable(), &TABLE).then(|| waker.data().addr())
 }
 
-/// Whether a waker was cloned on this thread since the last question. What waits within a shard takes the name and clones nothing, so a
-/// clone means that something else will end the wait: another executor's timer, another thread, a combinator.
-pub(crate) fn was_kept() -> bool {
-    KEPT.replace(false)
+/// Whether a waker was ever cloned on this thread. What waits within a shard takes the name and clones nothing, so a clone means that
+/// something else may end the wait: another thread, a combinator, or what lives in the executor's own rings and only its turn can move.
+pub(crate) fn are_kept() -> bool {
+    KEPT.get()
 }
 
 /// A static, so that wakers of one name are equal: [`Waker::will_wake`] compares its address.
@@ -50,9 +50,9 @@ mod tests {
     #[test]
     fn a_waker_may_be_cloned_without_end_and_outlive_its_task() {
         let waker = waker(usize::MAX);
-        assert!(!was_kept());
+        assert!(!are_kept());
         let clones: Vec<Waker> = (0..100_000).map(|_| waker.clone()).collect();
-        assert!(was_kept() && !was_kept());
+        assert!(are_kept());
         assert!(clones.iter().all(|clone| clone.will_wake(&waker)));
         clones.into_iter().for_each(Waker::wake);
     }

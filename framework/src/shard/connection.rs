@@ -5,14 +5,14 @@
 //! the slot is free. A connection that failed skips to the closing. A slot is free only when every operation it owes has completed.
 
 use std::net::SocketAddr;
-use std::task::Waker;
 use std::time::Duration;
 
 use super::deadline::{Tick, Ticks};
-use super::table::{Fin, Phase, Receive, Slot, Talk, Waiting};
+use super::interest::{Interest, RunState};
+use super::table::{Fin, Phase, Receive, Slot, Talk};
 use super::{ConnId, State, Subject};
 use crate::error::CloseReason;
-use crate::ring::{Completion, Key, Operation, SlotIndex, Tell, Token};
+use crate::ring::{Completion, Key, Operation, SlotIndex, Token};
 
 impl State {
     /// A connection has come: its slot lives, its receive is armed, its task is due.
@@ -33,33 +33,11 @@ impl State {
         self.set_deadline(key);
     }
 
-    // ---- waiting and deadlines ----
+    // ---- deadlines ----
 
     /// The peer's address; unspecified once the connection is gone.
     pub(crate) fn peer(&mut self, key: Key) -> SocketAddr {
         self.table.get(key).map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |slot| slot.peer.addr())
-    }
-
-    /// The handler has nothing to do until `waiting` is over: what it wrote goes out, and the fitting deadline runs.
-    pub(crate) fn wait(&mut self, key: Key, waiting: Waiting, waker: &Waker) {
-        // Whoever waits for input does not ask when its output has gone; the others wait for just that.
-        self.send_output(key, if waiting == Waiting::Input { Tell::Failure } else { Tell::Every });
-        if self.set_waiting(key, waiting).is_none() {
-            return;
-        }
-        self.keep_waker(key, waker);
-        if waiting == Waiting::Input {
-            self.arm_receive(key);
-        }
-        self.set_deadline(key);
-    }
-
-    /// The handler waits no more: it dropped the operation half-way.
-    pub(crate) fn stop_waiting(&mut self, key: Key) {
-        self.set_waiting(key, Waiting::Nothing);
-        if let Some(slot) = self.table.get(key) {
-            slot.waiter = None;
-        }
     }
 
     /// What is read from now on must have come by `within`, whatever frames it is made of; none: each frame has its own deadline.
@@ -96,17 +74,18 @@ impl State {
         let write = self.table.deadlines.of_send(key.slot);
         let Some(slot) = self.table.get(key) else { return };
         let dialed = slot.talk == Talk::Dialed;
-        let stage = match (slot.phase, slot.waiting) {
-            (Phase::Connecting, _) => slot.frame_deadline,
+        let (reading, pooled) = (slot.waits.is_reading(), slot.waits.run() == RunState::Pooled);
+        let stage = match slot.phase {
+            Phase::Connecting => slot.frame_deadline,
             // Whoever has set a deadline for an answer means the request to be sent by then, too.
-            (Phase::Serving, _) if slot.sending && dialed => write.min(slot.frame_deadline),
-            (Phase::Serving | Phase::Flushing, _) if slot.sending => write,
-            (Phase::Serving, Waiting::Pooled) => slot.frame_deadline,
-            (Phase::Serving, Waiting::Input) if slot.frame_deadline != Tick::NEVER => slot.frame_deadline,
-            (Phase::Serving, Waiting::Input) if draining && !dialed => now.after(bounds.drain_quiet),
-            (Phase::Serving, Waiting::Input) if slot.talk == Talk::Silent => slot.opened.after(bounds.first_byte),
-            (Phase::Serving, Waiting::Input) => now.after(bounds.idle),
-            (Phase::Lingering, _) => now.after(bounds.close),
+            Phase::Serving if slot.sending && dialed => write.min(slot.frame_deadline),
+            Phase::Serving | Phase::Flushing if slot.sending => write,
+            Phase::Serving if pooled => slot.frame_deadline,
+            Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => slot.frame_deadline,
+            Phase::Serving if reading && draining && !dialed => now.after(bounds.drain_quiet),
+            Phase::Serving if reading && slot.talk == Talk::Silent => slot.opened.after(bounds.first_byte),
+            Phase::Serving if reading => now.after(bounds.idle),
+            Phase::Lingering => now.after(bounds.close),
             _ => Tick::NEVER,
         };
         let lifetime = match slot.phase {
@@ -131,27 +110,46 @@ impl State {
             request: now >= self.requests.deadline(key.slot, !slot.output.is_empty()),
         };
         match verdict(slot, now, passed, draining) {
-            ExpiryVerdict::Fail(reason) => self.fail(key, reason),
+            ExpiryVerdict::Fail(reason) => {
+                if reason == CloseReason::WriteTimeout {
+                    self.tell_write_limit(key);
+                }
+                self.fail(key, reason);
+            }
             ExpiryVerdict::GiveUp => self.cancel_connect(key, CloseReason::ReadTimeout),
             ExpiryVerdict::Part => {
                 slot.talk = Talk::Over;
-                self.wake(key);
+                self.fire(key, Interest::Input);
             }
             ExpiryVerdict::Close => self.begin_close(key),
             ExpiryVerdict::Stale => self.set_deadline(key),
         }
     }
 
+    /// A peer that takes nothing while its handler waits for room, as one does that writes its whole pipeline before it reads: its operator is
+    /// told which limit has brought both to a stand.
+    fn tell_write_limit(&mut self, key: Key) {
+        let Some(slot) = self.table.get(key).filter(|slot| slot.waits.has(Interest::Space)) else { return };
+        let (peer, unsent) = (slot.peer, slot.output_bytes);
+        if self.may_log(Subject::WriteLimit) {
+            let (conn, write_queue_max) = (ConnId::new(self.id, key), self.bounds.write_queue_max);
+            tracing::warn!(
+                %conn, peer = %peer.addr(), shard = self.id.0, unsent_bytes = unsent, write_queue_max,
+                "its peer reads nothing: at limits.write_queue_max its requests were not read either, and timeouts.write ends it",
+            );
+        }
+    }
+
     // ---- the end ----
 
     /// The connection can go on no more. A handler that runs learns it from its next operation; one that has returned is done with.
-    pub(super) fn fail(&mut self, key: Key, reason: CloseReason) {
+    pub(crate) fn fail(&mut self, key: Key, reason: CloseReason) {
         let Some(slot) = self.table.get(key) else { return };
         match slot.phase {
-            Phase::Serving if slot.waiting == Waiting::Pooled => self.close_pooled(key, reason),
+            Phase::Serving if slot.waits.run() == RunState::Pooled => self.close_pooled(key, reason),
             Phase::Serving => {
                 slot.failed.get_or_insert(reason);
-                self.wake(key);
+                self.fire_all(key);
             }
             // Whatever becomes of the text, it was turned away.
             Phase::Flushing if slot.talk == Talk::Aside => self.begin_close(key),
@@ -167,7 +165,7 @@ impl State {
 
     /// The `Conn` is gone: the end of a connection that the shard opened, unless it was laid by for a pool.
     pub(crate) fn let_go(&mut self, key: Key) {
-        let used = |slot: &mut Slot| slot.phase == Phase::Serving && slot.waiting != Waiting::Pooled;
+        let used = |slot: &mut Slot| slot.phase == Phase::Serving && slot.waits.run() != RunState::Pooled;
         if self.table.get(key).is_some_and(|slot| slot.talk == Talk::Dialed && used(slot)) {
             self.finish(key, None);
         }
@@ -175,8 +173,9 @@ impl State {
 
     /// The handler's task is over.
     pub(super) fn finish(&mut self, key: Key, outcome: Option<CloseReason>) {
-        self.set_waiting(key, Waiting::Nothing);
+        self.forget_waits(key);
         let Some(slot) = self.table.get(key) else { return };
+        slot.waits.set_run(RunState::Idle);
         slot.reason = match (outcome, slot.failed) {
             (Some(CloseReason::HandlerPanicked), _) => CloseReason::HandlerPanicked,
             (_, Some(failure)) => failure,
@@ -197,11 +196,12 @@ impl State {
         self.output_moved(key);
     }
 
-    /// Everything is sent: the polite end. Our FIN, then the peer's, then the close.
+    /// Everything is sent: the polite end. Our FIN, then the peer's, then the close. For one that was cut short, the close at once.
     pub(super) fn part(&mut self, key: Key) {
         let Some(slot) = self.table.get(key) else { return };
         let (ended, aside) = (slot.receive == Receive::Ended, slot.talk == Talk::Aside);
-        if ended || (aside && self.is_crowded_aside()) {
+        let is_cut = slot.fin == Fin::Unsent && slot.reason.resets();
+        if ended || is_cut || (aside && self.is_crowded_aside()) {
             return self.begin_close(key);
         }
         let Some(slot) = self.table.get(key) else { return };
@@ -257,7 +257,12 @@ impl State {
             return;
         }
         slot.phase = Phase::Closed;
+        // Without our FIN so far, the close would send it: the peer would take what was cut for whole.
+        let is_cut = slot.fin == Fin::Unsent && slot.reason.resets();
         self.release_output(key);
+        if is_cut {
+            self.ring.reset(key);
+        }
         self.ring.close(key);
     }
 
@@ -330,22 +335,23 @@ struct Passed {
 }
 
 fn verdict(slot: &Slot, now: Tick, passed: Passed, draining: bool) -> ExpiryVerdict {
-    match (slot.phase, slot.waiting) {
-        (Phase::Lingering, _) => ExpiryVerdict::Close,
-        (Phase::Connecting, _) => ExpiryVerdict::GiveUp,
-        (Phase::Free | Phase::Held | Phase::Closing | Phase::Closed, _) => ExpiryVerdict::Stale,
+    let reading = slot.waits.is_reading();
+    match slot.phase {
+        Phase::Lingering => ExpiryVerdict::Close,
+        Phase::Connecting => ExpiryVerdict::GiveUp,
+        Phase::Free | Phase::Held | Phase::Closing | Phase::Closed => ExpiryVerdict::Stale,
         _ if passed.lifetime && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::LifetimeExceeded),
         _ if passed.request && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::RequestTimeout),
-        (Phase::Serving, _) if slot.sending && slot.talk == Talk::Dialed && now >= slot.frame_deadline => {
+        Phase::Serving if slot.sending && slot.talk == Talk::Dialed && now >= slot.frame_deadline => {
             ExpiryVerdict::Fail(CloseReason::ReadTimeout)
         }
         _ if slot.sending && passed.write => ExpiryVerdict::Fail(CloseReason::WriteTimeout),
         _ if slot.sending => ExpiryVerdict::Stale,
-        (Phase::Serving, Waiting::Pooled) => ExpiryVerdict::Fail(CloseReason::IdleTimeout),
-        (Phase::Serving, Waiting::Input) if slot.frame_deadline != Tick::NEVER => ExpiryVerdict::Fail(CloseReason::ReadTimeout),
-        (Phase::Serving, Waiting::Input) if draining && slot.talk != Talk::Dialed => ExpiryVerdict::Part,
-        (Phase::Serving, Waiting::Input) if slot.talk == Talk::Silent => ExpiryVerdict::Fail(CloseReason::FirstByteTimeout),
-        (Phase::Serving, Waiting::Input) => ExpiryVerdict::Fail(CloseReason::IdleTimeout),
-        (Phase::Serving | Phase::Flushing, _) => ExpiryVerdict::Stale,
+        Phase::Serving if slot.waits.run() == RunState::Pooled => ExpiryVerdict::Fail(CloseReason::IdleTimeout),
+        Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => ExpiryVerdict::Fail(CloseReason::ReadTimeout),
+        Phase::Serving if reading && draining && slot.talk != Talk::Dialed => ExpiryVerdict::Part,
+        Phase::Serving if reading && slot.talk == Talk::Silent => ExpiryVerdict::Fail(CloseReason::FirstByteTimeout),
+        Phase::Serving if reading => ExpiryVerdict::Fail(CloseReason::IdleTimeout),
+        Phase::Serving | Phase::Flushing => ExpiryVerdict::Stale,
     }
 }

@@ -1,11 +1,16 @@
 //! The end of a shard: stop accepting, serve what the kernel's queue holds, let requests in hand finish, end the rest politely, and
 //! at the deadline cut what is left.
 
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::State;
 use super::deadline::{Tick, Ticks};
 use super::table::Phase;
+use super::wake::Sleeper;
+use super::{Shard, State};
 use crate::error::CloseReason;
 
 /// After the cut, how long the kernel may take to give back what it holds. No key: no peer has a part in it.
@@ -37,11 +42,71 @@ impl Drain {
     }
 }
 
+/// Waits until the server drains, or the shard of a client ends: for a handler or a task that waits for something else meanwhile, as a sleep or
+/// a message, and would not hear of it. A handler that reads is told by the end of its input.
+///
+/// Any number of tasks may wait, each in any number of these. For tasks of a shard.
+pub fn draining() -> Draining {
+    Draining { entry: None }
+}
+
+/// The future of [`draining`] and [`Conn::draining`](crate::Conn::draining).
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Draining {
+    entry: Option<u64>,
+}
+
+impl Future for Draining {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Shard::with(|shard| {
+            let mut state = shard.state();
+            if state.drain.is_on() {
+                return Poll::Ready(());
+            }
+            let sleeper = state.sleeper(context.waker());
+            let entry = *self.entry.get_or_insert_with(|| state.drainers.next_entry());
+            let before = state.drainers.by_entry.insert(entry, sleeper);
+            drop(state);
+            drop(before); // with no borrow held: it may be anybody's waker
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry {
+            let sleeper = Shard::try_with(|shard| shard.state().drainers.by_entry.remove(&entry));
+            drop(sleeper); // with no borrow held, as above
+        }
+    }
+}
+
+/// Who waits for the drain, as many as there are futures that do.
+#[derive(Debug, Default)]
+pub(super) struct Drainers {
+    by_entry: BTreeMap<u64, Sleeper>,
+    serial: u64,
+}
+
+impl Drainers {
+    fn next_entry(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+}
+
 impl State {
     /// The order to drain has come.
     pub(super) fn begin_drain(&mut self) {
         self.drain = Drain::Polite { until: self.now.after(self.bounds.drain), outbound_closed: false };
         self.close_queue();
+        for (_, waiting) in std::mem::take(&mut self.drainers.by_entry) {
+            self.rouse(waiting);
+        }
         for key in self.table.occupants() {
             self.set_deadline(key);
         }

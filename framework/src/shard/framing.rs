@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::Context;
 use std::time::Duration;
 
+use super::interest::RunState;
 use super::stand_in::stand_in_shard;
-use super::table::Waiting;
+use super::wake::waker_of;
 use super::{CURRENT, Shard};
 use crate::config::{Buffers, Config, Limits};
 use crate::conn::{Conn, Step};
@@ -140,16 +141,18 @@ impl<'a> Reader<'a> {
         let heap_max = 4 * (bound as u64 + u64::from(BUFFER)) + 64 * u64::from(BUFFER);
         {
             let mut reads = pin!(read_all(way, bound, &mut conn, &seen));
+            let waker = waker_of(self.shard.registered.number, self.key);
             let mut poll = |reader: &mut Self| {
                 let mut over = false;
                 // With more frames than its share of a turn it is due again at once.
                 while !over {
                     reader.shard.state().begin_poll(reader.key);
                     let read_before = seen.borrow().frames.len();
-                    over = reads.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+                    over = reads.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+                    reader.shard.state().settle();
                     let read = seen.borrow().frames.len() - read_before;
                     assert!(read <= READS_PER_TURN_MAX as usize, "{read} frames in one poll");
-                    if reader.shard.state().table.get(reader.key).is_none_or(|slot| slot.waiting != Waiting::Due) {
+                    if reader.shard.state().table.get(reader.key).is_none_or(|slot| slot.waits.run() != RunState::Due) {
                         break;
                     }
                 }
@@ -206,6 +209,7 @@ impl<'a> Reader<'a> {
             match submission.token.operation {
                 Operation::Receive | Operation::Poll => self.waits = Some((submission.token, submission.is_multishot())),
                 Operation::Close => state.ring.complete(Completion { token: submission.token, result: 0, buffer: None, more: false }),
+                Operation::Wake => {}
                 operation => panic!("{operation:?} is not for one who only reads"),
             }
         }

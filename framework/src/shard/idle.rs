@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::State;
 use super::deadline::Ticks;
-use super::table::{Fin, Phase, Receive, Slot, Talk, Waiting};
+use super::interest::RunState;
+use super::table::{Fin, Phase, Receive, Slot, Talk};
 use crate::error::CloseReason;
 use crate::ring::Key;
 
@@ -17,7 +18,8 @@ impl State {
         let Some(slot) = self.table.get(key).filter(|slot| is_clean(slot)) else { return false };
         slot.frame_deadline = until;
         slot.waiter = None;
-        self.set_waiting(key, Waiting::Pooled);
+        slot.waits.set_run(RunState::Pooled);
+        self.forget_waits(key);
         self.metrics.outbound_idle.add(1);
         self.arm_receive(key);
         self.set_deadline(key);
@@ -26,7 +28,7 @@ impl State {
 
     /// Whether it lies there still.
     pub(crate) fn is_laid_by(&mut self, key: Key) -> bool {
-        self.table.get(key).is_some_and(|slot| slot.phase == Phase::Serving && slot.waiting == Waiting::Pooled)
+        self.table.get(key).is_some_and(|slot| slot.phase == Phase::Serving && slot.waits.run() == RunState::Pooled)
     }
 
     /// Takes a connection that was laid by. False if it has been closed meanwhile.
@@ -35,7 +37,7 @@ impl State {
         if laid_by {
             self.metrics.outbound_idle.subtract(1);
             self.set_read_deadline(key, None);
-            self.set_waiting(key, Waiting::Nothing);
+            self.set_run(key, RunState::Idle);
             self.set_deadline(key);
         }
         laid_by
@@ -49,9 +51,11 @@ impl State {
     }
 
     pub(super) fn close_pooled(&mut self, key: Key, reason: CloseReason) {
-        if self.set_waiting(key, Waiting::Nothing) == Some(Waiting::Pooled) {
+        if self.is_laid_by(key) {
             self.metrics.outbound_idle.subtract(1);
         }
+        self.set_run(key, RunState::Idle);
+        self.forget_waits(key);
         if let Some(slot) = self.table.get(key) {
             slot.reason = reason;
         }

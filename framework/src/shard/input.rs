@@ -2,8 +2,10 @@
 
 use super::State;
 use super::deadline::Tick;
-use super::table::{Phase, Receive, Talk, Waiting};
+use super::interest::{Interest, RunState};
+use super::table::{Phase, Receive, Talk};
 use super::tempo::Tempo;
+use crate::conn::EndOfInput;
 use crate::error::CloseReason;
 use crate::ring::buffers::Span;
 use crate::ring::{Completion, Key, Operation, Ring, Token};
@@ -19,7 +21,7 @@ impl State {
     pub(crate) fn arm_receive(&mut self, key: Key) {
         let Some(slot) = self.table.get(key) else { return };
         // A handler that waits for input has read all there is, but for the beginning of a frame.
-        let wanted = slot.waiting == Waiting::Input || slot.input_count < self.bounds.recv_queue_max;
+        let wanted = slot.waits.has(Interest::Input) || slot.input_count < self.bounds.recv_queue_max;
         if slot.receive != Receive::Disarmed || !wanted || !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
             return;
         }
@@ -127,7 +129,7 @@ impl State {
             }
             return;
         }
-        if slot.waiting == Waiting::Pooled {
+        if slot.waits.run() == RunState::Pooled {
             self.pool.release(span);
             return self.fail(key, CloseReason::ProtocolError); // nobody has asked for it, and it must not be taken for an answer
         }
@@ -139,19 +141,17 @@ impl State {
         if accepted {
             slot.talk = if self.drain.is_on() { Talk::Answering } else { Talk::Spoken };
         }
-        let no_room = slot.waiting != Waiting::Input && (self.unread >= self.bounds.unread_max || self.pressure.is_full());
+        let no_room = !slot.waits.has(Interest::Input) && (self.unread >= self.bounds.unread_max || self.pressure.is_full());
         if (no_room || slot.input_count >= self.bounds.recv_queue_max) && slot.receive == Receive::Armed {
             slot.receive = Receive::Cancelling;
             self.ring.cancel(Token::new(Operation::Receive, key));
             self.requests.excuse(key.slot);
         }
-        let (waits, disarmed) = (slot.waiting == Waiting::Input, slot.receive == Receive::Disarmed);
+        let disarmed = slot.receive == Receive::Disarmed;
         if accepted && let Some(deadline) = self.requests.heard(key.slot, bytes, self.now) {
             self.table.deadlines.lower(key.slot, deadline);
         }
-        if waits {
-            self.wake(key);
-        }
+        self.fire(key, Interest::Input);
         if disarmed {
             self.arm_receive(key);
         }
@@ -173,10 +173,10 @@ impl State {
                 slot.receive = Receive::Ended;
                 if slot.phase == Phase::Lingering {
                     self.begin_close(key);
-                } else if slot.waiting == Waiting::Input {
-                    self.wake(key);
-                } else if slot.waiting == Waiting::Pooled {
+                } else if slot.waits.run() == RunState::Pooled {
                     self.fail(key, CloseReason::PeerClosed);
+                } else {
+                    self.fire(key, Interest::Input);
                 }
             }
             libc::ENOBUFS => {
@@ -226,6 +226,15 @@ impl State {
             slot.talk = Talk::Over;
         }
         slot.receive == Receive::Ended || slot.talk == Talk::Over
+    }
+
+    /// Why no more comes behind what is unread, if so.
+    pub(crate) fn end_of_input(&mut self, key: Key) -> Option<EndOfInput> {
+        let slot = self.table.get(key)?;
+        match slot.receive {
+            Receive::Ended => Some(EndOfInput::Peer),
+            _ => (slot.talk == Talk::Over).then_some(EndOfInput::Drain),
+        }
     }
 
     /// Why the connection can go on no more, if so; a key of an earlier life has no connection.

@@ -13,6 +13,7 @@ mod world;
 
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use handler::{Stage, serve};
@@ -24,9 +25,9 @@ use super::Shard;
 use super::accept::Acceptor;
 use super::bounds::Bounds;
 use super::deadline::{Tick, Ticks};
+use super::interest::Interest;
 use super::serve::Tasks;
 use super::stand_in::{ACCEPTED_MAX, stand_in_shard};
-use super::table::Waiting;
 use crate::config::{Buffers, Config, Limits, Timeouts};
 use crate::error::CloseReason;
 use crate::preflight::MemoryShare;
@@ -185,7 +186,9 @@ impl Run<'_> {
         let before = rules::fingerprint(&mut state, key.slot);
         assert!(state.pop_input(key).is_none() && state.input_is_over(key) && state.is_flushed(key) && !state.has_room(key));
         assert_eq!(state.failure(key), Some(CloseReason::HandlerClosed));
-        assert_eq!(state.set_waiting(key, Waiting::Input), None);
+        assert_eq!(state.begin_poll(key), None);
+        state.wait(key, Interest::Input, Waker::noop());
+        Interest::ALL.into_iter().for_each(|interest| state.fire(key, interest));
         assert!(!state.lay_by(key, None) && !state.take_up(key));
         state.wake(key);
         state.expire(key);
@@ -209,7 +212,7 @@ impl Run<'_> {
         assert_eq!(state.metrics.tasks.get(), 0);
         assert_eq!(state.table.segments.in_use(), 0);
         assert_eq!(state.metrics.closed.iter().map(|count| count.get()).sum::<u64>(), state.metrics.accepted.get());
-        assert!(!state.wakes.has_foreign() && state.wakes.is_empty());
+        assert!(state.wakes.wakers.is_empty() && state.wakes.is_empty() && state.touched.is_empty());
     }
 }
 

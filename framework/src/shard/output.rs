@@ -1,7 +1,8 @@
 //! What a connection sends: the queue that its writer fills, and the one send that is in the kernel at a time.
 
 use super::State;
-use super::table::{Fin, Phase, Waiting};
+use super::interest::{Interest, Waits};
+use super::table::{Fin, Phase};
 use crate::error::{CloseReason, Error};
 use crate::ring::buffers::Span;
 use crate::ring::{Completion, Key, SEND_VECTOR_MAX, Tell};
@@ -13,6 +14,7 @@ const SMALL_PART: u32 = 8;
 impl State {
     /// Queues `span` behind what was written; neighbours of one buffer become one. What waits to be sent is on the account of whom it is sent to.
     pub(crate) fn push_output(&mut self, key: Key, mut span: Span) {
+        self.touch(key);
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return self.pool.release(span) };
         slot.output_bytes += span.len();
         self.requests.answered(key.slot);
@@ -35,6 +37,7 @@ impl State {
 
     /// Collects as many of `bytes` as the bound of the queue allows. Returns how many.
     pub(crate) fn collect_output(&mut self, key: Key, bytes: &[u8]) -> usize {
+        self.touch(key);
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return bytes.len() };
         let of_connection = self.bounds.write_queue_max.saturating_sub(slot.output_bytes);
         let of_shard = self.bounds.unsent_max.saturating_sub(self.unsent).max(u64::from(self.pool.size()));
@@ -55,12 +58,20 @@ impl State {
         bytes.len()
     }
 
-    /// Submits what was written, unless a send is in the kernel already: that one's completion takes the rest along.
-    pub(crate) fn flush(&mut self, key: Key) {
-        self.send_output(key, Tell::Every);
+    /// Submits what was written, unless a send is in the kernel already: that one's completion takes the rest along. A full socket is waited
+    /// for.
+    pub(super) fn flush(&mut self, key: Key) {
+        self.submit_send(key, Tell::Every);
     }
 
-    pub(super) fn send_output(&mut self, key: Key, tell: Tell) {
+    /// As [`Self::flush`], and quietly if nobody waits for the send's end.
+    pub(super) fn send_output(&mut self, key: Key) {
+        let waits_for_end = |waits: Waits| waits.has(Interest::Space) || waits.has(Interest::Flushed);
+        let told = self.table.get(key).is_some_and(|slot| waits_for_end(slot.waits));
+        self.submit_send(key, if told { Tell::Every } else { Tell::Failure });
+    }
+
+    fn submit_send(&mut self, key: Key, tell: Tell) {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
         if slot.sending || slot.output.is_empty() || slot.failed.is_some() {
             return;
@@ -104,7 +115,7 @@ impl State {
         let key = completion.token.key;
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return false };
         let whole = u32::try_from(completion.result).is_ok_and(|count| count == slot.output_bytes);
-        if !whole || slot.phase != Phase::Serving || matches!(slot.waiting, Waiting::Space | Waiting::Flushed) {
+        if !whole || slot.phase != Phase::Serving || slot.waits.has(Interest::Space) || slot.waits.has(Interest::Flushed) {
             return false;
         }
         self.metrics.bytes_out.add(u64::from(slot.output_bytes));
@@ -140,16 +151,13 @@ impl State {
     /// What a shorter output queue means: to the handler that waits for it, to the deadline, to a connection that is ending.
     pub(super) fn output_moved(&mut self, key: Key) {
         let Some(slot) = self.table.get(key) else { return };
-        let wanted = match slot.waiting {
-            Waiting::Space => slot.output_bytes <= self.bounds.write_queue_max / 2,
-            Waiting::Flushed => slot.output.is_empty(),
-            Waiting::Nothing | Waiting::Start | Waiting::Due | Waiting::Input | Waiting::Elsewhere | Waiting::Pooled | Waiting::Foreign => {
-                false
-            }
-        };
-        let parts = slot.phase == Phase::Flushing && slot.output.is_empty();
-        if wanted {
-            self.wake(key);
+        let (has_space, is_flushed) = (slot.output_bytes <= self.bounds.write_queue_max / 2, slot.output.is_empty());
+        let parts = slot.phase == Phase::Flushing && is_flushed;
+        if has_space {
+            self.fire(key, Interest::Space);
+        }
+        if is_flushed {
+            self.fire(key, Interest::Flushed);
         }
         if parts {
             self.part(key);

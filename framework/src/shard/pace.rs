@@ -12,6 +12,8 @@ use crate::ring::{SlotIndex, Wait};
 /// ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
 /// No key, as for the others here: they follow what a wake-up costs, and `limits.gather_completions_max` turns gathering off.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
+/// How often a shard that does not rest lets the executor see to its own rings, timers and channels: what handlers wait for may be there.
+pub(super) const BREATH_INTERVAL: Duration = Duration::from_millis(5);
 /// The density of traffic is measured over this time, or over a longer one if nothing happened for longer.
 const PERIOD: Duration = Duration::from_millis(2);
 /// Messages are gathered as long as the density says that they come within this time. On average each waits for half of it at most.
@@ -25,8 +27,12 @@ const SPEAKERS_PER_MESSAGE: u32 = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     linger: Linger,
-    /// Something was received since the timer was set.
+    /// Something was received, or somebody woken, since the timer was set.
     heard: bool,
+    /// How much of [`LINGER`] has passed in silence.
+    silent: Duration,
+    /// What the timer is set to.
+    period: Duration,
     /// Completions that an entry waits for; 1 unless traffic is dense.
     gather: u32,
     gather_max: u32,
@@ -51,20 +57,32 @@ enum Linger {
 
 impl Pace {
     pub(super) fn new(gather_max: u32) -> Self {
-        Self { linger: Linger::Off, heard: false, gather: 1, gather_max, began: Duration::ZERO, messages: 0, speakers: 0 }
+        Self {
+            linger: Linger::Off,
+            heard: false,
+            silent: Duration::ZERO,
+            period: LINGER,
+            gather: 1,
+            gather_max,
+            began: Duration::ZERO,
+            messages: 0,
+            speakers: 0,
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.linger == Linger::Over
     }
 
-    /// Whether the timer must be set before the coming wait; it is then taken to be.
-    pub(super) fn begin(&mut self) -> bool {
-        let unset = self.linger == Linger::Off;
-        if unset {
-            (self.linger, self.heard) = (Linger::Timed, false);
+    /// What the timer must be set to before the coming wait, if it is not set; it is then taken to be. `breathes`: the executor may have
+    /// something to do for handlers, and the wait is interrupted for its turn.
+    pub(super) fn begin(&mut self, breathes: bool) -> Option<Duration> {
+        if self.linger != Linger::Off {
+            return None;
         }
-        unset
+        self.period = if breathes { BREATH_INTERVAL } else { LINGER };
+        (self.linger, self.heard) = (Linger::Timed, false);
+        Some(self.period)
     }
 
     pub(super) fn wait(&self) -> Wait {
@@ -83,21 +101,27 @@ impl Pace {
         (self.began, self.messages, self.speakers) = (now, 0, 0);
     }
 
-    pub(super) fn message(&mut self, slot: SlotIndex) {
+    /// There is traffic, or another thread speaks to a handler.
+    pub(super) fn heard(&mut self) {
         self.heard = true;
+    }
+
+    pub(super) fn message(&mut self, slot: SlotIndex) {
+        self.heard();
         self.messages = self.messages.saturating_add(1);
         self.speakers |= 1 << (slot.0 % u64::BITS);
     }
 
     /// The timer has gone off.
     pub(super) fn elapsed(&mut self) {
-        self.linger = if self.heard { Linger::Off } else { Linger::Over };
+        self.silent = if self.heard { Duration::ZERO } else { self.silent + self.period };
+        self.linger = if self.silent < LINGER { Linger::Off } else { Linger::Over };
     }
 
     /// The shard was parked. A timer that is still set remains so.
     pub(super) fn parked(&mut self) {
         if self.linger == Linger::Over {
-            self.linger = Linger::Off;
+            (self.linger, self.silent) = (Linger::Off, Duration::ZERO);
         }
     }
 }
@@ -144,13 +168,24 @@ mod tests {
     #[test]
     fn a_shard_lingers_while_there_is_traffic() {
         let mut pace = Pace::new(4);
-        assert!(pace.begin());
+        assert_eq!(pace.begin(false), Some(LINGER));
         pace.message(SlotIndex(0));
         pace.elapsed();
-        assert!(!pace.is_over() && pace.begin() && !pace.begin());
+        assert_eq!((pace.is_over(), pace.begin(false), pace.begin(false)), (false, Some(LINGER), None));
         pace.elapsed();
         assert!(pace.is_over());
         pace.parked();
-        assert!(!pace.is_over() && pace.begin());
+        assert_eq!((pace.is_over(), pace.begin(false)), (false, Some(LINGER)));
+    }
+
+    #[test]
+    fn a_shard_whose_handlers_may_wait_on_the_executor_lingers_as_long_in_pieces() {
+        let mut pace = Pace::new(4);
+        let pieces = (0..).take_while(|_| {
+            let begun = pace.begin(true) == Some(BREATH_INTERVAL);
+            pace.elapsed();
+            begun && !pace.is_over()
+        });
+        assert_eq!(BREATH_INTERVAL * (pieces.count() as u32 + 1), LINGER);
     }
 }

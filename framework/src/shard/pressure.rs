@@ -8,8 +8,9 @@ use std::collections::HashSet;
 
 use super::bounds::Bounds;
 use super::deadline::{TICK, Tick, Ticks};
+use super::interest::{Interest, RunState};
 use super::spread::Spread;
-use super::table::{Phase, Receive, Waiting};
+use super::table::{Phase, Receive};
 use super::throttle::Subject;
 use super::{ConnId, State};
 use crate::error::CloseReason;
@@ -335,12 +336,14 @@ impl State {
         if !self.pressure.is_full() {
             return false;
         }
-        match slot.waiting {
-            Waiting::Input if slot.input_count == 0 => false,
-            Waiting::Pooled => false,
+        if slot.waits.run() == RunState::Pooled {
+            return false;
+        }
+        match slot.waits.has(Interest::Input) {
+            true if slot.input_count == 0 => false,
             // Nobody but the end of the shortage asks again for one that waits for the rest of a frame.
-            Waiting::Input => self.note_held_back(key),
-            _ => true,
+            true => self.note_held_back(key),
+            false => true,
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::State;
 use super::deadline::{Tick, Ticks};
 use super::spread::Spread;
-use super::table::{Phase, Receive, Slot, Talk, Waiting};
+use super::table::{Phase, Receive, Slot, Talk};
 use crate::error::CloseReason;
 use crate::ring::{Completion, Key, SlotIndex};
 
@@ -258,7 +258,7 @@ impl State {
 /// Its handler has read all there is, and wants more.
 fn owes_input(slot: &Slot) -> bool {
     let listens = matches!(slot.receive, Receive::Armed | Receive::Polled);
-    slot.phase == Phase::Serving && slot.waiting == Waiting::Input && listens && slot.talk != Talk::Dialed
+    slot.phase == Phase::Serving && slot.waits.is_reading() && listens && slot.talk != Talk::Dialed
 }
 
 fn owes_room(slot: &Slot) -> bool {

@@ -8,14 +8,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use super::interest::RunState;
 use super::spawn::{SpawnedTask, spawned_index};
-use super::table::{Talk, Waiting};
+use super::table::Talk;
 use super::turn::PREFETCH_AHEAD;
-use super::wake::waker_of;
+use super::wake::{Sleeper, waker_of};
 use super::{ConnId, Shard, State, Subject, panics};
 use crate::error::{CloseReason, Error};
 use crate::escape::EscapedText;
-use crate::ring::{Key, prefetch, was_kept};
+use crate::ring::{Key, prefetch};
 
 /// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again. No key:
 /// those who are left have their turn in the next one, and more passes would only put off the look.
@@ -82,16 +83,13 @@ where
         if let Some(index) = spawned_index(key) {
             return self.poll_spawned(shard, key, index);
         }
-        let between = shard.state().take_waker(key);
-        between.into_iter().for_each(Waker::wake);
         let Some(before) = shard.state().begin_poll(key) else { return };
-        if before == Waiting::Start {
+        if before == RunState::Start {
             self.begin(shard, key);
         }
         let Some(task) = self.by_slot.get_mut(key.slot.0 as usize).and_then(Option::as_mut) else { return };
         shard.metrics.serving.set(ConnId::word(key));
         let waker = waker_of(shard.registered.number, key);
-        was_kept(); // what was kept before is not this task's
         let mut context = Context::from_waker(&waker);
         // The connection of a handler that panicked is closed and its future dropped: nobody sees what it left half-done.
         let outcome = match panics::as_handler(|| task.as_mut().poll(&mut context)) {
@@ -116,15 +114,14 @@ where
             }
             self.spawned[index] = Some(task);
         }
-        if shard.state().set_spawned_waiting(key, Waiting::Nothing).is_none() {
+        if !shard.state().begin_spawned(key) {
             return;
         }
         let Some(task) = self.spawned.get_mut(index).and_then(Option::as_mut) else { return };
         shard.metrics.serving.set(ConnId::word(key));
         let waker = waker_of(shard.registered.number, key);
-        was_kept(); // what was kept before is not this task's
         let outcome = match panics::as_handler(|| task.as_mut().poll(&mut Context::from_waker(&waker))) {
-            Ok(Poll::Pending) => return shard.state().pends(key),
+            Ok(Poll::Pending) => return shard.state().settle(),
             Ok(Poll::Ready(())) => Ok(()),
             Err(panic) => Err(panic),
         };
@@ -132,7 +129,9 @@ where
         for outcome in [outcome, panics::as_handler(|| drop(task))] {
             outcome.unwrap_or_else(|panic| panics::report(key, &*panic));
         }
-        shard.state().end_spawned(key);
+        let mut state = shard.state();
+        state.end_spawned(key);
+        state.settle();
     }
 
     fn begin(&mut self, shard: &Shard, key: Key) {
@@ -148,19 +147,13 @@ where
 impl Shard {
     fn finish(&self, key: Key, outcome: Option<CloseReason>) {
         self.metrics.tasks.set(self.metrics.tasks.get() - 1);
-        let between = self.state().take_waker(key);
-        drop(between);
-        self.state().finish(key, outcome);
+        let mut state = self.state();
+        state.finish(key, outcome);
+        state.settle();
     }
 }
 
 impl State {
-    /// The task of `key` is about to be polled. Gives what it waited for; none if there is no such connection.
-    pub(super) fn begin_poll(&mut self, key: Key) -> Option<Waiting> {
-        self.reads_left = self.bounds.reads_per_turn_max;
-        self.set_waiting(key, Waiting::Nothing)
-    }
-
     /// Whether a handler that reads on has had its share of this turn, and more to read: then it is polled again in the next one. However small
     /// the frames are that its peer sends, they take no more of a turn than this.
     pub(crate) fn yields(&mut self, key: Key, waker: &Waker) -> bool {
@@ -169,47 +162,58 @@ impl State {
             return false;
         }
         // A connection that the task opened itself is read as the task likes: its peer was asked.
-        if self.table.get(key).is_none_or(|slot| slot.input.is_empty() || slot.talk == Talk::Dialed) {
-            return false;
+        let Some(slot) = self.table.get(key).filter(|slot| !slot.input.is_empty() && slot.talk != Talk::Dialed) else { return false };
+        let is_due = slot.waits.run() == RunState::Due; // it woke itself
+        match self.sleeper(waker) {
+            Sleeper::Task(task) if task == key && is_due => {}
+            Sleeper::Task(task) if task == key => {
+                self.set_run(key, RunState::Due);
+                self.wakes.push_yielded(key);
+            }
+            Sleeper::Task(_) => self.wakes.push_yielded_outside(waker.clone()),
+            Sleeper::Other(waker) => self.wakes.push_yielded_outside(waker),
         }
-        self.keep_waker(key, waker);
-        self.set_waiting(key, Waiting::Due);
-        self.wakes.push_yielded(key);
         true
     }
 
     /// The handler waits. A connection that was cut is over, whatever its handler waits for: it had this one poll to clean up.
     fn poll_pends(&mut self, key: Key) -> Option<CloseReason> {
+        self.settle();
         let slot = self.table.get(key)?;
         if let Some(reason) = slot.failed.filter(|reason| reason.is_cut()) {
             return Some(reason);
         }
-        if slot.waiting == Waiting::Nothing {
-            self.pends(key);
+        if !slot.waits.is_reading() {
+            self.excuse(key);
         }
         None
     }
-
-    /// The task of `key` waits for something other than its own connection. If that is of this shard, as another connection or a sleep, it
-    /// has taken the task's name; if it has kept a waker, something else will use that.
-    fn pends(&mut self, key: Key) {
-        let waiting = if was_kept() { Waiting::Foreign } else { Waiting::Elsewhere };
-        match spawned_index(key) {
-            Some(_) if self.spawned_is_due(key) => None, // it woke itself
-            Some(_) => self.set_spawned_waiting(key, waiting),
-            None => self.set_waiting(key, waiting),
-        };
-    }
 }
 
+/// The reason for which a connection ends whose handler has failed with `error`, the text of which is logged.
 fn failure_reason(shard: &Shard, key: Key, error: &Error) -> CloseReason {
-    if let Error::Handler(_) | Error::Upstream(_) = error
-        && shard.state().may_log(Subject::HandlerFailed)
+    let mut state = shard.state();
+    if let (Error::Closed(reason), Some(Error::Closed(own))) = (error, state.output_refusal(key))
+        && *reason == own
     {
-        let error = EscapedText(error); // its author may have quoted the peer in it
-        tracing::debug!(conn = %ConnId::new(shard.id, key), shard = shard.id.0, %error, "the handler failed");
+        return own; // what has happened to the connection itself, which its end tells of
     }
-    error.reason()
+    let (conn, shard, text) = (ConnId::new(shard.id, key), shard.id.0, EscapedText(error)); // its author may have quoted the peer in it
+    match error.reason() {
+        CloseReason::ProtocolError => {
+            if state.may_log(Subject::ProtocolBroken) {
+                tracing::debug!(%conn, shard, error = %text, "the peer broke the protocol");
+            }
+            CloseReason::ProtocolError
+        }
+        // Another connection's end is no end of this one.
+        _ => {
+            if state.may_log(Subject::HandlerFailed) {
+                tracing::info!(%conn, shard, error = %text, "the handler failed");
+            }
+            CloseReason::HandlerFailed
+        }
+    }
 }
 
 fn panic_reason(key: Key, panic: &(dyn Any + Send)) -> CloseReason {

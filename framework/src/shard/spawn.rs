@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::table::Waiting;
 use super::{Shard, State};
 use crate::error::Error;
 use crate::ring::{Generation, Key, SlotIndex};
@@ -43,8 +42,8 @@ pub(super) struct SpawnTable {
 
 struct Entry {
     generation: Generation,
-    /// None: there is no such task.
-    waiting: Option<Waiting>,
+    /// It is on the list of those that are polled at the end of a turn.
+    is_due: bool,
 }
 
 /// Where a spawned task stands among them; none if the key is a connection's.
@@ -60,12 +59,12 @@ impl State {
             Some(index) => index as usize,
             None if table.entries.len() == SPAWNED_MAX => return Some(task),
             None => {
-                table.entries.push(Entry { generation: Generation::FIRST, waiting: None });
+                table.entries.push(Entry { generation: Generation::FIRST, is_due: false });
                 table.entries.len() - 1
             }
         };
         let entry = &mut table.entries[index];
-        entry.waiting = Some(Waiting::Due);
+        entry.is_due = true;
         let key = Key { slot: SlotIndex(SPAWNED | index as u32), generation: entry.generation };
         table.born.push((key, task));
         self.wakes.push(key);
@@ -77,35 +76,24 @@ impl State {
     }
 
     pub(super) fn wake_spawned(&mut self, key: Key) {
-        if !self.spawned_is_due(key) && self.set_spawned_waiting(key, Waiting::Due).is_some() {
+        if self.live_spawned(key).is_some_and(|entry| !std::mem::replace(&mut entry.is_due, true)) {
             self.wakes.push(key);
         }
     }
 
-    pub(super) fn spawned_is_due(&mut self, key: Key) -> bool {
-        self.spawned_waiting(key).is_some_and(|waiting| *waiting == Waiting::Due)
+    /// The task is about to be polled. False if there is no such task any more.
+    pub(super) fn begin_spawned(&mut self, key: Key) -> bool {
+        self.live_spawned(key).map(|entry| entry.is_due = false).is_some()
     }
 
-    fn spawned_waiting(&mut self, key: Key) -> Option<&mut Waiting> {
-        let entry = self.spawned.entries.get_mut(spawned_index(key)?)?;
-        entry.waiting.as_mut().filter(|_| entry.generation == key.generation)
-    }
-
-    /// Returns what it waited for before; none if there is no such task.
-    pub(super) fn set_spawned_waiting(&mut self, key: Key, waiting: Waiting) -> Option<Waiting> {
-        let before = std::mem::replace(self.spawned_waiting(key)?, waiting);
-        self.wakes.waits_changed(before, waiting);
-        Some(before)
+    fn live_spawned(&mut self, key: Key) -> Option<&mut Entry> {
+        self.spawned.entries.get_mut(spawned_index(key)?).filter(|entry| entry.generation == key.generation)
     }
 
     /// The task is over.
     pub(super) fn end_spawned(&mut self, key: Key) {
-        if self.set_spawned_waiting(key, Waiting::Nothing).is_none() {
-            return;
-        }
-        let Some(index) = spawned_index(key) else { return };
-        let entry = &mut self.spawned.entries[index];
-        (entry.waiting, entry.generation) = (None, entry.generation.next());
+        let (Some(entry), Some(index)) = (self.live_spawned(key), spawned_index(key)) else { return };
+        entry.generation = entry.generation.next();
         self.spawned.vacant.push(index as u32);
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::deadline::{Deadlines, Tick};
+use super::interest::Waits;
 use super::queue::{Queue, Segments};
 use crate::error::CloseReason;
 use crate::ring::{Generation, Key, SlotIndex, prefetch};
@@ -43,29 +44,6 @@ pub(crate) enum Receive {
     Starved,
     /// The peer's FIN or an error has come; there is nothing more to receive.
     Ended,
-}
-
-/// What a handler waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    /// It runs, or it has returned.
-    Nothing,
-    /// The connection is new: its task is made and polled at the end of the turn.
-    Start,
-    /// What it waited for has come: it is polled at the end of the turn.
-    Due,
-    /// Input, the end of the stream, or the end of the server.
-    Input,
-    /// Room in the output queue.
-    Space,
-    /// An empty output queue.
-    Flushed,
-    /// Something of this shard: another connection, a sleep.
-    Elsewhere,
-    /// To be used again: it lies in a pool, and there is no task that waits.
-    Pooled,
-    /// Something that the shard does not know, so that the executor must be given its turn.
-    Foreign,
 }
 
 /// What the peer has done so far, as far as deadlines and a drain ask.
@@ -149,7 +127,8 @@ pub(crate) struct Slot {
     pub(crate) input_count: u16,
     pub(crate) phase: Phase,
     pub(crate) receive: Receive,
-    pub(crate) waiting: Waiting,
+    /// What is waited for of it, and its task's run state.
+    pub(crate) waits: Waits,
     pub(crate) talk: Talk,
     pub(crate) fin: Fin,
     /// A send is in the kernel, or the connect.
@@ -174,7 +153,7 @@ impl Slot {
             input_count: 0,
             phase: Phase::Free,
             receive: Receive::Disarmed,
-            waiting: Waiting::Nothing,
+            waits: Waits::NONE,
             talk: Talk::Silent,
             fin: Fin::Unsent,
             sending: false,

@@ -21,6 +21,8 @@ pub(crate) enum Subject {
     CloseFailed,
     HandlerFailed,
     HandlerPanicked,
+    ProtocolBroken,
+    WriteLimit,
     AcceptsPaused,
     ShardBlocked,
     UnderPressure,
@@ -30,11 +32,13 @@ pub(crate) enum Subject {
 
 impl Subject {
     /// Those that are not [`Self::Closed`].
-    const OTHERS: [Self; 9] = [
+    const OTHERS: [Self; 11] = [
         Self::OutboundClosed,
         Self::CloseFailed,
         Self::HandlerFailed,
         Self::HandlerPanicked,
+        Self::ProtocolBroken,
+        Self::WriteLimit,
         Self::AcceptsPaused,
         Self::ShardBlocked,
         Self::UnderPressure,
@@ -57,9 +61,9 @@ impl Subject {
     /// The level of its lines.
     fn level(self) -> Level {
         match self {
-            Self::Closed(_) | Self::OutboundClosed | Self::HandlerFailed => Level::DEBUG,
-            Self::UpstreamBack => Level::INFO,
-            Self::AcceptsPaused | Self::ShardBlocked | Self::UnderPressure | Self::UpstreamDown => Level::WARN,
+            Self::Closed(_) | Self::OutboundClosed | Self::ProtocolBroken => Level::DEBUG,
+            Self::UpstreamBack | Self::HandlerFailed => Level::INFO,
+            Self::WriteLimit | Self::AcceptsPaused | Self::ShardBlocked | Self::UnderPressure | Self::UpstreamDown => Level::WARN,
             Self::HandlerPanicked | Self::CloseFailed => Level::ERROR,
         }
     }
@@ -82,6 +86,8 @@ impl fmt::Display for Subject {
             Self::CloseFailed => formatter.write_str("close failed"),
             Self::HandlerFailed => formatter.write_str("handler failed"),
             Self::HandlerPanicked => formatter.write_str("handler panicked"),
+            Self::ProtocolBroken => formatter.write_str("protocol broken"),
+            Self::WriteLimit => formatter.write_str("write limit"),
             Self::AcceptsPaused => formatter.write_str("accepts paused"),
             Self::ShardBlocked => formatter.write_str("shard blocked"),
             Self::UnderPressure => formatter.write_str("under pressure"),

@@ -5,7 +5,8 @@
 //!
 //! Waiting has two forms. Straight after work the shard lingers in its own ring: one system call, the shortest way from a packet to its
 //! handler; with `server.spin` it looks for work first, without any. A longer rest is spent parked in the executor, whose rings and timers
-//! may have work of their own; the ring's eventfd ends it. While a handler waits for something foreign there is no lingering.
+//! may have work of their own. Whatever wakes the shard ends either: other threads signal a descriptor that its ring watches, and while it
+//! is parked its ring signals the executor. A lingering shard gives the executor its turn every few milliseconds ([`BREATH_INTERVAL`]).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,13 +18,13 @@ use futures_lite::Stream;
 use futures_lite::future::yield_now;
 
 use super::deadline::{Tick, Ticks};
-use super::pace::LINGER;
+use super::pace::BREATH_INTERVAL;
 use super::serve::Tasks;
 use super::{Shard, State};
 use crate::error::Error;
 #[cfg(feature = "failpoints")]
 use crate::failpoint;
-use crate::ring::{Completion, Key, Operation, Token, Wait};
+use crate::ring::{Completion, Key, Operation, Token, Wait, are_kept};
 use crate::runtime::{self, WakeWait};
 
 /// How many completions or tasks ahead the state of a connection is fetched: far enough for memory to answer, near enough to find it.
@@ -32,8 +33,6 @@ pub(super) const PREFETCH_AHEAD: usize = 4;
 const TRIM_AFTER: Ticks = Ticks::seconds(2);
 /// A timer is never set shorter than this.
 const TIMER_MIN: Duration = Duration::from_millis(1);
-/// How often a shard that does not rest lets the executor look at timers and I/O that handlers wait for.
-const BREATH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How a shard with nothing to do waits.
 enum Rest {
@@ -59,8 +58,8 @@ impl Shard {
             if self.clock() > breathed + BREATH_INTERVAL {
                 runtime::breathe().await;
                 breathed = self.clock();
-            } else if self.state().wakes.has_foreign() {
-                yield_now().await; // what the handlers wait for may be other tasks of the executor
+            } else if self.state().wakes.wait_on_executor() {
+                yield_now().await;
             }
             if let Some(failure) = self.state().ring.take_failure() {
                 return Err(failure);
@@ -86,6 +85,9 @@ impl Shard {
         state.tell_time(now);
         if self.orders.says_drain() && !state.drain.is_on() {
             state.begin_drain();
+        }
+        if !std::mem::replace(&mut state.is_watched, true) {
+            state.ring.watch(&self.wake);
         }
         self.registered.collect(&mut state);
         state.apply_completions();
@@ -213,9 +215,15 @@ impl State {
             // The turn that it caused does the rest. One that was replaced is not the timer any more.
             Operation::Timer if completion.token == Token::timer(self.timer.0) => self.timer = Tick::NEVER,
             Operation::Linger => self.pace.elapsed(),
+            Operation::Wake => {
+                self.pace.heard();
+                if !completion.more {
+                    self.is_watched = false;
+                }
+            }
             // What was cancelled completes by itself.
             Operation::Cancel if completion.result < 0 => self.cancel_failed(completion.token.key, -completion.result),
-            Operation::Cancel | Operation::Timer => {}
+            Operation::Cancel | Operation::Timer | Operation::Reset => {}
         }
     }
 
@@ -248,11 +256,11 @@ impl State {
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
     fn linger(&mut self) -> Wait {
         let is_busy = self.ring.has_completions() || !self.wakes.is_empty() || self.sweep_is_due() || self.spread_is_due();
-        if is_busy || self.pace.is_over() || self.wakes.has_foreign() {
+        if is_busy || self.pace.is_over() || self.wakes.wait_on_executor() {
             return Wait::No;
         }
-        if self.pace.begin() {
-            self.ring.timer(LINGER, Token::LINGER);
+        if let Some(timer) = self.pace.begin(are_kept()) {
+            self.ring.timer(timer, Token::LINGER);
         }
         self.pace.wait()
     }

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use super::interest::{RunState, Wakers};
 use super::spawn::spawned_index;
-use super::table::{Phase, Talk, Waiting};
+use super::table::{Phase, Talk};
 use super::{CURRENT, Shard, State};
 use crate::ring::{Generation, Key, SlotIndex, WakeFd, name_of, waker};
 
@@ -20,21 +21,22 @@ const SLOT_BITS: u32 = 21;
 const SHARDS_MAX: u32 = 1 << (64 - SLOT_BITS - GENERATION_BITS);
 const _: () = assert!(usize::BITS == 64, "a waker's name takes a pointer of 64 bits");
 
-/// The tasks of a shard that are due, and what they wait for otherwise.
+/// The tasks of a shard that are due, and wakers on their way.
 #[derive(Debug, Default)]
 pub(super) struct Wakes {
     /// Connections whose tasks are polled at the end of the turn; each at most once, but for one that wakes itself.
     due: Vec<Key>,
     /// Those of the next turn: they are due, and have had their share of this one.
     yielded: Vec<Key>,
-    /// Tasks that wait for something other than their connection, so that the executor must be given its turn.
-    foreign: u32,
-    /// Wakers between a connection and its task, where a handler waits through a combinator that has its own. By slot.
-    between: BTreeMap<SlotIndex, Waker>,
+    /// Wakers that are woken in the next turn, for the same reason.
+    yielded_outside: Vec<Waker>,
+    /// Futures that wait for what lives on the executor, which must be given its turn.
+    on_executor: u32,
+    pub(super) wakers: Wakers,
     /// Wakers that are not ours, to be woken with no borrow held.
-    outside: Vec<Waker>,
+    pub(super) outside: Vec<Waker>,
     /// Wakers that nobody needs, to be dropped with no borrow held.
-    replaced: Vec<Waker>,
+    pub(super) replaced: Vec<Waker>,
 }
 
 /// Whom an event wakes.
@@ -47,7 +49,8 @@ pub(crate) enum Sleeper {
 
 impl Wakes {
     pub(super) fn is_empty(&self) -> bool {
-        self.due.is_empty() && self.yielded.is_empty() && self.outside.is_empty()
+        let (due, yielded) = (self.due.is_empty() && self.outside.is_empty(), self.yielded.is_empty() && self.yielded_outside.is_empty());
+        due && yielded
     }
 
     /// The task of `key` is polled at the end of the turn; the caller sees that it is on the list once.
@@ -60,9 +63,14 @@ impl Wakes {
         self.yielded.push(key);
     }
 
+    pub(super) fn push_yielded_outside(&mut self, waker: Waker) {
+        self.yielded_outside.push(waker);
+    }
+
     /// A turn ends: those who left the one before to others are due.
     pub(super) fn begin_run(&mut self) {
         self.due.append(&mut self.yielded);
+        self.outside.append(&mut self.yielded_outside);
     }
 
     /// Drops a waker when no borrow is held.
@@ -70,46 +78,39 @@ impl Wakes {
         self.replaced.push(waker);
     }
 
-    pub(super) fn waits_changed(&mut self, before: Waiting, after: Waiting) {
-        self.foreign += u32::from(after == Waiting::Foreign);
-        self.foreign -= u32::from(before == Waiting::Foreign);
+    /// A future begins to wait for what lives on the executor, or has ended.
+    pub(super) fn on_executor(&mut self, waits: bool) {
+        self.on_executor = if waits { self.on_executor + 1 } else { self.on_executor.saturating_sub(1) };
     }
 
-    pub(super) fn has_foreign(&self) -> bool {
-        self.foreign > 0
+    pub(super) fn wait_on_executor(&self) -> bool {
+        self.on_executor > 0
     }
 }
 
 impl State {
     /// The task of `key` is made and polled at the end of the turn.
     pub(super) fn start(&mut self, key: Key) {
-        self.set_waiting(key, Waiting::Start);
+        self.set_run(key, RunState::Start);
         self.wakes.due.push(key);
     }
 
-    /// The task of `key` is polled at the end of the turn; if `key` is a connection that a task of ours opened, that task is.
+    /// The task of `key` is polled at the end of the turn: an accepted connection's, or a spawned one.
     pub(super) fn wake(&mut self, key: Key) {
         if spawned_index(key).is_some() {
             return self.wake_spawned(key);
         }
         let Some(slot) = self.table.get(key) else { return };
-        if slot.phase != Phase::Serving || matches!(slot.waiting, Waiting::Start | Waiting::Due) {
+        if slot.phase != Phase::Serving || slot.talk == Talk::Dialed || slot.waits.run() != RunState::Idle {
             return;
         }
-        if slot.talk == Talk::Dialed {
-            return self.wake_owner(key);
-        }
-        self.set_waiting(key, Waiting::Due);
+        slot.waits.set_run(RunState::Due);
         self.wakes.due.push(key);
     }
 
-    /// Wakes the task that waits for a connection which it opened itself.
-    fn wake_owner(&mut self, key: Key) {
-        self.set_waiting(key, Waiting::Nothing);
-        if let Some(task) = self.table.get(key).and_then(|slot| slot.waiter.take()) {
-            self.wake(task);
-        } else if let Some(waker) = self.wakes.between.remove(&key.slot) {
-            self.wakes.outside.push(waker);
+    pub(super) fn set_run(&mut self, key: Key, run: RunState) {
+        if let Some(slot) = self.table.get(key) {
+            slot.waits.set_run(run);
         }
     }
 
@@ -137,38 +138,6 @@ impl State {
     /// Wakers that are not ours, to be woken, and those to be dropped; both with no borrow held.
     pub(super) fn take_outside(&mut self) -> (Vec<Waker>, Vec<Waker>) {
         (std::mem::take(&mut self.wakes.outside), std::mem::take(&mut self.wakes.replaced))
-    }
-
-    /// The one place that changes what a task waits for. Returns what that was; none if there is no such connection.
-    pub(super) fn set_waiting(&mut self, key: Key, waiting: Waiting) -> Option<Waiting> {
-        let slot = self.table.get(key)?;
-        let before = std::mem::replace(&mut slot.waiting, waiting);
-        self.wakes.waits_changed(before, waiting);
-        if matches!(waiting, Waiting::Space | Waiting::Flushed | Waiting::Elsewhere | Waiting::Foreign) {
-            self.excuse(key);
-        }
-        Some(before)
-    }
-
-    /// Remembers whom the connection of `key` wakes, unless it is its own task, which is woken anyway.
-    pub(super) fn keep_waker(&mut self, key: Key, waker: &Waker) {
-        let task = match self.sleeper(waker) {
-            Sleeper::Task(task) => Some(task),
-            Sleeper::Other(waker) => return self.wakes.replaced.extend(self.wakes.between.insert(key.slot, waker)),
-        };
-        if !self.wakes.between.is_empty() {
-            self.wakes.replaced.extend(self.wakes.between.remove(&key.slot));
-        }
-        if let Some(slot) = self.table.get(key)
-            && slot.talk == Talk::Dialed
-        {
-            slot.waiter = task;
-        }
-    }
-
-    /// The waker between the connection and its task, if any. To be woken, or dropped, with no borrow held.
-    pub(super) fn take_waker(&mut self, key: Key) -> Option<Waker> {
-        if self.wakes.between.is_empty() { None } else { self.wakes.between.remove(&key.slot) }
     }
 }
 
@@ -242,7 +211,10 @@ fn wake_elsewhere(number: ShardNumber, name: usize) {
     let shards = lock(&SHARDS);
     let Some((inbox, wake)) = shards.get(&number) else { return };
     lock(&inbox.names).insert(name);
-    inbox.full.store(true, Ordering::Release);
+    // Whoever found it empty has signalled, or is about to.
+    if inbox.full.swap(true, Ordering::AcqRel) {
+        return;
+    }
     if let Err(error) = wake.signal() {
         tracing::error!(%error, "a shard cannot be woken");
     }

@@ -2,10 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::future::{or, zip};
 
 use super::random::Random;
 use super::world::World;
@@ -109,7 +114,7 @@ async fn play(stage: &Stage, conn: &mut Conn, leaving: &mut Leaving<'_>, opens: 
         if stage.world.borrow().is_ending {
             break;
         }
-        match stage.below(40) {
+        match stage.below(48) {
             0..=11 if !read(stage, conn, false).await? => break,
             12..=14 if !read_frame(stage, conn).await? => break,
             15..=22 => write(stage, conn).await?,
@@ -123,6 +128,14 @@ async fn play(stage: &Stage, conn: &mut Conn, leaving: &mut Leaving<'_>, opens: 
             32 => wait_foreign(stage).await,
             33 if opens => Box::pin(open(stage)).await,
             34 if stage.below(4) == 0 => conn.close().await?,
+            40 => race(stage, conn).await?,
+            41..=42 => both_ways(stage, conn).await?,
+            43..=44 => begin_and_leave_off(stage, conn).await?,
+            45 => abandon(stage, conn).await?,
+            46 if stage.below(4) == 0 => {
+                stage.world.borrow_mut().life(conn.key()).aborts = true;
+                conn.abort();
+            }
             35 => return Ok(()),
             36 => return Err(Error::handler("of its own")),
             37 if stage.below(6) == 0 => {
@@ -205,6 +218,173 @@ async fn read_and_leave_off(stage: &Stage, conn: &mut Conn) {
     let begun = poll_fn(|context| Poll::Ready(read.as_mut().poll(context))).await;
     if let Poll::Ready(Ok(Some(chunk))) = begun {
         stage.world.borrow_mut().was_read(key, &chunk);
+    }
+}
+
+/// Waits for input, for another task and for another thread at the same time, and leaves off two of them.
+async fn race(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
+    let key = conn.key();
+    stage.world.borrow_mut().life(key).reads_all = true;
+    let read = async { Some(conn.read().await) };
+    let within = async {
+        wait_within(stage).await;
+        None
+    };
+    let foreign = async {
+        wait_foreign(stage).await;
+        None
+    };
+    if let Some(Some(chunk)) = or(read, or(within, foreign)).await.transpose()? {
+        stage.world.borrow_mut().was_read(key, &chunk);
+    }
+    Ok(())
+}
+
+/// Reads and writes at the same time, in either order, through the task's waker or through wakers of each half's own.
+async fn both_ways(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
+    let key = conn.key();
+    if !can_write(key) {
+        return Ok(());
+    }
+    stage.world.borrow_mut().life(key).reads_all = true;
+    let (mut reader, mut writer) = conn.split();
+    let bytes = stage.world.borrow_mut().next_output(key, stage.below(4000) as usize);
+    let (reads, flushes) = (stage.below(4), stage.below(2) == 0);
+    let write = async {
+        writer.write(&bytes).await?;
+        stage.world.borrow_mut().has_written(key);
+        if flushes {
+            writer.flush().await?;
+            stage.world.borrow_mut().was_flushed(key);
+        }
+        Ok::<(), Error>(())
+    };
+    let read = async {
+        for _ in 0..reads {
+            if stage.world.borrow().is_ending {
+                break;
+            }
+            let Some(chunk) = reader.read().await? else { break };
+            stage.world.borrow_mut().was_read(key, &chunk);
+        }
+        Ok::<(), Error>(())
+    };
+    let (read, wrote) = match stage.below(3) {
+        0 => zip(read, write).await,
+        1 => {
+            let (wrote, read) = zip(write, read).await;
+            (read, wrote)
+        }
+        _ => Separately::new(read, write).await,
+    };
+    read.and(wrote)
+}
+
+/// Begins to write what was read, or to flush, and drops that half-way.
+async fn begin_and_leave_off(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
+    let key = conn.key();
+    if stage.below(2) == 0 {
+        let mut flush = pin!(conn.flush());
+        if poll_fn(|context| Poll::Ready(flush.as_mut().poll(context))).await.is_ready() && can_write(key) {
+            stage.world.borrow_mut().was_flushed(key);
+        }
+        return Ok(());
+    }
+    stage.world.borrow_mut().life(key).reads_all = true;
+    let Some(chunk) = conn.read().await? else { return Ok(()) };
+    stage.world.borrow_mut().was_read(key, &chunk);
+    let bytes = chunk.to_vec();
+    let mut write = pin!(conn.write(chunk));
+    if let Poll::Ready(Ok(())) = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+        let mut world = stage.world.borrow_mut();
+        world.writes(key, &bytes);
+        world.has_written(key);
+    }
+    Ok(())
+}
+
+/// Polls through the futures-io traits, which know no dropping, and goes on to something else.
+async fn abandon(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
+    let key = conn.key();
+    let mut buffer = [0; 100];
+    let read = poll_fn(|context| Poll::Ready(AsyncRead::poll_read(Pin::new(&mut *conn), context, &mut buffer))).await;
+    if let Poll::Ready(Ok(length)) = read {
+        stage.world.borrow_mut().was_read(key, &buffer[..length]);
+    }
+    if can_write(key) {
+        let bytes = stage.world.borrow_mut().next_output(key, 100);
+        let written = poll_fn(|context| Poll::Ready(AsyncWrite::poll_write(Pin::new(&mut *conn), context, &bytes))).await;
+        let mut world = stage.world.borrow_mut();
+        let written = if let Poll::Ready(Ok(length)) = written { length } else { 0 };
+        world.unwrites(key, bytes.len() - written);
+        world.has_written(key);
+    }
+    wait_within(stage).await;
+    Ok(())
+}
+
+/// Two futures, each polled only when it was woken itself.
+struct Separately<A: Future, B: Future> {
+    first: Part<A>,
+    second: Part<B>,
+}
+
+struct Part<F: Future> {
+    future: Pin<Box<F>>,
+    output: Option<F::Output>,
+    woken: Arc<Woken>,
+}
+
+#[derive(Default)]
+struct Woken {
+    is_set: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.is_set.store(true, Ordering::Relaxed);
+        let task = self.task.lock().expect("nobody panics with it").take();
+        task.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<F: Future> Part<F> {
+    fn new(future: F) -> Self {
+        let woken = Arc::new(Woken { is_set: AtomicBool::new(true), ..Woken::default() });
+        Self { future: Box::pin(future), output: None, woken }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> bool {
+        *self.woken.task.lock().expect("nobody panics with it") = Some(context.waker().clone());
+        if self.output.is_none() && self.woken.is_set.swap(false, Ordering::Relaxed) {
+            let waker = Waker::from(Arc::clone(&self.woken));
+            if let Poll::Ready(output) = self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                self.output = Some(output);
+            }
+        }
+        self.output.is_some()
+    }
+}
+
+impl<A: Future, B: Future> Separately<A, B> {
+    fn new(first: A, second: B) -> Self {
+        Self { first: Part::new(first), second: Part::new(second) }
+    }
+}
+
+impl<A: Future, B: Future> Unpin for Separately<A, B> {}
+
+impl<A: Future, B: Future> Future for Separately<A, B> {
+    type Output = (A::Output, B::Output);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (first, second) = (self.first.poll(context), self.second.poll(context));
+        if first && second {
+            Poll::Ready((self.first.output.take().expect("it has ended"), self.second.output.take().expect("it has ended")))
+        } else {
+            Poll::Pending
+        }
     }
 }
 

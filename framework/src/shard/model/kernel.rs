@@ -67,10 +67,17 @@ impl Kernel {
             if matches!(submission.token.operation, Operation::Send | Operation::QuietSend) {
                 world.life(submission.token.key).sends(now);
             }
+            if submission.token.operation == Operation::Shutdown {
+                world.life(submission.token.key).has_fin = true;
+            }
             match submission.token.operation {
                 Operation::Cancel => self.cancel(&submission, ring, random),
                 Operation::QuietSend => self.send_at_once(&submission, ring, world, random),
-                Operation::Timer | Operation::Linger | Operation::Alarm => {}
+                Operation::Timer | Operation::Linger | Operation::Alarm | Operation::Wake => {}
+                Operation::Reset => {
+                    assert!(self.owed(submission.token.key).is_empty(), "{:?} while something is in flight", submission.token);
+                    world.life(submission.token.key).was_reset = true;
+                }
                 _ => self.pending.push(Pending { submission, cancelled: false }),
             }
         }

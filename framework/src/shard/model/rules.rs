@@ -7,7 +7,8 @@ use crate::ring::{Key, Operation, SlotIndex};
 use crate::shard::State;
 use crate::shard::bounds::Bounds;
 use crate::shard::deadline::{Tick, Ticks};
-use crate::shard::table::{Fin, Phase, Receive, Slot, Talk, Waiting};
+use crate::shard::interest::{Interest, RunState};
+use crate::shard::table::{Fin, Phase, Receive, Slot, Talk};
 
 /// A bound of a shard that its few connections cannot reach.
 pub(super) const AMPLE: u64 = 1 << 20;
@@ -47,7 +48,7 @@ pub(super) fn see_turn(state: &mut State, kernel: &Kernel, world: &mut World, no
     }
     for life in &mut world.lives {
         let slot = state.table.get(life.key).expect("it lives");
-        if slot.waiting == Waiting::Due || slot.waiting == Waiting::Start {
+        if matches!(slot.waits.run(), RunState::Due | RunState::Start) {
             life.polled = now; // at the end of this turn
         }
     }
@@ -73,6 +74,12 @@ pub(super) fn see_ends(state: &mut State, kernel: &Kernel, world: &mut World) {
         }
         let reason = life.reason.expect("a phase that was seen has a reason");
         assert!(life.allows(reason), "{:?} ended as {reason}: {life:?}", life.key);
+        assert_eq!(
+            life.was_reset,
+            reason.resets() && !life.has_fin,
+            "{:?} ended as {reason}: a peer that was cut short is told so",
+            life.key
+        );
         world.closed[reason as usize] += 1;
     }
     for reason in CloseReason::ALL {
@@ -206,6 +213,7 @@ fn see_failure(state: &mut State, life: &mut Life, moment: Moment) {
         CloseReason::ReadTimeout => life.dialed || life.delivered > life.read && passed(life.opened, bounds.read),
         CloseReason::DrainCut => drains_since.is_some_and(|since| passed(since, bounds.drain)),
         CloseReason::HandlerClosed | CloseReason::Drained => life.dialed,
+        CloseReason::Aborted => life.aborts,
         reason => life.errors.contains(&reason),
     };
     assert!(caused, "{:?} failed as {reason} at {now:?}, for nothing: {life:?}", life.key);
@@ -219,19 +227,25 @@ fn see_waiting(state: &mut State, life: &Life) {
     if slot.phase != Phase::Serving {
         return;
     }
-    let waits = match slot.waiting {
-        Waiting::Input => {
-            let reads_all = life.reads_all && !slot.input.is_empty();
-            let comes = !matches!(slot.receive, Receive::Disarmed | Receive::Ended);
-            comes && slot.failed.is_none() && !reads_all && slot.talk != Talk::Over
-        }
-        Waiting::Space => slot.sending && !slot.output.is_empty() && (is_tight || slot.output_bytes > write_queue_max / 2),
-        Waiting::Flushed => slot.sending && !slot.output.is_empty(),
-        Waiting::Pooled => life.dialed && slot.receive != Receive::Disarmed && slot.receive != Receive::Ended,
-        Waiting::Nothing => life.dialed,
-        Waiting::Start | Waiting::Due | Waiting::Elsewhere | Waiting::Foreign => !life.dialed,
+    for interest in Interest::ALL.into_iter().filter(|interest| slot.waits.has(*interest)) {
+        let comes = match interest {
+            Interest::Input => {
+                let reads_all = life.reads_all && !slot.input.is_empty();
+                let comes = !matches!(slot.receive, Receive::Disarmed | Receive::Ended);
+                comes && !reads_all && slot.talk != Talk::Over
+            }
+            Interest::Space => slot.sending && !slot.output.is_empty() && (is_tight || slot.output_bytes > write_queue_max / 2),
+            Interest::Flushed => slot.sending && !slot.output.is_empty(),
+        };
+        assert!(comes && slot.failed.is_none(), "{:?} waits for what does not come: {interest:?}, {slot:?}", life.key);
+    }
+    let stands = match slot.waits.run() {
+        RunState::Idle => true,
+        RunState::Pooled => life.dialed && slot.receive != Receive::Disarmed && slot.receive != Receive::Ended,
+        RunState::Start | RunState::Due => !life.dialed,
     };
-    assert!(waits, "{:?} waits for what does not come: {slot:?}", life.key);
+    assert!(stands, "{:?} is {slot:?}", life.key);
+    assert!(slot.output.is_empty() || slot.sending || slot.failed.is_some(), "{:?}: what was written is on its way: {slot:?}", life.key);
 }
 
 /// The one deadline of a connection is that of the next thing that must happen.
@@ -257,28 +271,29 @@ fn due(slot: &Slot, life: &Life, moment: Moment) -> Option<(Tick, Tick)> {
     let since = |tick: Tick| tick.max(drains_since.unwrap_or(tick));
     let from = |since: Tick, bound| Some((since.after(bound), now.after(bound)));
     let exactly = |tick: Tick| Some((tick, tick));
-    match (slot.phase, slot.waiting) {
-        (Phase::Closing | Phase::Closed | Phase::Free | Phase::Held, _) => exactly(Tick::NEVER),
-        (Phase::Lingering, _) => {
+    let (reading, pooled) = (slot.waits.is_reading(), slot.waits.run() == RunState::Pooled);
+    match slot.phase {
+        Phase::Closing | Phase::Closed | Phase::Free | Phase::Held => exactly(Tick::NEVER),
+        Phase::Lingering => {
             let (least, most) = (life.phase_since.after(bounds.close), since(life.phase_since).after(bounds.close));
             Some((least, most))
         }
         // One that is being taken back waits for that, and its handler is told of any failure.
         _ if slot.failed.is_some() => None,
-        (Phase::Connecting, _) => exactly(slot.frame_deadline),
-        (Phase::Serving, Waiting::Pooled) => exactly(slot.frame_deadline),
-        (Phase::Flushing, _) => Some((life.send_first.after(bounds.write), life.send_since.after(bounds.write))),
-        (Phase::Serving, Waiting::Input | Waiting::Space | Waiting::Flushed) if slot.sending => {
+        Phase::Connecting => exactly(slot.frame_deadline),
+        Phase::Serving if pooled => exactly(slot.frame_deadline),
+        Phase::Flushing => Some((life.send_first.after(bounds.write), life.send_since.after(bounds.write))),
+        Phase::Serving if slot.sending && slot.waits.run() == RunState::Idle => {
             let answer = if life.dialed { slot.frame_deadline } else { Tick::NEVER };
             Some((life.send_first.after(bounds.write).min(answer), life.send_since.after(bounds.write).min(answer)))
         }
-        (Phase::Serving, Waiting::Input) if slot.frame_deadline != Tick::NEVER => exactly(slot.frame_deadline),
-        (Phase::Serving, Waiting::Input) if drains_since.is_some() && !life.dialed => from(life.polled, bounds.drain_quiet),
-        (Phase::Serving, Waiting::Input) if life.delivered == 0 && !life.dialed => exactly(life.opened.after(bounds.first_byte)),
-        (Phase::Serving, Waiting::Input) => from(life.polled.min(life.opened), bounds.idle),
+        Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => exactly(slot.frame_deadline),
+        Phase::Serving if reading && drains_since.is_some() && !life.dialed => from(life.polled, bounds.drain_quiet),
+        Phase::Serving if reading && life.delivered == 0 && !life.dialed => exactly(life.opened.after(bounds.first_byte)),
+        Phase::Serving if reading => from(life.polled.min(life.opened), bounds.idle),
         // A handler that runs, or that waits for something else, has time; only its connection's age is looked at.
-        (Phase::Serving, _) if life.dialed => None,
-        (Phase::Serving, _) => Some((Tick(0), Tick::NEVER)),
+        Phase::Serving if life.dialed => None,
+        Phase::Serving => Some((Tick(0), Tick::NEVER)),
     }
 }
 

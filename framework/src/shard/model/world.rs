@@ -43,6 +43,11 @@ pub(super) struct Life {
     pub(super) reason: Option<CloseReason>,
     /// Its handler reads whatever comes, and not a frame.
     pub(super) reads_all: bool,
+    /// Its handler has given it up.
+    pub(super) aborts: bool,
+    /// What its peer was told: our FIN, a reset.
+    pub(super) has_fin: bool,
+    pub(super) was_reset: bool,
 }
 
 /// Every connection of one run.
@@ -100,6 +105,9 @@ impl World {
             expected: None,
             reason: None,
             reads_all: false,
+            aborts: false,
+            has_fin: false,
+            was_reset: false,
         });
     }
 
@@ -181,6 +189,12 @@ impl World {
         let bytes: Vec<u8> = (from..from + length as u64).map(|offset| input_byte(key, offset) ^ 0xff).collect();
         self.writes(key, &bytes);
         bytes
+    }
+
+    /// The last so many of these were not taken.
+    pub(super) fn unwrites(&mut self, key: Key, length: usize) {
+        let output = &mut self.life(key).output;
+        output.truncate(output.len() - length);
     }
 
     pub(super) fn has_written(&mut self, key: Key) {

@@ -1,0 +1,41 @@
+//! Passing everything on between two connections, as a proxy does.
+
+use futures_lite::future::try_zip;
+
+use super::{Conn, ReadHalf, WriteHalf};
+use crate::error::Error;
+
+/// Copies each connection's input to the other until both have ended, and gives the bytes from `a` to `b` and from `b` to `a`.
+///
+/// What was received is sent from where it lies. A peer that ends its side has that passed on to the other, and may still be answered:
+/// a half-close (shutdown(2)). A side that takes nothing is not read for, up to `limits.write_queue_max` of each. When the server drains, what was
+/// read of an accepted connection is its end.
+///
+/// Dropped half-way it leaves both connections as they are: what was read is queued for the other, or unread.
+///
+/// # Errors
+///
+/// [`Error::Closed`] when either connection has failed. The other is aborted then ([`Conn::abort`]): its peer must not take half of a stream
+/// for the whole.
+pub async fn copy_bidirectional(a: &mut Conn, b: &mut Conn) -> Result<(u64, u64), Error> {
+    let outcome = {
+        let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.split(), b.split());
+        try_zip(copy(&mut from_a, &mut to_b), copy(&mut from_b, &mut to_a)).await
+    };
+    if outcome.is_err() {
+        a.abort();
+        b.abort();
+    }
+    outcome
+}
+
+/// Copies until the end of `from`, and ends `to`.
+async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<u64, Error> {
+    let mut copied = 0;
+    while let Some(chunk) = from.read().await? {
+        copied += chunk.len() as u64;
+        to.write(chunk).await?;
+    }
+    to.close().await?;
+    Ok(copied)
+}

@@ -1,0 +1,96 @@
+//! The two directions of a connection, for handlers that read and write at the same time.
+
+use std::marker::PhantomData;
+
+use super::frame::read_exact;
+use super::handle::Handle;
+use super::{Conn, Flush, Output, Read, ReadFrame, ReadLine, Step, Write};
+use crate::chunk::Chunk;
+use crate::error::Error;
+
+/// The reading half of [`Conn::split`].
+#[derive(Debug)]
+pub struct ReadHalf<'a> {
+    pub(super) handle: Handle,
+    borrow: PhantomData<&'a mut Conn>,
+}
+
+/// The writing half of [`Conn::split`].
+#[derive(Debug)]
+pub struct WriteHalf<'a> {
+    pub(super) handle: Handle,
+    borrow: PhantomData<&'a mut Conn>,
+}
+
+pub(super) fn halves<'a>(handle: Handle) -> (ReadHalf<'a>, WriteHalf<'a>) {
+    (ReadHalf { handle, borrow: PhantomData }, WriteHalf { handle, borrow: PhantomData })
+}
+
+impl ReadHalf<'_> {
+    /// As [`Conn::read`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Conn::read`].
+    pub fn read(&mut self) -> Read<'_> {
+        Read::of(self.handle)
+    }
+
+    /// As [`Conn::read_frame`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Conn::read_frame`].
+    pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(&mut self, frame_max: usize, parse: P) -> ReadFrame<'_, T, P> {
+        ReadFrame::of(self.handle, frame_max, parse)
+    }
+
+    /// As [`Conn::read_line`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Conn::read_frame`].
+    pub fn read_line(&mut self, line_max: usize) -> ReadLine<'_> {
+        ReadLine::of(self.handle, line_max)
+    }
+
+    /// As [`Conn::read_exact`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Conn::read_frame`].
+    pub async fn read_exact(&mut self, length: usize) -> Result<Option<Chunk>, Error> {
+        read_exact(self.handle, length).await
+    }
+}
+
+impl WriteHalf<'_> {
+    /// As [`Conn::write`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Conn::write`].
+    pub fn write<'a>(&'a mut self, data: impl Into<Output<'a>>) -> Write<'a> {
+        Write::of(self.handle, data.into())
+    }
+
+    /// As [`Conn::flush`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Conn::flush`].
+    pub fn flush(&mut self) -> Flush<'_> {
+        Flush::of(self.handle)
+    }
+
+    /// As [`Conn::close`]: the peer learns that nothing more comes, and may go on itself.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Conn::close`].
+    pub async fn close(&mut self) -> Result<(), Error> {
+        self.flush().await?;
+        self.handle.close_output();
+        Ok(())
+    }
+}
