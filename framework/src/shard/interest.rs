@@ -108,6 +108,7 @@ impl fmt::Debug for Waits {
 pub(super) struct Wakers(BTreeMap<(SlotIndex, Interest), Waker>);
 
 impl Wakers {
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
