@@ -165,6 +165,15 @@ impl Client {
         assert_eq!((bytes.escape_ascii().to_string().as_str(), end), ("", End::Eof));
     }
 
+    /// Fails the test unless the server now resets the connection, without another byte: what it has said may not be whole.
+    ///
+    /// # Panics
+    /// When it does not within ten seconds.
+    pub fn expect_reset(&mut self) {
+        let (bytes, end) = self.receive_all();
+        assert_eq!((bytes.escape_ascii().to_string().as_str(), end), ("", End::Reset));
+    }
+
     /// Waits for a reply or an end for `time`. True: neither came.
     ///
     /// # Panics

@@ -243,7 +243,7 @@ fn a_line_longer_than_its_bound_is_a_protocol_error() {
     let server = Launch::hostile().start();
     let mut client = server.connect();
     client.send(&[b'x'; 2000]);
-    client.expect_eof();
+    client.expect_reset();
     server.connect().ask(b"next\n", b"next\n");
     assert_eq!(server.stop().of("protocol_error"), 1);
 }

@@ -28,7 +28,8 @@ impl Handler for Ping {
             let frame = match conn.read_frame(self.frame_max, parse).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(()),
-                Err(Error::Protocol(why)) => return refuse(conn, why, scan.unexpected()).await,
+                Err(Error::Protocol(why)) => return Box::pin(refuse(conn, why, scan.unexpected())).await,
+                Err(Error::Truncated) => return Box::pin(cut_short(conn)).await,
                 Err(error) => return Err(error),
             };
             match answer(frame.value, &frame.bytes) {
@@ -70,8 +71,14 @@ async fn refuse(conn: &mut Conn, why: &'static str, unexpected: u8) -> Result<()
         one_line(&mut text);
     }
     error(conn, &text).await?;
-    conn.flush().await?;
+    conn.close().await?; // all is said: an error without it would reset what the client has yet to read
     Err(Error::Protocol(why))
+}
+
+/// The client has ended within a request: all before it was answered, and the answers are whole.
+async fn cut_short(conn: &mut Conn) -> Result<(), Error> {
+    conn.close().await?;
+    Err(Error::Truncated)
 }
 
 #[cfg(test)]
