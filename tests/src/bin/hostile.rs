@@ -3,6 +3,7 @@
 //! Unless `[app]` fixes a behaviour for all, each connection asks for its own by its first line.
 
 use std::future::{Future, pending, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use corelane::{Chunk, Conn, Error, Handler, Settings, sleep};
+use corelane::{Chunk, Conn, Connector, Error, Handler, Settings, sleep};
 use futures_lite::future::{or, yield_now};
 
 /// Longest first line.
@@ -69,6 +70,16 @@ enum Behaviour {
     Absorb,
     /// As `gather`, but rests after each read.
     Doze,
+    /// Sends half an answer, and then as the rest of the first line says: gives the connection up, fails, or panics.
+    Half,
+    /// Says so and waits for something else for ever, without a flush.
+    Answer,
+    /// Rests for an hour, and says so when the server drains meanwhile.
+    Rest,
+    /// Reads to the end and says what that was.
+    End,
+    /// Connects where the settings say, and passes on what goes wrong there.
+    PassOn,
 }
 
 impl Behaviour {
@@ -92,6 +103,11 @@ impl Behaviour {
             b"gather" => Self::Gather,
             b"absorb" => Self::Absorb,
             b"doze" => Self::Doze,
+            b"half" => Self::Half,
+            b"answer" => Self::Answer,
+            b"rest" => Self::Rest,
+            b"end" => Self::End,
+            b"pass_on" => Self::PassOn,
             _ => return None,
         })
     }
@@ -103,6 +119,8 @@ struct HostileSettings {
     behaviour: Behaviour,
     /// Panic where a shard makes its handler.
     panic_at_start: bool,
+    /// Where `pass_on` connects.
+    upstream: Option<SocketAddr>,
 }
 
 impl Settings for HostileSettings {
@@ -111,11 +129,14 @@ impl Settings for HostileSettings {
     const LISTEN: &'static str = "127.0.0.1:7009";
 }
 
-struct Hostile(Behaviour);
+struct Hostile {
+    behaviour: Behaviour,
+    upstream: Option<SocketAddr>,
+}
 
 impl Handler for Hostile {
     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
-        let behaviour = match self.0 {
+        let behaviour = match self.behaviour {
             Behaviour::Ask => asked(conn).await?,
             fixed => Some(fixed),
         };
@@ -138,6 +159,14 @@ impl Handler for Hostile {
             Some(Behaviour::Gather) => gather(conn, Duration::ZERO).await,
             Some(Behaviour::Doze) => gather(conn, REST).await,
             Some(Behaviour::Absorb) => absorb(conn).await,
+            Some(Behaviour::Half) => half(conn).await,
+            Some(Behaviour::Answer) => {
+                conn.write(b"answered\n").await?;
+                pending().await
+            }
+            Some(Behaviour::Rest) => rest(conn).await,
+            Some(Behaviour::End) => end(conn).await,
+            Some(Behaviour::PassOn) => pass_on(self.upstream).await,
         }
     }
 }
@@ -207,6 +236,52 @@ async fn gather(conn: &mut Conn, rest: Duration) -> Result<(), Error> {
             line.clear();
         }
     }
+    Ok(())
+}
+
+async fn half(conn: &mut Conn) -> Result<(), Error> {
+    let Some(how) = conn.read_line(LINE_MAX).await? else { return Ok(()) };
+    conn.write(b"half an answer").await?;
+    conn.flush().await?;
+    match &*how {
+        b"abort" => conn.abort(),
+        b"fail" => return Err(Error::handler("half-way")),
+        b"panic" => panic!("half-way"),
+        b"close and fail" => {
+            conn.close().await?;
+            return Err(Error::handler("after all was said"));
+        }
+        _ => pending().await,
+    }
+    assert!(conn.read().await.is_err(), "a connection that was given up goes on");
+    Ok(())
+}
+
+async fn rest(conn: &mut Conn) -> Result<(), Error> {
+    let drains = or(
+        async {
+            conn.draining().await;
+            true
+        },
+        async {
+            sleep(Duration::from_secs(3600)).await;
+            false
+        },
+    );
+    let text = if drains.await { "it drains\n" } else { "an hour\n" };
+    conn.write(text).await
+}
+
+async fn end(conn: &mut Conn) -> Result<(), Error> {
+    assert_eq!(conn.end_of_input(), None);
+    while conn.read().await?.is_some() {}
+    let text = format!("{:?}\n", conn.end_of_input());
+    conn.write(text.as_str()).await
+}
+
+async fn pass_on(upstream: Option<SocketAddr>) -> Result<(), Error> {
+    let mut upstream = Connector::new().connect(upstream.ok_or(Error::Protocol("no upstream is set"))?).await?;
+    while upstream.read().await?.is_some() {}
     Ok(())
 }
 
@@ -322,6 +397,6 @@ async fn give_up_after<T>(polls: u32) -> Option<T> {
 fn main() -> ExitCode {
     corelane::run(|_shard, settings: &HostileSettings| {
         assert!(!settings.panic_at_start, "at start, on demand");
-        Hostile(settings.behaviour)
+        Hostile { behaviour: settings.behaviour, upstream: settings.upstream }
     })
 }
