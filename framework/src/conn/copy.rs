@@ -1,5 +1,7 @@
 //! Passing everything on between two connections, as a proxy does.
 
+use std::future::poll_fn;
+
 use futures_lite::future::try_zip;
 
 use super::{Conn, ReadHalf, WriteHalf};
@@ -8,8 +10,8 @@ use crate::error::Error;
 /// Copies each connection's input to the other until both have ended, and gives the bytes from `a` to `b` and from `b` to `a`.
 ///
 /// What was received is sent from where it lies. A peer that ends its side has that passed on to the other, and may still be answered:
-/// a half-close (shutdown(2)). A side that takes nothing is not read for, up to `limits.write_queue_max` of each. When the server drains, what was
-/// read of an accepted connection is its end.
+/// a half-close (shutdown(2)). A side that takes nothing is not read for, up to `limits.write_queue_max` of each. When the server drains, it goes
+/// on until an accepted connection has been silent for `timeouts.drain_quiet`; that is taken for the end of its side.
 ///
 /// Dropped half-way it leaves both connections as they are: what was read is queued for the other, or unread.
 ///
@@ -32,7 +34,7 @@ pub async fn copy_bidirectional(a: &mut Conn, b: &mut Conn) -> Result<(u64, u64)
 /// Copies until the end of `from`, and ends `to`.
 async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<u64, Error> {
     let mut copied = 0;
-    while let Some(chunk) = from.read().await? {
+    while let Some(chunk) = poll_fn(|context| from.handle.poll_read_stream(context)).await? {
         copied += chunk.len() as u64;
         to.write(chunk).await?;
     }

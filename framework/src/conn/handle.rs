@@ -6,7 +6,7 @@ use super::Output;
 use crate::chunk::Chunk;
 use crate::error::Error;
 use crate::ring::Key;
-use crate::shard::{Interest, Reading, Shard};
+use crate::shard::{Interest, Reading, Shard, State};
 
 /// The name of a connection of this thread's shard. Whoever has it sees to it that nobody reads, or writes, twice at a time.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,15 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn poll_read(self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+        self.poll_read_until(State::input_is_over, context)
+    }
+
+    /// As [`Self::poll_read`], for who passes on what comes: a drain does not end it while the peer speaks.
+    pub(super) fn poll_read_stream(self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+        self.poll_read_until(State::stream_is_over, context)
+    }
+
+    fn poll_read_until(self, is_over: fn(&mut State, Key) -> bool, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         Shard::with(|shard| {
             let mut state = shard.state();
             if let Some(reason) = state.failure(self.key) {
@@ -29,7 +38,7 @@ impl Handle {
                 shard.metrics.messages.add(1);
                 return Poll::Ready(Ok(Some(Chunk::new(span))));
             }
-            if state.input_is_over(self.key) {
+            if is_over(&mut state, self.key) {
                 return Poll::Ready(Ok(None));
             }
             state.wait(self.key, Interest::Input, context.waker());

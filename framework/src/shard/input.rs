@@ -225,7 +225,12 @@ impl State {
         if slot.talk == Talk::Answering && slot.frame_deadline == Tick::NEVER {
             slot.talk = Talk::Over;
         }
-        slot.receive == Receive::Ended || slot.talk == Talk::Over
+        self.stream_is_over(key)
+    }
+
+    /// As [`Self::input_is_over`] for who passes on a stream and answers nothing: in a drain it is over once the peer has fallen silent.
+    pub(crate) fn stream_is_over(&mut self, key: Key) -> bool {
+        self.table.get(key).is_none_or(|slot| slot.receive == Receive::Ended || slot.talk == Talk::Over)
     }
 
     /// Why no more comes behind what is unread, if so.

@@ -53,6 +53,8 @@ impl Notify {
     }
 
     /// Waits until the flag is set, and takes it down. Of several who wait, the last to have begun is woken.
+    ///
+    /// May be dropped half-way: a flag that is set by then stays set.
     pub fn notified(&self) -> Notified<'_> {
         Notified(self)
     }

@@ -18,6 +18,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// Each that waits has an entry in the shard's list until it ends or is dropped. The list has no bound of its own: a task that waits for
 /// many at the same time has an entry for each, beside the future that it holds itself.
 ///
+/// May be dropped at any time.
+///
 /// For tasks of a shard: inside [`Handler::serve`](crate::Handler::serve), or in what was given to [`spawn`](crate::spawn).
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(Instant::now() + duration.min(SLEEP_MAX))
