@@ -9,7 +9,8 @@ use crate::reply::one_line;
 /// The name of the upstream in the settings.
 pub(crate) const UPSTREAM: &str = "next";
 
-const REQUEST: &[u8] = b"PING\r\n";
+/// An array, for proxies that take no inline commands.
+const REQUEST: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// What an answer begins with; another ping server that passes its own on says more behind it.
 const PONG: &[u8] = b"+PONG";
 /// Longest answer, in bytes: an error line of Redis is one of those.
