@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use corelane::{Conn, Error, Escaped, Pool, Step};
 
-use crate::reply::one_line;
+use crate::reply;
 
 /// The name of the upstream in the settings.
 pub(crate) const UPSTREAM: &str = "next";
@@ -23,11 +23,8 @@ pub(crate) async fn forward(conn: &mut Conn, next: &Pool) -> Result<(), Error> {
     match ask(next).await {
         Ok(took) => conn.write(&format!("+PONG {} us\r\n", took.as_micros())).await,
         Err(error) => {
-            let mut text = error.to_string().into_bytes();
-            one_line(&mut text);
-            conn.write(b"-ERR ").await?;
-            conn.write(&text).await?;
-            conn.write(b"\r\n").await
+            let reply = reply::error(format!("ERR {error}").into_bytes());
+            conn.write(&reply).await
         }
     }
 }
