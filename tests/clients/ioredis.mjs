@@ -11,6 +11,7 @@ const options = [{}, { protocol: 2 }, { protocol: 3 }, { connectionName: "me" },
 for (const option of options) {
   const client = new Redis({ ...at, ...option });
   client.on("error", (error) => { throw error; });
+  assert.equal((await client.call("HELLO"))[5], option.protocol ?? 3);
   assert.equal(await client.ping(), "PONG");
   assert.equal(await client.echo("hi"), "hi");
   assert.equal(await client.ping("\r\n"), "\r\n");

@@ -12,6 +12,7 @@ for (const option of options) {
   const client = createClient({ socket, ...option });
   client.on("error", (error) => { throw error; });
   await client.connect();
+  assert.equal((await client.hello()).proto, option.RESP ?? 3);
   assert.equal(await client.ping(), "PONG");
   assert.equal(await client.echo("hi"), "hi");
   assert.equal(await client.ping("\r\n"), "\r\n");

@@ -20,8 +20,16 @@ options = [
     {"decode_responses": True},
 ]
 
+
+def protocol(client):
+    said = client.execute_command("HELLO")
+    said = dict(zip(said[::2], said[1::2])) if isinstance(said, list) else said
+    return said[b"proto"] if b"proto" in said else said["proto"]
+
+
 for option in options:
     client = redis.Redis(**at, **option)
+    assert protocol(client) == option.get("protocol", 3), option
     assert client.ping() is True, option
     assert client.echo("hi") in (b"hi", "hi"), option
     assert client.echo("\r\n") in (b"\r\n", "\r\n"), option
