@@ -16,6 +16,7 @@ COMPARE ?=
 PING ?=
 MINUTES ?= 10
 GO := loadtest/baselines/go_netpoller
+CLIENTS := target/clients
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,20 @@ faulty: ## The server with failpoints, for the tests: alone, for cargo would giv
 # The tests themselves are built without optimisation, which takes a third of the time and checks arithmetic.
 test: build faulty baseline-go ## Every test, the black-box ones against the release binaries
 	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) cargo test --workspace
+
+# Elsewhere than $(BIN), so that an instrumented build has them too.
+clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed ## redis-py, node-redis, ioredis for the tests (needs python3-venv, npm, node 20)
+
+$(CLIENTS)/python/installed: tests/clients/requirements.txt
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+$(CLIENTS)/node/installed: tests/clients/package.json
+	mkdir -p $(@D)
+	cp $< $(@D)
+	npm install --prefix $(@D) --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
 
 loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
 	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
@@ -101,4 +116,4 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis soak asan fuzz-smoke clean
+.PHONY: help build run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis soak asan fuzz-smoke clean

@@ -4,8 +4,10 @@
 
 #[path = "../../apps/ping/src"]
 mod ping {
+    mod client;
     mod reply;
     pub(crate) mod resp;
+    mod setup;
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -94,7 +94,7 @@ impl Drop for Redis {
 fn spawn(addr: SocketAddr) -> Child {
     let (ip, port) = (addr.ip().to_string(), addr.port().to_string());
     let mut command = Command::new("redis-server");
-    command.args(["--bind", &ip, "--port", &port, "--save", "", "--appendonly", "no"]);
+    command.args(["--bind", &ip, "--port", &port, "--databases", "1", "--save", "", "--appendonly", "no"]);
     command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn().unwrap()
 }
 

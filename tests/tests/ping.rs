@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -263,8 +263,30 @@ fn an_upstream_that_does_not_speak_redis_is_named() {
     let upstream = Launch::echo().start();
     let server = passing_on_to(upstream.addr());
     let mut client = server.connect();
-    client.ask(b"PING\r\n", b"-ERR upstream next: answered PING\r\n");
+    client.ask(b"PING\r\n", b"-ERR upstream next: answered *1\r\n");
     client.ask(b"ECHO hello\r\n", b"$5\r\nhello\r\n");
+    server.stop();
+}
+
+/// Answers one connection as a proxy that takes no inline commands, and gives what it was sent.
+fn without_inline_commands(listener: &TcpListener) -> Vec<u8> {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut request = [0; 64];
+    let length = stream.read(&mut request).unwrap();
+    let is_array = request.starts_with(b"*");
+    stream.write_all(if is_array { b"+PONG\r\n" } else { b"-ERR inline commands are not supported\r\n" }).unwrap();
+    request[..length].to_vec()
+}
+
+#[test]
+fn ping_is_passed_on_as_an_array() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = passing_on_to(listener.local_addr().unwrap());
+    let upstream = std::thread::spawn(move || without_inline_commands(&listener));
+    let mut client = server.connect();
+    client.send(b"PING\r\n");
+    expect_time(&mut client);
+    assert_eq!(upstream.join().unwrap().escape_ascii().to_string(), "*1\\r\\n$4\\r\\nPING\\r\\n");
     server.stop();
 }
 

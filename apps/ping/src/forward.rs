@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use corelane::{Conn, Error, Escaped, Pool, Step};
 
-use crate::reply::one_line;
+use crate::reply;
 
 /// The name of the upstream in the settings.
 pub(crate) const UPSTREAM: &str = "next";
 
-const REQUEST: &[u8] = b"PING\r\n";
+/// An array, for proxies that take no inline commands.
+const REQUEST: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// What an answer begins with; another ping server that passes its own on says more behind it.
 const PONG: &[u8] = b"+PONG";
 /// Longest answer, in bytes: an error line of Redis is one of those.
@@ -22,11 +23,8 @@ pub(crate) async fn forward(conn: &mut Conn, next: &Pool) -> Result<(), Error> {
     match ask(next).await {
         Ok(took) => conn.write(&format!("+PONG {} us\r\n", took.as_micros())).await,
         Err(error) => {
-            let mut text = error.to_string().into_bytes();
-            one_line(&mut text);
-            conn.write(b"-ERR ").await?;
-            conn.write(&text).await?;
-            conn.write(b"\r\n").await
+            let reply = reply::error(format!("ERR {error}").into_bytes());
+            conn.write(&reply).await
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use super::resp::{Argument, Request, unquote};
+use super::client::{Client, Ids};
+use super::resp::{Argument, Arguments, Request, unquote};
+use super::setup;
 
 /// Redis quotes this many bytes of an unknown command, and of its arguments together.
-const QUOTED_MAX: usize = 128;
+pub(crate) const QUOTED_MAX: usize = 128;
 
 /// `$`, the longest length and the line's end.
 const BULK_HEADER_MAX: usize = 1 + 20 + 2;
@@ -18,28 +20,66 @@ pub(crate) enum Reply<'a> {
     Nothing,
     Pong,
     Bulk(Cow<'a, [u8]>),
-    Error(Vec<u8>),
+    /// What goes out as it stands: an error, or the answer to a command that sets up the connection.
+    Whole(Vec<u8>),
     /// `+OK`, then close.
     Goodbye,
     /// Close without a word: `POST` and `Host:` are how a browser would be abused to speak Redis.
     HangUp,
 }
 
-/// The answer to `request`, which came as `frame`.
-pub(crate) fn answer(request: Request, frame: &[u8]) -> Reply<'_> {
-    let mut arguments = request.arguments(frame).map(text);
-    let Some(name) = arguments.next() else {
+/// The answer to `request`, which came as `frame` from `client`.
+pub(crate) fn answer<'a>(request: Request, frame: &'a [u8], client: &mut Client, ids: &Ids) -> Reply<'a> {
+    let mut words = Words { arguments: request.arguments(frame), left: request.count() };
+    let Some(name) = words.next() else {
         return Reply::Nothing;
     };
-    match (Command::named(&name), request.count()) {
-        (Command::Ping, 1) => Reply::Pong,
-        (Command::Ping | Command::Echo, 2) => Reply::Bulk(arguments.next().unwrap_or_default()),
-        (Command::Ping, _) => Reply::Error(wrong_number("ping")),
-        (Command::Echo, _) => Reply::Error(wrong_number("echo")),
+    match (Command::named(&name), words.left()) {
+        (Command::Ping, 0) => Reply::Pong,
+        (Command::Ping | Command::Echo, 1) => Reply::Bulk(words.word()),
+        (Command::Ping, _) => Reply::Whole(error(wrong_number("ping"))),
+        (Command::Echo, _) => Reply::Whole(error(wrong_number("echo"))),
         (Command::Quit, _) => Reply::Goodbye,
         (Command::Http, _) => Reply::HangUp,
-        (Command::Unknown, _) => Reply::Error(unknown(&name, arguments)),
+        (Command::Other, _) => {
+            let setup = setup::answer(&name, words.clone(), client, ids);
+            Reply::Whole(setup.unwrap_or_else(|| error(unknown(&name, words))))
+        }
     }
+}
+
+/// The words of a request that have not been looked at yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Words<'a> {
+    arguments: Arguments<'a>,
+    left: u32,
+}
+
+impl<'a> Words<'a> {
+    pub(crate) fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// The next one, of which [`Self::left`] said that it is there.
+    pub(crate) fn word(&mut self) -> Cow<'a, [u8]> {
+        self.next().unwrap_or_default()
+    }
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = Cow<'a, [u8]>;
+
+    fn next(&mut self) -> Option<Cow<'a, [u8]>> {
+        let argument = self.arguments.next()?;
+        self.left -= 1;
+        Some(text(argument))
+    }
+}
+
+/// The reply that tells an error, which is its code and what went wrong.
+pub(crate) fn error(mut text: Vec<u8>) -> Vec<u8> {
+    one_line(&mut text);
+    [b"-", &text[..], b"\r\n"].concat()
 }
 
 /// The line before a bulk string, and how long that line is.
@@ -56,19 +96,18 @@ enum Command {
     Echo,
     Quit,
     Http,
-    Unknown,
+    Other,
 }
 
 impl Command {
     fn named(name: &[u8]) -> Command {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-        let starts = |word: &str| until_nul(name).eq_ignore_ascii_case(word.as_bytes());
         match () {
             () if is("ping") => Command::Ping,
             () if is("echo") => Command::Echo,
             () if is("quit") => Command::Quit,
-            () if starts("post") || starts("host:") => Command::Http,
-            () => Command::Unknown,
+            () if self::is(name, "post") || self::is(name, "host:") => Command::Http,
+            () => Command::Other,
         }
     }
 }
@@ -81,12 +120,12 @@ fn text(argument: Argument<'_>) -> Cow<'_, [u8]> {
     }
 }
 
-fn wrong_number(command: &str) -> Vec<u8> {
-    format!("wrong number of arguments for '{command}' command").into_bytes()
+pub(crate) fn wrong_number(command: &str) -> Vec<u8> {
+    format!("ERR wrong number of arguments for '{command}' command").into_bytes()
 }
 
-fn unknown<'a>(name: &[u8], arguments: impl Iterator<Item = Cow<'a, [u8]>>) -> Vec<u8> {
-    let mut error = b"unknown command '".to_vec();
+fn unknown(name: &[u8], arguments: Words<'_>) -> Vec<u8> {
+    let mut error = b"ERR unknown command '".to_vec();
     error.extend_from_slice(cut(name, QUOTED_MAX));
     error.extend_from_slice(b"', with args beginning with: ");
     let start = error.len();
@@ -99,17 +138,21 @@ fn unknown<'a>(name: &[u8], arguments: impl Iterator<Item = Cow<'a, [u8]>>) -> V
         error.extend_from_slice(cut(&argument, room));
         error.extend_from_slice(b"' ");
     }
-    one_line(&mut error);
     error
 }
 
+/// Whether `text` says `word`, in any case; it ends at a NUL, as it does for C.
+pub(crate) fn is(text: &[u8], word: &str) -> bool {
+    until_nul(text).eq_ignore_ascii_case(word.as_bytes())
+}
+
 /// What C would print of `text` with `%.{length}s`.
-fn cut(text: &[u8], length: usize) -> &[u8] {
+pub(crate) fn cut(text: &[u8], length: usize) -> &[u8] {
     let text = &text[..text.len().min(length)];
     until_nul(text)
 }
 
-fn until_nul(text: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
@@ -130,12 +173,12 @@ mod tests {
 
     const LIMITS: Limits = Limits { inline_max: 1024, bulk_max: 1024, arguments_max: 64 };
 
-    /// What the reply to `frame` would look like on the wire, less the framing.
+    /// What a client is answered who says `frame` first.
     fn reply(frame: &[u8]) -> Reply<'_> {
         match parse(frame, &LIMITS) {
             Step::Frame { value, length } => {
                 assert_eq!(length, frame.len());
-                answer(value, frame)
+                answer(value, frame, &mut Client::default(), &Ids::of_shard(0, 1))
             }
             _ => panic!("{} is no frame", frame.escape_ascii()),
         }
@@ -143,7 +186,10 @@ mod tests {
 
     fn error(frame: &[u8]) -> String {
         match reply(frame) {
-            Reply::Error(why) => why.escape_ascii().to_string().replace("\\'", "'"),
+            Reply::Whole(reply) => {
+                let why = reply.strip_prefix(b"-ERR ").and_then(|reply| reply.strip_suffix(b"\r\n"));
+                why.unwrap_or_default().escape_ascii().to_string().replace("\\'", "'")
+            }
             other => panic!("{} was answered with {other:?}", frame.escape_ascii()),
         }
     }

@@ -82,7 +82,7 @@ pub(crate) enum Argument<'a> {
 }
 
 /// Walks over a frame that the parser found whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Arguments<'a> {
     Inline(&'a [u8]),
     Array(&'a [u8]),
@@ -250,7 +250,7 @@ fn after_header(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// A number as Redis's `string2ll` reads it: no sign but one minus, no leading zero, no blanks.
-fn decimal(text: &[u8]) -> Option<i64> {
+pub(crate) fn decimal(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         b"0" => return Some(0),
         [b'-', digits @ ..] => (true, digits),

@@ -3,6 +3,7 @@
 
 use corelane::Step;
 
+use super::super::client::{Client, Ids, NAME_MAX};
 use super::super::reply::{Reply, answer};
 use super::{Argument, Limits, Request, Scan, unquote};
 
@@ -41,6 +42,7 @@ pub(crate) fn hold_for(bytes: &[u8]) -> Understood {
 fn understand(stream: &[u8], limits: &Limits, mut next: impl FnMut(usize) -> usize) -> Understood {
     let (mut start, mut have) = (0, 0);
     let mut understood = Understood { requests: Vec::new(), refused: None };
+    let mut client = Client::default();
     while understood.requests.len() < REQUESTS_MAX {
         let mut scan = Scan::default();
         let step = loop {
@@ -58,7 +60,7 @@ fn understand(stream: &[u8], limits: &Limits, mut next: impl FnMut(usize) -> usi
             Step::Invalid(why) => return Understood { refused: Some(why), ..understood },
             Step::Frame { value, length } => {
                 assert!((1..=limits.frame_max()).contains(&length) && start + length <= have, "a frame is among what has come");
-                understood.requests.push(words(value, &stream[start..start + length], limits));
+                understood.requests.push(words(value, &stream[start..start + length], limits, &mut client));
                 start += length;
             }
         }
@@ -67,16 +69,36 @@ fn understand(stream: &[u8], limits: &Limits, mut next: impl FnMut(usize) -> usi
 }
 
 /// The words of a request, which its bounds hold for, and which has an answer.
-fn words(request: Request, frame: &[u8], limits: &Limits) -> Vec<Vec<u8>> {
+fn words(request: Request, frame: &[u8], limits: &Limits, client: &mut Client) -> Vec<Vec<u8>> {
     let words: Vec<Vec<u8>> = request.arguments(frame).map(word).collect();
     assert_eq!(words.len(), request.count() as usize, "as many as it says");
     if let Request::Array { count } = request {
         let bytes: usize = words.iter().map(Vec::len).sum();
         assert!(count <= limits.arguments_max && bytes <= limits.bulk_max as usize, "within its bounds");
     }
-    let nothing = answer(request, frame) == Reply::Nothing;
-    assert_eq!(nothing, words.is_empty(), "who says something is answered");
+    let reply = answer(request, frame, client, &Ids::of_shard(0, 1));
+    assert_eq!(reply == Reply::Nothing, words.is_empty(), "who says something is answered");
+    if let Reply::Whole(reply) = reply {
+        assert_eq!(reply_length(&reply), Some(reply.len()), "with one whole reply: {}", reply.escape_ascii());
+    }
+    assert!(client.name().len() <= NAME_MAX, "a name has a bound");
     words
+}
+
+/// Length of the first reply in `bytes`, if all of it is there.
+fn reply_length(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.windows(2).position(|two| two == b"\r\n")? + 2;
+    let line = bytes[1..header - 2].utf8_chunks().map(|chunk| chunk.valid()).collect::<String>();
+    let number = || line.parse::<usize>().ok();
+    let values = match bytes[0] {
+        b'-' | b'+' | b':' | b'_' => 0,
+        b'$' if line == "-1" => 0,
+        b'$' | b'=' => return Some(header + number()? + 2).filter(|end| bytes.get(end - 2..*end) == Some(b"\r\n")),
+        b'*' => number()?,
+        b'%' => 2 * number()?,
+        _ => return None,
+    };
+    (0..values).try_fold(header, |end, _| Some(end + reply_length(&bytes[end..])?))
 }
 
 fn word(argument: Argument<'_>) -> Vec<u8> {

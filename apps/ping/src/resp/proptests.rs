@@ -27,9 +27,24 @@ fn requestlike() -> impl Strategy<Value = Vec<u8>> {
     let header = ("[*$:+]", number, "\r\n|\n|\r|\r\r|").prop_map(|(kind, number, end)| format!("{kind}{number}{end}").into_bytes());
     let bulk = (bytes(6), 0..8_usize).prop_map(|(text, length)| [format!("${length}\r\n").as_bytes(), &text, b"\r\n"].concat());
     let whole = proptest::collection::vec(bytes(70), 0..4).prop_map(|words| array(&words));
+    let setup = setup().prop_map(|words| array(&words));
     let line = "[a-z \t\"'\\\\x0-9]{0,30}\r?\n".prop_map(String::into_bytes);
-    let piece = prop_oneof![2 => header, 2 => bulk, 2 => whole, 3 => line, 1 => bytes(10)];
+    let piece = prop_oneof![2 => header, 2 => bulk, 2 => whole, 2 => setup, 3 => line, 1 => bytes(10)];
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+/// The words of a command that sets up a connection, or nearly so.
+fn setup() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    const COMMANDS: [&str; 9] = ["HELLO", "hello", "CLIENT", "AUTH", "SELECT", "RESET", "COMMAND", "INFO", "zz"];
+    const WORDS: [&str; 20] = [
+        "2", "3", "4", "03", "0", "AUTH", "default", "SETNAME", "setname", "GETNAME", "SETINFO", "ID", "lib-name", "LIB-VER", "COUNT",
+        "DOCS", "server", "all", "", "a\r\nb",
+    ];
+    let known = proptest::sample::select(&WORDS[..]).prop_map(|word| word.as_bytes().to_vec());
+    let long = (any::<u8>(), 250..260_usize).prop_map(|(byte, length)| vec![byte; length]);
+    let words = proptest::collection::vec(prop_oneof![12 => known, 2 => bytes(6), 1 => long], 0..5);
+    let command = proptest::sample::select(&COMMANDS[..]).prop_map(|command| command.as_bytes().to_vec());
+    (command, words).prop_map(|(command, words)| [vec![command], words].concat())
 }
 
 fn array(words: &[Vec<u8>]) -> Vec<u8> {
@@ -143,6 +158,12 @@ proptest! {
     #[test]
     fn what_looks_like_requests_means_the_same_in_any_pieces(limits: u8, pieces: u8, stream in requestlike()) {
         hold_for(&[&[limits, pieces][..], &stream].concat());
+    }
+
+    #[test]
+    fn whatever_sets_up_a_connection_has_one_whole_reply(pieces: u8, commands in proptest::collection::vec(setup(), 1..8)) {
+        let stream: Vec<u8> = commands.iter().flat_map(|words| array(words)).collect();
+        prop_assert_eq!(hold_for(&[&[SHIPPED, pieces][..], &stream].concat()), understood(commands));
     }
 
     #[test]
