@@ -17,8 +17,8 @@ use crate::workload::Protocol;
 
 /// Latencies are told apart up to an hour, so nothing is awaited for longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
-/// The longest ramp: who asks for a longer one has mistyped a number.
-const RAMP_MAX: Duration = Duration::from_secs(86_400);
+/// The longest ramp, warm-up or rest: who asks for a longer one has mistyped a number.
+const DAY: Duration = Duration::from_secs(86_400);
 /// Requests per second of an open loop, far beyond what a machine can send.
 const REQUESTS_PER_S_MAX: f64 = 1e7;
 /// Bytes sent in one go.
@@ -77,9 +77,14 @@ fn absurd(run: &RunArguments) -> Vec<String> {
         problems.push("--timeout: want an hour at most (1h), latencies are told apart up to that".to_owned());
     }
     if let Some(rate) = run.rate
-        && connections / f64::from(rate) > RAMP_MAX.as_secs_f64()
+        && connections / f64::from(rate) > DAY.as_secs_f64()
     {
         problems.push(format!("{} connections at --rate {rate} take more than a day to open: raise --rate", run.connections));
+    }
+    for (name, length) in [("warmup", run.warmup), ("rest", run.rest.unwrap_or_default())] {
+        if length > DAY {
+            problems.push(format!("--{name}: want a day at most (1d)"));
+        }
     }
     let batch = u64::from(run.payload.unwrap_or(PAYLOAD_DEFAULT)) * u64::from(run.pipeline);
     if batch > BATCH_BYTES_MAX {
@@ -122,6 +127,15 @@ fn not_ours(source: IpAddr) -> Option<String> {
 fn not_there(pid: u32) -> Option<String> {
     let error = Sample::take(pid).err()?;
     Some(format!("--server-pid {pid}: there is no such process to observe ({error}), see `pgrep -a`"))
+}
+
+/// Why one of the addresses `from` does not lead to `target`, as from the loopback to elsewhere. No packet is sent for it.
+pub(crate) fn route(from: &[IpAddr], target: SocketAddr) -> Result<(), Error> {
+    let leads_nowhere = |source: &IpAddr| {
+        let error = UdpSocket::bind(SocketAddr::new(*source, 0)).and_then(|socket| socket.connect(target)).err()?;
+        Some(format!("--source {source} does not lead to {target} ({error}): `ip route get {} from {source}` says how", target.ip()))
+    };
+    refuse_any(from.iter().filter_map(leads_nowhere).collect())
 }
 
 /// Why nothing can be written to `path`, found out by opening it. What is there stays as it is; what is not there is not left behind.
@@ -205,6 +219,8 @@ mod tests {
             "--mode storm --cycles 0",
             "--mode storm --cycles 18446744073709551615",
             "--timeout 2h",
+            "--warmup 2d",
+            "--rest 2d",
             "--connections 1000000 --rate 1",
             "--payload 16777216 --pipeline 4096",
             "--connections 10000000 --interval 1ms",
@@ -227,6 +243,13 @@ mod tests {
             judged(&format!("--server-pid {wrong}")).expect_err(wrong);
         }
         judged(&format!("--server-pid {}", std::process::id())).unwrap();
+    }
+
+    #[test]
+    fn a_source_that_does_not_lead_to_the_target_is_refused() {
+        let from = ["127.0.0.1".parse().unwrap()];
+        route(&from, "127.0.0.9:7".parse().unwrap()).unwrap();
+        assert!(route(&from, "192.0.2.1:7".parse().unwrap()).unwrap_err().to_string().contains("--source"));
     }
 
     #[test]

@@ -45,6 +45,7 @@ fn prepare(arguments: &RunArguments, stop: &Stop) -> Result<(Plan, Option<Tuned>
     check::run_arguments(arguments)?;
     let addresses = target::resolve(&arguments.target, &arguments.source, stop)?;
     let first = addresses[0];
+    check::route(&arguments.source, first)?;
     let (plan, tuned) = fit(arguments, first)?;
     if addresses.len() == 1 {
         return Ok((plan, tuned));

@@ -4,7 +4,7 @@
 //! the stages of the run that the control thread orders, and through the turns ([`turns`]) of an open loop; [`Generator::see_off`] waits
 //! for the connections to end. What is measured meanwhile goes to the control thread as [`Delta`]s ([`recorder`]).
 //!
-//! What is measured is every request that was intended for the window, whenever it is answered, and if it is not ([`unanswered`]).
+//! What is measured is every request that was intended for the window, whenever it is answered, and even if it is not ([`unanswered`]).
 
 mod connection;
 mod exchange;

@@ -53,8 +53,8 @@ pub(crate) struct Orders {
     stage: SharedStage,
     /// When the load begins, in nanoseconds since the run's beginning.
     load_begins: AtomicU64,
-    /// The measured window, likewise: a request belongs to it by the time it was intended for. Known beforehand where it can be, so that
-    /// it does not depend on when somebody looks at the stage.
+    /// The measured window, likewise: known beforehand where it can be, so that what belongs to it does not depend on when somebody looks
+    /// at the stage.
     window_opens: AtomicU64,
     window_closes: AtomicU64,
 }
@@ -114,8 +114,8 @@ impl Orders {
         Duration::from_nanos(self.window_closes.load(Ordering::Acquire))
     }
 
-    /// Whether what is to happen, or has happened, at `clock` is measured.
-    pub(crate) fn is_measured(&self, clock: Duration) -> bool {
+    /// Whether the window is open at `clock`.
+    pub(crate) fn is_within_window(&self, clock: Duration) -> bool {
         self.window_opens() <= clock && clock < self.window_closes()
     }
 }

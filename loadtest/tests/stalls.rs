@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -29,6 +30,7 @@ fn ms(milliseconds: u64) -> Duration {
 struct Gate {
     is_shut: Mutex<bool>,
     opened: Condvar,
+    passed: AtomicU64,
 }
 
 impl Gate {
@@ -39,6 +41,7 @@ impl Gate {
 
     fn pass(&self) {
         drop(self.opened.wait_while(self.is_shut.lock().unwrap(), |is_shut| *is_shut).unwrap());
+        self.passed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -138,12 +141,41 @@ fn a_server_that_never_answers_again_is_in_the_figures_with_what_was_waited_for_
     assert!(report.to_string().contains("of the window's were not"), "{report}");
 }
 
+/// Cuts every other connection off once the window has opened.
+struct Cutter(Arc<AtomicBool>);
+
+impl Observer for Cutter {
+    fn window_opened(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn window_closed(&mut self) {}
+}
+
 #[test]
 fn requests_due_after_their_connection_has_failed_are_counted_as_unanswered() {
-    let report = stalled(open(), ms(100), Duration::ZERO, None);
-    assert_eq!(report.failures_of("timed_out"), u64::from(CONNECTIONS), "{report}");
-    assert!(report.requests.window_s < 0.9, "nobody is left, so it ends: {report}");
-    assert!(report.requests.unanswered >= due(&report) - 20 && report.requests.unanswered <= due(&report), "{report}");
+    let cuts = Arc::new(AtomicBool::new(false));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let target = listener.local_addr().unwrap();
+    let cut = Arc::clone(&cuts);
+    thread::spawn(move || {
+        for (number, mut stream) in listener.incoming().flatten().enumerate() {
+            let cut = Arc::clone(&cut);
+            thread::spawn(move || {
+                let mut buffer = [0; 64];
+                while stream.read_exact(&mut buffer).is_ok() && !(number % 2 == 1 && cut.load(Ordering::Relaxed)) {
+                    drop(stream.write_all(&buffer));
+                }
+            });
+        }
+    });
+    let plan = Plan { mode: open(), connections: CONNECTIONS, warmup: ms(100), duration: WINDOW, ..Plan::to(target) };
+    let report = engine::run(plan, Show::Nothing, &Stop::default(), &mut Cutter(cuts)).unwrap();
+    assert_eq!(report.failures_total(), u64::from(CONNECTIONS / 2), "{report}");
+    assert_eq!(due(&report), REQUESTS, "the window stays as long as some are left: {report}");
+    let unanswered = report.requests.unanswered;
+    assert!(unanswered <= REQUESTS / 2 && unanswered >= REQUESTS / 4, "{report}");
+    assert!(report.latency_us.count >= REQUESTS / 2 && report.latency_us.count < REQUESTS, "nobody waited for the later ones: {report}");
 }
 
 #[test]
@@ -151,6 +183,22 @@ fn a_stall_at_the_end_is_in_the_figures_of_a_closed_loop() {
     let report = stalled(Mode::Closed, BOUND, ms(800), Some(ms(1800)));
     assert!(report.is_complete(), "{report}");
     assert!(report.latency_us.max >= 900e3, "{report}");
+}
+
+#[test]
+fn a_stall_that_began_before_the_window_is_in_the_figures_of_a_closed_loop() {
+    let gate = Arc::new(Gate::default());
+    let warm = Arc::clone(&gate);
+    thread::spawn(move || {
+        while warm.passed.load(Ordering::Relaxed) < 100 {
+            thread::sleep(ms(1));
+        }
+        warm.set(true);
+    });
+    let plan = Plan { connections: CONNECTIONS, warmup: WINDOW, duration: WINDOW, ..Plan::to(server(&gate)) };
+    let staller = &mut Staller { gate, from: Duration::ZERO, to: Some(ms(500)) };
+    let report = engine::run(plan, Show::Nothing, &Stop::default(), staller).unwrap();
+    assert!(report.is_complete() && report.latency_us.max >= 450e3, "{report}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Life<'_> {
             *round += 1;
             let now = self.generator.orders.clock();
             if let Some(lag) = lag(intended, free, now) {
-                self.generator.record_request(intended, |delta| delta.lagged(lag));
+                self.generator.record_request(intended, now, |delta| delta.lagged(lag));
             }
             let requests = self.generator.plan.workload.pipeline;
             Exchange::new(self, requests, intended, now).await?;
@@ -276,9 +276,18 @@ impl Generator {
         record(self.recorder.borrow_mut().of(false))
     }
 
-    /// Records what became of a request that was to be sent at `intended`.
-    pub(super) fn record_request<R>(&self, intended: Duration, record: impl FnOnce(&mut super::Delta) -> R) -> R {
-        record(self.recorder.borrow_mut().of(self.orders.is_measured(intended)))
+    /// Records what became of a request that was to be sent at `intended` and came to its end `now`.
+    pub(super) fn record_request<R>(&self, intended: Duration, now: Duration, record: impl FnOnce(&mut super::Delta) -> R) -> R {
+        record(self.recorder.borrow_mut().of(self.is_measured(intended, now)))
+    }
+
+    /// Of an open loop, and of a storm, what was to be sent in the window. A closed loop sends nothing while it waits, so that what it has sent
+    /// before is all that can tell of a stall in the window: of it, whatever was under way then.
+    fn is_measured(&self, intended: Duration, now: Duration) -> bool {
+        match self.plan.mode {
+            Mode::Closed => self.orders.window_opens() <= now && intended < self.orders.window_closes(),
+            _ => self.orders.is_within_window(intended),
+        }
     }
 
     /// Whether another cycle of the storm may begin; if so, it has.

@@ -80,8 +80,8 @@ impl<'a, 'g> Exchange<'a, 'g> {
                     generator.gave_up(replies, self.intended);
                     return Poll::Ready(Err(late));
                 }
-                let (latency, within_window) = (latency(self.intended, now), generator.orders.is_measured(now));
-                generator.record_request(self.intended, |delta| delta.answered(replies, latency, within_window));
+                let (latency, within_window) = (latency(self.intended, now), generator.orders.is_within_window(now));
+                generator.record_request(self.intended, now, |delta| delta.answered(replies, latency, within_window));
             }
         }
         Poll::Ready(Ok(()))

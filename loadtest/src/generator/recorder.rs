@@ -23,7 +23,7 @@ pub(crate) fn times<C: hdrhistogram::Counter>() -> Histogram<C> {
 /// What has happened on a shard since it last told.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
-    /// Whether it is of requests that were intended for the window.
+    /// Whether it is of requests that belong to the window.
     pub(crate) is_measured: bool,
     /// Connections whose handshake succeeded, and those whose first request was answered.
     pub(crate) established: u64,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Generator;
 use super::turns::Schedule;
 use crate::failure::Failure;
+use crate::plan::Mode;
 
 /// So many times that a connection's waiting requests are measured at: a long queue of them is not gone through one by one.
 const POINTS_MAX: u64 = 1000;
@@ -21,8 +22,11 @@ pub(super) struct NeverSent {
 }
 
 impl Generator {
-    /// Connection `index` will send neither request `round` nor any later one.
+    /// Connection `index` of an open loop will send neither request `round` nor any later one.
     pub(super) fn never_sends(&self, index: u32, round: u64) {
+        if !matches!(self.plan.mode, Mode::Open { .. }) {
+            return;
+        }
         let mut later = round;
         if let Some(schedule) = self.schedule.get() {
             let now = self.orders.clock();
@@ -55,8 +59,8 @@ impl Generator {
 
     /// `requests` that were to be sent at `intended` are given up.
     pub(super) fn gave_up(&self, requests: u64, intended: Duration) {
-        let age = self.orders.clock().saturating_sub(intended);
-        self.record_request(intended, |delta| delta.gave_up(requests, age));
+        let now = self.orders.clock();
+        self.record_request(intended, now, |delta| delta.gave_up(requests, now.saturating_sub(intended)));
     }
 
     /// The requests of connection `index` from `round` on that are due in the window and before `time`.
