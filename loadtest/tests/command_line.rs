@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use rig::{echo_server, loadtest, may_unshare, output, shell, short_run, text};
 
-/// A refusal takes no longer, for a person waits for it.
-const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+/// A refusal takes milliseconds; a busy machine may add to that.
+const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Exit code 2 at once, with `named` in the reason; and nobody has connected.
 fn assert_refused(options: &str, named: &str) {
