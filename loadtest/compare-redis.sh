@@ -5,9 +5,9 @@ set -euo pipefail
 bin=$1 rounds=${2:-5}
 ping_port=7480 redis_port=7479
 
-taskset -c 0 redis-server --port "$redis_port" --save '' --appendonly no >/dev/null &
+"$bin/loadtest" launch --parent "$$" -- taskset -c 0 redis-server --port "$redis_port" --save '' --appendonly no >/dev/null &
 redis=$!
-"$bin/ping" --set "server.listen=\"127.0.0.1:$ping_port\"" --set server.shards=1 --set 'server.cpus=[0]' "${@:3}" 2>/dev/null &
+"$bin/loadtest" launch --parent "$$" -- "$bin/ping" --set "server.listen=\"127.0.0.1:$ping_port\"" --set server.shards=1 --set 'server.cpus=[0]' "${@:3}" 2>/dev/null &
 ping=$!
 trap 'kill "$ping" "$redis" 2>/dev/null || true; wait || true' EXIT
 

@@ -1,7 +1,7 @@
 # Sourced by the scripts beside it.
 
 # with_echo BIN CONFIG ADDRESS: starts echo on a port that nobody uses, leaves what it listens on in $target, and stops it when the script
-# ends, however it ends.
+# ends, however it ends: `loadtest launch` has the kernel kill it with the script.
 with_echo() {
   local bin=$1 config=$2 address=$3 port turn
   log=$(mktemp)
@@ -11,7 +11,7 @@ with_echo() {
   exec {turn}<"${BASH_SOURCE[0]}"
   flock "$turn"
   for port in $(ports); do
-    "$bin/echo" "$config" --set "server.listen=\"$address:$port\"" --set 'log.format="json"' 2>"$log" {turn}<&- &
+    "$bin/loadtest" launch --parent "$$" -- "$bin/echo" "$config" --set "server.listen=\"$address:$port\"" --set 'log.format="json"' 2>"$log" {turn}<&- &
     server=$!
     if listens; then
       exec {turn}<&-

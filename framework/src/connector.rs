@@ -83,7 +83,8 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`] with the error of socket(2), bind(2) or connect(2): `ConnectionRefused`, `TimedOut` after the timeout,
+    /// [`Error::Connect`] with the error of socket(2), bind(2) or connect(2): `ConnectionRefused`, also where the kernel has connected the
+    /// socket to itself for want of a listener (a port of net.ipv4.ip_local_port_range on this machine), `TimedOut` after the timeout,
     /// `AddrNotAvailable` when no local port is free towards the target; `QuotaExceeded` when all the connections that the shard may open
     /// are in use (`limits.outbound_per_shard_max`, and what its pools have room for), or as many connects as may wait do so.
     pub fn connect(&self, target: SocketAddr) -> Connect {

@@ -1,5 +1,6 @@
 //! The command line as typed. [`Plan`](crate::plan::Plan) is what is left of it once checked.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,12 +26,45 @@ pub enum Command {
     Run(RunArguments),
     /// Load the echo servers in turn and compare the processor time a request costs each of them.
     Compare(CompareArguments),
+    /// Become a program that is killed when the process that started it dies: how a server is started that must not be left behind.
+    #[command(hide = true)]
+    Launch(LaunchArguments),
+    /// Wait until the process that started it is gone, and put back what its --tune changed.
+    #[command(hide = true)]
+    Restore(RestoreArguments),
 }
+
+/// Arguments of `loadtest launch`.
+#[derive(Debug, Clone, Args)]
+pub struct LaunchArguments {
+    /// The process that starts it
+    #[arg(long, value_name = "PID")]
+    pub parent: i32,
+    /// The program
+    pub program: OsString,
+    /// Its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+/// Arguments of `loadtest restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArguments {
+    /// The process that starts it
+    #[arg(long, value_name = "PID")]
+    pub parent: u32,
+}
+
+/// Between two turns of a connection, unless told otherwise.
+pub(crate) const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+/// Connections of a storm at most: hours of them.
+const CYCLES_MAX: u64 = 1_000_000_000;
 
 /// Arguments of `loadtest run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
-    /// Server to load. Many connections to 127.0.0.1 spread over 127.0.0.1, 127.0.0.2 and so on: have the server listen on 0.0.0.0
+    /// Server to load; of several addresses that a name stands for, the first that answers. Many connections to 127.0.0.1 spread over
+    /// 127.0.0.1, 127.0.0.2 and so on: have the server listen on 0.0.0.0
     #[arg(long, value_name = "HOST:PORT")]
     pub target: String,
     /// What the connections do
@@ -42,16 +76,18 @@ pub struct RunArguments {
     /// Connects per second at most [default: as fast as they are served]
     #[arg(long, value_name = "CONNECTS_PER_S", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
-    /// Length of the measured window, after the ramp and the warm-up
-    #[arg(long, default_value = "30s", value_parser = duration)]
+    /// Length of the measured window, after the ramp and the warm-up. Every request due in it is measured from when it was due: replies
+    /// are awaited beyond its end, up to --timeout
+    #[arg(long, default_value = "30s", value_parser = duration_above_zero)]
     pub duration: Duration,
-    /// Between two requests of a connection (open mode), or two bytes (slow mode); the connections' turns are spread over it
-    #[arg(long, default_value = "1s", value_parser = duration)]
-    pub interval: Duration,
+    /// Between two requests of a connection (open mode), or two bytes (slow mode); the connections' turns are spread over it [default:
+    /// 1s]
+    #[arg(long, value_parser = duration_above_zero)]
+    pub interval: Option<Duration>,
     /// After the window, hold the connections in silence for so long and tell what that costs [default: no rest]
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration_above_zero)]
     pub rest: Option<Duration>,
-    /// Load that is not measured, before the window
+    /// Load that is not measured, before the window; 0s: none
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub warmup: Duration,
     /// Bytes per request (echo only) [default: 64]
@@ -76,10 +112,11 @@ pub struct RunArguments {
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     pub connects_in_flight: u32,
     /// Connections in all, with `--mode storm` [default: as many as fit into the duration]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..=CYCLES_MAX))]
     pub cycles: Option<u64>,
-    /// How long a connect, or the replies to one write, may take
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    /// How long a connect, or the replies to one write, may take. One that takes longer has failed, to the microsecond; a connection on
+    /// which nothing comes is given up to three eighths of a second later
+    #[arg(long, default_value = "10s", value_parser = duration_above_zero)]
     pub timeout: Duration,
     /// Seed of the payloads: the same seed sends the same bytes
     #[arg(long, default_value_t = 0)]
@@ -87,7 +124,7 @@ pub struct RunArguments {
     /// Process of the server, for its processor time and memory [default: whoever listens there, if on this machine]
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// Raise what the machine has too little of for the run (sysctl), and put it back afterwards; as root
+    /// Raise what the machine has too little of for the run (sysctl), and put it back afterwards, also if killed; as root
     #[arg(long)]
     pub tune: bool,
     /// Print one JSON object instead of text
@@ -127,7 +164,7 @@ pub struct CompareArguments {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
     /// For how long each server is loaded and measured in a round
-    #[arg(long, default_value = "300ms", value_parser = duration)]
+    #[arg(long, default_value = "300ms", value_parser = duration_above_zero)]
     pub duration: Duration,
     /// Load that is not measured, of each server before the first turn
     #[arg(long, default_value = "100ms", value_parser = duration)]
@@ -136,7 +173,7 @@ pub struct CompareArguments {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
     pub payload: u32,
     /// Idle connections whose memory and processor time to measure; 0: none
-    #[arg(long, default_value_t = 15_000)]
+    #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub idle: u32,
     /// Core of the servers
     #[arg(long, value_name = "CORE", default_value_t = 0)]
@@ -160,7 +197,12 @@ pub struct CompareArguments {
     pub html: Option<PathBuf>,
 }
 
-/// "250ms", "30s", "5m", "2h" or "1d", as in the servers' configuration; more than none.
+/// As [`duration`], and more than none.
+fn duration_above_zero(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| if duration.is_zero() { Err("want more than zero".to_owned()) } else { Ok(duration) })
+}
+
+/// "250ms", "30s", "5m", "2h" or "1d", as in the servers' configuration.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const HINT: &str = "want a number and a unit, such as \"250ms\", \"30s\", \"5m\"";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -203,5 +245,8 @@ mod tests {
         for wrong in ["", "5", "s", "-1s", "1.5s", "1 s", "9999999d", "99999999999999999999s"] {
             duration(wrong).unwrap_err();
         }
+        assert_eq!(duration("0s").unwrap(), Duration::ZERO);
+        duration_above_zero("0s").unwrap_err();
+        duration_above_zero("1ms").unwrap();
     }
 }

@@ -14,6 +14,7 @@ mod shape;
 mod table;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -24,7 +25,9 @@ pub use self::comparison::{Case, Comparison, Idle, IdleCase, IdleRow, Load, Row}
 pub use self::shape::Shape;
 use crate::args::CompareArguments;
 use crate::error::Error;
-use crate::{Stop, page, system};
+use crate::output::{self, note};
+use crate::plan::Plan;
+use crate::{Stop, check, machine, page, system};
 use server::Binaries;
 
 /// What the others are compared with.
@@ -78,23 +81,22 @@ pub fn command(arguments: &CompareArguments, stop: &Stop) -> Result<bool, Error>
     let bench = Bench::check(arguments, stop)?;
     let mut comparison = bench.comparison();
     let outcome = bench.measure(&mut comparison);
-    if arguments.json {
-        println!("{}", serde_json::json!(comparison));
-    }
+    output::flush(); // notes and result may go to the same terminal
+    let told = if arguments.json { output::result(&format!("{}\n", serde_json::json!(comparison))) } else { Ok(()) };
     let written = arguments.html.as_deref().map_or(Ok(()), |path| write_page(&comparison, path));
-    outcome.and(written)?;
+    outcome.and(told).and(written)?;
     if !arguments.assert {
         return Ok(true);
     }
     let breaches = assertion::breaches(&comparison);
-    breaches.iter().for_each(|breach| eprintln!("{breach}"));
+    breaches.iter().for_each(note);
     Ok(breaches.is_empty())
 }
 
 /// Also of a comparison that came to no end: as far as it got.
 fn write_page(comparison: &Comparison, path: &Path) -> Result<(), Error> {
     page::write_comparison(comparison, path).map_err(Error::failed(format!("cannot write {}", path.display())))?;
-    eprintln!("report: {}", path.display());
+    note(format_args!("report: {}", path.display()));
     Ok(())
 }
 
@@ -113,15 +115,17 @@ impl<'a> Bench<'a> {
         system::core_check(arguments.cpu_server)?;
         system::core_check(arguments.cpu_client)?;
         if arguments.cpu_server == arguments.cpu_client {
-            eprintln!("warning: server and client share core {}", arguments.cpu_server);
+            note(format_args!("warning: server and client share core {}", arguments.cpu_server));
         }
         if cfg!(debug_assertions) {
-            eprintln!("warning: this is a debug build: its client is slow, and so may be the servers");
+            note("warning: this is a debug build: its client is slow, and so may be the servers");
         }
         let binaries = Binaries::beside(arguments.bin_dir.as_deref())?;
         let servers = binaries.choose(&arguments.servers)?;
         assertion::check(arguments, &servers)?;
-        arguments.html.as_deref().map_or(Ok(()), place_check)?;
+        let twice = check::has_repeats(&servers).then(|| "--servers names a server twice".to_owned());
+        let unwritable = arguments.html.as_deref().and_then(check::unwritable);
+        check::refuse_any(twice.into_iter().chain(unwritable).chain(too_much(arguments)).collect())?;
         Ok(Self { arguments, servers, binaries, stop })
     }
 
@@ -141,13 +145,15 @@ impl<'a> Bench<'a> {
     fn measure(&self, comparison: &mut Comparison) -> Result<(), Error> {
         for &shape in &self.arguments.connections {
             let case = self.measure_case(shape)?;
-            self.show(&case);
+            let shown = self.show(&case);
             comparison.cases.push(case);
+            shown?;
         }
         if self.arguments.idle > 0 {
             let idle = self.measure_idle()?;
-            self.show(&idle);
+            let shown = self.show(&idle);
             comparison.idle = Some(idle);
+            shown?;
         }
         comparison.complete = true;
         Ok(())
@@ -159,7 +165,7 @@ impl<'a> Bench<'a> {
         for round in 1..=rounds {
             let of_round = round::round(self, shape)?;
             let costs: Vec<String> = of_round.iter().map(|load| format!("{} {:.2}", load.server, load.cpu_us_per_request)).collect();
-            progress(format_args!("{shape}, round {round} of {rounds}, us per request: {}", costs.join(", ")));
+            note(format_args!("{shape}, round {round} of {rounds}, us per request: {}", costs.join(", ")));
             loads.extend(of_round);
         }
         Ok(Case::of(shape.connections, shape.pipeline, &self.servers, &loads))
@@ -171,27 +177,27 @@ impl<'a> Bench<'a> {
         for (round, server) in turns(&self.servers, rounds) {
             let idle = measure::idle(self, server)?;
             let bytes = idle.bytes_per_connection;
-            progress(format_args!("{connections} idle connections, round {round} of {rounds}: {server} {bytes:.0} bytes each"));
+            note(format_args!("{connections} idle connections, round {round} of {rounds}: {server} {bytes:.0} bytes each"));
             idles.push(idle);
         }
         Ok(IdleCase::of(connections, &self.servers, &idles))
     }
 
-    fn show(&self, table: &dyn fmt::Display) {
-        if !self.arguments.json {
-            println!("{table}");
+    fn show(&self, table: &dyn fmt::Display) -> Result<(), Error> {
+        if self.arguments.json {
+            return Ok(());
         }
+        output::flush();
+        output::result(&format!("{table}\n"))
     }
 }
 
-/// Better now than in some minutes.
-fn place_check(page: &Path) -> Result<(), Error> {
-    let directory = page.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if directory.is_dir() {
-        return Ok(());
-    }
-    let (page, directory) = (page.display(), directory.display());
-    Err(Error::Refused(format!("cannot write {page}, there is no directory {directory}: create it with `mkdir -p {directory}`")))
+/// What the machine cannot carry: better now than in some minutes. The servers' port is not known yet, and no matter.
+fn too_much(arguments: &CompareArguments) -> Vec<String> {
+    let idle = Shape { connections: arguments.idle, pipeline: 1 };
+    let most = arguments.connections.iter().copied().chain([idle]).max_by_key(|shape| shape.connections).unwrap_or(idle);
+    let plan: Plan = measure::load_plan(arguments, SocketAddr::from(([127, 0, 0, 1], 0)), most);
+    machine::check(&plan.demand()).problems.iter().map(ToString::to_string).collect()
 }
 
 /// Whose turn it is, one after the other, each with its round. Every other round goes backwards, so that a steady drift of the machine favours
@@ -205,11 +211,6 @@ fn turns<T: Copy>(whose: &[T], rounds: u32) -> Vec<(u32, T)> {
         turns
     };
     (1..=rounds).flat_map(round).collect()
-}
-
-/// On stderr: a comparison takes minutes, and stdout is for its result.
-fn progress(what: fmt::Arguments<'_>) {
-    eprintln!("{what}");
 }
 
 #[cfg(test)]

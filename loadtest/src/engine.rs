@@ -1,8 +1,8 @@
 //! Carries out a run: starts the shards, leads them through its stages, watches the machine meanwhile, and sums up.
 //!
 //! While it ramps up, each connection is opened, makes one request and is then held, so that load does not slow down the ramp; then all
-//! of them begin. A warm-up later the window opens in which requests are counted; at its end nothing new is asked, and what is under way
-//! is awaited, so that nobody is cut off in the middle.
+//! of them begin. A warm-up later the window opens. Every request that is due in it is measured: at its end nothing new is asked, but what
+//! was due and could not be sent yet is sent, and all replies are awaited, for as long as `--timeout` says.
 
 mod observe;
 mod progress;
@@ -31,6 +31,8 @@ use totals::Totals;
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often signals and the end of a stage are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// And at most, towards a stage's end.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// From the order to load until the first request is due: every shard has seen the order by then.
 const LOAD_LEAD: Duration = Duration::from_millis(200);
 /// How long replies are awaited once a signal has asked for the end.
@@ -114,7 +116,7 @@ impl Engine {
     fn lead(&mut self, stop: &Stop, observer: &mut dyn Observer) -> Result<(), Error> {
         let mut sample_at = SAMPLE_INTERVAL;
         while self.totals.done < self.plan.shards {
-            self.take_event()?;
+            self.take_event(self.patience())?;
             let now = self.orders.clock();
             if stop.is_set() && !self.interrupted {
                 self.interrupted = true;
@@ -129,15 +131,18 @@ impl Engine {
                 return Err(Error::Failed("the load tester's own shards do not end".to_owned()));
             }
         }
-        if self.stage == Stage::Measuring {
-            self.finish(self.orders.clock(), observer); // every connection has ended before the window did
-        }
         self.sample(self.orders.clock());
         Ok(())
     }
 
-    fn take_event(&mut self) -> Result<(), Error> {
-        match self.inbox.recv_timeout(LOOK_INTERVAL) {
+    /// How long an event is awaited: not beyond the end of the stage.
+    fn patience(&self) -> Duration {
+        let left = self.until.map_or(LOOK_INTERVAL, |until| until.saturating_sub(self.orders.clock()));
+        left.clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL)
+    }
+
+    fn take_event(&mut self, patience: Duration) -> Result<(), Error> {
+        match self.inbox.recv_timeout(patience) {
             Ok(event) => self.totals.take(event),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) if self.totals.done >= self.plan.shards => {}
@@ -162,10 +167,13 @@ impl Engine {
         if self.rest_measured_from.take_if(|from| now >= *from).is_some() {
             self.machine.rest_began();
         }
+        let is_deserted = self.totals.deserted == self.plan.shards;
         match self.stage {
             Stage::Ramping if self.totals.ramped == self.plan.shards => self.begin_load(now, observer),
+            Stage::Warming | Stage::Measuring if is_deserted => self.finish(now + self.plan.timeout + FINISH_MARGIN, observer),
             Stage::Warming if is_past => self.measure(now, observer),
-            Stage::Measuring if is_past => self.rest_or_finish(now, observer),
+            Stage::Measuring if is_past => self.settle(now, observer),
+            Stage::Settling if is_past || self.totals.settled == self.plan.shards => self.rest_or_finish(now, observer),
             Stage::Resting if is_past => {
                 self.machine.rest_ended();
                 self.finish(now + self.plan.timeout + FINISH_MARGIN, observer);
@@ -181,16 +189,24 @@ impl Engine {
         if matches!(self.plan.mode, Mode::Storm { .. }) {
             return self.measure(now, observer);
         }
-        self.go(Stage::Warming, Some(now + LOAD_LEAD + self.plan.warmup));
+        let opens = now + LOAD_LEAD + self.plan.warmup;
+        if self.plan.seat.is_none() {
+            self.orders.open_window(opens);
+            self.orders.close_window(opens + self.plan.duration);
+        }
+        self.go(Stage::Warming, self.plan.seat.is_none().then_some(opens));
         self.arrive();
     }
 
     fn measure(&mut self, now: Duration, observer: &mut dyn Observer) {
-        let endless = matches!(self.plan.mode, Mode::Storm { cycles: Some(_) });
-        self.go(Stage::Measuring, (!endless).then_some(now + self.plan.duration));
+        self.orders.open_window(now);
+        let endless = self.plan.seat.is_some() || matches!(self.plan.mode, Mode::Storm { cycles: Some(_) });
+        if !endless {
+            self.orders.close_window(self.orders.window_opens() + self.plan.duration);
+        }
+        self.go(Stage::Measuring, (!endless).then(|| self.orders.window_closes()));
         self.machine.window_opened();
         observer.window_opened();
-        self.totals.window_opened(self.orders.clock());
         self.arrive();
     }
 
@@ -198,24 +214,30 @@ impl Engine {
         self.plan.seat.iter().for_each(Seat::arrive);
     }
 
+    /// Nothing new is asked; what was due is sent and awaited.
+    fn settle(&mut self, now: Duration, observer: &mut dyn Observer) {
+        self.close_window(observer);
+        self.go(Stage::Settling, Some(now + self.plan.timeout + FINISH_MARGIN));
+    }
+
     fn rest_or_finish(&mut self, now: Duration, observer: &mut dyn Observer) {
         if self.plan.rest.is_zero() {
             return self.finish(now + self.plan.timeout + FINISH_MARGIN, observer);
         }
-        self.close_window(observer);
         self.go(Stage::Resting, Some(now + REST_LEAD + self.plan.rest));
         self.rest_measured_from = Some(now + REST_LEAD);
     }
 
-    /// Lets what is under way come to its end.
+    /// Lets the connections end.
     fn finish(&mut self, until: Duration, observer: &mut dyn Observer) {
         self.close_window(observer);
         self.go(Stage::Finishing, Some(until));
     }
 
     fn close_window(&mut self, observer: &mut dyn Observer) {
+        self.orders.close_window(self.orders.clock());
         if self.stage == Stage::Measuring {
-            self.totals.window_closed(self.orders.clock());
+            self.totals.window_closed(self.orders.window_opens(), self.orders.window_closes());
             observer.window_closed();
             self.machine.window_closed();
         }

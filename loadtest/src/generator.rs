@@ -2,13 +2,16 @@
 //!
 //! In the order in which it happens: [`Generator::ramp`] starts a task per connection ([`connection`]); [`Generator::lead`] goes through
 //! the stages of the run that the control thread orders, and through the turns ([`turns`]) of an open loop; [`Generator::see_off`] waits
-//! for what is under way. What is measured meanwhile goes to the control thread as [`Delta`]s ([`recorder`]).
+//! for the connections to end. What is measured meanwhile goes to the control thread as [`Delta`]s ([`recorder`]).
+//!
+//! What is measured is every request that was intended for the window, whenever it is answered, and even if it is not ([`unanswered`]).
 
 mod connection;
 mod exchange;
 mod pace;
 mod recorder;
 mod turns;
+mod unanswered;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,12 +21,14 @@ use std::time::Duration;
 
 use corelane::{Notify, ShardContext, sleep, sleep_until, spawn};
 
+use crate::failure::{Failure, FailureKind};
 use crate::orders::{Orders, Stage};
 use crate::plan::{Mode, Plan};
 use pace::Pace;
 use recorder::Recorder;
 pub(crate) use recorder::{Delta, Times, times};
 use turns::{Cursor, Schedule};
+use unanswered::NeverSent;
 
 /// How often a shard looks for orders while nothing else wakes it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -45,6 +50,10 @@ pub(crate) enum Event {
     Delta(u32, Box<Delta>),
     /// Every connection of its share was served once, or has failed.
     Ramped,
+    /// Every connection has ended before it was told to.
+    Deserted,
+    /// The window has closed, and nothing that was due in it is still to be sent or answered.
+    Settled,
     /// Its connections have ended.
     Done,
 }
@@ -75,8 +84,11 @@ struct Generator {
     settled: Notify,
     served: Cell<u32>,
     failed: Cell<u32>,
-    /// Connections' tasks that are not over.
+    /// Connections' tasks that are not over, and those of them that have still something to ask or to be answered.
     alive: Cell<u32>,
+    owing: Cell<u32>,
+    /// Requests that the connections which have failed will not send.
+    never_sent: RefCell<Vec<NeverSent>>,
     /// The last of them is over.
     deserted: Notify,
     /// Cycles of a storm that are still to begin; none: no such bound.
@@ -90,10 +102,14 @@ pub(crate) async fn run(plan: Arc<Plan>, orders: Arc<Orders>, events: Sender<Eve
     let generator = Rc::new(Generator::new(plan, orders, &context, events.clone()));
     let telling = spawn(tell_now_and_then(Rc::clone(&generator)));
     telling.expect("a new shard has room for tasks");
+    if matches!(generator.plan.mode, Mode::Storm { .. }) {
+        generator.orders.open_window(generator.orders.clock()); // nothing comes before its first connect
+    }
     generator.ramp().await;
     let _nobody_listens = events.send(Event::Ramped);
-    generator.lead().await;
+    generator.lead(&events).await;
     generator.see_off().await;
+    generator.count_never_sent();
     generator.recorder.borrow_mut().tell();
     let _nobody_listens = events.send(Event::Done);
 }
@@ -133,6 +149,8 @@ impl Generator {
             served: Cell::new(0),
             failed: Cell::new(0),
             alive: Cell::new(0),
+            owing: Cell::new(0),
+            never_sent: RefCell::new(Vec::new()),
             deserted: Notify::new(),
             cycles: Cell::new(cycles),
             streams: Cell::new(0),
@@ -151,9 +169,11 @@ impl Generator {
                 self.wait_for_place().await;
             }
             if self.orders.stage() >= Stage::Finishing || self.is_in_vain() {
+                (index..self.count).for_each(|index| self.never_sends(index, 0));
                 break;
             }
             self.alive.set(self.alive.get() + 1);
+            self.owing.set(self.owing.get() + 1);
             self.pending.set(self.pending.get() + 1);
             let task = connection::run(Rc::clone(self), index);
             spawn(task).expect("a shard has room for as many tasks as connections");
@@ -166,8 +186,9 @@ impl Generator {
     /// Waits for a place in the stream of connects.
     async fn wait_for_place(&self) {
         let place = self.pace.borrow_mut().reserve(self.orders.clock());
-        if place > self.orders.clock() {
-            sleep_until(self.orders.instant(place)).await;
+        while place > self.orders.clock() && self.orders.stage() < Stage::Settling {
+            let look = self.orders.clock() + LOOK_INTERVAL;
+            sleep_until(self.orders.instant(place.min(look))).await;
         }
     }
 
@@ -175,27 +196,24 @@ impl Generator {
         self.served.get() == 0 && self.failed.get() >= FAILURES_IN_VAIN_MAX
     }
 
-    /// Goes through the stages until nothing new is to be asked.
-    async fn lead(&self) {
-        while self.orders.stage() == Stage::Ramping && self.alive.get() > 0 {
+    /// Goes through the stages until the connections are to end.
+    async fn lead(&self, events: &Sender<Event>) {
+        while self.orders.stage() == Stage::Ramping {
             sleep(LOOK_INTERVAL_SHORT).await;
         }
         let mut cursor = self.schedule().map(|schedule| Cursor::new(schedule, self.count));
         if cursor.is_none() {
             self.wake_all();
         }
-        let mut turn = None;
+        let (mut turn, mut told) = (None, Told::default());
         while self.orders.stage() < Stage::Finishing {
-            if self.alive.get() == 0 {
-                return;
-            }
-            let now = self.orders.clock();
-            let is_loaded = self.orders.stage() < Stage::Resting;
-            let mut next = now + if is_loaded { LOOK_INTERVAL } else { LOOK_INTERVAL_REST };
-            if let Some(cursor) = cursor.as_mut().filter(|_| is_loaded) {
+            let (stage, now) = (self.orders.stage(), self.orders.clock());
+            if let Some(cursor) = &mut cursor {
                 self.hand_out(cursor, now);
-                next = cursor.due().map_or(next, |due| next.min(due.max(now + self.plan.hand_out_interval)));
             }
+            self.tell_how_it_goes(stage, &mut told, events);
+            let due = cursor.as_ref().and_then(Cursor::due).filter(|due| *due < self.orders.window_closes());
+            let mut next = self.next_look(stage, now, due);
             if let Some(seat) = &self.plan.seat {
                 let present = seat.turn();
                 if present.is_some() && present != turn {
@@ -204,6 +222,35 @@ impl Generator {
                 (turn, next) = (present, now + LOOK_INTERVAL_SEAT);
             }
             sleep_until(self.orders.instant(next)).await;
+        }
+    }
+
+    fn next_look(&self, stage: Stage, now: Duration, due: Option<Duration>) -> Duration {
+        match stage {
+            Stage::Settling => now + LOOK_INTERVAL_SHORT,
+            Stage::Resting => now + LOOK_INTERVAL_REST,
+            _ if self.alive.get() == 0 || now >= self.orders.window_closes() => now + LOOK_INTERVAL_SHORT,
+            _ => {
+                let look = (now + LOOK_INTERVAL).min(self.orders.window_closes());
+                due.map_or(look, |due| look.min(due.max(now + self.plan.hand_out_interval)))
+            }
+        }
+    }
+
+    /// Once each: that nobody is left, and that nothing is owed any more. Whoever waits for a turn hears that there will be none.
+    fn tell_how_it_goes(&self, stage: Stage, told: &mut Told, events: &Sender<Event>) {
+        if self.alive.get() == 0 && !std::mem::replace(&mut told.deserted, true) {
+            let _nobody_listens = events.send(Event::Deserted);
+        }
+        if stage != Stage::Settling {
+            return;
+        }
+        if !std::mem::replace(&mut told.settling, true) {
+            self.wake_all();
+        }
+        if self.owing.get() == 0 && !std::mem::replace(&mut told.settled, true) {
+            self.recorder.borrow_mut().tell();
+            let _nobody_listens = events.send(Event::Settled);
         }
     }
 
@@ -221,15 +268,21 @@ impl Generator {
         Some(schedule)
     }
 
-    /// Tells those whose turn has come.
+    /// Tells those whose turn has come, unless that is after the window.
     fn hand_out(&self, cursor: &mut Cursor, now: Duration) {
-        let mut offered = 0;
-        while let Some(index) = cursor.take(now) {
-            offered += u64::from(self.plan.workload.pipeline);
+        let (opens, closes) = (self.orders.window_opens(), self.orders.window_closes());
+        let (mut turns, mut measured) = (0, 0);
+        while cursor.due().is_some_and(|due| due < closes)
+            && let Some((index, due)) = cursor.take(now)
+        {
+            turns += 1;
+            measured += u64::from(due >= opens);
             self.turns[index as usize].notify();
         }
-        if offered > 0 {
-            self.recorder.borrow_mut().at(self.orders.stage()).offered += offered;
+        if turns > 0 {
+            let (mut recorder, requests) = (self.recorder.borrow_mut(), u64::from(self.plan.workload.pipeline));
+            recorder.of(false).offered += (turns - measured) * requests;
+            recorder.of(true).offered += measured * requests;
         }
     }
 
@@ -244,7 +297,19 @@ impl Generator {
             let over = async { self.deserted.notified().await };
             futures_lite::future::or(over, sleep(LOOK_INTERVAL)).await;
         }
+        if self.alive.get() > 0 {
+            let left = format!("{} connections of shard {} had not ended when the run was over", self.alive.get(), self.shard);
+            self.record(|delta| delta.failed(self.shard.into(), &Failure::new(FailureKind::Other, left)));
+        }
     }
+}
+
+/// What a shard has told already.
+#[derive(Debug, Default)]
+struct Told {
+    deserted: bool,
+    settling: bool,
+    settled: bool,
 }
 
 /// How many of `whole` fall to one of `shards` if they are dealt out in turn.

@@ -3,12 +3,13 @@
 //! [`Facts`] asks the machine, in one place; everything else is pure: a [`Demand`] and facts in, [`Findings`] out.
 //! `descriptors` and `memory` judge what a connection takes, `ports` whether it gets one, `queues` the connect rate.
 //! [`destinations()`] says over which addresses to spread. A finding that a sysctl would settle carries the [`Change`]s, and
-//! [`Tuning`] makes them for as long as the run lasts.
+//! [`Tuning`] makes them for as long as the run lasts; a [`Guard`] sees to it that this holds even for a run that is killed.
 
 mod change;
 mod descriptors;
 mod destinations;
 mod facts;
+mod guard;
 mod memory;
 mod ports;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use change::{Change, command};
 pub use destinations::destinations;
 pub use facts::{Facts, MemoryMarks, PortList, PortRange};
+pub use guard::{Guard, stand_guard};
 pub use tuning::{STATE_FILE, Tuning};
 
 /// What a run asks of the machine.

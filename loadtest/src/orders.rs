@@ -1,4 +1,4 @@
-//! What the control thread tells the shards: how far the run has come.
+//! What the control thread tells the shards: how far the run has come, and which requests are measured.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ pub(crate) enum Stage {
     Warming,
     /// Requests are counted.
     Measuring,
+    /// Nothing new is asked. What was due before is still sent, and awaited.
+    Settling,
     /// Nothing is asked any more; the connections stay open, so that it can be seen what that costs.
     Resting,
     /// Connections end as soon as what is under way has come to its end.
@@ -23,7 +25,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 6] = [Self::Ramping, Self::Warming, Self::Measuring, Self::Resting, Self::Finishing, Self::Over];
+    const ALL: [Self; 7] = [Self::Ramping, Self::Warming, Self::Measuring, Self::Settling, Self::Resting, Self::Finishing, Self::Over];
 }
 
 /// A stage that one thread sets and others look at.
@@ -51,11 +53,19 @@ pub(crate) struct Orders {
     stage: SharedStage,
     /// When the load begins, in nanoseconds since the run's beginning.
     load_begins: AtomicU64,
+    /// The measured window, likewise: known beforehand where it can be, so that what belongs to it does not depend on when somebody looks
+    /// at the stage.
+    window_opens: AtomicU64,
+    window_closes: AtomicU64,
 }
+
+/// Not yet known.
+const UNKNOWN: u64 = u64::MAX;
 
 impl Orders {
     pub(crate) fn new(began: Instant) -> Self {
-        Self { began, stage: SharedStage::new(Stage::Ramping), load_begins: AtomicU64::new(0) }
+        let [window_opens, window_closes] = [UNKNOWN; 2].map(AtomicU64::new);
+        Self { began, stage: SharedStage::new(Stage::Ramping), load_begins: AtomicU64::new(0), window_opens, window_closes }
     }
 
     /// The time since the run's beginning.
@@ -77,10 +87,39 @@ impl Orders {
 
     /// To be set before the stage [`Stage::Warming`].
     pub(crate) fn set_load_begins(&self, clock: Duration) {
-        self.load_begins.store(u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX), Ordering::Release);
+        self.load_begins.store(nanoseconds(clock), Ordering::Release);
     }
 
     pub(crate) fn load_begins(&self) -> Duration {
         Duration::from_nanos(self.load_begins.load(Ordering::Acquire))
     }
+
+    /// The window opens at `clock`; the first who says so counts, if several do.
+    pub(crate) fn open_window(&self, clock: Duration) {
+        self.window_opens.fetch_min(nanoseconds(clock), Ordering::AcqRel);
+    }
+
+    /// The window closes at `clock`, or earlier, if that has been said.
+    pub(crate) fn close_window(&self, clock: Duration) {
+        self.window_closes.fetch_min(nanoseconds(clock), Ordering::AcqRel);
+    }
+
+    /// When the window opens, or opened; the end of time while that is not known.
+    pub(crate) fn window_opens(&self) -> Duration {
+        Duration::from_nanos(self.window_opens.load(Ordering::Acquire))
+    }
+
+    /// When it closes, or closed; likewise.
+    pub(crate) fn window_closes(&self) -> Duration {
+        Duration::from_nanos(self.window_closes.load(Ordering::Acquire))
+    }
+
+    /// Whether the window is open at `clock`.
+    pub(crate) fn is_within_window(&self, clock: Duration) -> bool {
+        self.window_opens() <= clock && clock < self.window_closes()
+    }
+}
+
+fn nanoseconds(clock: Duration) -> u64 {
+    u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX)
 }

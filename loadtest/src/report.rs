@@ -5,11 +5,12 @@ use std::fmt;
 use crate::data::{Quantiles, Report};
 
 impl Report {
-    /// Every wanted connection was established and served, no byte was wrong, nothing failed, and nobody interrupted it.
+    /// Every wanted connection was established and served, every request answered, no byte was wrong, nothing failed, and nobody
+    /// interrupted it.
     pub fn is_complete(&self) -> bool {
         let connections = &self.connections;
         let all = connections.established == connections.wanted && connections.served == connections.wanted && connections.wanted > 0;
-        all && self.failures.is_empty() && !self.interrupted
+        all && self.failures.is_empty() && self.requests.unanswered == 0 && !self.interrupted
     }
 
     /// It is complete, and its figures are the server's.
@@ -56,7 +57,11 @@ impl Report {
         if let Some(offered) = requests.offered_per_s {
             write!(f, " of {offered:.0}/s due")?;
         }
-        writeln!(f, " in a window of {:.1} s, {} in all", requests.window_s, requests.total)?;
+        write!(f, " in a window of {:.1} s, {} in all", requests.window_s, requests.total)?;
+        if requests.unanswered > 0 {
+            write!(f, "; {} of the window's were not", requests.unanswered)?;
+        }
+        writeln!(f)?;
         let label = if self.load.mode == "closed" { "optimistic, " } else { "" };
         writeln!(f, "latency      {label}{}", Spelled(&self.latency_us))
     }
@@ -183,6 +188,8 @@ mod tests {
         assert!(!Report { void: Some("late".to_owned()), ..served(10, 10) }.is_clean());
         let failures = vec![FailureCount { kind: "reset".to_owned(), count: 1, examples: Vec::new() }];
         assert!(!Report { failures, ..served(10, 10) }.is_clean());
+        let requests = crate::data::Requests { unanswered: 1, ..crate::data::Requests::default() };
+        assert!(!Report { requests, ..served(10, 10) }.is_clean());
     }
 
     #[test]

@@ -1,7 +1,8 @@
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 
 use crate::error::Error;
 
@@ -11,11 +12,16 @@ use crate::error::Error;
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// One that SIGINT, SIGTERM and SIGHUP set. `Stop::default()` is never set.
+    /// One that SIGINT, SIGTERM and SIGHUP set, but for a SIGHUP that is ignored already, as under nohup(1). Signals that mean nothing
+    /// here do not end it either, nor does a file that has reached its greatest size (SIGXFSZ): what writes to it is told.
+    /// `Stop::default()` is never set.
     pub fn on_signals() -> Result<Self, Error> {
-        let stop = Self::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&stop.0)).map_err(Error::failed("cannot handle signals"))?;
+        let (stop, ignored) = (Self::default(), Self::default());
+        let hangs_up = fs::read_to_string("/proc/self/status").is_ok_and(|status| !is_ignored(&status, SIGHUP));
+        let ends = [SIGINT, SIGTERM].into_iter().chain(hangs_up.then_some(SIGHUP)).map(|signal| (signal, &stop));
+        let others = [SIGXFSZ, SIGALRM, SIGUSR1, SIGUSR2].into_iter().map(|signal| (signal, &ignored));
+        for (signal, flag) in ends.chain(others) {
+            signal_hook::flag::register(signal, Arc::clone(&flag.0)).map_err(Error::failed("cannot handle signals"))?;
         }
         Ok(stop)
     }
@@ -28,5 +34,25 @@ impl Stop {
     /// Whether an end was asked for.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a process with this status (proc_pid_status(5)) ignores `signal`; where that is not said, it counts as ignored: the kernel then
+/// does with it what it would have done anyway.
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_told_by_its_bit() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
+        assert!(is_ignored(status, SIGHUP));
+        assert!(!is_ignored(status, SIGINT) && !is_ignored(status, SIGTERM));
+        assert!(is_ignored("", SIGHUP) && is_ignored("SigIgn:\tx\n", SIGHUP));
     }
 }

@@ -68,7 +68,8 @@ pub(crate) fn rfc3339(moment: SystemTime) -> String {
 
 /// The command line as typed.
 pub(crate) fn command_line() -> String {
-    std::env::args().collect::<Vec<_>>().join(" ")
+    // A path need not be UTF-8.
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 fn cores() -> Vec<usize> {

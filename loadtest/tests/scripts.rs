@@ -1,27 +1,17 @@
 //! What `make loadtest` runs.
 #![allow(clippy::unwrap_used)]
 
+mod rig;
+
 use std::env;
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+use rig::binaries;
 
-/// The directory of the binaries, echo built first if it is not there.
-fn binaries() -> PathBuf {
-    let directory = Path::new(env!("CARGO_BIN_EXE_loadtest")).parent().unwrap().to_owned();
-    if !directory.join("echo").exists() {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap());
-        cargo.args(["build", "--package", "echo"]);
-        if directory.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success());
-    }
-    directory
-}
+const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 fn script(binaries: &Path, report: &Path) -> Child {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("loadtest.sh");

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -305,4 +306,48 @@ fn settings_that_are_wrong_are_told_all_at_once() {
     let settings = ["server.shards=2000".to_owned(), "buffers.count=17".to_owned()];
     let problems = Client::start(&settings, |_shard| async {}).unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:#?}");
+}
+
+/// Runs the test of this name again in a network namespace of its own, where it finds this set.
+const ALONE_IN_NAMESPACE: &str = "CORELANE_TESTS_NAMESPACE";
+
+#[test]
+fn a_connect_that_meets_itself_is_refused_and_leaves_the_port_free() {
+    if std::env::var_os(ALONE_IN_NAMESPACE).is_some() {
+        return meet_oneself();
+    }
+    let may = Command::new("unshare").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !may || !tests::have("ip") {
+        tests::skip!("needs root, unshare and ip, for a network namespace of its own");
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-n", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_connect_that_meets_itself_is_refused_and_leaves_the_port_free"]).env(ALONE_IN_NAMESPACE, "1");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Connects to a port where nobody listens and that the kernel hands out: there are so few that the connects get it, too.
+fn meet_oneself() {
+    const PORT: u16 = 40_004;
+    const CONNECTS: u32 = 300;
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40005").unwrap();
+    let targets = ["127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1"].map(|ip| SocketAddr::new(ip.parse().unwrap(), PORT));
+    // What the kernel does by itself: or this would show nothing.
+    let meets_itself = |_| {
+        let met = std::net::TcpStream::connect(targets[0]);
+        met.is_ok_and(|stream| socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).is_ok())
+    };
+    assert!((0..CONNECTS).any(meets_itself), "no connect has met itself");
+    let kinds = on_shard(1, move || async move {
+        let mut kinds = std::collections::BTreeSet::new();
+        for number in 0..CONNECTS as usize {
+            let outcome = Connector::new().connect(targets[number % targets.len()]).await;
+            kinds.insert(outcome.map_or_else(|error| format!("{error}"), |conn| format!("connected to {}", conn.peer_addr())));
+        }
+        kinds
+    });
+    assert_eq!(kinds.len(), 1, "{kinds:?}");
+    assert!(kinds.first().unwrap().contains("refused"), "{kinds:?}");
+    drop(TcpListener::bind(targets[0]).expect("the port is free at once"));
 }

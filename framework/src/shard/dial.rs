@@ -3,6 +3,10 @@
 //! A socket is made and set up by plain system calls, moved into the ring's table of direct descriptors (its number there is the slot's)
 //! and connected by the ring. From then on it lives as an accepted connection does, but for two things: it has no handler's task, so its
 //! events wake the task that waits for it; and it ends when its `Conn` is dropped.
+//!
+//! A connect to an address of this machine, at a port that the kernel hands out and where nobody listens, may get that very port for its
+//! own end: both SYNs are the same socket's, and it stands, connected to itself (a simultaneous open, RFC 9293, 3.5). That is a refused
+//! connect like any other to a port without a listener. To tell, the plain descriptor is kept until the connect has ended.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,9 +47,11 @@ enum Dial {
         socket: Socket,
         target: Target,
     },
-    /// The kernel connects.
+    /// The kernel connects. The socket is kept to see what it has been connected to.
     Connecting {
         key: Key,
+        socket: Socket,
+        port: u16,
     },
     /// The kernel could not connect: the descriptor is being closed.
     Failed {
@@ -190,7 +196,7 @@ impl State {
             self.wakes.drop_later(waker);
         }
         match at.dial {
-            Dial::Connecting { key } => self.cancel_connect(key, CloseReason::HandlerClosed),
+            Dial::Connecting { key, .. } => self.cancel_connect(key, CloseReason::HandlerClosed),
             Dial::Ended(outcome) => {
                 self.free_place(place);
                 outcome.into_iter().for_each(|key| self.discard(key)); // nothing was said on it
@@ -217,14 +223,13 @@ impl State {
         self.dials.installing -= 1;
         let dial = std::mem::replace(&mut self.dials.places[place as usize].dial, Dial::Vacant);
         let Dial::Installing { socket, target } = dial else { return };
-        drop(socket); // the table holds it now
         if completion.result < 1 {
             let errno = if completion.result < 0 { -completion.result } else { libc::ENFILE };
             return self.dial_ended(place, Err(errno));
         }
         let key = self.table.occupy_dialed(self.ring.installed(place), target.address, self.now);
         self.metrics.outbound.set(u64::from(self.table.outbound()));
-        self.dials.places[place as usize].dial = Dial::Connecting { key };
+        self.dials.places[place as usize].dial = Dial::Connecting { key, socket, port: target.address.port() };
         self.ring.connect(key, place, target.address);
         let deadline = self.now.after(Ticks::at_least(target.timeout));
         if let Some(slot) = self.table.get(key) {
@@ -239,30 +244,44 @@ impl State {
     /// The kernel has connected, or cannot.
     pub(super) fn connected(&mut self, completion: Completion) {
         let key = completion.token.key;
+        let Some((place, met_itself)) = self.let_go_of_socket(key, completion.result) else { return };
         let Some(slot) = self.table.get(key) else { return };
         slot.sending = false;
         slot.frame_deadline = super::deadline::Tick::NEVER;
         let outcome = match (completion.result, slot.failed) {
             (_, Some(CloseReason::ReadTimeout)) => Err(libc::ETIMEDOUT),
             (_, Some(_)) => Err(libc::ECANCELED),
+            (0, None) if met_itself => Err(libc::ECONNREFUSED),
             (0, None) => Ok(key),
             (error, None) => Err(-error),
         };
         match outcome {
-            Ok(_) => {
+            Ok(key) => {
                 slot.phase = Phase::Serving;
                 self.metrics.connected.add(1);
                 self.begin_receive(key);
                 self.set_deadline(key);
+                self.dial_ended(place, Ok(key));
             }
-            Err(_) => self.begin_close(key),
+            Err(errno) => {
+                self.begin_close(key);
+                self.dials.places[place as usize].dial = Dial::Failed { key, errno };
+            }
         }
-        let is_this = |at: &Place| matches!(at.dial, Dial::Connecting { key: of } if of == key);
-        let Some(place) = self.dials.places.iter().position(is_this) else { return };
-        match outcome {
-            Ok(key) => self.dial_ended(place as u32, Ok(key)),
-            Err(errno) => self.dials.places[place].dial = Dial::Failed { key, errno },
+    }
+
+    /// The place of the connect that has ended, and whether it has met itself; the table alone holds its socket from here on.
+    fn let_go_of_socket(&mut self, key: Key, result: i32) -> Option<(u32, bool)> {
+        let is_this = |at: &Place| matches!(at.dial, Dial::Connecting { key: of, .. } if of == key);
+        let place = self.dials.places.iter().position(is_this)?;
+        let dial = std::mem::replace(&mut self.dials.places[place].dial, Dial::Vacant);
+        let Dial::Connecting { socket, port, .. } = dial else { return None };
+        let met_itself = result == 0 && is_connected_to_itself(&socket, port);
+        if met_itself {
+            // Its port is somebody's who is about to listen there: no TIME_WAIT may hold it.
+            let _closed_all_the_same = socket.set_linger(Some(Duration::ZERO));
         }
+        Some((place as u32, met_itself))
     }
 
     /// The descriptor of an outbound connection is closed. A connect that failed ends with that: its place in the table is free again.
@@ -298,6 +317,13 @@ impl State {
             self.ring.cancel(Token::new(Operation::Connect, key));
         }
     }
+}
+
+/// Whether both ends of a connection to `port` are the same. The address that was asked for may not be the peer's: 0.0.0.0 is 127.0.0.1.
+fn is_connected_to_itself(socket: &Socket, port: u16) -> bool {
+    let Some(local) = socket.local_addr().ok().and_then(|address| address.as_socket()) else { return false };
+    let peer = || socket.peer_addr().ok().and_then(|address| address.as_socket());
+    local.port() == port && peer().is_some_and(|peer| peer.ip() == local.ip())
 }
 
 /// A socket with the options of the settings, bound to its source address if it has one.

@@ -46,7 +46,13 @@ pub(crate) fn even(connections: u64, samples: usize) -> Report {
         connect_us: Quantiles { count: connections, p50: 62.0, p90: 118.0, p99: 410.0, p99_9: 2_900.0, p99_99: 9_800.0, max: 31_000.0 },
         latency_us: Quantiles { count, p50: 80.0, p90: 165.0, p99: 480.0, p99_9: 2_350.0, p99_99: 11_400.0, max: 48_200.0 },
         latency_curve: curve(count),
-        requests: Requests { total: count + connections, window_s, offered_per_s: Some(offered), achieved_per_s: offered * 0.9998 },
+        requests: Requests {
+            total: count + connections,
+            window_s,
+            offered_per_s: Some(offered),
+            achieved_per_s: offered * 0.9998,
+            unanswered: 0,
+        },
         failures: Vec::new(),
         generator: generator(count),
         server: Some(ServerUse {

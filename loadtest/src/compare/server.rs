@@ -1,4 +1,5 @@
-//! A server process under measurement: found, started on its core, stopped whatever happens.
+//! A server process under measurement: found, started on its core, stopped whatever happens. Started from the main thread, so that it does
+//! not outlive this process even if that is killed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -16,6 +17,8 @@ use super::ServerKind;
 use super::sample::Sample;
 use crate::Stop;
 use crate::error::Error;
+use crate::launch::launched;
+use crate::output::note;
 
 /// How long a server may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +61,7 @@ impl Binaries {
     fn is_offered(&self, server: ServerKind) -> bool {
         let left_out = server == ServerKind::GoNetpoller && !self.has(server);
         if left_out {
-            eprintln!("{server} is left out: build it with `{}`", build_command(server));
+            note(format_args!("{server} is left out: build it with `{}`", build_command(server)));
         }
         !left_out
     }
@@ -72,7 +75,7 @@ impl Binaries {
     }
 
     fn command(&self, server: ServerKind, core: usize) -> Command {
-        let mut command = Command::new(self.path(server));
+        let mut command = launched(&self.path(server));
         match server {
             ServerKind::Echo => {
                 let listen = format!("server.listen=\"{LISTEN}\"");
@@ -188,7 +191,7 @@ impl Server {
                 _ => return,
             }
         }
-        eprintln!("warning: {} is still there {STOP_TIMEOUT:?} after SIGTERM: SIGKILL", self.kind);
+        note(format_args!("warning: {} is still there {STOP_TIMEOUT:?} after SIGTERM: SIGKILL", self.kind));
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Show;
 use crate::data::Sample;
 use crate::orders::Stage;
+use crate::output::{aside, note};
 use crate::plan::Plan;
 
 /// Between two lines where there is no terminal.
@@ -35,17 +36,22 @@ impl Progress {
         }
     }
 
+    /// Without waiting for a terminal that is held (Ctrl-S).
     pub(super) fn show(&mut self, stage: Stage, sample: &Sample, served: u64) {
         match self {
             Self::Nothing => {}
             Self::Bar(bar) => {
-                bar.set_position(sample.connections);
-                bar.set_message(words(stage, sample));
+                let (bar, position, message) = (bar.clone(), sample.connections, words(stage, sample));
+                aside(move || {
+                    bar.set_position(position);
+                    bar.set_message(message);
+                });
             }
             Self::Lines { next_s, stage: shown } => {
                 if sample.at_s >= *next_s || stage != *shown {
                     (*next_s, *shown) = (sample.at_s + LINE_INTERVAL, stage);
-                    eprintln!("{:6.1} s  {} connections, {served} served, {}", sample.at_s, sample.connections, words(stage, sample));
+                    let (at_s, connections) = (sample.at_s, sample.connections);
+                    note(format_args!("{at_s:6.1} s  {connections} connections, {served} served, {}", words(stage, sample)));
                 }
             }
         }
@@ -53,7 +59,8 @@ impl Progress {
 
     pub(super) fn end(&mut self) {
         if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
+            let bar = bar.clone();
+            aside(move || bar.finish_and_clear());
         }
     }
 }
@@ -63,6 +70,7 @@ fn words(stage: Stage, sample: &Sample) -> String {
         Stage::Ramping => "connecting",
         Stage::Warming => "warming up",
         Stage::Measuring => "measuring",
+        Stage::Settling => "awaiting replies",
         Stage::Resting => "resting",
         Stage::Finishing | Stage::Over => "finishing",
     };

@@ -8,7 +8,6 @@ use super::observe::{Look, Machine};
 use crate::data::{Connections, FailureCount, Generator, Quantiles, Report, Requests, Sample, ShardShare};
 use crate::failure::Failures;
 use crate::generator::{Delta, Event, times};
-use crate::orders::Stage;
 use crate::plan::{Mode, Plan};
 use crate::system;
 
@@ -16,8 +15,10 @@ use crate::system;
 const CURVE_TICKS: u32 = 4;
 
 pub(super) struct Totals {
-    /// Shards that are through with the ramp, and with everything.
+    /// Shards that are through with the ramp, that have no connection left, to which nothing is owed, and that are through with everything.
     pub(super) ramped: u32,
+    pub(super) deserted: u32,
+    pub(super) settled: u32,
     pub(super) done: u32,
     wanted: Option<u64>,
     pub(super) begun: u64,
@@ -27,16 +28,18 @@ pub(super) struct Totals {
     requests: u64,
     window_requests: u64,
     window_offered: u64,
+    unanswered: u64,
     pub(super) failures: Failures,
     connect: Histogram<u64>,
-    /// Of the window, but of all requests where there is none to speak of.
+    /// Of the requests that were due in the window, but of all where there are none to speak of.
     latency: Histogram<u64>,
     lag: Histogram<u64>,
     is_idle: bool,
     /// Since the last sample.
     recent: Recent,
     ramp: Option<Duration>,
-    window: Window,
+    /// How long the window was, once it has closed.
+    window: Option<Duration>,
     shards: Vec<ShardShare>,
     timeline: Vec<Sample>,
 }
@@ -48,12 +51,6 @@ struct Recent {
     latency: Histogram<u64>,
 }
 
-#[derive(Default)]
-struct Window {
-    opened: Duration,
-    closed: Option<Duration>,
-}
-
 impl Totals {
     pub(super) fn new(plan: &Plan) -> Self {
         let wanted = match plan.mode {
@@ -62,6 +59,8 @@ impl Totals {
         };
         Self {
             ramped: 0,
+            deserted: 0,
+            settled: 0,
             done: 0,
             wanted,
             begun: 0,
@@ -71,6 +70,7 @@ impl Totals {
             requests: 0,
             window_requests: 0,
             window_offered: 0,
+            unanswered: 0,
             failures: Failures::default(),
             connect: times(),
             latency: times(),
@@ -78,7 +78,7 @@ impl Totals {
             is_idle: matches!(plan.mode, Mode::Idle | Mode::Slow { .. }),
             recent: Recent { since: Duration::ZERO, established: 0, requests: 0, latency: times() },
             ramp: None,
-            window: Window::default(),
+            window: None,
             shards: (0..plan.shards).map(|shard| ShardShare { shard, connections: 0, requests: 0 }).collect(),
             timeline: Vec::new(),
         }
@@ -88,6 +88,8 @@ impl Totals {
         match event {
             Event::Delta(shard, delta) => self.add(shard, &delta),
             Event::Ramped => self.ramped += 1,
+            Event::Deserted => self.deserted += 1,
+            Event::Settled => self.settled += 1,
             Event::Done => self.done += 1,
         }
     }
@@ -105,14 +107,14 @@ impl Totals {
             share.connections += delta.established;
             share.requests += delta.requests;
         }
-        let measured = delta.stage == Stage::Measuring;
-        if measured {
-            self.window_requests += delta.requests;
+        self.window_requests += delta.within_window;
+        if delta.is_measured {
             self.window_offered += delta.offered;
         }
         merge(&mut self.connect, delta.connect.as_ref());
         merge(&mut self.recent.latency, delta.latency.as_ref());
-        if measured || self.is_idle {
+        if delta.is_measured || self.is_idle {
+            self.unanswered += delta.unanswered;
             merge(&mut self.latency, delta.latency.as_ref());
             merge(&mut self.lag, delta.lag.as_ref());
         }
@@ -122,12 +124,8 @@ impl Totals {
         self.ramp = Some(now);
     }
 
-    pub(super) fn window_opened(&mut self, now: Duration) {
-        self.window.opened = now;
-    }
-
-    pub(super) fn window_closed(&mut self, now: Duration) {
-        self.window.closed = Some(now);
+    pub(super) fn window_closed(&mut self, opened: Duration, closed: Duration) {
+        self.window = Some(closed.saturating_sub(opened));
     }
 
     /// Connections that are open now, as far as the shards have told.
@@ -164,7 +162,7 @@ impl Totals {
     }
 
     pub(super) fn report(self, plan: &Plan, machine: &Machine) -> Report {
-        let window_s = self.window.closed.map_or(0.0, |closed| closed.saturating_sub(self.window.opened).as_secs_f64());
+        let window_s = self.window.map_or(0.0, |window| window.as_secs_f64());
         let per_second = |count: u64| if window_s > 0.0 { count as f64 / window_s } else { 0.0 };
         let ramp_s = self.ramp.map_or(0.0, |ramp| ramp.as_secs_f64());
         let is_storm = matches!(plan.mode, Mode::Storm { .. });
@@ -189,6 +187,7 @@ impl Totals {
                 window_s,
                 offered_per_s: matches!(plan.mode, Mode::Open { .. }).then(|| per_second(self.window_offered)),
                 achieved_per_s: per_second(self.window_requests),
+                unanswered: self.unanswered,
             },
             failures: self.failures.counts(),
             generator: Generator { lag_us: quantiles(&self.lag), shards: plan.shards, ..machine.generator() },

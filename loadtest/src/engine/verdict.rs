@@ -14,7 +14,16 @@ const JUDGED_WINDOW_MIN_S: f64 = 0.5;
 
 /// Why the figures say nothing about the server, if so.
 pub(super) fn void(report: &Report) -> Option<String> {
-    late(report).or_else(|| outrun(report))
+    late(report).or_else(|| outrun(report)).or_else(|| unmeasured(report))
+}
+
+/// Zeros would be read as the fastest of all servers.
+fn unmeasured(report: &Report) -> Option<String> {
+    let is_measured = !matches!(&*report.load.mode, "open" | "closed" | "storm") || report.latency_us.count > 0;
+    (!is_measured && report.is_complete()).then(|| {
+        "no request was due in the window: nothing is known of the server. Make it longer (--duration), or its requests more frequent"
+            .to_owned()
+    })
 }
 
 fn late(report: &Report) -> Option<String> {
@@ -74,6 +83,17 @@ mod tests {
         assert!(void(&report("closed", 0.0, 0.99, 0.5)).is_some());
         assert_eq!(void(&report("closed", 0.0, 0.99, 0.95)), None);
         assert_eq!(void(&report("closed", 0.0, 0.6, 0.3)), None);
+    }
+
+    #[test]
+    fn a_window_without_a_request_voids_a_run_that_asks() {
+        for (mode, is_void) in [("open", true), ("closed", true), ("storm", true), ("idle", false), ("slow", false)] {
+            let mut report = report(mode, 0.0, 0.1, 0.1);
+            report.connections = crate::data::Connections { wanted: 1, established: 1, served: 1, ..Default::default() };
+            assert_eq!(void(&report).is_some(), is_void, "{mode}");
+            report.latency_us.count = 1;
+            assert_eq!(void(&report), None, "{mode}");
+        }
     }
 
     #[test]

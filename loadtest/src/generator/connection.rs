@@ -9,7 +9,7 @@ use std::time::Duration;
 use corelane::{Conn, Connector, Error, sleep};
 
 use super::Generator;
-use super::exchange::{Exchange, Stream, drip};
+use super::exchange::{Exchange, Stream, await_replies, drip};
 use super::turns::lag;
 use crate::failure::{Failure, FailureKind};
 use crate::floor::Seat;
@@ -23,28 +23,51 @@ const ROOM_WAIT: Duration = Duration::from_millis(1);
 ///
 /// The future of this is what a connection costs the load tester while it is held: what is long and soon over is boxed.
 pub(super) async fn run(generator: Rc<Generator>, index: u32) {
+    let mut come = Come::default();
     if matches!(generator.plan.mode, Mode::Storm { .. }) {
         Box::pin(storm(&generator, index)).await;
     } else {
-        let mut served = false;
-        let outcome = live(&generator, index, &mut served).await;
-        generator.ended(index, outcome, served);
+        let outcome = live(&generator, index, &mut come).await;
+        generator.ended(index, outcome, come.is_served);
     }
-    generator.left();
+    generator.left(come.is_through);
 }
 
-async fn live(generator: &Generator, index: u32, served: &mut bool) -> Result<(), Failure> {
-    let conn = Box::pin(generator.connect(index)).await?;
-    let mut life = Life { generator, conn, stream: generator.new_stream(), index };
-    Exchange::new(&mut life, 1, generator.orders.clock()).await?;
-    *served = true;
+/// How far a connection has come.
+#[derive(Debug, Default)]
+struct Come {
+    /// Its first request was answered.
+    is_served: bool,
+    /// It has nothing more to ask, and nothing is owed to it.
+    is_through: bool,
+}
+
+async fn live(generator: &Generator, index: u32, come: &mut Come) -> Result<(), Failure> {
+    let greeted = greet(generator, index).await;
+    if greeted.is_err() {
+        generator.never_sends(index, 0);
+    }
+    let mut life = greeted?;
+    come.is_served = true;
     generator.settle(true);
     match generator.plan.mode {
-        Mode::Open { .. } => life.open_loop().await,
-        Mode::Slow { .. } => life.drip_on().await,
-        Mode::Closed => life.closed_loop().await,
-        Mode::Idle | Mode::Storm { .. } => life.hold(Stage::Finishing).await,
+        Mode::Open { .. } => life.open_loop().await?,
+        Mode::Slow { .. } => life.drip_on().await?,
+        Mode::Closed => life.closed_loop().await?,
+        Mode::Idle | Mode::Storm { .. } => {}
     }
+    come.is_through = true;
+    generator.through();
+    life.hold(Stage::Finishing).await
+}
+
+/// The connect, and the first request.
+async fn greet(generator: &Generator, index: u32) -> Result<Life<'_>, Failure> {
+    let conn = Box::pin(generator.connect(index)).await?;
+    let mut life = Life { generator, conn, stream: generator.new_stream(), index };
+    let now = generator.orders.clock();
+    Exchange::new(&mut life, 1, now, now).await?;
+    Ok(life)
 }
 
 /// A connection that stands.
@@ -58,16 +81,24 @@ pub(super) struct Life<'a> {
 impl Life<'_> {
     /// Requests at their intended times, whatever the replies do.
     async fn open_loop(&mut self) -> Result<(), Failure> {
-        let mut free = self.generator.orders.clock();
         let mut round = 0;
-        while let Some(intended) = self.turn(round).await? {
-            if let Some(lag) = lag(intended, free, self.generator.orders.clock()) {
-                self.generator.record(|delta| delta.lagged(lag));
+        let outcome = self.ask_by_turns(&mut round).await;
+        self.generator.never_sends_after(self.index, round, &outcome);
+        outcome
+    }
+
+    /// Leaves in `round` the first that was not sent.
+    async fn ask_by_turns(&mut self, round: &mut u64) -> Result<(), Failure> {
+        let mut free = self.generator.orders.clock();
+        while let Some(intended) = self.turn(*round).await? {
+            *round += 1;
+            let now = self.generator.orders.clock();
+            if let Some(lag) = lag(intended, free, now) {
+                self.generator.record_request(intended, now, |delta| delta.lagged(lag));
             }
             let requests = self.generator.plan.workload.pipeline;
-            Exchange::new(self, requests, intended).await?;
+            Exchange::new(self, requests, intended, now).await?;
             free = self.generator.orders.clock();
-            round += 1;
         }
         Ok(())
     }
@@ -75,24 +106,25 @@ impl Life<'_> {
     /// One request after the other.
     async fn closed_loop(&mut self) -> Result<(), Failure> {
         let generator = self.generator;
-        while generator.orders.stage() < Stage::Resting {
-            self.hold_until(|| generator.may_ask() || generator.orders.stage() >= Stage::Resting).await?;
+        while generator.orders.stage() < Stage::Settling {
+            self.hold_until(|| generator.may_ask() || generator.orders.stage() >= Stage::Settling).await?;
             let _speaking = generator.plan.seat.as_ref().map(Seat::speak);
             while generator.may_ask() {
-                Exchange::new(self, generator.plan.workload.pipeline, generator.orders.clock()).await?;
+                let now = generator.orders.clock();
+                Exchange::new(self, generator.plan.workload.pipeline, now, now).await?;
             }
         }
-        self.hold(Stage::Finishing).await
+        Ok(())
     }
 
-    /// A byte at each turn.
+    /// A byte at each turn, and in the end what comes back for them.
     async fn drip_on(&mut self) -> Result<(), Failure> {
         let mut round = 0;
         while self.turn(round).await?.is_some() {
             drip(self).await?;
             round += 1;
         }
-        Ok(())
+        await_replies(self).await
     }
 
     /// Waits for the intended time of request `round`; none when there is to be none any more.
@@ -103,10 +135,18 @@ impl Life<'_> {
                 if generator.orders.stage() >= Stage::Finishing {
                     return Poll::Ready(Ok(None));
                 }
-                let schedule = generator.schedule.get().filter(|_| generator.orders.stage() < Stage::Resting);
-                let due = schedule.map(|schedule| schedule.due(index, round));
-                if let Some(due) = due.filter(|due| *due <= generator.orders.clock()) {
-                    return Poll::Ready(Ok(Some(due)));
+                let due = generator.schedule.get().map(|schedule| schedule.due(index, round));
+                if let Some(due) = due {
+                    let (now, closes) = (generator.orders.clock(), generator.orders.window_closes());
+                    if due >= closes {
+                        return Poll::Ready(Ok(None));
+                    }
+                    if now >= closes + generator.plan.timeout {
+                        return Poll::Ready(Err(never_sent(now.saturating_sub(due))));
+                    }
+                    if due <= now {
+                        return Poll::Ready(Ok(Some(due)));
+                    }
                 }
                 if let Poll::Ready(event) = self.poll_quiet(context) {
                     event?;
@@ -155,7 +195,7 @@ impl Life<'_> {
 async fn storm(generator: &Generator, index: u32) {
     loop {
         generator.wait_for_place().await;
-        if generator.orders.stage() >= Stage::Resting || generator.is_in_vain() || !generator.begin_cycle() {
+        if generator.orders.stage() >= Stage::Settling || generator.is_in_vain() || !generator.begin_cycle() {
             break;
         }
         let mut served = false;
@@ -171,9 +211,12 @@ async fn storm(generator: &Generator, index: u32) {
 
 async fn cycle(generator: &Generator, index: u32, served: &mut bool) -> Result<(), Failure> {
     let begun = generator.orders.clock(); // the latency of a storm is that of its cycles, so the connect counts
-    let conn = generator.connect(index).await?;
-    let mut life = Life { generator, conn, stream: generator.new_stream(), index };
-    Exchange::new(&mut life, 1, begun).await?;
+    let connected = generator.connect(index).await;
+    if connected.is_err() {
+        generator.gave_up(1, begun);
+    }
+    let mut life = Life { generator, conn: connected?, stream: generator.new_stream(), index };
+    Exchange::new(&mut life, 1, begun, generator.orders.clock()).await?;
     *served = true;
     Ok(())
 }
@@ -193,16 +236,28 @@ impl Generator {
         self.record(|delta| delta.begun += 1);
         let begun = self.orders.clock();
         loop {
+            let tried = self.orders.clock();
             match connector.connect(target).await {
                 Ok(conn) => {
-                    let took = self.orders.clock().saturating_sub(begun);
-                    self.record(|delta| delta.connected(took));
+                    let now = self.orders.clock();
+                    self.in_time("connect", now.saturating_sub(tried))?;
+                    self.record(|delta| delta.connected(now.saturating_sub(begun)));
                     return Ok(conn);
                 }
                 Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => sleep(ROOM_WAIT).await,
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether what took so long was as quick as `--timeout` wants it. The shard's deadlines come by up to three eighths of a second late.
+    pub(super) fn in_time(&self, what: &str, took: Duration) -> Result<(), Failure> {
+        let timeout = self.plan.timeout;
+        if took <= timeout {
+            return Ok(());
+        }
+        let late = format!("a {what} took {} ms, --timeout is {} ms", took.as_millis(), timeout.as_millis());
+        Err(Failure::new(FailureKind::TimedOut, late))
     }
 
     /// The connection's number in the whole run.
@@ -216,8 +271,23 @@ impl Generator {
         Stream::new(self.plan.seed, used * u64::from(self.shards) + u64::from(self.shard))
     }
 
+    /// Records what is of no one request.
     pub(super) fn record<R>(&self, record: impl FnOnce(&mut super::Delta) -> R) -> R {
-        record(self.recorder.borrow_mut().at(self.orders.stage()))
+        record(self.recorder.borrow_mut().of(false))
+    }
+
+    /// Records what became of a request that was to be sent at `intended` and came to its end `now`.
+    pub(super) fn record_request<R>(&self, intended: Duration, now: Duration, record: impl FnOnce(&mut super::Delta) -> R) -> R {
+        record(self.recorder.borrow_mut().of(self.is_measured(intended, now)))
+    }
+
+    /// Of an open loop, and of a storm, what was to be sent in the window. A closed loop sends nothing while it waits, so that what it has sent
+    /// before is all that can tell of a stall in the window: of it, whatever was under way then.
+    fn is_measured(&self, intended: Duration, now: Duration) -> bool {
+        match self.plan.mode {
+            Mode::Closed => self.orders.window_opens() <= now && intended < self.orders.window_closes(),
+            _ => self.orders.is_within_window(intended),
+        }
     }
 
     /// Whether another cycle of the storm may begin; if so, it has.
@@ -249,12 +319,25 @@ impl Generator {
         }
     }
 
-    fn left(&self) {
+    /// A connection has nothing more to ask, and nothing is owed to it.
+    fn through(&self) {
+        self.owing.set(self.owing.get() - 1);
+    }
+
+    fn left(&self, is_through: bool) {
+        if !is_through {
+            self.through();
+        }
         self.alive.set(self.alive.get() - 1);
         if self.alive.get() == 0 {
             self.deserted.notify();
         }
     }
+}
+
+fn never_sent(waited: Duration) -> Failure {
+    let waited = waited.as_millis();
+    Failure::new(FailureKind::TimedOut, format!("a request that was due in the window waited {waited} ms for its turn and was never sent"))
 }
 
 pub(super) fn closed_early(when: &str) -> Failure {

@@ -10,6 +10,7 @@ use futures_io::AsyncWrite;
 use super::connection::{Life, closed_early};
 use super::turns::latency;
 use crate::failure::{Failure, FailureKind};
+use crate::plan::Plan;
 use crate::workload::{StreamKey, Workload};
 
 /// Bytes written at a time.
@@ -49,17 +50,20 @@ pub(super) struct Exchange<'a, 'g> {
     /// What the streams come to when all is sent, and when all is answered.
     send_end: u64,
     receive_end: u64,
-    /// When they were to be sent: what their latency counts from.
+    /// When they were to be sent, which is what their latency counts from, and when they were.
     intended: Duration,
+    sent: Duration,
 }
 
 impl<'a, 'g> Exchange<'a, 'g> {
-    pub(super) fn new(life: &'a mut Life<'g>, requests: u32, intended: Duration) -> Self {
-        let workload = &life.generator.plan.workload;
-        life.conn.set_read_deadline(Some(life.generator.plan.timeout));
+    pub(super) fn new(life: &'a mut Life<'g>, requests: u32, intended: Duration, sent: Duration) -> Self {
+        let Plan { workload, timeout, .. } = &*life.generator.plan;
+        // What the window has left behind has until a timeout after it, not a timeout each.
+        let until_settled = (life.generator.orders.window_closes() + *timeout).saturating_sub(sent);
+        life.conn.set_read_deadline(Some(until_settled.min(*timeout)));
         let send_end = life.stream.sent + workload.request_length() * u64::from(requests);
         let receive_end = life.stream.received + workload.reply_length() * u64::from(requests);
-        Self { life, send_end, receive_end, intended }
+        Self { life, send_end, receive_end, intended, sent }
     }
 
     /// Receives until there is nothing more, or all has come.
@@ -71,11 +75,25 @@ impl<'a, 'g> Exchange<'a, 'g> {
             };
             let replies = stream.take(&generator.plan.workload, &chunk)?;
             if replies > 0 {
-                let latency = latency(self.intended, generator.orders.clock());
-                generator.record(|delta| delta.answered(replies, latency));
+                let now = generator.orders.clock();
+                if let Err(late) = generator.in_time("reply", now.saturating_sub(self.sent)) {
+                    generator.gave_up(replies, self.intended);
+                    return Poll::Ready(Err(late));
+                }
+                let (latency, within_window) = (latency(self.intended, now), generator.orders.is_within_window(now));
+                generator.record_request(self.intended, now, |delta| delta.answered(replies, latency, within_window));
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// What will not be answered any more.
+    fn give_up(&self) {
+        let Life { generator, stream, .. } = &*self.life;
+        let owed = self.receive_end.saturating_sub(stream.received).div_ceil(generator.plan.workload.reply_length());
+        if owed > 0 {
+            generator.gave_up(owed, self.intended);
+        }
     }
 }
 
@@ -85,11 +103,18 @@ impl Future for Exchange<'_, '_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let exchange = &mut *self;
         // What cannot be written now is written when replies have come: the server reads on only as its own are read.
-        if let Poll::Ready(Err(failure)) = poll_send(exchange.life, exchange.send_end, context) {
-            return Poll::Ready(Err(failure));
-        }
-        let outcome = ready!(exchange.poll_replies(context));
+        let sent = match poll_send(exchange.life, exchange.send_end, context) {
+            Poll::Ready(Err(failure)) => Err(failure),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        };
+        let outcome = match sent {
+            Ok(()) => ready!(exchange.poll_replies(context)),
+            Err(failure) => Err(failure),
+        };
         exchange.life.conn.set_read_deadline(None);
+        if outcome.is_err() {
+            exchange.give_up();
+        }
         Poll::Ready(outcome)
     }
 }
@@ -99,6 +124,18 @@ pub(super) async fn drip(life: &mut Life<'_>) -> Result<(), Failure> {
     let end = life.stream.sent + 1;
     poll_fn(|context| poll_send(life, end, context)).await?;
     Ok(life.conn.flush().await?)
+}
+
+/// Waits for the replies to all that was sent.
+pub(super) async fn await_replies(life: &mut Life<'_>) -> Result<(), Failure> {
+    let workload = &life.generator.plan.workload;
+    life.conn.set_read_deadline(Some(life.generator.plan.timeout));
+    while life.stream.received < workload.replied(life.stream.sent) {
+        let Some(chunk) = life.conn.read().await? else { return Err(closed_early("before it had answered")) };
+        life.stream.take(workload, &chunk)?;
+    }
+    life.conn.set_read_deadline(None);
+    Ok(())
 }
 
 /// Writes the stream up to `end`, as far as the connection takes it.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::failure::{Failure, Failures};
-use crate::orders::Stage;
 
 /// The shortest time told apart from a shorter one, and the longest from a longer, in nanoseconds.
 const TIME_MIN_NS: u64 = 100;
@@ -24,8 +23,8 @@ pub(crate) fn times<C: hdrhistogram::Counter>() -> Histogram<C> {
 /// What has happened on a shard since it last told.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
-    /// In which stage all of it happened.
-    pub(crate) stage: Stage,
+    /// Whether it is of requests that belong to the window.
+    pub(crate) is_measured: bool,
     /// Connections whose handshake succeeded, and those whose first request was answered.
     pub(crate) established: u64,
     pub(crate) served: u64,
@@ -33,10 +32,13 @@ pub(crate) struct Delta {
     pub(crate) ended: u64,
     /// Connects begun.
     pub(crate) begun: u64,
-    /// Requests answered in full and right.
+    /// Requests answered in full and right, and those of them that were answered while the window was open, whenever they were due.
     pub(crate) requests: u64,
+    pub(crate) within_window: u64,
     /// Requests whose intended time has come.
     pub(crate) offered: u64,
+    /// Those that nobody will answer any more.
+    pub(crate) unanswered: u64,
     pub(crate) failures: Failures,
     /// Absent while nothing was measured: most shards measure nothing most of the time.
     pub(crate) connect: Option<Times>,
@@ -45,9 +47,13 @@ pub(crate) struct Delta {
 }
 
 impl Delta {
+    fn new(is_measured: bool) -> Self {
+        Self { is_measured, ..Self::default() }
+    }
+
     fn is_empty(&self) -> bool {
-        let events = [self.established, self.served, self.ended, self.begun, self.requests, self.offered, self.failures.total()];
-        events.iter().all(|count| *count == 0)
+        let events = [self.established, self.served, self.ended, self.begun, self.requests, self.offered, self.unanswered];
+        events.iter().all(|count| *count == 0) && self.failures.total() == 0
     }
 
     pub(super) fn connected(&mut self, took: Duration) {
@@ -55,9 +61,16 @@ impl Delta {
         record(&mut self.connect, took, 1);
     }
 
-    pub(super) fn answered(&mut self, requests: u64, latency: Duration) {
+    pub(super) fn answered(&mut self, requests: u64, latency: Duration, within_window: bool) {
         self.requests += requests;
+        self.within_window += if within_window { requests } else { 0 };
         record(&mut self.latency, latency, requests);
+    }
+
+    /// Given up after they had waited for `age`: as long as that they took, at least.
+    pub(super) fn gave_up(&mut self, requests: u64, age: Duration) {
+        self.unanswered += requests;
+        record(&mut self.latency, age, requests);
     }
 
     pub(super) fn lagged(&mut self, lag: Duration) {
@@ -79,32 +92,30 @@ fn times_new() -> Times {
     times()
 }
 
-/// A shard's side of it: the present delta, and where deltas go.
+/// A shard's side of it: the present deltas, of requests that are not measured and of those that are, and where deltas go.
 #[derive(Debug)]
 pub(super) struct Recorder<S> {
-    delta: Delta,
+    deltas: [Delta; 2],
     send: S,
 }
 
 impl<S: FnMut(Delta)> Recorder<S> {
     pub(super) fn new(send: S) -> Self {
-        Self { delta: Delta::default(), send }
+        Self { deltas: [false, true].map(Delta::new), send }
     }
 
-    /// The delta of `stage`: one of another stage is sent first.
-    pub(super) fn at(&mut self, stage: Stage) -> &mut Delta {
-        if self.delta.stage != stage {
-            self.tell();
-            self.delta.stage = stage;
-        }
-        &mut self.delta
+    /// The delta of requests that are measured, or that of the others, and of all else.
+    pub(super) fn of(&mut self, is_measured: bool) -> &mut Delta {
+        &mut self.deltas[usize::from(is_measured)]
     }
 
     /// Sends what there is, if anything.
     pub(super) fn tell(&mut self) {
-        if !self.delta.is_empty() {
-            let stage = self.delta.stage;
-            (self.send)(std::mem::replace(&mut self.delta, Delta { stage, ..Delta::default() }));
+        for delta in &mut self.deltas {
+            if !delta.is_empty() {
+                let fresh = Delta::new(delta.is_measured);
+                (self.send)(std::mem::replace(delta, fresh));
+            }
         }
     }
 }
@@ -114,15 +125,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_in_one_stage_is_not_mixed_with_another() {
+    fn what_is_measured_is_not_mixed_with_what_is_not() {
         let mut told = Vec::new();
-        let mut recorder = Recorder::new(|delta: Delta| told.push((delta.stage, delta.requests)));
-        recorder.at(Stage::Warming).answered(2, Duration::from_micros(5));
-        recorder.at(Stage::Warming).answered(1, Duration::from_micros(5));
-        recorder.at(Stage::Measuring).answered(4, Duration::from_micros(5));
-        recorder.at(Stage::Finishing);
+        let mut recorder = Recorder::new(|delta: Delta| told.push((delta.is_measured, delta.requests, delta.unanswered)));
+        let microseconds = Duration::from_micros(5);
+        recorder.of(false).answered(2, microseconds, false);
+        recorder.of(true).answered(4, microseconds, true);
+        recorder.of(false).answered(1, microseconds, true);
+        recorder.of(true).gave_up(7, microseconds);
+        recorder.tell();
         recorder.tell();
         drop(recorder);
-        assert_eq!(told, [(Stage::Warming, 3), (Stage::Measuring, 4)]);
+        assert_eq!(told, [(false, 3, 0), (true, 4, 7)]);
     }
 }

@@ -29,6 +29,12 @@ impl Schedule {
         let rounds = self.interval.as_nanos() * u128::from(round);
         self.begins + Duration::from_nanos(u64::try_from(phase + rounds).unwrap_or(u64::MAX))
     }
+
+    /// How many requests of connection `index` are due before `time`: all with a smaller number than this one.
+    pub(super) fn rounds_before(&self, index: u32, time: Duration) -> u64 {
+        let since_first = time.saturating_sub(self.due(index, 0)).as_nanos();
+        u64::try_from(since_first.div_ceil(self.interval.as_nanos().max(1))).unwrap_or(u64::MAX)
+    }
 }
 
 /// Walks over a shard's turns in the order of their times.
@@ -50,17 +56,15 @@ impl Cursor {
         (self.count > 0).then(|| self.schedule.due(self.index, self.round))
     }
 
-    /// The connection whose turn has come by `now`, once for each turn.
-    pub(super) fn take(&mut self, now: Duration) -> Option<u32> {
-        if self.due()? > now {
-            return None;
-        }
+    /// The connection whose turn has come by `now`, and when it came; once for each turn.
+    pub(super) fn take(&mut self, now: Duration) -> Option<(u32, Duration)> {
+        let due = self.due().filter(|due| *due <= now)?;
         let index = self.index;
         self.index += 1;
         if self.index == self.count {
             (self.index, self.round) = (0, self.round + 1);
         }
-        Some(index)
+        Some((index, due))
     }
 }
 
@@ -105,9 +109,21 @@ mod tests {
     fn a_cursor_gives_every_turn_once_and_none_early() {
         let mut cursor = Cursor::new(schedule(4, 1, 0), 4);
         assert_eq!(cursor.take(99 * MS), None);
-        let taken: Vec<u32> = std::iter::from_fn(|| cursor.take(1350 * MS)).collect();
-        assert_eq!(taken, [0, 1, 2, 3, 0, 1], "due at 100, 350, 600, 850, 1100 and 1350");
+        let taken: Vec<(u32, Duration)> = std::iter::from_fn(|| cursor.take(1350 * MS)).collect();
+        let wanted = [(0, 100), (1, 350), (2, 600), (3, 850), (0, 1100), (1, 1350)];
+        assert_eq!(taken, wanted.map(|(index, due)| (index, MS * due)));
         assert_eq!(Cursor::new(schedule(4, 1, 0), 0).due(), None);
+    }
+
+    #[test]
+    fn the_rounds_before_a_time_are_those_due_before_it() {
+        let schedule = schedule(4, 2, 1);
+        for index in 0..2 {
+            for time in [0, 99, 100, 349, 350, 351, 850, 851, 1350, 1351, 9000].map(|time| MS * time) {
+                let counted = (0..).take_while(|round| schedule.due(index, *round) < time).count() as u64;
+                assert_eq!(schedule.rounds_before(index, time), counted, "{index} before {time:?}");
+            }
+        }
     }
 
     /// A server that answers after a millisecond, but for one second in every ten does nothing.

@@ -63,6 +63,11 @@ impl Owner {
         Self { pid, started: stat.as_deref().and_then(state_and_start).map_or(0, |(_, started)| started) }
     }
 
+    /// Whether it has this number.
+    pub(super) fn is(self, pid: u32) -> bool {
+        self.pid == pid
+    }
+
     /// Whether it still runs. One that was killed and that nobody has waited for does not, though /proc shows it: in a
     /// container whose first process waits for no orphans that lasts for good.
     pub(super) fn is_alive(self, root: &Path) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! [`Tuning`] restores in `Drop`, so also after an error or a panic. What no destructor survives, SIGKILL or a process that
 //! exits by exit(3), leaves [`STATE_FILE`] behind: it is written before the first change and removed after the last value is
-//! back, and the next start restores from it.
+//! back, and the guard restores from it, or the next start.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::change::{Change, assignment, command};
 use super::state::{Owner, Saved, State};
 use super::{Problem, sysctl};
+use crate::output::note;
 
 /// Where a tuned run writes down what to restore. In /run, for only root can write there (a file in /tmp could be anyone's,
 /// and what it says is written to sysctls) and a boot, which resets the sysctls, clears it (hier(7)).
@@ -57,6 +58,15 @@ impl Tuning {
     /// If the file makes no sense, or this process may not write the values.
     pub fn recover() -> Result<Vec<String>, Problem> {
         recover_at(&Place::default())
+    }
+
+    /// For the guard of process `pid`: whether nothing of what it has changed is left, or could be restored. Not while it is there.
+    pub(super) fn is_restored_after(pid: u32) -> bool {
+        let place = Place::default();
+        match read_state(&place) {
+            Ok(Some(state)) if state.owner.is(pid) => !state.owner.is_alive(&place.root) && recover_at(&place).is_ok(),
+            _ => true,
+        }
     }
 
     /// What was done, line by line, for the person at the terminal.
@@ -113,7 +123,7 @@ impl Tuning {
 impl Drop for Tuning {
     fn drop(&mut self) {
         if let Err(problem) = self.put_back() {
-            eprintln!("loadtest: {problem}");
+            note(format_args!("loadtest: {problem}"));
         }
     }
 }

@@ -85,6 +85,7 @@ fn outcome(report: &Report) -> Vec<(&'static str, String)> {
         ("window", seconds(requests.window_s)),
         ("requests answered, ramp included", count(requests.total)),
         ("requests answered in the window", format!("{} per second", rate(requests.achieved_per_s))),
+        ("requests due in the window and never answered", count(requests.unanswered)),
         ("memory of the machine", memory.map_or("not measured".to_owned(), |memory| bytes(memory.used_bytes as f64))),
         ("memory per connection", memory.map_or("\u{2013}".to_owned(), |memory| bytes(memory.bytes_per_connection))),
         ("of it slab of the kernel", memory.map_or("\u{2013}".to_owned(), |memory| bytes(memory.slab_bytes_per_connection))),

@@ -25,7 +25,7 @@ impl Verdict {
         match () {
             () if report.void.is_some() => Self::Void,
             () if report.interrupted => Self::Interrupted,
-            () if established < wanted || served < wanted || failures(report) > 0 => Self::Short,
+            () if established < wanted || served < wanted || failures(report) > 0 || report.requests.unanswered > 0 => Self::Short,
             () if wanted == 0 => Self::Nothing,
             () => Self::Good,
         }
