@@ -158,13 +158,23 @@ pub(crate) struct Server {
     pub shards: u32,
     /// Cores to run on, none named twice; empty means every allowed core.
     pub cpus: Vec<usize>,
+    /// Whether each shard keeps to one core; `None`: "auto".
+    pub pin: Option<bool>,
     /// How long a shard without work polls its ring before it sleeps; `None`: it sleeps at once.
     pub spin: Option<Duration>,
 }
 
+impl Server {
+    /// Whether each shard keeps to one core. "auto" does where the operator has said which cores: they are the shards' then. Elsewhere other
+    /// programs run on the same cores, and a thread that may not leave its own waits behind them while the next one idles.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pin.unwrap_or(!self.cpus.is_empty())
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7007)), shards: 0, cpus: Vec::new(), spin: None }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7007)), shards: 0, cpus: Vec::new(), pin: None, spin: None }
     }
 }
 

@@ -84,8 +84,8 @@ pub struct ShardContext {
     pub id: ShardId,
     /// How many shards there are.
     pub shards: u32,
-    /// The core it is pinned to.
-    pub cpu: usize,
+    /// The core it is pinned to; `None`: the scheduler moves it between those that it may run on (`server.pin`).
+    pub cpu: Option<usize>,
     /// Connections it holds at most.
     pub connections_max: u32,
     /// The address it listens on, with the real port.

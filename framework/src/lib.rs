@@ -46,6 +46,7 @@
 //! 5. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 6. `runtime`: glommio, and what must be known of it.
 
+mod affinity;
 mod app;
 mod arguments;
 mod cgroup;

@@ -77,7 +77,7 @@ pub(crate) fn run<H: Handler>(
         let context = ShardContext {
             id: ShardId(shard.id),
             shards: plan.shards.len() as u32,
-            cpu: shard.cpu,
+            cpu: shard.cpu(),
             connections_max: shard.connections_max,
             local_addr: address,
             upstreams: Arc::clone(&config.upstreams),
@@ -148,7 +148,7 @@ impl Lane {
         };
         let (id, ready) = (context.id, events.clone());
         let main = async move || shard::run(setup, factory(&context), || tell(&ready, Event::Ready)).await;
-        let thread = spawn_shard(&format!("shard-{id}"), plan.cpu, main, move |outcome| tell(&events, Event::Ended(id, outcome)))?;
+        let thread = spawn_shard(&format!("shard-{id}"), plan.affinity.clone(), main, move |outcome| tell(&events, Event::Ended(id, outcome)))?;
         Ok(Self { plan: plan.clone(), orders, metrics, wake, thread })
     }
 

@@ -110,6 +110,7 @@ fn server(raw: &RawServer, listen: SocketAddr, checker: &mut Checker<'_>) -> Ser
         listen: checker.address("server.listen", &raw.listen, listen),
         shards: checker.whole("server.shards", &raw.shards, &SHARDS, 0),
         cpus: checker.distinct("server.cpus", &raw.cpus, "core", &CPU),
+        pin: checker.boolean_or_word("server.pin", &raw.pin, "auto"),
         spin: checker.time_or_none("server.spin", &raw.spin, &SPIN, None),
     }
 }

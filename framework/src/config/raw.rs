@@ -54,6 +54,7 @@ pub(super) struct RawServer {
     pub(super) listen: Item,
     pub(super) shards: Item,
     pub(super) cpus: Item,
+    pub(super) pin: Item,
     pub(super) spin: Item,
 }
 
@@ -254,6 +255,7 @@ impl From<&Config> for Raw {
                 listen: text(config.server.listen.to_string()),
                 shards: number(config.server.shards),
                 cpus: written(Value::List(config.server.cpus.iter().map(|cpu| spanned(cpu_value(*cpu))).collect())),
+                pin: config.server.pin.map_or_else(|| text("auto".to_owned()), |pin| written(Value::Boolean(pin))),
                 spin: time_or_off(config.server.spin),
             },
             listener: RawListener { backlog: number(config.listener.backlog) },
