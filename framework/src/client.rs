@@ -126,7 +126,7 @@ fn start_shard<F: Future<Output = ()> + 'static>(
         started,
     };
     let id = context.id;
-    let run = async move || shard::run_client(setup, main(context)).await;
+    let run = async move || shard::run_client(setup, move || main(context)).await;
     // Whoever has dropped the client does not want to know.
     spawn_shard(&format!("client-{id}"), plan.affinity.clone(), run, move |outcome| drop(events.send((id, outcome))))
 }

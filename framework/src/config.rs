@@ -314,6 +314,10 @@ pub(crate) struct Limits {
     pub connects_in_flight_max: u32,
     /// Connects of a shard that wait until they may be on their way.
     pub connects_waiting_max: u32,
+    /// Threads of one shard for what handlers give to `unblock`.
+    pub blocking_threads_per_shard_max: u32,
+    /// Calls of `unblock` of one shard that wait for such a thread.
+    pub blocking_waiting_per_shard_max: u32,
     /// Accepts a shard keeps posted to the kernel, and so the most that a turn accepts.
     pub accepts_in_flight_max: u32,
     /// Unread receive buffers one connection may hold.
@@ -356,6 +360,8 @@ impl Default for Limits {
             outbound_per_shard_max: 0,
             connects_in_flight_max: 64,
             connects_waiting_max: 65_536,
+            blocking_threads_per_shard_max: 16,
+            blocking_waiting_per_shard_max: 1024,
             accepts_in_flight_max: 16,
             recv_queue_max: 8,
             write_queue_max: 256 * 1024,
