@@ -24,6 +24,8 @@ pub(crate) fn leave_core() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn own() -> Vec<usize> {
