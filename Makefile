@@ -19,7 +19,7 @@ GO := loadtest/baselines/go_netpoller
 CLIENTS := target/clients
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## All binaries, optimised
 	cargo build --release --workspace
@@ -81,6 +81,9 @@ compare: build baseline-go ## CPU per request and idle memory of echo against th
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
 	$(RAISE) loadtest/compare-redis.sh $(BIN) $(or $(ROUNDS),5) $(PING)
 
+compare-redis-shared: build ## Throughput of ping against redis-server, all on the same cores, nothing pinned by hand (ROUNDS=, PING=flags; needs redis)
+	$(RAISE) loadtest/compare-redis-shared.sh $(BIN) $(or $(ROUNDS),7) $(PING)
+
 soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
 	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))
 
@@ -116,4 +119,5 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis soak asan fuzz-smoke clean
+.PHONY: help build run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared soak asan \
+  fuzz-smoke clean

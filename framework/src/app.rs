@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::arguments;
 use crate::config::{self, Settings};
-use crate::handler::{Handler, ShardContext};
+use crate::handler::{IntoHandler, ShardContext};
 use crate::{log, preflight, server, shard};
 
 /// The process did what it was asked to do.
@@ -18,7 +18,9 @@ const REFUSED: u8 = 2;
 
 /// Runs an application: reads the command line and the settings, checks the machine, serves until a signal, drains.
 ///
-/// `factory` makes one handler per shard, on the shard's thread, from the shard's context and the application's own settings.
+/// `factory` makes one handler per shard, on the shard's thread, from the shard's context and the application's own settings. It may
+/// [`spawn`](crate::spawn). If it gives an `Err` or panics the start is refused with its words, and no shard serves anybody: connections are
+/// accepted once every shard has its handler.
 ///
 /// The exit code is 0 after a clean end, 1 after a failure while running, 2 when it refused to start; then standard error has every
 /// problem with its remedy.
@@ -53,7 +55,8 @@ const REFUSED: u8 = 2;
 ///     corelane::run(|_shard: &ShardContext, _settings: &EchoSettings| Echo)
 /// }
 /// ```
-pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static) -> ExitCode {
+pub fn run<S: Settings, H: IntoHandler>(factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static) -> ExitCode {
+    let task_bytes = shard::task_bytes::<H::Handler>();
     let arguments = arguments::parse::<S>();
     let loaded = match config::load::<S>(arguments.config.as_deref(), &arguments.sets) {
         Ok(loaded) => loaded,
@@ -63,10 +66,10 @@ pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + S
         return print(&loaded.to_toml());
     }
     if arguments.check {
-        let memory = preflight::memory(&loaded.config, shard::task_bytes::<H>());
+        let memory = preflight::memory(&loaded.config, task_bytes);
         return print(&format!("the settings are fine\nmemory_bound_bytes={} {memory}\n", memory.bytes()));
     }
-    let plan = match preflight::check(&loaded.config, shard::task_bytes::<H>()) {
+    let plan = match preflight::check(&loaded.config, task_bytes) {
         Ok(plan) => plan,
         Err(problems) => return refuse(S::NAME, &problems),
     };
@@ -82,7 +85,7 @@ pub fn run<S: Settings, H: Handler>(factory: impl Fn(&ShardContext, &S) -> H + S
         tracing::warn!("{warning}");
     }
     let settings = loaded.app;
-    match server::run(loaded.config, &plan, &log, move |shard| factory(shard, &settings)) {
+    match server::run(loaded.config, &plan, &log, move |shard| factory(shard, &settings).into_handler()) {
         Ok(()) => ExitCode::from(CLEAN),
         Err(server::Failure::Start(error)) => refuse(S::NAME, &[error]),
         Err(server::Failure::Running) => ExitCode::from(FAILED),

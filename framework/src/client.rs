@@ -63,7 +63,7 @@ impl Client {
             let context = ShardContext {
                 id: ShardId(shard.id),
                 shards: plan.shards.len() as u32,
-                cpu: shard.cpu,
+                cpu: shard.cpu(),
                 connections_max: config.outbound_per_shard(),
                 local_addr: unspecified(),
                 upstreams: Arc::clone(&config.upstreams),
@@ -126,9 +126,9 @@ fn start_shard<F: Future<Output = ()> + 'static>(
         started,
     };
     let id = context.id;
-    let run = async move || shard::run_client(setup, main(context)).await;
+    let run = async move || shard::run_client(setup, move || main(context)).await;
     // Whoever has dropped the client does not want to know.
-    spawn_shard(&format!("client-{id}"), plan.cpu, run, move |outcome| drop(events.send((id, outcome))))
+    spawn_shard(&format!("client-{id}"), plan.affinity.clone(), run, move |outcome| drop(events.send((id, outcome))))
 }
 
 fn unspecified() -> SocketAddr {

@@ -158,13 +158,23 @@ pub(crate) struct Server {
     pub shards: u32,
     /// Cores to run on, none named twice; empty means every allowed core.
     pub cpus: Vec<usize>,
+    /// Whether each shard keeps to one core; `None`: "auto".
+    pub pin: Option<bool>,
     /// How long a shard without work polls its ring before it sleeps; `None`: it sleeps at once.
     pub spin: Option<Duration>,
 }
 
+impl Server {
+    /// Whether each shard keeps to one core. "auto" does where the operator has said which cores: they are the shards' then. Elsewhere other
+    /// programs run on the same cores, and a thread that may not leave its own waits behind them while the next one idles.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pin.unwrap_or(!self.cpus.is_empty())
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7007)), shards: 0, cpus: Vec::new(), spin: None }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7007)), shards: 0, cpus: Vec::new(), pin: None, spin: None }
     }
 }
 
@@ -304,6 +314,10 @@ pub(crate) struct Limits {
     pub connects_in_flight_max: u32,
     /// Connects of a shard that wait until they may be on their way.
     pub connects_waiting_max: u32,
+    /// Threads of one shard for what handlers give to `unblock`.
+    pub blocking_threads_per_shard_max: u32,
+    /// Calls of `unblock` of one shard that wait for such a thread.
+    pub blocking_waiting_per_shard_max: u32,
     /// Accepts a shard keeps posted to the kernel, and so the most that a turn accepts.
     pub accepts_in_flight_max: u32,
     /// Unread receive buffers one connection may hold.
@@ -346,6 +360,8 @@ impl Default for Limits {
             outbound_per_shard_max: 0,
             connects_in_flight_max: 64,
             connects_waiting_max: 65_536,
+            blocking_threads_per_shard_max: 16,
+            blocking_waiting_per_shard_max: 1024,
             accepts_in_flight_max: 16,
             recv_queue_max: 8,
             write_queue_max: 256 * 1024,

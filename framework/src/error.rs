@@ -197,6 +197,18 @@ pub enum Error {
     /// The shard has as many tasks as it can hold.
     #[error("the shard has too many tasks")]
     TooManyTasks,
+    /// As many calls of [`unblock`](crate::unblock) wait for a thread as `limits.blocking_waiting_per_shard_max` allows.
+    #[error("{waiting_max} calls wait for a blocking thread already (limits.blocking_waiting_per_shard_max)")]
+    BlockingFull {
+        /// The bound.
+        waiting_max: usize,
+    },
+    /// No thread for what was given to [`unblock`](crate::unblock) could be started, and there is no other.
+    #[error("no blocking thread can be started: {0}")]
+    BlockingThread(std::io::Error),
+    /// What was given to [`unblock`](crate::unblock) panicked.
+    #[error("in unblock: {0}")]
+    BlockingPanicked(String),
     /// The handler failed for a reason of its own.
     #[error("{0}")]
     Handler(Box<dyn std::error::Error>),
@@ -214,6 +226,7 @@ impl Error {
             Self::Closed(reason) => *reason,
             Self::FrameTooLong { .. } | Self::Protocol(_) | Self::Truncated => CloseReason::ProtocolError,
             Self::Connect(_) | Self::Upstream(_) | Self::TooManyTasks | Self::Handler(_) => CloseReason::HandlerFailed,
+            Self::BlockingFull { .. } | Self::BlockingThread(_) | Self::BlockingPanicked(_) => CloseReason::HandlerFailed,
         }
     }
 }
@@ -229,7 +242,9 @@ impl From<Error> for std::io::Error {
             Error::Truncated => std::io::ErrorKind::UnexpectedEof,
             Error::Connect(error) => error.kind(),
             Error::Upstream(error) => error.failure().kind(),
-            Error::TooManyTasks | Error::Handler(_) => std::io::ErrorKind::Other,
+            Error::BlockingThread(error) => error.kind(),
+            Error::BlockingFull { .. } => std::io::ErrorKind::QuotaExceeded,
+            Error::TooManyTasks | Error::BlockingPanicked(_) | Error::Handler(_) => std::io::ErrorKind::Other,
         };
         Self::new(kind, error.to_string())
     }

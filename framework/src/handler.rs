@@ -1,6 +1,7 @@
 //! All that an application author implements.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,62 @@ pub trait Handler: 'static {
     /// An `Err` closes the connection with the reason that the error stands for; a panic closes it with
     /// [`HandlerPanicked`](crate::CloseReason::HandlerPanicked). Other connections are not affected by either.
     fn serve(&self, conn: &mut Conn) -> impl Future<Output = Result<(), Error>>;
+}
+
+/// What a factory may give [`run`](crate::run): a handler, or a `Result` with one, whose error refuses the start.
+///
+/// ```no_run
+/// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// # struct TableSettings { path: String }
+/// # impl corelane::Settings for TableSettings {
+/// #     const NAME: &'static str = "table";
+/// #     const ABOUT: &'static str = "";
+/// #     const LISTEN: &'static str = "127.0.0.1:7007";
+/// # }
+/// use corelane::{Conn, Error, Handler, ShardContext};
+///
+/// struct Table(Vec<u8>);
+///
+/// impl Handler for Table {
+///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+///         conn.write(&*self.0).await
+///     }
+/// }
+///
+/// # fn main() -> std::process::ExitCode {
+/// corelane::run(|_shard: &ShardContext, settings: &TableSettings| -> Result<Table, String> {
+///     let table = std::fs::read(&settings.path).map_err(|error| format!("app.path {}: {error}", settings.path))?;
+///     Ok(Table(table))
+/// })
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(message = "a factory gives a `Handler`, or a `Result` with one", label = "`{Self}` is neither")]
+pub trait IntoHandler {
+    /// The handler of a shard.
+    type Handler: Handler;
+
+    /// The handler, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// What the factory failed with, as text.
+    fn into_handler(self) -> Result<Self::Handler, String>;
+}
+
+impl<H: Handler> IntoHandler for H {
+    type Handler = Self;
+
+    fn into_handler(self) -> Result<Self, String> {
+        Ok(self)
+    }
+}
+
+impl<H: Handler, E: Display> IntoHandler for Result<H, E> {
+    type Handler = H;
+
+    fn into_handler(self) -> Result<H, String> {
+        self.map_err(|error| error.to_string())
+    }
 }
 
 /// A handler from an async closure.
@@ -84,8 +141,8 @@ pub struct ShardContext {
     pub id: ShardId,
     /// How many shards there are.
     pub shards: u32,
-    /// The core it is pinned to.
-    pub cpu: usize,
+    /// The core it is pinned to; `None`: the scheduler moves it between those that it may run on (`server.pin`).
+    pub cpu: Option<usize>,
     /// Connections it holds at most.
     pub connections_max: u32,
     /// The address it listens on, with the real port.

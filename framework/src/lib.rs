@@ -43,9 +43,11 @@
 //! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life, `shard::serve` its handler's task,
 //!    `shard::deadline`, `shard::pressure` and `shard::drain` its ends, `shard::turn` the loop that drives them all.
 //! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees; `connector` and `pool`: the connections that it opens.
+//!    `unblock`: threads for what blocks.
 //! 5. `ring`: the io_uring and its buffers, the only `unsafe` code.
-//! 6. `runtime`: glommio, and what must be known of it.
+//! 6. `runtime`: glommio, and what must be known of it; `affinity`: on which cores a thread runs.
 
+mod affinity;
 mod app;
 mod arguments;
 mod cgroup;
@@ -76,6 +78,7 @@ mod server;
 mod shard;
 mod silence;
 mod timeout;
+mod unblock;
 mod watchdog;
 
 /// What the fuzzers in fuzz/ call, each with any bytes: it panics where a promise is broken.
@@ -101,7 +104,8 @@ pub use conn::{Conn, EndOfInput, Flush, Frame, Output, Read, ReadFrame, ReadHalf
 pub use connector::{Connect, Connector};
 pub use error::{CloseReason, Error};
 pub use escape::Escaped;
-pub use handler::{FromFn, Handler, ShardContext, from_fn};
+pub use handler::{FromFn, Handler, IntoHandler, ShardContext, from_fn};
 pub use pool::{Pool, Pooled, UpstreamError, UpstreamFailure};
 pub use shard::{ConnId, Draining, Notified, Notify, OnExecutor, ShardId, Sleep, draining, on_executor, sleep, sleep_until, spawn};
 pub use timeout::{Elapsed, Timeout, timeout};
+pub use unblock::{Unblock, unblock};

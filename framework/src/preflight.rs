@@ -57,12 +57,19 @@ pub(crate) struct Plan {
 pub(crate) struct ShardPlan {
     /// Its number, from 0.
     pub id: u32,
-    /// The core it is pinned to; several shards may share one.
-    pub cpu: usize,
+    /// The cores it keeps to, one if it is pinned; `None`: wherever this process may run. Several shards may share a core.
+    pub affinity: Option<Vec<usize>>,
     /// Its share of the connections, at least one.
     pub connections_max: u32,
     /// What its connections may hold.
     pub memory: MemoryShare,
+}
+
+impl ShardPlan {
+    /// The core it is pinned to.
+    pub(crate) fn cpu(&self) -> Option<usize> {
+        self.affinity.as_deref().and_then(|cores| if let [core] = cores { Some(*core) } else { None })
+    }
 }
 
 /// Check the machine against the settings, after raising this process's soft limits to the hard ones. A connection's task takes `task_bytes`.
@@ -98,7 +105,7 @@ pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
     problems.extend(limits::outbound_problem(config, &facts, shards));
     let settled = memory::settle(config, &facts, shards, 0);
     let plan = Plan {
-        shards: share_out(0, shards, &cores, settled.bound.share),
+        shards: share_out(0, shards, &affinities(config, &cores), settled.bound.share),
         warnings: limits::warnings(config, &facts, &cores),
         connections_max: 0,
         memory: settled.bound,
@@ -123,7 +130,7 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         connections_max?;
         let connections_max = settled.connections_max;
         let warnings = limits::warnings(config, facts, &cores);
-        let shards = share_out(connections_max, shards, &cores, settled.bound.share);
+        let shards = share_out(connections_max, shards, &affinities(config, &cores), settled.bound.share);
         Ok(Plan { shards, warnings, connections_max, memory: settled.bound, descriptors_max: facts.nofile })
     });
     match plan {
@@ -145,11 +152,25 @@ fn shard_count(config: &Config, cores: &[usize]) -> u32 {
     }
 }
 
-/// Shares that differ by one at most and add up to `connections_max`; the cores take turns.
-fn share_out(connections_max: u32, shards: u32, cores: &[usize], memory: MemoryShare) -> Vec<ShardPlan> {
+/// Where the shards run, in turn.
+fn affinities(config: &Config, cores: &[usize]) -> Vec<Option<Vec<usize>>> {
+    match (config.server.is_pinned(), config.server.cpus.is_empty()) {
+        (true, _) => cores.iter().map(|core| Some(vec![*core])).collect(),
+        (false, false) => vec![Some(cores.to_vec())],
+        (false, true) => vec![None],
+    }
+}
+
+/// Shares that differ by one at most and add up to `connections_max`; the affinities take turns.
+fn share_out(connections_max: u32, shards: u32, affinities: &[Option<Vec<usize>>], memory: MemoryShare) -> Vec<ShardPlan> {
     let (share, rest) = (connections_max / shards, connections_max % shards);
-    let plan = |(id, cpu): (u32, &usize)| ShardPlan { id, cpu: *cpu, connections_max: share + u32::from(id < rest), memory };
-    (0..shards).zip(cores.iter().cycle()).map(plan).collect()
+    let plan = |(id, affinity): (u32, &Option<Vec<usize>>)| ShardPlan {
+        id,
+        affinity: affinity.clone(),
+        connections_max: share + u32::from(id < rest),
+        memory,
+    };
+    (0..shards).zip(affinities.iter().cycle()).map(plan).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use futures_lite::stream::{self, Stream};
 use glommio::io::BufferedFile;
 use glommio::{LocalExecutorBuilder, Placement};
 
+use crate::affinity;
 use crate::ring::{WakeFd, file_from};
 use crate::shard::panics::as_shard;
 
@@ -23,21 +24,25 @@ const RING_DEPTH: usize = 32;
 const PREEMPT_INTERVAL: Duration = YEAR;
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// A thread pinned to `cpu` that runs `main` on an executor of its own, and tells `ended` how that came out: whatever happens, a panic
+/// A thread that keeps to the cores of `affinity`, if there is one, runs `main` on an executor of its own, and tells `ended` how that came out: whatever happens, a panic
 /// and an executor that cannot be made (memlock, io_uring refused) included.
 pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
     name: &str,
-    cpu: usize,
+    affinity: Option<Vec<usize>>,
     main: impl FnOnce() -> F + Send + 'static,
     ended: impl FnOnce(Result<(), String>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+    // The executor's own placement reads /sys, which may be hidden, and knows no cpuset.
+    let builder = LocalExecutorBuilder::new(Placement::Unbound)
         .name(name)
         .io_memory(IO_MEMORY)
         .ring_depth(RING_DEPTH)
         .preempt_timer(PREEMPT_INTERVAL);
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let run = move || -> Result<(), String> {
+            if let Some(cores) = affinity {
+                affinity::keep_to(&cores).map_err(|error| format!("it cannot keep to cores {cores:?}: {error}"))?;
+            }
             let executor = builder.make().map_err(|error| error.to_string())?;
             executor.run(main()).map_err(|error| error.to_string())
         };

@@ -61,7 +61,7 @@ pub(crate) fn run<H: Handler>(
     config: Config,
     plan: &Plan,
     log: &LogHandle,
-    factory: impl Fn(&ShardContext) -> H + Send + Sync + 'static,
+    factory: impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static,
 ) -> Result<(), Failure> {
     let (events, inbox) = channel();
     // Before any shard: a signal that comes during the start must not kill the process half-way.
@@ -77,7 +77,7 @@ pub(crate) fn run<H: Handler>(
         let context = ShardContext {
             id: ShardId(shard.id),
             shards: plan.shards.len() as u32,
-            cpu: shard.cpu,
+            cpu: shard.cpu(),
             connections_max: shard.connections_max,
             local_addr: address,
             upstreams: Arc::clone(&config.upstreams),
@@ -129,7 +129,7 @@ impl Lane {
         context: ShardContext,
         listener: std::net::TcpListener,
         started: Instant,
-        factory: Arc<impl Fn(&ShardContext) -> H + Send + Sync + 'static>,
+        factory: Arc<impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static>,
         events: Sender<Event>,
     ) -> io::Result<Self> {
         let (orders, metrics) = (Arc::<Orders>::default(), context.metrics.clone());
@@ -147,13 +147,21 @@ impl Lane {
             started,
         };
         let (id, ready) = (context.id, events.clone());
-        let main = async move || shard::run(setup, factory(&context), || tell(&ready, Event::Ready)).await;
-        let thread = spawn_shard(&format!("shard-{id}"), plan.cpu, main, move |outcome| tell(&events, Event::Ended(id, outcome)))?;
+        let main = async move || shard::run(setup, || factory(&context), || tell(&ready, Event::Ready)).await;
+        let thread =
+            spawn_shard(&format!("shard-{id}"), plan.affinity.clone(), main, move |outcome| tell(&events, Event::Ended(id, outcome)))?;
         Ok(Self { plan: plan.clone(), orders, metrics, wake, thread })
+    }
+
+    /// Lets the shard serve; it has its handler.
+    fn serve(&self) {
+        self.orders.serve();
+        self.thread.thread().unpark();
     }
 
     fn drain(&self) {
         self.orders.drain();
+        self.thread.thread().unpark(); // it may wait for the order to serve
         self.signal();
     }
 
@@ -203,6 +211,7 @@ impl Server {
                 (Some(Event::Ready), _) => {
                     waiting -= 1;
                     if waiting == 0 && matches!(stage, Stage::Starting { .. }) {
+                        self.lanes.iter().for_each(Lane::serve);
                         silence::log(&self.config);
                         tracing::info!(addr = %self.address, shards = self.lanes.len(), connections_max = self.connections_max, "listening");
                         stage = Stage::Serving;
@@ -212,7 +221,10 @@ impl Server {
                 (Some(Event::Ended(shard, outcome)), _) => {
                     alive -= 1;
                     let why = outcome.err().unwrap_or_else(|| "ended without an order to".to_owned());
-                    tracing::error!(%shard, why, "a shard died; the others drain");
+                    match stage {
+                        Stage::Starting { .. } => tracing::error!(%shard, why, "a shard does not start; none serves"),
+                        _ => tracing::error!(%shard, why, "a shard died; the others drain"),
+                    }
                     dead.get_or_insert(shard);
                     failure.get_or_insert(if waiting > 0 {
                         Failure::Start(format!("shard {shard} does not start: {why}"))

@@ -81,6 +81,7 @@ use crate::preflight::MemoryShare;
 use crate::ring::buffers::{Pool, Span};
 use crate::ring::{Completion, Key, Ring, SlotIndex, WakeFd};
 use crate::runtime::WakeWait;
+use crate::unblock::Blocking;
 
 pub(crate) use deadline::Tick;
 pub(crate) use dial::{Stage as DialStage, Target};
@@ -155,7 +156,24 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    const DRAIN: u8 = 1;
+    const SERVE: u8 = 1;
+    const DRAIN: u8 = 2;
+
+    /// Every shard has its handler.
+    pub(crate) fn serve(&self) {
+        self.stage.fetch_max(Self::SERVE, Ordering::Release);
+    }
+
+    /// Waits for the order to serve; false if the order is to drain, so that nobody is to be served. The control thread unparks.
+    fn wait_to_serve(&self) -> bool {
+        loop {
+            match self.stage.load(Ordering::Acquire) {
+                Self::SERVE => return true,
+                Self::DRAIN => return false,
+                _ => std::thread::park(),
+            }
+        }
+    }
 
     pub(crate) fn drain(&self) {
         self.stage.store(Self::DRAIN, Ordering::Release);
@@ -211,6 +229,8 @@ pub(crate) struct Shard {
     spin: Option<Duration>,
     /// Wakes the pump while it is parked.
     parked: Cell<Option<Waker>>,
+    /// Threads for what blocks.
+    pub(crate) blocking: Blocking,
     /// How other threads wake tasks of this shard.
     registered: Registered,
     /// What they and the control thread signal: watched in the ring, so that it ends whatever the shard waits in.
@@ -324,6 +344,7 @@ impl Shard {
             started: setup.started,
             spin: config.server.spin,
             parked: Cell::new(None),
+            blocking: Blocking::new(setup.id, config.limits.blocking_threads_per_shard_max, config.limits.blocking_waiting_per_shard_max),
             registered,
             wake: setup.wake,
         };
@@ -345,16 +366,40 @@ impl Shard {
         let _gone = Self::try_with(|shard| shard.pool.release(span));
     }
 
+    /// Drops what was spawned before the shard served anybody, and never will be polled.
+    fn drop_born(&self) {
+        let born = self.state().take_born();
+        if let Err(panic) = panics::as_shard(|| drop(born)) {
+            tracing::error!(shard = self.id.0, panic, "a spawned task was dropped");
+        }
+    }
+
     pub(crate) fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
     }
 }
 
-/// Runs one shard of a server to its end: after a drain, or with the error that its ring met. `ready` is told once connections can be
-/// served.
-pub(crate) async fn run<H: Handler>(setup: Setup, handler: H, ready: impl FnOnce()) -> io::Result<()> {
+/// Runs one shard of a server to its end: after a drain, or with the error that its ring met. `ready` is told once there is a handler;
+/// connections are accepted when that is so of every shard.
+pub(crate) async fn run<H: Handler>(setup: Setup, factory: impl FnOnce() -> Result<H, String>, ready: impl FnOnce()) -> io::Result<()> {
     let (shard, wake) = enter(setup)?;
-    ready();
+    // Caught here: what it has spawned must not be dropped by the thread's very end.
+    let handler = match panics::as_shard(factory) {
+        Ok(made) => made.map_err(|error| format!("its factory failed: {error}")),
+        Err(panic) => Err(format!("its factory failed: {panic}")),
+    };
+    let served = handler.is_ok() && {
+        ready();
+        shard.orders.wait_to_serve()
+    };
+    let handler = match handler {
+        Ok(handler) if served => handler,
+        refused => {
+            shard.drop_born();
+            let closed = wake.close().await;
+            return refused.map(drop).map_err(io::Error::other).and(closed);
+        }
+    };
     let handler = &handler;
     let mut tasks = Tasks::new(|key| serve(handler, key));
     let outcome = shard.pump(&wake, &mut tasks).await;
@@ -379,12 +424,12 @@ pub(crate) fn task_bytes<H: Handler>() -> usize {
 }
 
 /// Runs one shard of a client until `main` has ended and the connections that it opened have closed.
-pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(setup: Setup, main: F) -> io::Result<()> {
+pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(setup: Setup, main: impl FnOnce() -> F + 'static) -> io::Result<()> {
     let (shard, wake) = enter(setup)?;
     let finished = Rc::new(Cell::new(false));
     let order = OrderAtEnd { shard: Rc::clone(&shard), finished: Rc::clone(&finished) };
     let main = async move {
-        main.await;
+        main().await;
         order.finished.set(true);
     };
     spawn(main).map_err(io::Error::from)?;

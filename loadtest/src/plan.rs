@@ -136,6 +136,7 @@ impl Plan {
         vec![
             format!("server.shards={}", self.shards),
             format!("server.cpus=[{}]", cpus.join(",")),
+            "server.pin=true".to_owned(), // many on few cores are spread evenly once, and stay so
             format!("limits.outbound_per_shard_max={outbound}"),
             format!("limits.connects_waiting_max={outbound}"), // all of them may begin at once
             format!("limits.connects_in_flight_max={}", self.in_flight_max.div_ceil(self.shards).clamp(1, 1024)),

@@ -72,6 +72,12 @@ impl Launch {
         Self::new(Program::Relay).set(&format!("upstream.next.addr=\"{upstream}\""))
     }
 
+    /// The server that works beside its connections.
+    #[must_use]
+    pub fn worker() -> Self {
+        Self::new(Program::Worker)
+    }
+
     /// The echo server that fails as `failpoints` says: `framework/src/failpoint.rs`.
     #[must_use]
     pub fn faulty(failpoints: &str) -> Self {

@@ -51,6 +51,8 @@ const UPSTREAM_IDLE: Whole = Whole::new("a whole number of connections", 0, 65_5
 const UPSTREAM_WAITING: Whole = Whole::new("a whole number of requests", 0, SHARD_CONNECTIONS_MAX);
 const CONNECTS: Whole = Whole::new("a whole number of connects", 1, 1024);
 const CONNECTS_WAITING: Whole = Whole::new("a whole number of connects", 0, SHARD_CONNECTIONS_MAX);
+const BLOCKING_THREADS: Whole = Whole::new("a whole number of threads", 1, 1024);
+const BLOCKING_WAITING: Whole = Whole::new("a whole number of calls", 0, SHARD_CONNECTIONS_MAX);
 const ACCEPTS: Whole = Whole::new("a whole number of accepts", 1, 1024);
 const RECV_QUEUE: Whole = Whole::new("a whole number of buffers", 1, 1024);
 const WRITE_QUEUE: Whole = Whole::new("a whole number of bytes", 4 * KIB, 64 * MIB);
@@ -110,6 +112,7 @@ fn server(raw: &RawServer, listen: SocketAddr, checker: &mut Checker<'_>) -> Ser
         listen: checker.address("server.listen", &raw.listen, listen),
         shards: checker.whole("server.shards", &raw.shards, &SHARDS, 0),
         cpus: checker.distinct("server.cpus", &raw.cpus, "core", &CPU),
+        pin: checker.boolean_or_word("server.pin", &raw.pin, "auto"),
         spin: checker.time_or_none("server.spin", &raw.spin, &SPIN, None),
     }
 }
@@ -199,6 +202,18 @@ fn limits(raw: &RawLimits, checker: &mut Checker<'_>) -> Limits {
             &raw.connects_waiting_max,
             &CONNECTS_WAITING,
             default.connects_waiting_max,
+        ),
+        blocking_threads_per_shard_max: whole(
+            "limits.blocking_threads_per_shard_max",
+            &raw.blocking_threads_per_shard_max,
+            &BLOCKING_THREADS,
+            default.blocking_threads_per_shard_max,
+        ),
+        blocking_waiting_per_shard_max: whole(
+            "limits.blocking_waiting_per_shard_max",
+            &raw.blocking_waiting_per_shard_max,
+            &BLOCKING_WAITING,
+            default.blocking_waiting_per_shard_max,
         ),
         accepts_in_flight_max: whole("limits.accepts_in_flight_max", &raw.accepts_in_flight_max, &ACCEPTS, default.accepts_in_flight_max),
         recv_queue_max: whole("limits.recv_queue_max", &raw.recv_queue_max, &RECV_QUEUE, default.recv_queue_max),

@@ -54,6 +54,7 @@ pub(super) struct RawServer {
     pub(super) listen: Item,
     pub(super) shards: Item,
     pub(super) cpus: Item,
+    pub(super) pin: Item,
     pub(super) spin: Item,
 }
 
@@ -110,6 +111,8 @@ pub(super) struct RawLimits {
     pub(super) outbound_per_shard_max: Item,
     pub(super) connects_in_flight_max: Item,
     pub(super) connects_waiting_max: Item,
+    pub(super) blocking_threads_per_shard_max: Item,
+    pub(super) blocking_waiting_per_shard_max: Item,
     pub(super) accepts_in_flight_max: Item,
     pub(super) recv_queue_max: Item,
     pub(super) write_queue_max: Item,
@@ -254,6 +257,7 @@ impl From<&Config> for Raw {
                 listen: text(config.server.listen.to_string()),
                 shards: number(config.server.shards),
                 cpus: written(Value::List(config.server.cpus.iter().map(|cpu| spanned(cpu_value(*cpu))).collect())),
+                pin: config.server.pin.map_or_else(|| text("auto".to_owned()), |pin| written(Value::Boolean(pin))),
                 spin: time_or_off(config.server.spin),
             },
             listener: RawListener { backlog: number(config.listener.backlog) },
@@ -315,6 +319,8 @@ fn limits(limits: &super::Limits) -> RawLimits {
         outbound_per_shard_max: number(limits.outbound_per_shard_max),
         connects_in_flight_max: number(limits.connects_in_flight_max),
         connects_waiting_max: number(limits.connects_waiting_max),
+        blocking_threads_per_shard_max: number(limits.blocking_threads_per_shard_max),
+        blocking_waiting_per_shard_max: number(limits.blocking_waiting_per_shard_max),
         accepts_in_flight_max: number(limits.accepts_in_flight_max),
         recv_queue_max: number(limits.recv_queue_max),
         write_queue_max: number(limits.write_queue_max),

@@ -200,7 +200,7 @@ fn mistakes_in_an_upstream_are_named_with_their_place() {
 
 #[test]
 fn printed_settings_load_as_the_same_settings() {
-    let changes: [&[&str]; 8] = [
+    let changes: [&[&str]; 10] = [
         &[
             "limits.on_full=\"refuse\"",
             "limits.refuse_with=\"busy, \\\"later\\\"\\r\\n\"",
@@ -220,6 +220,8 @@ fn printed_settings_load_as_the_same_settings() {
         &["limits.receive_rate_min=100", "limits.send_rate_min=1073741824", "limits.rate_window=\"30s\""],
         &["socket.keepalive=false", "socket.user_timeout=\"off\"", "socket.send_buffer=8192"],
         &["buffers.profile=\"large\"", "server.cpus=[3, 1]", "server.listen=\"[::1]:0\"", "server.shards=7", "server.spin=\"5ms\""],
+        &["server.pin=true", "limits.blocking_threads_per_shard_max=3", "limits.blocking_waiting_per_shard_max=0"],
+        &["server.pin=false"],
         &[
             "timeouts.idle=\"1500ms\"",
             "timeouts.first_byte=\"off\"",
@@ -283,6 +285,9 @@ fn each_wrong_value_is_named_with_its_place_and_what_was_expected() {
         ("[server]\nlisten = \"localhost:80\"", "t.toml:2:10: server.listen: found \"localhost:80\", expected an IP address and a port, like \"127.0.0.1:7007\" or \"[::]:7007\"\n    help: write \"127.0.0.1:80\" for this machine alone, \"0.0.0.0:80\" for every interface".to_owned()),
         ("[server]\ncpus = [0, 2, 0]", "t.toml:2:15: server.cpus: names core 0 twice".to_owned()),
         ("[server]\ncpus = [\n  0,\n  -3,\n]", "t.toml:4:3: server.cpus: found -3, expected the number of a core from 0 to 1023".to_owned()),
+        ("[server]\npin = \"yes\"", "t.toml:2:7: server.pin: found \"yes\", expected true, false or \"auto\"".to_owned()),
+        ("[server]\npin = \"true\"", "t.toml:2:7: server.pin: found \"true\", expected true, false or \"auto\"\n    help: write true without quotes".to_owned()),
+        ("[limits]\nblocking_threads_per_shard_max = 0", "t.toml:2:34: limits.blocking_threads_per_shard_max: found 0, expected a whole number of threads from 1 to 1024".to_owned()),
         ("[server]\nspin = \"51ms\"", "t.toml:2:8: server.spin: found \"51ms\", expected a duration from 1ms to 50ms, like \"30s\" or \"5m\", or \"off\" for none".to_owned()),
         ("[server]\ncpus = 0", "t.toml:2:8: server.cpus: found 0, expected a list, each the number of a core from 0 to 1023".to_owned()),
     ];

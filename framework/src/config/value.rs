@@ -147,6 +147,20 @@ impl<'a> Checker<'a> {
         self.read(key, item, "true or false", read).unwrap_or(default)
     }
 
+    /// True, false, or the word for neither, which is also the default.
+    pub(super) fn boolean_or_word(&mut self, key: &str, item: &Item, word: &str) -> Option<bool> {
+        let read = |value: &Value| match value {
+            Value::Boolean(value) => Some(Some(*value)),
+            Value::Text(text) if text == word => Some(None),
+            _ => None,
+        };
+        let guess = |value: &Value| match value {
+            Value::Text(text) if matches!(&**text, "true" | "false") => Some(format!("write {text} without quotes")),
+            _ => None,
+        };
+        self.read_or_help(key, item, format!("true, false or \"{word}\""), read, guess).flatten()
+    }
+
     /// Any text of so many bytes.
     pub(super) fn text(&mut self, key: &str, item: &Item, bytes_max: usize, default: &str) -> String {
         let read = |value: &Value| match value {

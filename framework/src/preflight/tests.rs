@@ -58,8 +58,8 @@ fn ring_refused(errno: i32, io_uring_disabled: Option<u32>) -> Facts {
 fn a_good_machine_gets_one_shard_per_core_and_all_its_descriptors() {
     let plan = plan(&Config::default(), &good()).unwrap();
     assert_eq!(plan.connections_max, 80_000);
-    let shards: Vec<_> = plan.shards.iter().map(|shard| (shard.id, shard.cpu, shard.connections_max)).collect();
-    assert_eq!(shards, [(0, 0, 20_000), (1, 1, 20_000), (2, 2, 20_000), (3, 3, 20_000)]);
+    let shards: Vec<_> = plan.shards.iter().map(|shard| (shard.id, shard.cpu(), shard.connections_max)).collect();
+    assert_eq!(shards, [(0, None, 20_000), (1, None, 20_000), (2, None, 20_000), (3, None, 20_000)]);
     assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
 }
 
@@ -82,13 +82,27 @@ fn sixty_shards_on_four_cores_hold_a_million_with_one_warning() {
     let plan = plan(&settings(|config| config.server.shards = 60), &good()).unwrap();
     assert_eq!(plan.connections_max, 1 << 20);
     assert_eq!(plan.warnings, ["60 shards share cores 0-3"]);
-    assert_eq!((plan.shards[0].cpu, plan.shards[59].cpu), (0, 3));
 }
 
 #[test]
 fn named_cores_are_used_in_their_order() {
     let plan = plan(&settings(|config| config.server.cpus = vec![3, 1]), &good()).unwrap();
-    assert_eq!(plan.shards.iter().map(|shard| shard.cpu).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!(plan.shards.iter().map(ShardPlan::cpu).collect::<Vec<_>>(), [Some(3), Some(1)]);
+}
+
+#[test]
+fn shards_are_pinned_where_that_was_asked_for_or_their_cores_were_named() {
+    let affinities = |pin: Option<bool>, cpus: &[usize]| {
+        let config = settings(|config| (config.server.pin, config.server.cpus, config.server.shards) = (pin, cpus.to_vec(), 3));
+        plan(&config, &good()).unwrap().shards.into_iter().map(|shard| shard.affinity).collect::<Vec<_>>()
+    };
+    let own = |cores: [usize; 3]| cores.map(|core| Some(vec![core]));
+    assert_eq!(affinities(None, &[]), [None, None, None]);
+    assert_eq!(affinities(None, &[2, 1]), own([2, 1, 2]));
+    assert_eq!(affinities(Some(true), &[]), own([0, 1, 2]));
+    assert_eq!(affinities(Some(true), &[2, 1]), own([2, 1, 2]));
+    assert_eq!(affinities(Some(false), &[]), [None, None, None]);
+    assert_eq!(affinities(Some(false), &[2, 1]), [(); 3].map(|()| Some(vec![2, 1])));
 }
 
 #[test]
