@@ -74,6 +74,7 @@ mod ring;
 mod runtime;
 mod server;
 mod shard;
+mod signals;
 mod silence;
 mod watchdog;
 
