@@ -18,7 +18,7 @@ MINUTES ?= 10
 GO := loadtest/baselines/go_netpoller
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## All binaries, optimised
 	cargo build --release --workspace
@@ -82,6 +82,9 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu
 	$(RAISE) cargo test --release -p corelane -p ping -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
+fresh-machine: ## Build and test on fresh Debians with what the README says and nothing else; needs root and debootstrap (FRESH=release)
+	FRESH="$(FRESH)" tests/fresh_machine.sh
+
 # libFuzzer comes with a crate and wants a C++ compiler, nothing else: no cargo-fuzz and no nightly. The flags are those of cargo-fuzz.
 FUZZ_TARGETS := settings frames resp reply
 FUZZ_SECONDS ?= 30
@@ -101,4 +104,4 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis soak asan fuzz-smoke clean
+.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis soak asan fresh-machine fuzz-smoke clean

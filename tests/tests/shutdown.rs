@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{BOUND, Client, End, Launch, Server, connect, needs, within};
+use tests::{BOUND, Client, End, Launch, Server, connect, within};
 
 const PAYLOAD: usize = 1000;
 /// A signal that comes again so soon is the same one.
@@ -220,6 +220,7 @@ fn another_signal_ends_it_at_once_however_soon_it_comes() {
     drop(client);
 }
 
+/// As GNU timeout sends it: to its child, and to the group that the child is in.
 #[test]
 fn a_signal_that_comes_twice_within_half_a_second_is_one() {
     for signal in [Signal::TERM, Signal::INT] {
@@ -233,18 +234,6 @@ fn a_signal_that_comes_twice_within_half_a_second_is_one() {
         assert!(start.elapsed() >= Duration::from_secs(1), "took {:?}", start.elapsed());
         drop(client);
     }
-}
-
-/// GNU timeout signals its child, and then the group that the child is in.
-#[test]
-fn under_timeout_it_drains_as_without() {
-    needs!("timeout");
-    let launch = Launch::hostile().alone().set("timeouts.drain=\"1s\"").under(&["timeout", "--preserve-status", "2"]);
-    let mut server = launch.start();
-    let mut client = server.connect();
-    client.send(b"stall\n");
-    assert_eq!(server.wait_exit(BOUND), Some(0), "{}", server.log().text());
-    assert_eq!(server.counts().of("drain_cut"), 1);
 }
 
 #[test]
