@@ -50,6 +50,7 @@ install() {
 build_and_test() {
   unshare --mount --propagation private --pid --fork --kill-child bash -euo pipefail -s "$root" "$rust" "$crates" <<'INSIDE'
 root=$1
+mount --bind "$root" "$root" # or tests could make no mount namespaces below it
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
