@@ -100,6 +100,9 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu
 	$(RAISE) cargo test --release -p corelane -p ping -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
+fresh-machine: ## Build and test on fresh Debians with what the README says and nothing else; needs root and debootstrap (FRESH=release)
+	FRESH="$(FRESH)" tests/fresh_machine.sh
+
 # libFuzzer comes with a crate and wants a C++ compiler, nothing else: no cargo-fuzz and no nightly. The flags are those of cargo-fuzz.
 FUZZ_TARGETS := settings frames resp reply
 FUZZ_SECONDS ?= 30
@@ -120,4 +123,4 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared soak asan \
-  fuzz-smoke clean
+  fresh-machine fuzz-smoke clean

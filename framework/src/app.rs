@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::arguments;
 use crate::config::{self, Settings};
 use crate::handler::{IntoHandler, ShardContext};
-use crate::{log, preflight, server, shard};
+use crate::{log, preflight, server, shard, signals};
 
 /// The process did what it was asked to do.
 const CLEAN: u8 = 0;
@@ -56,8 +56,15 @@ const REFUSED: u8 = 2;
 /// }
 /// ```
 pub fn run<S: Settings, H: IntoHandler>(factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static) -> ExitCode {
+    // Before anything is written: a standard error at RLIMIT_FSIZE is one that cannot be written.
+    if let Err(error) = signals::let_pass_the_harmless() {
+        return refuse(S::NAME, &[format!("signals cannot be handled: {error}")]);
+    }
     let task_bytes = shard::task_bytes::<H::Handler>();
-    let arguments = arguments::parse::<S>();
+    let arguments = match arguments::parse::<S>() {
+        Ok(arguments) => arguments,
+        Err(answer) => return tell(&answer),
+    };
     let loaded = match config::load::<S>(arguments.config.as_deref(), &arguments.sets) {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(S::NAME, &problems),
@@ -100,9 +107,20 @@ fn refuse(name: &str, problems: &[impl Display]) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
-/// To standard output; a reader that left early is no failure.
+/// `--help` and `--version` to standard output, a usage error to standard error.
+fn tell(answer: &clap::Error) -> ExitCode {
+    let told = answer.print();
+    if answer.use_stderr() { ExitCode::from(REFUSED) } else { printed(told) }
+}
+
+/// To standard output.
 fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    printed(std::io::stdout().write_all(text.as_bytes()))
+}
+
+/// What was asked for was to print; a reader that left early is no failure.
+fn printed(outcome: std::io::Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::from(CLEAN),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(CLEAN),
         Err(error) => {

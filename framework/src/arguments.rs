@@ -32,9 +32,11 @@ pub(crate) struct Arguments {
 
 /// Read the command line of the application `S`.
 ///
-/// Exits by itself: with 0 after `--help` and `--version`, with 2 after a usage error.
-pub(crate) fn parse<S: Settings>() -> Arguments {
-    read::<S>(std::env::args_os()).unwrap_or_else(|error| error.exit())
+/// # Errors
+///
+/// What is to be told instead: `--help`, `--version`, a usage error.
+pub(crate) fn parse<S: Settings>() -> Result<Arguments, clap::Error> {
+    read::<S>(std::env::args_os())
 }
 
 fn read<S: Settings>(words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> Result<Arguments, clap::Error> {

@@ -76,6 +76,7 @@ mod ring;
 mod runtime;
 mod server;
 mod shard;
+mod signals;
 mod silence;
 mod timeout;
 mod unblock;

@@ -47,10 +47,16 @@ fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Result<TcpLis
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shares)?;
+    serve_both_families(&socket, address)?;
     set_options(&socket, config)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(config.listener.backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
+}
+
+/// `[::]` stands for every address, those of IPv4 included, whatever sysctl net.ipv6.bindv6only says.
+pub(crate) fn serve_both_families(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() { socket.set_only_v6(false) } else { Ok(()) }
 }
 
 /// The options of the settings. Linux copies them from a listener to every socket it accepts: no system call per connection.

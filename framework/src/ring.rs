@@ -36,7 +36,7 @@ pub(crate) use probe::{ProbeError, probe, tells_unacknowledged};
 use sockaddr::{DialStorage, PeerStorage};
 pub(crate) use sockopt::bind_address_no_port;
 pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token};
-pub(crate) use wake::{WakeFd, file_from};
+pub(crate) use wake::WakeFd;
 pub(crate) use waker::{are_kept, name_of, waker};
 
 /// Entries of the submission queue, for each so many receive buffers: more than a turn submits in the common case; when it is full the ring

@@ -7,11 +7,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_lite::stream::{self, Stream};
-use glommio::io::BufferedFile;
+use glommio::io::PollableFd;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::affinity;
-use crate::ring::{WakeFd, file_from};
+use crate::ring::WakeFd;
 use crate::shard::panics::as_shard;
 
 /// Memory of glommio's own I/O buffers per executor: its default is 10 MB, and the data path uses none of it.
@@ -19,35 +19,35 @@ const IO_MEMORY: usize = 64 * 1024;
 /// Entries of each of glommio's three rings: they carry a parked shard's wait and what handlers do beside their connection.
 const RING_DEPTH: usize = 32;
 /// The executor's preemption is off. When its timer fires between the executor's look at its rings and its look at its run queue, glommio
-/// 0.9 takes the queue for empty and parks on runnable tasks: on a loaded machine a shard was seen to sleep for ever. [`breathe`] does
-/// what preemption is for.
+/// takes the queue for empty and parks on runnable tasks: with a timer of 1 ms a task that does nothing but yield sleeps for ever within
+/// seconds. [`breathe`] does what preemption is for.
 const PREEMPT_INTERVAL: Duration = YEAR;
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// A thread that keeps to the cores of `affinity`, if there is one, runs `main` on an executor of its own, and tells `ended` how that came out: whatever happens, a panic
-/// and an executor that cannot be made (memlock, io_uring refused) included.
+/// A thread that keeps to the cores of `affinity`, if there is one, runs `main` on an executor of its own, and tells `ended` how that came
+/// out: whatever happens, a panic and an executor that cannot be made (memlock, io_uring refused) included.
 pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
     name: &str,
     affinity: Option<Vec<usize>>,
     main: impl FnOnce() -> F + Send + 'static,
     ended: impl FnOnce(Result<(), String>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    // The executor's own placement reads /sys, which may be hidden, and knows no cpuset.
-    let builder = LocalExecutorBuilder::new(Placement::Unbound)
-        .name(name)
-        .io_memory(IO_MEMORY)
-        .ring_depth(RING_DEPTH)
-        .preempt_timer(PREEMPT_INTERVAL);
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let run = move || -> Result<(), String> {
             if let Some(cores) = affinity {
                 affinity::keep_to(&cores).map_err(|error| format!("it cannot keep to cores {cores:?}: {error}"))?;
             }
-            let executor = builder.make().map_err(|error| error.to_string())?;
+            let executor = builder().make().map_err(|error| error.to_string())?;
             executor.run(main()).map_err(|error| error.to_string())
         };
         ended(as_shard(run).and_then(identity));
     })
+}
+
+/// Its own placement asks /sys for the cores, panics where that is hidden, and knows nothing of affinity and cpusets: a thread that makes
+/// an executor sets its own affinity before.
+fn builder() -> LocalExecutorBuilder {
+    LocalExecutorBuilder::new(Placement::Unbound).io_memory(IO_MEMORY).ring_depth(RING_DEPTH).preempt_timer(PREEMPT_INTERVAL)
 }
 
 /// Gives the executor a look at its own rings and timers, which it takes only when no task can run: a pump that goes on and on must do
@@ -58,24 +58,22 @@ pub(crate) async fn breathe() {
 
 /// A [`WakeFd`] as the executor waits for it: the parked shard's only wait.
 pub(crate) struct WakeWait {
-    file: BufferedFile,
+    wake: PollableFd<WakeFd>,
 }
 
 impl WakeWait {
-    pub(crate) fn new(wake: WakeFd) -> Self {
-        Self { file: file_from(wake.into_fd()) }
+    pub(crate) fn new(wake: WakeFd) -> io::Result<Self> {
+        Ok(Self { wake: PollableFd::new(wake)? })
     }
 
     /// An item for each time that the descriptor was signalled, which clears it. It may be left in mid-wait and polled again.
     pub(crate) fn signals(&self) -> impl Stream<Item = io::Result<()>> {
-        stream::unfold(&self.file, |file| async move {
-            let signal = file.read_at(0, size_of::<u64>()).await;
-            Some((signal.map(drop).map_err(io::Error::from), file))
+        stream::unfold(&self.wake, |wake| async move {
+            let signal = match wake.readable().await {
+                Ok(()) => wake.get_ref().clear(),
+                Err(error) => Err(error.into()),
+            };
+            Some((signal, wake))
         })
-    }
-
-    /// Closes the descriptor; dropping it instead would leave that to the executor's next cycle.
-    pub(crate) async fn close(self) -> io::Result<()> {
-        self.file.close().await.map_err(io::Error::from)
     }
 }

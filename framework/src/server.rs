@@ -7,9 +7,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use crate::config::Config;
 use crate::handler::{Handler, ShardContext};
 use crate::listen::listen;
@@ -22,6 +19,7 @@ use crate::report::{Reporter, Whole};
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
 use crate::shard::{self, Orders, Setup, ShardId};
+use crate::signals::{self, Request};
 use crate::silence;
 use crate::watchdog::Watchdog;
 
@@ -29,6 +27,8 @@ use crate::watchdog::Watchdog;
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Beyond the drain deadline, how long the shards may take to end.
 const END_MAX: Duration = Duration::from_secs(3);
+/// A signal that comes again so soon is the same one: GNU timeout sends it to its child, and then to the group that the child is in.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Why a server ended other than cleanly.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ enum Event {
     Ready,
     /// A shard has ended; an error if it should not have.
     Ended(ShardId, Result<(), String>),
-    Signal(i32),
+    Signal(Request),
 }
 
 /// The control thread's end of one shard.
@@ -65,7 +65,7 @@ pub(crate) fn run<H: Handler>(
 ) -> Result<(), Failure> {
     let (events, inbox) = channel();
     // Before any shard: a signal that comes during the start must not kill the process half-way.
-    watch_signals(events.clone()).map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
+    signals::watch(events.clone(), Event::Signal).map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
     shard::panics::install_hook();
     let config = Arc::new(config);
     let refused = |error| Failure::Start(preflight::listen_problem(&config, &error).to_string());
@@ -199,7 +199,7 @@ impl Server {
     fn run(self, log: &LogHandle) -> Result<(), Failure> {
         let (mut waiting, mut alive) = (self.lanes.len(), self.lanes.len());
         let mut stage = Stage::Starting { until: self.started + READY_MAX };
-        let (mut failure, mut dead, mut signalled) = (None, None, false);
+        let (mut failure, mut dead, mut signalled) = (None, None, None);
         let mut watchdog = Watchdog::new(&self.config, self.started);
         let mut reporter = Reporter::new(self.config.log.stats_interval, self.started);
         let mut memory = MemoryWatch::new(self.started);
@@ -233,14 +233,17 @@ impl Server {
                     });
                     stage = self.drain(stage);
                 }
+                (Some(Event::Signal(again)), _) if signalled.is_some_and(|first| is_same(first, again)) => {
+                    tracing::debug!(signal = again.signal, "the same signal again");
+                }
                 // Not the first one after a shard has died: whoever drains then has not been told to be quick.
-                (Some(Event::Signal(signal)), Stage::Draining { .. }) if signalled => {
+                (Some(Event::Signal(Request { signal, .. })), Stage::Draining { .. }) if signalled.is_some() => {
                     tracing::warn!(signal, "a second signal: exiting at once");
                     return Err(Failure::Running);
                 }
-                (Some(Event::Signal(signal)), _) => {
-                    tracing::info!(signal, connections = self.read().connections, "draining");
-                    signalled = true;
+                (Some(Event::Signal(request)), _) => {
+                    tracing::info!(signal = request.signal, connections = self.read().connections, "draining");
+                    signalled = Some(request);
                     stage = self.drain(stage);
                 }
                 (None, Stage::Starting { until } | Stage::Draining { until }) if Instant::now() >= until => {
@@ -312,6 +315,10 @@ impl Server {
     }
 }
 
+fn is_same(first: Request, again: Request) -> bool {
+    first.signal == again.signal && again.at.saturating_duration_since(first.at) < SAME_SIGNAL
+}
+
 /// Whether the server can be given work. What lasts is told before what may pass.
 fn readiness(stage: Stage, dead: Option<ShardId>, stalled: Option<ShardId>) -> Result<(), Unready> {
     match (dead, stage, stalled) {
@@ -321,17 +328,6 @@ fn readiness(stage: Stage, dead: Option<ShardId>, stalled: Option<ShardId>) -> R
         (None, Stage::Serving, Some(shard)) => Err(Unready::Stalled(shard)),
         (None, Stage::Serving, None) => Ok(()),
     }
-}
-
-/// Passes SIGTERM and SIGINT on as events, from a thread of its own.
-fn watch_signals(events: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            tell(&events, Event::Signal(signal));
-        }
-    })?;
-    Ok(())
 }
 
 /// A control thread that has gone needs no news.

@@ -396,8 +396,7 @@ pub(crate) async fn run<H: Handler>(setup: Setup, factory: impl FnOnce() -> Resu
         Ok(handler) if served => handler,
         refused => {
             shard.drop_born();
-            let closed = wake.close().await;
-            return refused.map(drop).map_err(io::Error::other).and(closed);
+            return refused.map(drop).map_err(io::Error::other);
         }
     };
     let handler = &handler;
@@ -406,7 +405,7 @@ pub(crate) async fn run<H: Handler>(setup: Setup, factory: impl FnOnce() -> Resu
     drop(tasks);
     shard.state().tell_all_held_back();
     shard.metrics.busy_since.set(0);
-    outcome.and(wake.close().await)
+    outcome
 }
 
 fn serve<H: Handler>(handler: &H, key: Key) -> impl Future<Output = Result<(), Error>> {
@@ -437,7 +436,6 @@ pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(setup: Setup, m
     let outcome = shard.pump(&wake, &mut tasks).await;
     drop(tasks);
     shard.state().tell_all_held_back();
-    let outcome = outcome.and(wake.close().await);
     if finished.get() { outcome } else { outcome.and(Err(io::Error::other("its program panicked"))) }
 }
 
@@ -458,5 +456,5 @@ fn enter(setup: Setup) -> io::Result<(Rc<Shard>, WakeWait)> {
     #[cfg(feature = "failpoints")]
     crate::failpoint::enter(setup.id.0);
     let (shard, wake) = Shard::new(setup)?;
-    Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), WakeWait::new(wake)))
+    Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), WakeWait::new(wake)?))
 }

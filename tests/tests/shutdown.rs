@@ -11,6 +11,8 @@ use rustix::process::Signal;
 use tests::{BOUND, Client, End, Launch, Server, connect, within};
 
 const PAYLOAD: usize = 1000;
+/// A signal that comes again so soon is the same one.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Asks again and again until the server ends the connection; fails if it does so in mid-reply.
 fn ask_until_eof(address: SocketAddr, asked: &AtomicU64) {
@@ -200,10 +202,36 @@ fn a_second_signal_ends_it_at_once() {
         let (mut server, client) = stuck("30s");
         server.signal(Signal::TERM);
         server.wait_for_log("draining", BOUND);
+        thread::sleep(SAME_SIGNAL);
         let start = Instant::now();
         server.signal(second);
         assert_eq!(server.wait_exit(BOUND), Some(1), "not a clean end");
         assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
+        drop(client);
+    }
+}
+
+#[test]
+fn another_signal_ends_it_at_once_however_soon_it_comes() {
+    let (mut server, client) = stuck("30s");
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    assert_eq!(server.wait_exit(BOUND), Some(1), "not a clean end");
+    drop(client);
+}
+
+/// As GNU timeout sends it: to its child, and to the group that the child is in.
+#[test]
+fn a_signal_that_comes_twice_within_half_a_second_is_one() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let (mut server, client) = stuck("1s");
+        let start = Instant::now();
+        for _ in 0..5 {
+            server.signal(signal);
+            thread::sleep(SAME_SIGNAL / 10); // or they would be one in the kernel
+        }
+        assert_eq!(server.wait_exit(BOUND), Some(0), "a clean end, at the deadline of the drain");
+        assert!(start.elapsed() >= Duration::from_secs(1), "took {:?}", start.elapsed());
         drop(client);
     }
 }

@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Instant;
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Socket, Type};
 use tests::{BOUND, Client, Exit, Launch, Program, Server, needs, skip, within};
 
@@ -131,6 +134,46 @@ fn a_port_is_free_as_soon_as_its_server_is_gone() {
         }
         let _ = client.receive_all();
     }
+}
+
+/// In a network namespace of its own, in which `[::]` is for IPv6 alone unless a socket says otherwise.
+const V6ONLY: [&str; 5] =
+    ["unshare", "-n", "sh", "-c", "echo 1 > /proc/sys/net/ipv6/bindv6only && ip link set lo up && exec \"$0\" \"$@\""];
+
+/// What `act` gives in the network namespace of a process.
+fn in_network_of<T: Send>(process: u32, act: impl FnOnce() -> T + Send) -> T {
+    let namespace = fs::File::open(format!("/proc/{process}/ns/net")).unwrap();
+    thread::scope(|scope| {
+        let there = scope.spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            act()
+        });
+        there.join().unwrap()
+    })
+}
+
+#[test]
+fn the_wildcard_of_ipv6_serves_ipv4_whatever_bindv6only_says() {
+    needs!("unshare", "ip", "nsenter");
+    if !Path::new("/proc/sys/net/ipv6").exists() {
+        skip!("needs IPv6");
+    }
+    if !Command::new("unshare").args(["-n", "true"]).status().unwrap().success() {
+        skip!("needs root, for a network namespace");
+    }
+    let server = Launch::echo().set("server.listen=\"[::]:0\"").set("server.shards=2").under(&V6ONLY).start();
+    let port = server.addr().port();
+    in_network_of(server.pid(), || {
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            (0..20).for_each(|_| Client::connect(SocketAddr::new(ip, port)).ask(b"both", b"both"));
+        }
+    });
+    // So whoever has the port for IPv4 alone is in the way, and is told of.
+    let other = in_network_of(server.pid(), || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+    let taken = SocketAddr::from((Ipv6Addr::UNSPECIFIED, other.local_addr().unwrap().port()));
+    let namespace = format!("--net=/proc/{}/ns/net", server.pid());
+    assert_refused(&listen_on(taken).under(&["nsenter", &namespace]).run(), &[&taken.to_string(), "another program"]);
+    server.stop();
 }
 
 #[test]

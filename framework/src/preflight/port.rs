@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use socket2::{Domain, Socket, Type};
 
 use super::Problem;
-use crate::listen::while_in_use;
+use crate::listen::{serve_both_families, while_in_use};
 
 /// Bind `address`, alone, and let go of it again.
 pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
@@ -25,6 +25,7 @@ pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
 fn bind(address: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    serve_both_families(&socket, address)?;
     socket.bind(&address.into())
 }
 

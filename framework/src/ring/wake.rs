@@ -1,9 +1,10 @@
 //! The descriptor that wakes a parked shard: by completions of its ring, and by the control thread.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
 
 /// An eventfd(2). Anyone may signal it; the shard awaits it.
 #[derive(Debug)]
@@ -11,7 +12,7 @@ pub(crate) struct WakeFd(OwnedFd);
 
 impl WakeFd {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC)?))
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
     /// A second descriptor of the same eventfd.
@@ -19,14 +20,18 @@ impl WakeFd {
         Ok(Self(self.0.try_clone()?))
     }
 
-    /// Wakes the shard. The counter cannot overflow in practice (2^64 - 2), so this does not block.
+    /// Wakes the shard. The counter cannot overflow in practice (2^64 - 2), so this does not fail.
     pub(crate) fn signal(&self) -> io::Result<()> {
         rustix::io::write(&self.0, &1_u64.to_ne_bytes())?;
         Ok(())
     }
 
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        self.0
+    /// Forgets the signals so far, of which there may be none.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        match rustix::io::read(&self.0, &mut [0; size_of::<u64>()]) {
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -34,10 +39,4 @@ impl AsRawFd for WakeFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
-}
-
-/// `descriptor` as any type that takes over a descriptor; glommio's files have no safe constructor from one.
-pub(crate) fn file_from<T: FromRawFd>(descriptor: OwnedFd) -> T {
-    // SAFETY: the descriptor is open and owned, and ownership passes to `T`, which is all that FromRawFd asks for.
-    unsafe { T::from_raw_fd(descriptor.into_raw_fd()) }
 }
