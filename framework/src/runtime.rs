@@ -58,7 +58,7 @@ pub(crate) struct WakeWait {
 
 impl WakeWait {
     pub(crate) fn new(wake: WakeFd) -> Self {
-        Self { file: file_from(wake.into_fd()) }
+        Self { file: file_from(wake.into_parked()) }
     }
 
     /// An item for each time that the descriptor was signalled, which clears it. It may be left in mid-wait and polled again.

@@ -213,7 +213,7 @@ pub(crate) struct Shard {
     parked: Cell<Option<Waker>>,
     /// How other threads wake tasks of this shard.
     registered: Registered,
-    /// What they and the control thread signal: watched in the ring, so that it ends whatever the shard waits in.
+    /// What they and the control thread signal: it ends whatever the shard waits in.
     wake: WakeFd,
 }
 
@@ -265,7 +265,7 @@ pub(crate) struct State {
 }
 
 impl Shard {
-    /// Makes the shard's ring and buffers, on the shard's own thread. Gives back what its ring signals while it is parked.
+    /// Makes the shard's ring and buffers, on the shard's own thread. Gives back what it waits for while it is parked.
     fn new(setup: Setup) -> io::Result<(Rc<Self>, WakeFd)> {
         let config = &*setup.config;
         let pool = Rc::new(Pool::new(config.buffers.size, config.buffers.count)?);
@@ -276,8 +276,8 @@ impl Shard {
         let spare_max = config.spare_per_shard();
         let places = (accepted_max + spare_max + outbound_max).max(1);
         let mut ring = Ring::new(places, limits.accepts_in_flight_max, limits.connects_in_flight_max, Rc::clone(&pool))?;
-        let rest = WakeFd::new()?;
-        ring.register_wake(&rest)?;
+        ring.register_wake(&setup.wake)?;
+        let rest = setup.wake.try_clone()?;
         let registered = Registered::new(setup.wake.try_clone()?).ok_or_else(|| io::Error::other("the process has too many shards"))?;
         let state = State {
             ring,
