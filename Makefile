@@ -14,6 +14,7 @@ LOADTEST ?=
 ROUNDS ?=
 COMPARE ?=
 PING ?=
+PUSH ?=
 MINUTES ?= 10
 GO := loadtest/baselines/go_netpoller
 
@@ -66,6 +67,10 @@ compare: build baseline-go ## CPU per request and idle memory of echo against th
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
 	$(RAISE) loadtest/compare-redis.sh $(BIN) $(or $(ROUNDS),5) $(PING)
 
+compare-push: ## How soon what another thread sends is at the peer, on Corelane and on tokio, in turn (ROUNDS=, PUSH=flags such as --assert)
+	cargo build --release -p push
+	$(RAISE) $(BIN)/compare_push $(if $(ROUNDS),--rounds $(ROUNDS)) $(PUSH)
+
 soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
 	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))
 
@@ -101,4 +106,4 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis soak asan fuzz-smoke clean
+.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis compare-push soak asan fuzz-smoke clean

@@ -16,6 +16,8 @@ pub enum Program {
     Hostile,
     /// `tests/src/bin/relay.rs`
     Relay,
+    /// `tests/src/bin/pusher.rs`
+    Pusher,
     /// `tests/src/bin/faulty.rs`, the only one with failpoints
     Faulty,
     /// `tests/src/bin/soak`
@@ -29,6 +31,7 @@ impl Program {
             Program::Ping => "ping",
             Program::Hostile => "hostile",
             Program::Relay => "relay",
+            Program::Pusher => "pusher",
             Program::Faulty => "faulty",
             Program::Soak => "soak",
         }
@@ -38,7 +41,7 @@ impl Program {
         match self {
             Program::Echo => "echo",
             Program::Ping => "ping",
-            Program::Hostile | Program::Relay | Program::Faulty | Program::Soak => "tests",
+            Program::Hostile | Program::Relay | Program::Pusher | Program::Faulty | Program::Soak => "tests",
         }
     }
 
