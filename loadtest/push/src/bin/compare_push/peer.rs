@@ -52,7 +52,7 @@ impl Peer {
                 return Err(Error::Failed(format!("push {} came in place of {}", message.serial, self.received)));
             }
             self.received += 1;
-            if let Some(pushes) = &mut pushes {
+            if let (Some(pushes), Some(arrived)) = (&mut pushes, arrived) {
                 pushes.arrived.saturating_record(arrived.saturating_sub(message.sent));
                 pushes.received.saturating_record(received.saturating_sub(message.sent));
             }
@@ -60,17 +60,16 @@ impl Peer {
         Ok(())
     }
 
-    fn receive(&mut self) -> Result<(Message, u64), Error> {
+    /// The kernel begins to tell when bytes came a moment after it was asked to: the first may be without.
+    fn receive(&mut self) -> Result<(Message, Option<u64>), Error> {
         let (mut bytes, mut space) = ([0; MESSAGE_BYTES], cmsg_space!(TimeSpec));
         let mut into = [IoSliceMut::new(&mut bytes)];
         let received = recvmsg::<()>(self.stream.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::MSG_WAITALL);
         let (length, arrived) = received
             .map(|received| (received.bytes, received.cmsgs().find_map(nanoseconds)))
             .map_err(|error| Error::Failed(format!("push {} does not come: {error}", self.received)))?;
-        match (Message::from_bytes(&bytes[..length]), arrived) {
-            (Some(message), Some(arrived)) => Ok((message, arrived)),
-            _ => Err(Error::Failed(format!("push {} is not whole", self.received))),
-        }
+        let message = Message::from_bytes(&bytes[..length]);
+        message.map(|message| (message, arrived)).ok_or_else(|| Error::Failed(format!("push {} is not whole", self.received)))
     }
 }
 
