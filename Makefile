@@ -14,6 +14,7 @@ LOADTEST ?=
 ROUNDS ?=
 COMPARE ?=
 PING ?=
+PUSH ?=
 MINUTES ?= 10
 GO := loadtest/baselines/go_netpoller
 CLIENTS := target/clients
@@ -84,6 +85,10 @@ compare-redis: build ## CPU of ping against redis-server under redis-benchmark, 
 compare-redis-shared: build ## Throughput of ping against redis-server, all on the same cores, nothing pinned by hand (ROUNDS=, PING=flags; needs redis)
 	$(RAISE) loadtest/compare-redis-shared.sh $(BIN) $(or $(ROUNDS),7) $(PING)
 
+compare-push: ## How soon what another thread sends is at the peer, on Corelane and on tokio, in turn (ROUNDS=, PUSH=flags such as --assert)
+	cargo build --release -p push
+	$(RAISE) $(BIN)/compare_push $(if $(ROUNDS),--rounds $(ROUNDS)) $(PUSH)
+
 soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
 	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))
 
@@ -122,5 +127,5 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared soak asan \
-  fresh-machine fuzz-smoke clean
+.PHONY: help build run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
+  soak asan fresh-machine fuzz-smoke clean

@@ -167,11 +167,11 @@ impl Ring {
 
     /// Completes whenever `wake` is signalled, again and again ([`Completion::more`]); it must live as long as the ring.
     pub(crate) fn watch(&mut self, wake: &WakeFd) {
-        let entry = opcode::PollAdd::new(types::Fd(wake.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
+        let entry = opcode::PollAdd::new(types::Fd(wake.in_ring()), libc::POLLIN as u32).multi(true).build();
         self.push(entry, Token::WAKE);
     }
 
-    /// Signals `wake` for completions while [`Ring::set_wakeups`] is on.
+    /// Signals a parked shard's wait for completions while [`Ring::set_wakeups`] is on.
     pub(crate) fn register_wake(&mut self, wake: &WakeFd) -> io::Result<()> {
         self.io.submitter().register_eventfd(wake.as_raw_fd())?;
         self.set_wakeups(false);

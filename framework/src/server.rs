@@ -141,7 +141,7 @@ impl Lane {
             config: Arc::clone(config),
             listener: Some(listener),
             local_addr: context.local_addr,
-            wake: wake.try_clone()?,
+            wake: wake.clone(),
             orders: Arc::clone(&orders),
             metrics: Arc::clone(&metrics),
             started,

@@ -233,7 +233,7 @@ pub(crate) struct Shard {
     pub(crate) blocking: Blocking,
     /// How other threads wake tasks of this shard.
     registered: Registered,
-    /// What they and the control thread signal: watched in the ring, so that it ends whatever the shard waits in.
+    /// What they and the control thread signal: it ends whatever the shard waits in.
     wake: WakeFd,
 }
 
@@ -285,8 +285,8 @@ pub(crate) struct State {
 }
 
 impl Shard {
-    /// Makes the shard's ring and buffers, on the shard's own thread. Gives back what its ring signals while it is parked.
-    fn new(setup: Setup) -> io::Result<(Rc<Self>, WakeFd)> {
+    /// Makes the shard's ring and buffers, on the shard's own thread.
+    fn new(setup: Setup) -> io::Result<Rc<Self>> {
         let config = &*setup.config;
         let pool = Rc::new(Pool::new(config.buffers.size, config.buffers.count)?);
         // Never freed: a handler may keep a chunk in a thread-local that is destroyed after the shard.
@@ -296,9 +296,8 @@ impl Shard {
         let spare_max = config.spare_per_shard();
         let places = (accepted_max + spare_max + outbound_max).max(1);
         let mut ring = Ring::new(places, limits.accepts_in_flight_max, limits.connects_in_flight_max, Rc::clone(&pool))?;
-        let rest = WakeFd::new()?;
-        ring.register_wake(&rest)?;
-        let registered = Registered::new(setup.wake.try_clone()?).ok_or_else(|| io::Error::other("the process has too many shards"))?;
+        ring.register_wake(&setup.wake)?;
+        let registered = Registered::new(setup.wake.clone()).ok_or_else(|| io::Error::other("the process has too many shards"))?;
         let state = State {
             ring,
             table: Table::with_capacity(accepted_max, spare_max, outbound_max),
@@ -348,7 +347,7 @@ impl Shard {
             registered,
             wake: setup.wake,
         };
-        Ok((Rc::new(shard), rest))
+        Ok(Rc::new(shard))
     }
 
     /// This thread's shard. Handlers, connections and chunks live on shard threads only.
@@ -455,6 +454,7 @@ impl Drop for OrderAtEnd {
 fn enter(setup: Setup) -> io::Result<(Rc<Shard>, WakeWait)> {
     #[cfg(feature = "failpoints")]
     crate::failpoint::enter(setup.id.0);
-    let (shard, wake) = Shard::new(setup)?;
-    Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), WakeWait::new(wake)?))
+    let shard = Shard::new(setup)?;
+    let wake = WakeWait::new(shard.wake.clone())?;
+    Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), wake))
 }

@@ -18,6 +18,8 @@ pub enum Program {
     Relay,
     /// `tests/src/bin/worker.rs`
     Worker,
+    /// `tests/src/bin/pusher.rs`
+    Pusher,
     /// `tests/src/bin/faulty.rs`, the only one with failpoints
     Faulty,
     /// `tests/src/bin/soak`
@@ -32,6 +34,7 @@ impl Program {
             Program::Hostile => "hostile",
             Program::Relay => "relay",
             Program::Worker => "worker",
+            Program::Pusher => "pusher",
             Program::Faulty => "faulty",
             Program::Soak => "soak",
         }
@@ -41,7 +44,7 @@ impl Program {
         match self {
             Program::Echo => "echo",
             Program::Ping => "ping",
-            Program::Hostile | Program::Relay | Program::Worker | Program::Faulty | Program::Soak => "tests",
+            Program::Hostile | Program::Relay | Program::Worker | Program::Pusher | Program::Faulty | Program::Soak => "tests",
         }
     }
 

@@ -78,6 +78,12 @@ impl Launch {
         Self::new(Program::Worker)
     }
 
+    /// The server whose handlers wait for several things at once.
+    #[must_use]
+    pub fn pusher() -> Self {
+        Self::new(Program::Pusher)
+    }
+
     /// The echo server that fails as `failpoints` says: `framework/src/failpoint.rs`.
     #[must_use]
     pub fn faulty(failpoints: &str) -> Self {

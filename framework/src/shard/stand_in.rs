@@ -26,7 +26,7 @@ pub(super) fn stand_in_shard(config: Config, memory: MemoryShare) -> Rc<Shard> {
         metrics: Arc::default(),
         started: Instant::now(),
     };
-    let (shard, _wake) = Shard::new(setup).expect("a ring");
+    let shard = Shard::new(setup).expect("a ring");
     shard.state().ring.begin_stand_in();
     CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard)))
 }

@@ -5,8 +5,8 @@
 //!
 //! Waiting has two forms. Straight after work the shard lingers in its own ring: one system call, the shortest way from a packet to its
 //! handler; with `server.spin` it looks for work first, without any. A longer rest is spent parked in the executor, whose rings and timers
-//! may have work of their own. Whatever wakes the shard ends either: other threads signal a descriptor that its ring watches, and while it
-//! is parked its ring signals the executor. A lingering shard gives the executor its turn every few milliseconds ([`BREATH_INTERVAL`]).
+//! may have work of their own. Whatever wakes the shard ends either: its ring watches what other threads signal, and while it is parked they
+//! and its ring signal the executor. A lingering shard gives the executor its turn every few milliseconds ([`BREATH_INTERVAL`]).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -81,6 +81,7 @@ impl Shard {
     /// Applies what has happened by `now`, since the start. True when the shard has drained.
     pub(super) fn turn(&self, now: Duration) -> bool {
         self.metrics.busy_since.set(now.as_millis() as u64 + 1);
+        self.wake.begin_turn();
         let mut state = self.state();
         state.tell_time(now);
         if self.orders.says_drain() && !state.drain.is_on() {
@@ -127,10 +128,14 @@ impl Shard {
         state.ring.enter(wait);
         // A program that has just ended orders the drain from within the shard: nothing else would end the wait for it.
         let is_ordered = self.orders.says_drain() && !state.drain.is_on();
-        if wait != Wait::No || is_ordered || state.has_work() || !state.prepare_to_park() {
+        if wait != Wait::No || is_ordered || state.has_work() {
             return Rest::None;
         }
-        Rest::Parked
+        if self.wake.park() && state.prepare_to_park() {
+            return Rest::Parked;
+        }
+        self.wake.unpark();
+        Rest::None
     }
 
     /// Leaves the thread to the executor until the wake descriptor is signalled or something that runs there wakes a task of ours.
@@ -150,6 +155,7 @@ impl Shard {
         });
         let parked = parked.await;
         self.parked.set(None);
+        self.wake.unpark();
         let mut state = self.state();
         state.pace.parked();
         state.ring.set_wakeups(false);
