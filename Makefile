@@ -14,6 +14,8 @@ LOADTEST ?=
 ROUNDS ?=
 COMPARE ?=
 PING ?=
+PROXY ?=
+MB ?= 1024
 MINUTES ?= 10
 GO := loadtest/baselines/go_netpoller
 
@@ -66,6 +68,13 @@ compare: build baseline-go ## CPU per request and idle memory of echo against th
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
 	$(RAISE) loadtest/compare-redis.sh $(BIN) $(or $(ROUNDS),5) $(PING)
 
+compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
+	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
+
+duplex: build ## MB=1024 megabytes each way at once, through both halves of a connection in every order and through a proxy, every byte checked
+	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) CORELANE_TESTS_DUPLEX_MB=$(MB) cargo test -p tests --test duplex -- \
+	  --nocapture --test-threads=1
+
 soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
 	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))
 
@@ -101,4 +110,4 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis soak asan fuzz-smoke clean
+.PHONY: help build run run-ping check faulty test loadtest c1m baseline-go compare compare-redis compare-proxy duplex soak asan fuzz-smoke clean

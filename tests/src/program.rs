@@ -16,10 +16,18 @@ pub enum Program {
     Hostile,
     /// `tests/src/bin/relay.rs`
     Relay,
+    /// `tests/src/bin/proxy.rs`
+    Proxy,
+    /// `tests/src/bin/duplex.rs`
+    Duplex,
     /// `tests/src/bin/faulty.rs`, the only one with failpoints
     Faulty,
     /// `tests/src/bin/soak`
     Soak,
+    /// `loadtest`
+    Loadtest,
+    /// `loadtest/baselines/tokio_proxy`
+    TokioProxy,
 }
 
 impl Program {
@@ -29,16 +37,19 @@ impl Program {
             Program::Ping => "ping",
             Program::Hostile => "hostile",
             Program::Relay => "relay",
+            Program::Proxy => "proxy",
+            Program::Duplex => "duplex",
             Program::Faulty => "faulty",
             Program::Soak => "soak",
+            Program::Loadtest => "loadtest",
+            Program::TokioProxy => "baseline_tokio_proxy",
         }
     }
 
     fn package(self) -> &'static str {
         match self {
-            Program::Echo => "echo",
-            Program::Ping => "ping",
-            Program::Hostile | Program::Relay | Program::Faulty | Program::Soak => "tests",
+            Program::Echo | Program::Ping | Program::Loadtest | Program::TokioProxy => self.name(),
+            Program::Hostile | Program::Relay | Program::Proxy | Program::Duplex | Program::Faulty | Program::Soak => "tests",
         }
     }
 
