@@ -1,7 +1,8 @@
 //! What is put on a proxy, and what it costs.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread;
 
@@ -79,20 +80,21 @@ impl Upstreams {
 
     /// What a unit of the load costs `proxy`.
     pub(crate) fn cost(&self, load: Load, proxy: &Proxy) -> f64 {
+        let bytes = self.bytes;
         match load {
-            Load::Down => self.bulk(proxy, self.bytes, |stream| {
-                stream.shutdown(std::net::Shutdown::Write)?;
-                receive(stream, FROM_SERVER, self.bytes)
+            Load::Down => self.bulk(proxy, bytes, move |stream| {
+                stream.shutdown(Shutdown::Write)?;
+                receive(stream, FROM_SERVER, bytes)
             }),
-            Load::Both => self.bulk(proxy, 2 * self.bytes, |stream| both_ways(stream, FROM_CLIENT, FROM_SERVER, self.bytes)),
+            Load::Both => self.bulk(proxy, 2 * bytes, move |stream| both_ways(stream, FROM_CLIENT, FROM_SERVER, bytes)),
             Load::Requests { connections, pipeline } => self.requests(proxy, connections, pipeline),
         }
     }
 
     /// Milliseconds of the proxy for a megabyte of all that `run` has it pass on, which is `bytes`.
-    fn bulk(&self, proxy: &Proxy, bytes: u64, run: impl FnOnce(&std::net::TcpStream) -> std::io::Result<()> + Send) -> f64 {
-        let before = proxy.processor_time();
-        on_core(self.core, || run(&connect(proxy.addr).unwrap())).unwrap();
+    fn bulk(&self, proxy: &Proxy, bytes: u64, run: impl FnOnce(&TcpStream) -> io::Result<()> + Send) -> f64 {
+        let (before, addr) = (proxy.processor_time(), proxy.addr);
+        on_core(self.core, move || run(&connect(addr).unwrap())).unwrap();
         let spent = proxy.processor_time() - before;
         spent.as_secs_f64() * 1e3 / (bytes as f64 / 1e6)
     }
