@@ -12,7 +12,7 @@ use tests::{Launch, Program, Server, connect};
 
 use crate::proxy::Proxy;
 
-/// Length of the window in which requests are counted.
+/// How long requests are sent, after a warm-up.
 const WINDOW: &str = "1s";
 
 /// What is put on a proxy.
@@ -99,17 +99,21 @@ impl Upstreams {
         spent.as_secs_f64() * 1e3 / (bytes as f64 / 1e6)
     }
 
+    /// Microseconds of the proxy for a request, connects and ends included.
     fn requests(&self, proxy: &Proxy, connections: u32, pipeline: u32) -> f64 {
         let mut loadtest = Command::new(Program::Loadtest.path());
         loadtest.args(["run", "--mode", "closed", "--shards", "1", "--warmup", "100ms", "--json", "--duration", WINDOW]);
-        loadtest.arg("--target").arg(proxy.addr.to_string()).arg("--server-pid").arg(proxy.pid().to_string());
+        loadtest.arg("--target").arg(proxy.addr.to_string());
         loadtest.args(["--cpus", &self.core.to_string()]);
         loadtest.args(["--connections", &connections.to_string(), "--pipeline", &pipeline.to_string()]);
         // It exits with 1 when it was the bottleneck, which the processor time of a request does not mind.
+        let before = proxy.processor_time();
         let output = loadtest.output().unwrap();
+        let spent = proxy.processor_time() - before;
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let cost = report["server"]["cpu_us_per_request"].as_f64();
-        cost.unwrap_or_else(|| panic!("no figures from the load tester: {}", String::from_utf8_lossy(&output.stderr)))
+        let requests = report["requests"]["total"].as_u64().filter(|total| *total > 0);
+        let requests = requests.unwrap_or_else(|| panic!("no figures from the load tester: {}", String::from_utf8_lossy(&output.stderr)));
+        spent.as_secs_f64() * 1e6 / requests as f64
     }
 }
 

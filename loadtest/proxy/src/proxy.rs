@@ -50,7 +50,7 @@ impl Proxy {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    fn pid(&self) -> u32 {
         match &self.process {
             Process::Corelane(server) => server.pid(),
             Process::Tokio(child) => child.id(),
