@@ -15,6 +15,8 @@ ROUNDS ?=
 COMPARE ?=
 PING ?=
 PUSH ?=
+PROXY ?=
+MB ?= 1024
 MINUTES ?= 10
 GO := loadtest/baselines/go_netpoller
 CLIENTS := target/clients
@@ -89,6 +91,13 @@ compare-push: ## How soon what another thread sends is at the peer, on Corelane 
 	cargo build --release -p push
 	$(RAISE) $(BIN)/compare_push $(if $(ROUNDS),--rounds $(ROUNDS)) $(PUSH)
 
+compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
+	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
+
+duplex: build ## MB=1024 megabytes each way at once, through both halves of a connection in every order and through a proxy, every byte checked
+	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) CORELANE_TESTS_DUPLEX_MB=$(MB) cargo test -p tests --test duplex -- \
+	  --nocapture --test-threads=1
+
 soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
 	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))
 
@@ -128,4 +137,4 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
-  soak asan fresh-machine fuzz-smoke clean
+  compare-proxy duplex soak asan fresh-machine fuzz-smoke clean

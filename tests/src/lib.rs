@@ -16,6 +16,7 @@ mod cable;
 mod cage;
 pub mod chaos;
 mod client;
+pub mod duplex;
 pub mod latency;
 pub mod load;
 mod log;

@@ -20,10 +20,18 @@ pub enum Program {
     Worker,
     /// `tests/src/bin/pusher.rs`
     Pusher,
+    /// `tests/src/bin/proxy.rs`
+    Proxy,
+    /// `tests/src/bin/duplex.rs`
+    Duplex,
     /// `tests/src/bin/faulty.rs`, the only one with failpoints
     Faulty,
     /// `tests/src/bin/soak`
     Soak,
+    /// `loadtest`
+    Loadtest,
+    /// `loadtest/baselines/tokio_proxy`
+    TokioProxy,
 }
 
 impl Program {
@@ -35,16 +43,26 @@ impl Program {
             Program::Relay => "relay",
             Program::Worker => "worker",
             Program::Pusher => "pusher",
+            Program::Proxy => "proxy",
+            Program::Duplex => "duplex",
             Program::Faulty => "faulty",
             Program::Soak => "soak",
+            Program::Loadtest => "loadtest",
+            Program::TokioProxy => "baseline_tokio_proxy",
         }
     }
 
     fn package(self) -> &'static str {
         match self {
-            Program::Echo => "echo",
-            Program::Ping => "ping",
-            Program::Hostile | Program::Relay | Program::Worker | Program::Pusher | Program::Faulty | Program::Soak => "tests",
+            Program::Echo | Program::Ping | Program::Loadtest | Program::TokioProxy => self.name(),
+            Program::Hostile
+            | Program::Relay
+            | Program::Worker
+            | Program::Pusher
+            | Program::Proxy
+            | Program::Duplex
+            | Program::Faulty
+            | Program::Soak => "tests",
         }
     }
 

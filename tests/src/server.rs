@@ -84,6 +84,18 @@ impl Launch {
         Self::new(Program::Pusher)
     }
 
+    /// The proxy in front of `upstream`, for up to 1 000 connections of a shard.
+    #[must_use]
+    pub fn proxy(upstream: SocketAddr) -> Self {
+        Self::new(Program::Proxy).set(&format!("app.upstream=\"{upstream}\"")).set("limits.outbound_per_shard_max=1000")
+    }
+
+    /// The server that sends and receives at the same time.
+    #[must_use]
+    pub fn duplex() -> Self {
+        Self::new(Program::Duplex)
+    }
+
     /// The echo server that fails as `failpoints` says: `framework/src/failpoint.rs`.
     #[must_use]
     pub fn faulty(failpoints: &str) -> Self {

@@ -13,6 +13,21 @@ use crate::error::Error;
 /// a half-close (shutdown(2)). A side that takes nothing is not read for, up to `limits.write_queue_max` of each. When the server drains, it goes
 /// on until an accepted connection has been silent for `timeouts.drain_quiet`; that is taken for the end of its side.
 ///
+/// ```
+/// use corelane::{Conn, Connector, Error, Handler, copy_bidirectional};
+///
+/// /// A TCP proxy. `limits.outbound_per_shard_max` bounds what it opens.
+/// struct Proxy(std::net::SocketAddr);
+///
+/// impl Handler for Proxy {
+///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+///         let mut upstream = Connector::new().connect(self.0).await?;
+///         copy_bidirectional(conn, &mut upstream).await?;
+///         Ok(())
+///     }
+/// }
+/// ```
+///
 /// Dropped half-way it leaves both connections as they are: what was read is queued for the other, or unread.
 ///
 /// # Errors

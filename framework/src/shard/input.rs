@@ -38,8 +38,9 @@ impl State {
                 }
             }
             // One message at a time: more than one would have come before it can be taken back.
-            Tempo::Dense | Tempo::Ebbing if pressed => self.submit_receive(key, Ring::receive_once),
+            Tempo::Dense | Tempo::Ebbing | Tempo::Bulk if pressed => self.submit_receive(key, Ring::receive_once),
             Tempo::Dense | Tempo::Ebbing => self.submit_receive(key, Ring::receive),
+            Tempo::Bulk => self.submit_receive(key, Ring::receive_bundle),
         }
     }
 
@@ -70,11 +71,12 @@ impl State {
         }
         match self.tempos.of(key.slot) {
             Tempo::Still => self.submit_receive(key, Ring::receive_once),
-            Tempo::Spoken | Tempo::Dense | Tempo::Ebbing if pressed => self.submit_receive(key, Ring::receive_once),
+            Tempo::Spoken | Tempo::Dense | Tempo::Ebbing | Tempo::Bulk if pressed => self.submit_receive(key, Ring::receive_once),
             Tempo::Spoken | Tempo::Dense | Tempo::Ebbing => {
                 self.tempos.quicken(key.slot);
                 self.submit_receive(key, Ring::receive);
             }
+            Tempo::Bulk => self.submit_receive(key, Ring::receive_bundle),
         }
     }
 
@@ -95,7 +97,8 @@ impl State {
 
     pub(super) fn received(&mut self, completion: Completion) {
         let key = completion.token.key;
-        let span = completion.buffer.map(|buffer| self.pool.received(buffer, completion.result.max(0) as u32, key));
+        let length = completion.result.max(0) as u32;
+        let span = completion.buffer.map(|buffer| self.pool.received(buffer, length.min(self.pool.size()), key));
         let Some(slot) = self.table.get(key) else {
             debug_assert!(false, "a slot lives until its operations have completed");
             span.into_iter().for_each(|span| self.pool.release(span));
@@ -104,11 +107,16 @@ impl State {
         if !completion.more {
             slot.receive = Receive::Disarmed;
         }
-        match (completion.result, span) {
-            (1.., Some(span)) => self.take_input(key, span),
-            (result, span) => {
+        match (completion.buffer, span) {
+            (Some(first), Some(span)) if length > 0 => {
+                self.tempos.filled(key.slot, length >= self.pool.size());
+                let rest = length - span.len();
+                self.take_input(key, span, rest > 0);
+                self.take_rest(key, first, rest);
+            }
+            (_, span) => {
                 span.into_iter().for_each(|span| self.pool.release(span));
-                self.receive_ended(key, result);
+                self.receive_ended(key, completion.result);
             }
         }
         if !completion.more {
@@ -116,8 +124,19 @@ impl State {
         }
     }
 
-    /// Input has come: into the connection's queue, or away with it if nobody will read it.
-    fn take_input(&mut self, key: Key, span: Span) {
+    /// The `rest` bytes of a receive that has filled more buffers than its `first`.
+    fn take_rest(&mut self, key: Key, first: u16, mut rest: u32) {
+        let mut buffer = first;
+        while rest > 0 {
+            buffer = self.pool.next_filled(buffer);
+            let span = self.pool.received(buffer, rest.min(self.pool.size()), key);
+            rest -= span.len();
+            self.take_input(key, span, rest > 0);
+        }
+    }
+
+    /// Input has come: into the connection's queue, or away with it if nobody will read it. With more behind it the receive is left alone.
+    fn take_input(&mut self, key: Key, span: Span, more_behind: bool) {
         self.metrics.bytes_in.add(u64::from(span.len()));
         self.tempos.spoke(key.slot, self.now);
         let span = self.spare_buffers(span);
@@ -152,7 +171,7 @@ impl State {
             self.table.deadlines.lower(key.slot, deadline);
         }
         self.fire(key, Interest::Input);
-        if disarmed {
+        if disarmed && !more_behind {
             self.arm_receive(key);
         }
     }
