@@ -49,8 +49,6 @@ const COMPLETIONS_PER_BUFFER: u32 = 2;
 const COMPLETIONS: (u32, u32) = (1024, 8192);
 /// Buffers that one gathered send takes along.
 pub(crate) const SEND_VECTOR_MAX: usize = 16;
-/// Buffers that one receive of a stream fills: as many as a send takes along.
-const BUNDLE_BUFFERS_MAX: u32 = SEND_VECTOR_MAX as u32;
 /// Linger, alarm, deadlines.
 const TIMER_KINDS: usize = 3;
 /// Pauses of the processor between two looks at the clock: together a fraction of a microsecond.
@@ -65,8 +63,6 @@ pub(crate) struct Ring {
     io: IoUring,
     /// Index of the ring's own descriptor in the thread's registered rings: spares a descriptor look-up per enter.
     registered: Option<u32>,
-    /// Whether one receive may fill several buffers (IORING_RECVSEND_BUNDLE, Linux 6.10).
-    bundles: bool,
     /// What the kernel may touch while operations are in flight. Behind `io`, so that the ring is closed before this is freed.
     lent: Lent,
     quiet: QuietSends,
@@ -88,7 +84,7 @@ struct Lent {
 
 struct LentMemory {
     /// Kept alive for the ring; see [`Pool`] for what the kernel does with it.
-    pool: Rc<Pool>,
+    _pool: Rc<Pool>,
     peers: Box<[PeerStorage]>,
     dials: Box<[DialStorage]>,
     #[expect(clippy::vec_box, reason = "submissions point to the vectors while the list grows")]
@@ -147,9 +143,8 @@ impl Ring {
         // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives the ring: see `Drop`.
         unsafe { io.submitter().register_buf_ring_with_flags(pool.entries_addr(), pool.count_u16(), BUFFER_GROUP, 0)? };
         let registered = register_own_descriptor(io.as_raw_fd());
-        let bundles = io.params().is_feature_recvsend_bundle();
         let memory = LentMemory {
-            pool,
+            _pool: pool,
             peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
             dials: (0..dials).map(|_| DialStorage::default()).collect(),
             vectors: Vec::new(),
@@ -160,7 +155,6 @@ impl Ring {
         Ok(Self {
             io,
             registered,
-            bundles,
             lent,
             quiet: QuietSends::default(),
             #[cfg(feature = "failpoints")]
@@ -240,19 +234,6 @@ impl Ring {
     pub(crate) fn receive_once(&mut self, key: Key) {
         let entry = opcode::Recv::new(types::Fixed(key.slot.0), std::ptr::null_mut(), 0).buf_group(BUFFER_GROUP).build();
         self.push_receive(key, entry.flags(squeue::Flags::BUFFER_SELECT));
-    }
-
-    /// Receives once, into as many provided buffers as there are bytes for, one behind the other ([`Pool::next_filled`]), up to
-    /// [`BUNDLE_BUFFERS_MAX`]: a stream that fills buffer after buffer costs one receive for many. Where the kernel knows no bundles, as
-    /// [`Self::receive`].
-    pub(crate) fn receive_bundle(&mut self, key: Key) {
-        if !self.bundles {
-            return self.receive(key);
-        }
-        // One byte more: the kernel takes no part of a buffer, so it stops before the next one, and looks for no more.
-        let length = BUNDLE_BUFFERS_MAX * self.lent.memory.pool.size() + 1;
-        let entry = opcode::Recv::new(types::Fixed(key.slot.0), std::ptr::null_mut(), length).buf_group(BUFFER_GROUP).build();
-        self.push_receive(key, as_bundle(entry.flags(squeue::Flags::BUFFER_SELECT)));
     }
 
     fn push_receive(&mut self, key: Key, entry: squeue::Entry) {
@@ -531,18 +512,6 @@ pub(crate) fn prefetch<T>(place: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _no_hint = place;
-}
-
-/// A receive with IORING_RECVSEND_BUNDLE. The builder that the library has for it knows no bound on the length.
-fn as_bundle(entry: squeue::Entry) -> squeue::Entry {
-    const RECVSEND_BUNDLE: u16 = 1 << 4;
-    /// `ioprio` of `struct io_uring_sqe`: behind two bytes, in units of its own size.
-    const IOPRIO: usize = 1;
-    // SAFETY: an entry is one `struct io_uring_sqe`: 64 bytes of plain numbers, of which any are valid.
-    let mut halves = unsafe { std::mem::transmute::<squeue::Entry, [u16; 32]>(entry) };
-    halves[IOPRIO] |= RECVSEND_BUNDLE;
-    // SAFETY: as above.
-    unsafe { std::mem::transmute::<[u16; 32], squeue::Entry>(halves) }
 }
 
 fn poll_entry(key: Key) -> squeue::Entry {

@@ -9,7 +9,7 @@ use super::Problem;
 use super::facts::Facts;
 use crate::config::Config;
 use crate::log;
-use crate::ring::buffers::{LOW_FRACTION, Pool};
+use crate::ring::buffers::Pool;
 use crate::shard::CONNECTION_BYTES;
 use crate::shard::pressure::OWN_BUFFERS;
 
@@ -169,8 +169,7 @@ fn bound(config: &Config, facts: &Facts, shards: u32, connections_max: u32, shar
     let shards = u64::from(shards);
     let own = connections * OWN_BUFFERS * u64::from(size);
     let (unread, unsent) = (shards * u64::from(share.unread_max), shards * u64::from(share.unsent_max));
-    // Of receives that fill several buffers each, a turn copies out what comes when the last part of the buffers is in use.
-    let turn = u64::from(config.limits.turn_completions_max.max(count / LOW_FRACTION).min(count)) * u64::from(size);
+    let turn = u64::from(config.limits.turn_completions_max.min(count)) * u64::from(size);
     let part = |name, bytes, how: String| Part { name, bytes, how };
     let parts = vec![
         part("program", PROGRAM_BYTES, String::new()),

@@ -23,7 +23,7 @@ const STAGGER: usize = 64;
 /// Freed heap buffers of the standard size that are kept for reuse.
 const SPARE_HEAP_MAX: usize = 64;
 /// When fewer than one in this many provided buffers is free, input is copied out so that the buffer is free at once.
-pub(crate) const LOW_FRACTION: u32 = 8;
+const LOW_FRACTION: u32 = 8;
 
 /// Every buffer of one shard.
 #[derive(Debug)]
@@ -54,9 +54,6 @@ struct State {
     filled: u32,
     /// The producer's end of the ring of entries.
     tail: u16,
-    /// What stands at each place of that ring, and at which place each buffer stood last.
-    order: Vec<u16>,
-    places: Vec<u16>,
     /// Places in `buffers` past the provided ones that are vacant.
     vacant: Vec<u32>,
     /// Heap buffers of the standard size, kept for reuse.
@@ -134,8 +131,6 @@ impl Pool {
             wide: false,
             filled: 0,
             tail: 0,
-            order: vec![0; count as usize],
-            places: vec![0; count as usize],
             vacant: Vec::new(),
             spare: Vec::new(),
             heap_bytes: 0,
@@ -204,8 +199,6 @@ impl Pool {
         while state.published < state.window {
             let Some(index) = state.free.pop() else { break };
             self.write_entry(state.tail, index);
-            let place = state.tail & (self.count - 1) as u16;
-            (state.order[usize::from(place)], state.places[usize::from(index)]) = (index, place);
             state.tail = state.tail.wrapping_add(1);
             state.published += 1;
         }
@@ -295,13 +288,6 @@ impl Pool {
         debug_assert_eq!(buffer.references, 0, "a published buffer has no span");
         (buffer.references, buffer.owner) = (1, Some(owner));
         Span { start: self.base(index), length, buffer: u32::from(index) }
-    }
-
-    /// The buffer that the kernel fills after buffer `index`, in a receive that fills several.
-    pub(crate) fn next_filled(&self, index: u16) -> u16 {
-        let state = self.state.borrow();
-        let place = state.places[usize::from(index)].wrapping_add(1) & (self.count - 1) as u16;
-        state.order[usize::from(place)]
     }
 
     /// An empty span at the start of a heap buffer with room for at least `capacity` bytes, on the account of `owner`.
@@ -525,21 +511,6 @@ mod tests {
             pool.release(span);
         }
         assert_eq!(pool.state.borrow().free.len(), 256 - 2 * PUBLISHED_FIRST as usize);
-    }
-
-    #[test]
-    fn what_the_kernel_fills_next_follows_the_order_of_its_ring() {
-        let pool = Pool::new(256, 64).expect("memory");
-        let take = |index: u16| pool.received(index, 1, Key::of_place(7));
-        // The first window is 0 to 31; given back out of order and published again, they stand behind each other as they were freed.
-        let mut spans: Vec<Option<Span>> = (0..PUBLISHED_FIRST as u16).map(|index| Some(take(index))).collect();
-        assert_eq!((pool.next_filled(0), pool.next_filled(30)), (1, 31));
-        for index in [5, 9, 2] {
-            spans[index].take().into_iter().for_each(|span| pool.release(span));
-        }
-        pool.publish();
-        assert_eq!((pool.next_filled(31), pool.next_filled(2), pool.next_filled(9)), (2, 9, 5), "the last freed first");
-        spans.into_iter().flatten().for_each(|span| pool.release(span));
     }
 
     /// `count` times the kernel fills `at_a_time` buffers, which are given back at once.

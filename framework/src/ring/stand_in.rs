@@ -67,11 +67,6 @@ impl Submission {
         self.words[0] >> 16 & 2 != 0
     }
 
-    /// IORING_RECVSEND_BUNDLE: a receive that may fill several buffers.
-    pub(crate) fn is_bundle(&self) -> bool {
-        self.words[0] >> 16 & 16 != 0
-    }
-
     /// The direct descriptor it is for.
     pub(crate) fn descriptor(&self) -> u32 {
         let number = (self.words[0] >> 32) as u32;
@@ -131,7 +126,6 @@ impl Ring {
     /// From now on nothing reaches the kernel.
     pub(crate) fn begin_stand_in(&mut self) {
         self.stand_in = Some(StandIn::default());
-        self.bundles = true;
     }
 
     /// What was submitted since: the entry into the kernel.

@@ -38,9 +38,8 @@ impl State {
                 }
             }
             // One message at a time: more than one would have come before it can be taken back.
-            Tempo::Dense | Tempo::Ebbing | Tempo::Bulk if pressed => self.submit_receive(key, Ring::receive_once),
+            Tempo::Dense | Tempo::Ebbing if pressed => self.submit_receive(key, Ring::receive_once),
             Tempo::Dense | Tempo::Ebbing => self.submit_receive(key, Ring::receive),
-            Tempo::Bulk => self.submit_receive(key, Ring::receive_bundle),
         }
     }
 
@@ -71,12 +70,11 @@ impl State {
         }
         match self.tempos.of(key.slot) {
             Tempo::Still => self.submit_receive(key, Ring::receive_once),
-            Tempo::Spoken | Tempo::Dense | Tempo::Ebbing | Tempo::Bulk if pressed => self.submit_receive(key, Ring::receive_once),
+            Tempo::Spoken | Tempo::Dense | Tempo::Ebbing if pressed => self.submit_receive(key, Ring::receive_once),
             Tempo::Spoken | Tempo::Dense | Tempo::Ebbing => {
                 self.tempos.quicken(key.slot);
                 self.submit_receive(key, Ring::receive);
             }
-            Tempo::Bulk => self.submit_receive(key, Ring::receive_bundle),
         }
     }
 
@@ -97,8 +95,7 @@ impl State {
 
     pub(super) fn received(&mut self, completion: Completion) {
         let key = completion.token.key;
-        let length = completion.result.max(0) as u32;
-        let span = completion.buffer.map(|buffer| self.pool.received(buffer, length.min(self.pool.size()), key));
+        let span = completion.buffer.map(|buffer| self.pool.received(buffer, completion.result.max(0) as u32, key));
         let Some(slot) = self.table.get(key) else {
             debug_assert!(false, "a slot lives until its operations have completed");
             span.into_iter().for_each(|span| self.pool.release(span));
@@ -107,16 +104,11 @@ impl State {
         if !completion.more {
             slot.receive = Receive::Disarmed;
         }
-        match (completion.buffer, span) {
-            (Some(first), Some(span)) if length > 0 => {
-                self.tempos.filled(key.slot, length >= self.pool.size());
-                let rest = length - span.len();
-                self.take_input(key, span, rest > 0);
-                self.take_rest(key, first, rest);
-            }
-            (_, span) => {
+        match (completion.result, span) {
+            (1.., Some(span)) => self.take_input(key, span),
+            (result, span) => {
                 span.into_iter().for_each(|span| self.pool.release(span));
-                self.receive_ended(key, completion.result);
+                self.receive_ended(key, result);
             }
         }
         if !completion.more {
@@ -124,19 +116,8 @@ impl State {
         }
     }
 
-    /// The `rest` bytes of a receive that has filled more buffers than its `first`.
-    fn take_rest(&mut self, key: Key, first: u16, mut rest: u32) {
-        let mut buffer = first;
-        while rest > 0 {
-            buffer = self.pool.next_filled(buffer);
-            let span = self.pool.received(buffer, rest.min(self.pool.size()), key);
-            rest -= span.len();
-            self.take_input(key, span, rest > 0);
-        }
-    }
-
-    /// Input has come: into the connection's queue, or away with it if nobody will read it. With more behind it the receive is left alone.
-    fn take_input(&mut self, key: Key, span: Span, more_behind: bool) {
+    /// Input has come: into the connection's queue, or away with it if nobody will read it.
+    fn take_input(&mut self, key: Key, span: Span) {
         self.metrics.bytes_in.add(u64::from(span.len()));
         self.tempos.spoke(key.slot, self.now);
         let span = self.spare_buffers(span);
@@ -171,7 +152,7 @@ impl State {
             self.table.deadlines.lower(key.slot, deadline);
         }
         self.fire(key, Interest::Input);
-        if disarmed && !more_behind {
+        if disarmed {
             self.arm_receive(key);
         }
     }

@@ -24,8 +24,6 @@ pub(super) enum Tempo {
     Dense,
     /// Often before, but not in this period.
     Ebbing,
-    /// Often, and more than a buffer at a time: it waits in a receive that fills several.
-    Bulk,
 }
 
 /// A byte per slot, beside the table: the end of a period reads them from end to end and no slot.
@@ -57,7 +55,7 @@ impl Tempos {
     /// The connection has spoken.
     pub(super) fn spoke(&mut self, slot: SlotIndex, now: Tick) {
         let tempo = &mut self.tempos[slot.0 as usize];
-        if !matches!(*tempo, Tempo::Dense | Tempo::Bulk) {
+        if *tempo != Tempo::Dense {
             *tempo = if *tempo == Tempo::Still { Tempo::Spoken } else { Tempo::Dense };
             if self.due == Tick::NEVER {
                 self.due = now.after(PERIOD);
@@ -65,22 +63,9 @@ impl Tempos {
         }
     }
 
-    /// What has come was a whole buffer and may go on in the next, or was not.
-    pub(super) fn filled(&mut self, slot: SlotIndex, whole: bool) {
-        let tempo = &mut self.tempos[slot.0 as usize];
-        match (*tempo, whole) {
-            (Tempo::Dense, true) => *tempo = Tempo::Bulk,
-            (Tempo::Bulk, false) => *tempo = Tempo::Dense,
-            _ => {}
-        }
-    }
-
     /// It waits in a multishot receive from now on.
     pub(super) fn quicken(&mut self, slot: SlotIndex) {
-        let tempo = &mut self.tempos[slot.0 as usize];
-        if *tempo != Tempo::Bulk {
-            *tempo = Tempo::Dense;
-        }
+        self.tempos[slot.0 as usize] = Tempo::Dense;
     }
 
     /// Ends the period. Gives the connections that are to go over to a poll.
@@ -90,7 +75,7 @@ impl Tempos {
             match *tempo {
                 Tempo::Still => continue,
                 Tempo::Spoken => *tempo = Tempo::Still,
-                Tempo::Dense | Tempo::Bulk => (*tempo, restless) = (Tempo::Ebbing, true),
+                Tempo::Dense => (*tempo, restless) = (Tempo::Ebbing, true),
                 Tempo::Ebbing => {
                     *tempo = Tempo::Still;
                     ebbed.push(SlotIndex(index as u32));
@@ -111,7 +96,7 @@ impl State {
         }
         for slot in self.tempos.ebbed.take(self.clock) {
             let Some(key) = self.table.occupant(slot) else { continue };
-            let speaks_again = matches!(self.tempos.of(slot), Tempo::Dense | Tempo::Ebbing | Tempo::Bulk);
+            let speaks_again = matches!(self.tempos.of(slot), Tempo::Dense | Tempo::Ebbing);
             if let Some(slot) = self.table.get(key)
                 && !speaks_again
                 && slot.receive == Receive::Armed
@@ -144,25 +129,6 @@ mod tests {
         assert_eq!(tempos.of(SLOT), Tempo::Spoken);
         tempos.spoke(SLOT, Tick(1));
         assert_eq!(tempos.of(SLOT), Tempo::Dense);
-    }
-
-    #[test]
-    fn who_fills_buffers_is_bulk_until_it_does_not() {
-        let mut tempos = tempos();
-        tempos.spoke(SLOT, Tick(0));
-        tempos.filled(SLOT, true);
-        assert_eq!(tempos.of(SLOT), Tempo::Spoken, "once");
-        tempos.spoke(SLOT, Tick(1));
-        tempos.filled(SLOT, true);
-        assert_eq!(tempos.of(SLOT), Tempo::Bulk);
-        tempos.spoke(SLOT, Tick(2));
-        tempos.quicken(SLOT);
-        assert_eq!(tempos.of(SLOT), Tempo::Bulk);
-        tempos.filled(SLOT, false);
-        assert_eq!(tempos.of(SLOT), Tempo::Dense);
-        tempos.filled(SLOT, true);
-        assert!(tempos.end_period(Tick(16)).is_empty());
-        assert_eq!(tempos.of(SLOT), Tempo::Ebbing);
     }
 
     #[test]

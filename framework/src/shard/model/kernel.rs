@@ -252,18 +252,7 @@ fn receive(
             let bytes = world.next_input(key, length as usize);
             let Some(buffer) = ring.fill_buffer(pool, &bytes) else { return (-libc::ENOBUFS, None, false) };
             world.delivered(key, bytes.len());
-            let mut received = bytes.len();
-            // A bundle goes on in the next buffer when this one is full.
-            while submission.is_bundle() && received.is_multiple_of(pool.size() as usize) && !random.one_in(4) {
-                let length = if random.one_in(3) { random.between(1, pool.size()) } else { pool.size() };
-                let bytes = world.next_input(key, length as usize);
-                if ring.fill_buffer(pool, &bytes).is_none() {
-                    break;
-                }
-                world.delivered(key, bytes.len());
-                received += bytes.len();
-            }
-            (received as i32, Some(buffer), submission.is_multishot() && !random.one_in(8))
+            (bytes.len() as i32, Some(buffer), submission.is_multishot() && !random.one_in(8))
         }
     }
 }
