@@ -28,6 +28,8 @@ use crate::error::Error;
 /// }
 /// ```
 ///
+/// A proxy of bulk wants larger receive buffers than the default: `buffers.profile = "medium"`.
+///
 /// Dropped half-way it leaves both connections as they are: what was read is queued for the other, or unread.
 ///
 /// # Errors

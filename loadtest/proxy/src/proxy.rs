@@ -34,7 +34,9 @@ impl Proxy {
     pub(crate) fn start(kind: Kind, core: usize, upstream: SocketAddr, settings: &[String]) -> Self {
         match kind {
             Kind::Corelane => {
+                // Buffers as a proxy of bulk wants them; tokio's has 8 KiB for each direction.
                 let launch = Launch::proxy(upstream).set("server.shards=1").set(&format!("server.cpus=[{core}]"));
+                let launch = launch.set("buffers.profile=\"medium\"");
                 let server = settings.iter().fold(launch, |launch, setting| launch.set(setting)).start();
                 Self { addr: server.addr(), process: Process::Corelane(server) }
             }
