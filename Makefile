@@ -27,6 +27,9 @@ help: ## This list
 build: ## All binaries, optimised
 	cargo build --release --workspace
 
+servers: ## What a load test needs, optimised: echo and the load tester
+	cargo build --release -p echo -p loadtest
+
 run: ## echo on 127.0.0.1:7007, settings in configs/echo.toml
 	cargo build --release -p echo
 	$(RAISE) exec $(BIN)/echo configs/echo.toml
@@ -62,14 +65,14 @@ $(CLIENTS)/node/installed: tests/clients/package.json
 	npm install --prefix $(@D) --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
-loadtest: build ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
+loadtest: servers ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
 	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
 
 c1m: CONNECTIONS = 1000000
 c1m: DURATION = 60s
 c1m: RATE = 60000
 c1m: REPORT = target/c1m.html
-c1m: build ## The same with a million connections; wants 8 GB of memory (LOADTEST=flags)
+c1m: servers ## The same with a million connections; wants 8 GB of memory (LOADTEST=flags)
 	$(RAISE) loadtest/c1m.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
 
 baseline-go: ## The Go baseline for `make compare`, if `go` is here
@@ -136,5 +139,5 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
+.PHONY: help build servers run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
   compare-proxy duplex soak asan fresh-machine fuzz-smoke clean

@@ -331,14 +331,14 @@ impl Drop for Read<'_> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Write<'a> {
     handle: Handle,
+    /// What is not queued yet: empty once it has ended well.
     data: Output<'a>,
-    pending: bool,
     borrow: PhantomData<&'a mut Conn>,
 }
 
 impl<'a> Write<'a> {
     fn of(handle: Handle, data: Output<'a>) -> Self {
-        Self { handle, data, pending: false, borrow: PhantomData }
+        Self { handle, data, borrow: PhantomData }
     }
 }
 
@@ -347,15 +347,13 @@ impl Future for Write<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let write = &mut *self;
-        let poll = write.handle.poll_write(context, &mut write.data);
-        write.pending = poll.is_pending();
-        poll
+        write.handle.poll_write(context, &mut write.data)
     }
 }
 
 impl Drop for Write<'_> {
     fn drop(&mut self) {
-        if self.pending {
+        if !self.data.is_empty() {
             self.handle.stop_waiting(Interest::Space);
         }
     }

@@ -407,6 +407,11 @@ impl Ring {
         !self.quiet.submitted.is_empty() && submissions.is_empty() && !submissions.cq_overflow()
     }
 
+    /// Whether quiet sends were submitted whose ends are not known yet: another entry and a reap tell.
+    pub(crate) fn has_quiet_sends(&self) -> bool {
+        !self.quiet.submitted.is_empty()
+    }
+
     /// The error after which the ring is of no use, once.
     pub(crate) fn take_failure(&mut self) -> Option<io::Error> {
         self.failure.take()

@@ -262,6 +262,8 @@ pub(crate) struct State {
     clock: Duration,
     now: Tick,
     wakes: Wakes,
+    /// Something was to be sent behind a send of this turn, whose end may be told with the next entry only.
+    is_behind: bool,
     /// Whether the ring watches what other threads signal.
     is_watched: bool,
     /// Connections that the task being polled has written to or waited for.
@@ -320,6 +322,7 @@ impl Shard {
             clock: setup.started.elapsed(),
             now: Tick::at(setup.started.elapsed()),
             wakes: Wakes::default(),
+            is_behind: false,
             is_watched: false,
             touched: Vec::new(),
             reads_left: 0,
@@ -401,7 +404,8 @@ pub(crate) async fn run<H: Handler>(setup: Setup, factory: impl FnOnce() -> Resu
     let handler = &handler;
     let mut tasks = Tasks::new(|key| serve(handler, key));
     let outcome = shard.pump(&wake, &mut tasks).await;
-    drop(tasks);
+    tasks.end();
+    shard.drop_born();
     shard.state().tell_all_held_back();
     shard.metrics.busy_since.set(0);
     outcome
@@ -433,7 +437,8 @@ pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(setup: Setup, m
     spawn(main).map_err(io::Error::from)?;
     let mut tasks = Tasks::new(|_accepted: Key| std::future::ready(Ok(())));
     let outcome = shard.pump(&wake, &mut tasks).await;
-    drop(tasks);
+    tasks.end();
+    shard.drop_born();
     shard.state().tell_all_held_back();
     if finished.get() { outcome } else { outcome.and(Err(io::Error::other("its program panicked"))) }
 }

@@ -58,6 +58,26 @@ fn what_was_written_goes_out_whatever_its_handler_waits_for() {
 }
 
 #[test]
+fn what_is_written_behind_a_send_of_the_same_turn_waits_for_no_timer() {
+    const ASKED: usize = 21;
+    let server = Launch::hostile().set("server.shards=1").start();
+    let mut client = server.connect();
+    client.send(b"twice\n");
+    let mut times: Vec<Duration> = (0..ASKED)
+        .map(|_| {
+            let begun = Instant::now();
+            client.ask(b"?", b"one two\n");
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    // A shard that waits for something else, or for its timer, takes 50 ms each time.
+    assert!(times[ASKED / 2] < Duration::from_millis(25), "{times:?}");
+    drop(client);
+    server.stop();
+}
+
+#[test]
 fn a_handler_that_rests_hears_of_a_drain() {
     let mut server = Launch::hostile().start();
     let mut client = server.connect();

@@ -1,17 +1,22 @@
 //! Passing everything on between two connections, as a proxy does.
 
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_lite::future::try_zip;
 
+use super::handle::Handle;
 use super::{Conn, ReadHalf, WriteHalf};
+use crate::chunk::Chunk;
 use crate::error::Error;
+use crate::shard::Interest;
 
 /// Copies each connection's input to the other until both have ended, and gives the bytes from `a` to `b` and from `b` to `a`.
 ///
 /// What was received is sent from where it lies. A peer that ends its side has that passed on to the other, and may still be answered:
 /// a half-close (shutdown(2)). A side that takes nothing is not read for, up to `limits.write_queue_max` of each. When the server drains, it goes
-/// on until an accepted connection has been silent for `timeouts.drain_quiet`; that is taken for the end of its side.
+/// on until neither side has said anything for `timeouts.drain_quiet`; that is taken for the end of the accepted side.
 ///
 /// ```
 /// use corelane::{Conn, Connector, Error, Handler, copy_bidirectional};
@@ -51,10 +56,27 @@ pub async fn copy_bidirectional(a: &mut Conn, b: &mut Conn) -> Result<(u64, u64)
 /// Copies until the end of `from`, and ends `to`.
 async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<u64, Error> {
     let mut copied = 0;
-    while let Some(chunk) = poll_fn(|context| from.handle.poll_read_stream(context)).await? {
+    while let Some(chunk) = ReadStream(from.handle).await? {
         copied += chunk.len() as u64;
         to.write(chunk).await?;
     }
     to.close().await?;
     Ok(copied)
+}
+
+/// The next of what comes, where a drain does not end it while the peer speaks.
+struct ReadStream(Handle);
+
+impl Future for ReadStream {
+    type Output = Result<Option<Chunk>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_read_stream(context)
+    }
+}
+
+impl Drop for ReadStream {
+    fn drop(&mut self) {
+        self.0.stop_waiting(Interest::Input);
+    }
 }

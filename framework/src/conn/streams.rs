@@ -1,6 +1,7 @@
 //! The futures-io traits, for libraries that speak them. They copy; [`Conn::read`] and [`Conn::write`] do not.
 //!
-//! What a library polls and then drops goes on waiting until its event comes: the traits know no dropping. It wakes its task once for nothing.
+//! What a library polls and then drops goes on waiting until its event comes, for the traits know no dropping: it wakes its task once for
+//! nothing, and the deadlines of a read run on until the task is polled next.
 
 use std::io;
 use std::pin::Pin;

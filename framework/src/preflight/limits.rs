@@ -9,7 +9,7 @@ use crate::config::{Config, SHARD_CONNECTIONS_MAX, Socket};
 const MEMLOCK_MIN: u64 = 512 * 1024;
 
 /// Descriptors of a shard, connections not among them, for they live in the ring's own table. Measured: the executor's
-/// three rings and its eventfd, the socket ring, the listener, and both ends of the eventfd that wakes the shard.
+/// three rings and its eventfd, the socket ring, the listener, and the two eventfds that wake the shard.
 const SHARD_DESCRIPTORS: u64 = 8;
 /// Descriptors for all else: standard streams, signals, the log, and what handlers open.
 const RESERVED_DESCRIPTORS: u64 = 64;

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::Shard;
-use super::wake::Sleeper;
+use super::wake::{Sleeper, rouse};
 
 /// Lets one task of a shard wait for another: a flag, and whoever waits for it.
 ///
@@ -44,10 +44,8 @@ impl Notify {
     pub fn notify(&self) {
         self.set.set(true);
         match self.sleeper.take() {
-            Some(Sleeper::Task(task)) => {
-                Shard::try_with(|shard| shard.state().wake(task));
-            }
             Some(Sleeper::Other(waker)) => waker.wake(),
+            Some(task) => rouse(task),
             None => {}
         }
     }

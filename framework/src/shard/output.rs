@@ -74,6 +74,7 @@ impl State {
     fn submit_send(&mut self, key: Key, tell: Tell) {
         let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
         if slot.sending || slot.output.is_empty() || slot.failed.is_some() {
+            self.is_behind |= slot.sending;
             return;
         }
         slot.sending = true;

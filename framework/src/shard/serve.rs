@@ -134,6 +134,15 @@ where
         state.settle();
     }
 
+    /// The shard is over: drops those who still wait. A destructor that panics ends its own task and nothing else.
+    pub(super) fn end(self) {
+        let handlers = self.by_slot.into_iter().flatten().map(|task| panics::as_handler(|| drop(task)));
+        let spawned = self.spawned.into_iter().flatten().map(|task| panics::as_handler(|| drop(task)));
+        for panic in handlers.chain(spawned).filter_map(Result::err) {
+            panics::report(Key::of_place(0), &*panic);
+        }
+    }
+
     fn begin(&mut self, shard: &Shard, key: Key) {
         let index = key.slot.0 as usize;
         if self.by_slot.len() <= index {

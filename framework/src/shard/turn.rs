@@ -15,7 +15,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_lite::Stream;
-use futures_lite::future::yield_now;
 
 use super::deadline::{Tick, Ticks};
 use super::pace::BREATH_INTERVAL;
@@ -59,7 +58,7 @@ impl Shard {
                 runtime::breathe().await;
                 breathed = self.clock();
             } else if self.state().wakes.wait_on_executor() {
-                yield_now().await;
+                runtime::breathe().await;
             }
             if let Some(failure) = self.state().ring.take_failure() {
                 return Err(failure);
@@ -87,11 +86,11 @@ impl Shard {
         if self.orders.says_drain() && !state.drain.is_on() {
             state.begin_drain();
         }
+        self.registered.collect(&mut state);
+        state.apply_completions();
         if !std::mem::replace(&mut state.is_watched, true) {
             state.ring.watch(&self.wake);
         }
-        self.registered.collect(&mut state);
-        state.apply_completions();
         state.feel_pressure(self.orders.memory_is_short());
         state.close_doomed();
         state.rouse_sleepers();
@@ -261,7 +260,8 @@ impl State {
 
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
     fn linger(&mut self) -> Wait {
-        let is_busy = self.ring.has_completions() || !self.wakes.is_empty() || self.sweep_is_due() || self.spread_is_due();
+        let is_behind = std::mem::take(&mut self.is_behind) && self.ring.has_quiet_sends();
+        let is_busy = is_behind || self.ring.has_completions() || !self.wakes.is_empty() || self.sweep_is_due() || self.spread_is_due();
         if is_busy || self.pace.is_over() || self.wakes.wait_on_executor() {
             return Wait::No;
         }

@@ -74,6 +74,8 @@ enum Behaviour {
     Half,
     /// Says so and waits for something else for ever, without a flush.
     Answer,
+    /// Answers each chunk by a word, and by another one when it is polled again in the same turn.
+    Twice,
     /// Rests for an hour, and says so when the server drains meanwhile.
     Rest,
     /// Reads to the end and says what that was.
@@ -105,6 +107,7 @@ impl Behaviour {
             b"doze" => Self::Doze,
             b"half" => Self::Half,
             b"answer" => Self::Answer,
+            b"twice" => Self::Twice,
             b"rest" => Self::Rest,
             b"end" => Self::End,
             b"pass_on" => Self::PassOn,
@@ -164,6 +167,7 @@ impl Handler for Hostile {
                 conn.write(b"answered\n").await?;
                 pending().await
             }
+            Some(Behaviour::Twice) => twice(conn).await,
             Some(Behaviour::Rest) => rest(conn).await,
             Some(Behaviour::End) => end(conn).await,
             Some(Behaviour::PassOn) => pass_on(self.upstream).await,
@@ -254,6 +258,15 @@ async fn half(conn: &mut Conn) -> Result<(), Error> {
         _ => pending().await,
     }
     assert!(conn.read().await.is_err(), "a connection that was given up goes on");
+    Ok(())
+}
+
+async fn twice(conn: &mut Conn) -> Result<(), Error> {
+    while conn.read().await?.is_some() {
+        conn.write(b"one ").await?;
+        yield_now().await;
+        conn.write(b"two\n").await?;
+    }
     Ok(())
 }
 
