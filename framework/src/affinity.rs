@@ -1,6 +1,7 @@
 //! On which cores a thread runs.
 //!
-//! A thread inherits the cores of the one that starts it. So what a shard's thread starts would stay on the shard's one core.
+//! A thread inherits the cores of the one that starts it. So what a shard's thread starts would
+//! stay on the shard's one core.
 
 use std::io;
 
@@ -16,7 +17,8 @@ pub(crate) fn keep_to(cores: &[usize]) -> io::Result<()> {
     sched_setaffinity(None, &set).map_err(io::Error::from)
 }
 
-/// From now on the calling thread runs wherever the process may: on the cores of its main thread, which is never pinned.
+/// From now on the calling thread runs wherever the process may: on the cores of its main thread,
+/// which is never pinned.
 pub(crate) fn leave_core() -> io::Result<()> {
     let set = sched_getaffinity(Some(getpid()))?;
     sched_setaffinity(None, &set).map_err(io::Error::from)
@@ -30,7 +32,9 @@ mod tests {
 
     fn own() -> Vec<usize> {
         let set = sched_getaffinity(None).unwrap();
-        (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
+        (0..CpuSet::MAX_CPU)
+            .filter(|core| set.is_set(*core))
+            .collect()
     }
 
     #[test]

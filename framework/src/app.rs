@@ -16,14 +16,16 @@ const FAILED: u8 = 1;
 /// It refused to start: bad settings, or a machine that cannot run them.
 const REFUSED: u8 = 2;
 
-/// Runs an application: reads the command line and the settings, checks the machine, serves until a signal, drains.
+/// Runs an application: reads the command line and the settings, checks the machine, serves until a
+/// signal, drains.
 ///
-/// `factory` makes one handler per shard, on the shard's thread, from the shard's context and the application's own settings. It may
-/// [`spawn`](crate::spawn). If it gives an `Err` or panics the start is refused with its words, and no shard serves anybody: connections are
-/// accepted once every shard has its handler.
+/// `factory` makes one handler per shard, on the shard's thread, from the shard's context and the
+/// application's own settings. It may [`spawn`](crate::spawn). If it gives an `Err` or panics the
+/// start is refused with its words, and no shard serves anybody: connections are accepted once
+/// every shard has its handler.
 ///
-/// The exit code is 0 after a clean end, 1 after a failure while running, 2 when it refused to start; then standard error has every
-/// problem with its remedy.
+/// The exit code is 0 after a clean end, 1 after a failure while running, 2 when it refused to
+/// start; then standard error has every problem with its remedy.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -55,7 +57,9 @@ const REFUSED: u8 = 2;
 ///     corelane::run(|_shard: &ShardContext, _settings: &EchoSettings| Echo)
 /// }
 /// ```
-pub fn run<S: Settings, H: IntoHandler>(factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static) -> ExitCode {
+pub fn run<S: Settings, H: IntoHandler>(
+    factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static,
+) -> ExitCode {
     // Before anything is written: a standard error at RLIMIT_FSIZE is one that cannot be written.
     if let Err(error) = signals::let_pass_the_harmless() {
         return refuse(S::NAME, &[format!("signals cannot be handled: {error}")]);
@@ -74,7 +78,10 @@ pub fn run<S: Settings, H: IntoHandler>(factory: impl Fn(&ShardContext, &S) -> H
     }
     if arguments.check {
         let memory = preflight::memory(&loaded.config, task_bytes);
-        return print(&format!("the settings are fine\nmemory_bound_bytes={} {memory}\n", memory.bytes()));
+        return print(&format!(
+            "the settings are fine\nmemory_bound_bytes={} {memory}\n",
+            memory.bytes()
+        ));
     }
     let plan = match preflight::check(&loaded.config, task_bytes) {
         Ok(plan) => plan,
@@ -86,13 +93,20 @@ pub fn run<S: Settings, H: IntoHandler>(factory: impl Fn(&ShardContext, &S) -> H
     }
     let log = match log::start(&loaded.config.log) {
         Ok(log) => log,
-        Err(error) => return refuse(S::NAME, &[format!("no thread for the log can be started: {error}")]),
+        Err(error) => {
+            return refuse(
+                S::NAME,
+                &[format!("no thread for the log can be started: {error}")],
+            );
+        }
     };
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
     let settings = loaded.app;
-    match server::run(loaded.config, &plan, &log, move |shard| factory(shard, &settings).into_handler()) {
+    match server::run(loaded.config, &plan, &log, move |shard| {
+        factory(shard, &settings).into_handler()
+    }) {
         Ok(()) => ExitCode::from(CLEAN),
         Err(server::Failure::Start(error)) => refuse(S::NAME, &[error]),
         Err(server::Failure::Running) => ExitCode::from(FAILED),
@@ -101,7 +115,8 @@ pub fn run<S: Settings, H: IntoHandler>(factory: impl Fn(&ShardContext, &S) -> H
 
 fn refuse(name: &str, problems: &[impl Display]) -> ExitCode {
     for problem in problems {
-        // Not `eprintln`, which panics where standard error cannot be written: the exit code must still say it.
+        // Not `eprintln`, which panics where standard error cannot be written: the exit code must
+        // still say it.
         let _unheard = writeln!(std::io::stderr(), "{name}: {problem}");
     }
     ExitCode::from(REFUSED)
@@ -110,7 +125,11 @@ fn refuse(name: &str, problems: &[impl Display]) -> ExitCode {
 /// `--help` and `--version` to standard output, a usage error to standard error.
 fn tell(answer: &clap::Error) -> ExitCode {
     let told = answer.print();
-    if answer.use_stderr() { ExitCode::from(REFUSED) } else { printed(told) }
+    if answer.use_stderr() {
+        ExitCode::from(REFUSED)
+    } else {
+        printed(told)
+    }
 }
 
 /// To standard output.

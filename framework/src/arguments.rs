@@ -39,7 +39,9 @@ pub(crate) fn parse<S: Settings>() -> Result<Arguments, clap::Error> {
     read::<S>(std::env::args_os())
 }
 
-fn read<S: Settings>(words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> Result<Arguments, clap::Error> {
+fn read<S: Settings>(
+    words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+) -> Result<Arguments, clap::Error> {
     let command = Arguments::command().name(S::NAME).about(S::ABOUT);
     Arguments::from_arg_matches(&command.try_get_matches_from(words)?)
 }
@@ -68,15 +70,30 @@ mod tests {
 
     #[test]
     fn everything_is_optional() {
-        let nothing = Arguments { config: None, sets: Vec::new(), check: false, print_config: false };
+        let nothing = Arguments {
+            config: None,
+            sets: Vec::new(),
+            check: false,
+            print_config: false,
+        };
         assert_eq!(read::<Sample>(["sample"]).unwrap(), nothing);
     }
 
     #[test]
     fn sets_keep_their_order_and_their_text() {
-        let words = ["sample", "--set", "server.shards=-1", "a.toml", "--check", "--set=timeouts.idle=\"off\""];
+        let words = [
+            "sample",
+            "--set",
+            "server.shards=-1",
+            "a.toml",
+            "--check",
+            "--set=timeouts.idle=\"off\"",
+        ];
         let arguments = read::<Sample>(words).unwrap();
-        assert_eq!(arguments.sets, ["server.shards=-1", "timeouts.idle=\"off\""]);
+        assert_eq!(
+            arguments.sets,
+            ["server.shards=-1", "timeouts.idle=\"off\""]
+        );
         assert_eq!(arguments.config, Some(PathBuf::from("a.toml")));
         assert!(arguments.check && !arguments.print_config);
     }
@@ -85,8 +102,15 @@ mod tests {
     fn help_and_version_name_the_application() {
         let help = refusal(&["-h"]);
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
-        assert!(help.to_string().contains("Says nothing to anyone"), "{help}");
-        assert!(help.to_string().contains("Usage: sample [OPTIONS] [CONFIG.toml]"), "{help}");
+        assert!(
+            help.to_string().contains("Says nothing to anyone"),
+            "{help}"
+        );
+        assert!(
+            help.to_string()
+                .contains("Usage: sample [OPTIONS] [CONFIG.toml]"),
+            "{help}"
+        );
         assert!(refusal(&["--version"]).to_string().starts_with("sample 0."));
     }
 

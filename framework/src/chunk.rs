@@ -8,10 +8,11 @@ use std::rc::Rc;
 use crate::ring::buffers::Span;
 use crate::shard::Shard;
 
-/// Received bytes in the buffer that the kernel put them in. Dropping the chunk gives the buffer back; writing it to a connection
-/// sends the bytes from where they lie.
+/// Received bytes in the buffer that the kernel put them in. Dropping the chunk gives the buffer
+/// back; writing it to a connection sends the bytes from where they lie.
 ///
-/// A handler may keep a chunk as long as it likes: when buffers run short, the shard copies what it receives.
+/// A handler may keep a chunk as long as it likes: when buffers run short, the shard copies what it
+/// receives.
 pub struct Chunk {
     span: Span,
     /// Not `Send`: the buffer is its thread's.
@@ -20,7 +21,10 @@ pub struct Chunk {
 
 impl Chunk {
     pub(crate) fn new(span: Span) -> Self {
-        Self { span, of_this_thread: PhantomData }
+        Self {
+            span,
+            of_this_thread: PhantomData,
+        }
     }
 
     pub(crate) fn empty() -> Self {
@@ -38,14 +42,20 @@ impl Chunk {
     ///
     /// When `count` is more than the chunk's length, as for slices.
     pub fn split_to(&mut self, count: usize) -> Self {
-        assert!(count <= self.len(), "split at {count} of a chunk of {} bytes", self.len());
+        assert!(
+            count <= self.len(),
+            "split at {count} of a chunk of {} bytes",
+            self.len()
+        );
         if count == self.len() {
             return std::mem::take(self);
         }
         if count == 0 {
             return Self::empty();
         }
-        Self::new(Shard::with(|shard| shard.pool.split(&mut self.span, count as u32)))
+        Self::new(Shard::with(|shard| {
+            shard.pool.split(&mut self.span, count as u32)
+        }))
     }
 
     /// Keeps the first `count` bytes; no effect when there are not more.

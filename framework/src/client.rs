@@ -18,8 +18,8 @@ use crate::shard::{self, Orders, Setup, ShardId};
 
 /// The shards of a client, each running the same program.
 ///
-/// A shard ends when its program has returned and the connections that it opened have closed; what it has spawned and is still running
-/// is dropped then.
+/// A shard ends when its program has returned and the connections that it opened have closed; what
+/// it has spawned and is still running is dropped then.
 ///
 /// ```no_run
 /// use corelane::{Client, Connector, ShardContext};
@@ -41,17 +41,24 @@ pub struct Client {
 impl Client {
     /// Starts the shards, each of which runs `main`.
     ///
-    /// `settings` are those of a server, each as `section.key=VALUE` with a TOML value: `[server]` shards and cpus, `[socket]`, `[buffers]`,
-    /// `[timeouts]`, `limits.outbound_per_shard_max` and `limits.connects_in_flight_max` among them. What concerns accepting is without effect.
+    /// `settings` are those of a server, each as `section.key=VALUE` with a TOML value: `[server]`
+    /// shards and cpus, `[socket]`, `[buffers]`, `[timeouts]`, `limits.outbound_per_shard_max` and
+    /// `limits.connects_in_flight_max` among them. What concerns accepting is without effect.
     ///
     /// # Errors
     ///
-    /// Every problem of the settings or the machine, each with its remedy. Nothing was started then.
-    pub fn start<F>(settings: &[String], main: impl Fn(ShardContext) -> F + Send + Sync + 'static) -> Result<Self, Vec<String>>
+    /// Every problem of the settings or the machine, each with its remedy. Nothing was started
+    /// then.
+    pub fn start<F>(
+        settings: &[String],
+        main: impl Fn(ShardContext) -> F + Send + Sync + 'static,
+    ) -> Result<Self, Vec<String>>
     where
         F: Future<Output = ()> + 'static,
     {
-        let config = config::load::<NoSettings>(None, settings).map_err(|problems| told(&problems))?.config;
+        let config = config::load::<NoSettings>(None, settings)
+            .map_err(|problems| told(&problems))?
+            .config;
         let plan = preflight::check_client(&config).map_err(|problems| told(&problems))?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
@@ -69,10 +76,20 @@ impl Client {
                 upstreams: Arc::clone(&config.upstreams),
                 metrics: Arc::new(Metrics::of(&config.upstreams)),
             };
-            start_shard(&config, shard, context, started, Arc::clone(&main), events.clone())
-                .map_err(|error| vec![format!("shard {} does not start: {error}", shard.id)])
+            start_shard(
+                &config,
+                shard,
+                context,
+                started,
+                Arc::clone(&main),
+                events.clone(),
+            )
+            .map_err(|error| vec![format!("shard {} does not start: {error}", shard.id)])
         });
-        Ok(Self { shards: shards.collect::<Result<_, _>>()?, ended })
+        Ok(Self {
+            shards: shards.collect::<Result<_, _>>()?,
+            ended,
+        })
     }
 
     /// Waits until every shard has ended.
@@ -94,12 +111,19 @@ impl Client {
         for ended in 0..self.shards.len() {
             let left = patience.saturating_sub(begun.elapsed());
             let Ok((shard, end)) = self.ended.recv_timeout(left) else {
-                return Err(format!("{} shards have not ended after {patience:?}", self.shards.len() - ended));
+                return Err(format!(
+                    "{} shards have not ended after {patience:?}",
+                    self.shards.len() - ended
+                ));
             };
             outcome = outcome.and(end.map_err(|why| format!("shard {shard} failed: {why}")));
         }
         for shard in self.shards {
-            outcome = outcome.and(shard.join().map_err(|_panic| "a shard's thread panicked".to_owned()));
+            outcome = outcome.and(
+                shard
+                    .join()
+                    .map_err(|_panic| "a shard's thread panicked".to_owned()),
+            );
         }
         outcome
     }
@@ -128,7 +152,12 @@ fn start_shard<F: Future<Output = ()> + 'static>(
     let id = context.id;
     let run = async move || shard::run_client(setup, move || main(context)).await;
     // Whoever has dropped the client does not want to know.
-    spawn_shard(&format!("client-{id}"), plan.affinity.clone(), run, move |outcome| drop(events.send((id, outcome))))
+    spawn_shard(
+        &format!("client-{id}"),
+        plan.affinity.clone(),
+        run,
+        move |outcome| drop(events.send((id, outcome))),
+    )
 }
 
 fn unspecified() -> SocketAddr {

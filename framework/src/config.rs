@@ -1,8 +1,9 @@
 //! Settings: where they come from, and the checked form on which the server runs.
 //!
-//! An operator's text goes through three stages, one file each: `document` reads it and remembers where every value
-//! stood, `raw` holds what was written, of whatever type, and `check` turns that into a [`Config`] or into the list of
-//! everything wrong with it. Only a [`Config`] reaches the server.
+//! An operator's text goes through three stages, one file each: `document` reads it and remembers
+//! where every value stood, `raw` holds what was written, of whatever type, and `check` turns that
+//! into a [`Config`] or into the list of everything wrong with it. Only a [`Config`] reaches the
+//! server.
 
 mod admission;
 mod check;
@@ -40,41 +41,73 @@ pub(crate) struct Loaded<S> {
     pub app: S,
 }
 
-/// Read the settings: the built-in defaults, then the file, then each `--set section.key=VALUE` in order.
+/// Read the settings: the built-in defaults, then the file, then each `--set section.key=VALUE` in
+/// order.
 ///
 /// # Errors
 /// Everything that is wrong with them, in the order in which it was written.
-pub(crate) fn load<S: Settings>(file: Option<&Path>, sets: &[String]) -> Result<Loaded<S>, Vec<Problem>> {
-    let name = file.map(|path| path.display().to_string()).unwrap_or_default();
-    let text = file.map(document::read_file).transpose().map_err(|problem| vec![problem])?;
+pub(crate) fn load<S: Settings>(
+    file: Option<&Path>,
+    sets: &[String],
+) -> Result<Loaded<S>, Vec<Problem>> {
+    let name = file
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let text = file
+        .map(document::read_file)
+        .transpose()
+        .map_err(|problem| vec![problem])?;
     load_from(text.as_deref().map(|text| (name.as_str(), text)), sets)
 }
 
 /// [`load`], with the file's name and text.
-fn load_from<S: Settings>(file: Option<(&str, &str)>, sets: &[String]) -> Result<Loaded<S>, Vec<Problem>> {
+fn load_from<S: Settings>(
+    file: Option<(&str, &str)>,
+    sets: &[String],
+) -> Result<Loaded<S>, Vec<Problem>> {
     let sources = Sources::new(file, sets);
     let mut faults = Vec::new();
     let readable = document::blank_mistakes(file.map_or("", |(_, text)| text), &mut faults);
     let loaded = read::<S>(&sources, &readable, &mut faults);
-    if faults.is_empty() { Ok(loaded) } else { Err(sources.resolve(faults)) }
+    if faults.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(sources.resolve(faults))
+    }
 }
 
-fn read<'i, S: Settings>(sources: &Sources<'i>, readable: &'i str, faults: &mut Vec<Fault>) -> Loaded<S> {
+fn read<'i, S: Settings>(
+    sources: &Sources<'i>,
+    readable: &'i str,
+    faults: &mut Vec<Fault>,
+) -> Loaded<S> {
     let written = document::parse(sources, readable, faults);
     let mut written = document::strike_unknown(written, &Known::of::<S>(), faults);
     let app = app(&written, faults);
     written.remove("app");
     let raw: Raw = document::deserialise(written, "", faults);
-    let listen = S::LISTEN.parse().expect("Settings::LISTEN is an IP address and a port");
-    Loaded { config: check::check(&raw, listen, faults), app }
+    let listen = S::LISTEN
+        .parse()
+        .expect("Settings::LISTEN is an IP address and a port");
+    Loaded {
+        config: check::check(&raw, listen, faults),
+        app,
+    }
 }
 
 fn app<S: Settings>(written: &document::Table<'_>, faults: &mut Vec<Fault>) -> S {
     let table = written.get("app").and_then(|app| app.get_ref().as_table());
-    let app: S = table.map_or_else(S::default, |table| document::deserialise(table.clone(), "app", faults));
+    let app: S = table.map_or_else(S::default, |table| {
+        document::deserialise(table.clone(), "app", faults)
+    });
     let check = app.check().into_iter().map(|(key, what)| {
         let at = document::place_of(written, "app", key);
-        Fault { at, key: format!("app.{key}"), what, help: None }
+        Fault {
+            at,
+            key: format!("app.{key}"),
+            what,
+            help: None,
+        }
     });
     faults.extend(check);
     app
@@ -83,20 +116,31 @@ fn app<S: Settings>(written: &document::Table<'_>, faults: &mut Vec<Fault>) -> S
 impl<S: Settings> Loaded<S> {
     /// These settings as a file that [`load`] reads back to the same settings, every key named.
     pub(crate) fn to_toml(&self) -> String {
-        let ours = toml::to_string(&Raw::from(&self.config)).expect("numbers, texts and lists of them are TOML");
+        let ours = toml::to_string(&Raw::from(&self.config))
+            .expect("numbers, texts and lists of them are TOML");
         match toml::Table::try_from(&self.app) {
             Ok(app) if app.is_empty() => ours,
-            Ok(app) => format!("{ours}\n{}", toml::Table::from_iter([("app".to_owned(), app.into())])),
-            // An application's settings may hold what TOML cannot, for example a unit type: nothing could set it either.
-            Err(error) => format!("{ours}\n# [app] cannot be written as TOML: {}\n", error.to_string().escape_debug()),
+            Ok(app) => format!(
+                "{ours}\n{}",
+                toml::Table::from_iter([("app".to_owned(), app.into())])
+            ),
+            // An application's settings may hold what TOML cannot, for example a unit type: nothing
+            // could set it either.
+            Err(error) => format!(
+                "{ours}\n# [app] cannot be written as TOML: {}\n",
+                error.to_string().escape_debug()
+            ),
         }
     }
 }
 
 /// The application's own `[app]` section, and its identity.
 ///
-/// Derive `Serialize` and `Deserialize`, with `#[serde(default)]` on the type so that every key may be left out.
-pub trait Settings: serde::Serialize + serde::de::DeserializeOwned + Default + Send + Sync + 'static {
+/// Derive `Serialize` and `Deserialize`, with `#[serde(default)]` on the type so that every key may
+/// be left out.
+pub trait Settings:
+    serde::Serialize + serde::de::DeserializeOwned + Default + Send + Sync + 'static
+{
     /// The program's name as it stands in `--help`, `--version` and messages.
     const NAME: &'static str;
     /// One line for `--help`.
@@ -104,7 +148,8 @@ pub trait Settings: serde::Serialize + serde::de::DeserializeOwned + Default + S
     /// Default of `server.listen`, for example `"127.0.0.1:7007"`.
     const LISTEN: &'static str;
 
-    /// What is wrong with the values themselves, as (key within `[app]`, what is wrong). Empty: nothing.
+    /// What is wrong with the values themselves, as (key within `[app]`, what is wrong). Empty:
+    /// nothing.
     fn check(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -134,18 +179,27 @@ pub(crate) struct Config {
 impl Config {
     /// Connections that one shard may open: those of handlers, and all of every pool.
     pub(crate) fn outbound_per_shard(&self) -> u32 {
-        let pools = self.upstreams.values().map(|upstream| upstream.connections_max);
+        let pools = self
+            .upstreams
+            .values()
+            .map(|upstream| upstream.connections_max);
         pools.fold(self.limits.outbound_per_shard_max, u32::saturating_add)
     }
 
     /// Places of one shard's table beside those of the clients that it serves.
     pub(crate) fn beside_per_shard(&self) -> u32 {
-        self.outbound_per_shard().saturating_add(self.spare_per_shard())
+        self.outbound_per_shard()
+            .saturating_add(self.spare_per_shard())
     }
 
-    /// Places of one shard's table for those who are accepted and not, or not yet, served: no more of them than are accepted at a time.
+    /// Places of one shard's table for those who are accepted and not, or not yet, served: no more
+    /// of them than are accepted at a time.
     pub(crate) fn spare_per_shard(&self) -> u32 {
-        if self.limits.admission.has_spare_places() { self.limits.accepts_in_flight_max } else { 0 }
+        if self.limits.admission.has_spare_places() {
+            self.limits.accepts_in_flight_max
+        } else {
+            0
+        }
     }
 }
 
@@ -165,8 +219,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Whether each shard keeps to one core. "auto" does where the operator has said which cores: they are the shards' then. Elsewhere other
-    /// programs run on the same cores, and a thread that may not leave its own waits behind them while the next one idles.
+    /// Whether each shard keeps to one core. "auto" does where the operator has said which cores:
+    /// they are the shards' then. Elsewhere other programs run on the same cores, and a thread that
+    /// may not leave its own waits behind them while the next one idles.
     pub(crate) fn is_pinned(&self) -> bool {
         self.pin.unwrap_or(!self.cpus.is_empty())
     }
@@ -174,14 +229,21 @@ impl Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7007)), shards: 0, cpus: Vec::new(), pin: None, spin: None }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7007)),
+            shards: 0,
+            cpus: Vec::new(),
+            pin: None,
+            spin: None,
+        }
     }
 }
 
 /// `[listener]`: the queue of connections the kernel holds for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listener {
-    /// Connections that may wait in the kernel, per shard. The kernel cuts it to `net.core.somaxconn`.
+    /// Connections that may wait in the kernel, per shard. The kernel cuts it to
+    /// `net.core.somaxconn`.
     pub backlog: u32,
 }
 
@@ -198,7 +260,8 @@ pub(crate) struct Socket {
     pub nodelay: bool,
     /// Probing of idle connections; `None` when off.
     pub keepalive: Option<Keepalive>,
-    /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged; `None` leaves it to the kernel's retries.
+    /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged; `None` leaves it to the
+    /// kernel's retries.
     pub user_timeout: Option<Duration>,
     /// SO_RCVBUF in bytes; `None` leaves the kernel's own tuning on.
     pub receive_buffer: Option<u32>,
@@ -211,7 +274,8 @@ impl Default for Socket {
         Self {
             nodelay: true,
             keepalive: Some(Keepalive::default()),
-            // Not below what keepalive grants: the kernel ends an idle connection by this one (tcp(7)), at the first lost probe past it.
+            // Not below what keepalive grants: the kernel ends an idle connection by this one
+            // (tcp(7)), at the first lost probe past it.
             user_timeout: Some(Duration::from_secs(120)),
             receive_buffer: None,
             send_buffer: None,
@@ -232,7 +296,11 @@ pub(crate) struct Keepalive {
 
 impl Default for Keepalive {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(60), interval: Duration::from_secs(10), count: 6 }
+        Self {
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(10),
+            count: 6,
+        }
     }
 }
 
@@ -247,7 +315,10 @@ pub(crate) struct Buffers {
 
 impl Default for Buffers {
     fn default() -> Self {
-        Self { size: 4096, count: 4096 }
+        Self {
+            size: 4096,
+            count: 4096,
+        }
     }
 }
 
@@ -266,7 +337,8 @@ pub(crate) struct Timeouts {
     pub idle: Option<Duration>,
     /// Age at which a connection is closed whatever it does.
     pub lifetime: Option<Duration>,
-    /// How long a shard may be out of room for its connections' bytes before it closes the greediest.
+    /// How long a shard may be out of room for its connections' bytes before it closes the
+    /// greediest.
     pub overload: Option<Duration>,
     /// How long a stopping server lets connections finish.
     pub drain: Duration,
@@ -274,9 +346,11 @@ pub(crate) struct Timeouts {
     pub drain_quiet: Duration,
     /// How long a finished connection waits for the peer's FIN.
     pub close: Duration,
-    /// How long a peer may be silent before it makes room for another, where `limits.admission.reclaim` is on.
+    /// How long a peer may be silent before it makes room for another, where
+    /// `limits.admission.reclaim` is on.
     pub reclaim: Duration,
-    /// The first pause of accepting when the machine is out of descriptors or memory, and the longest.
+    /// The first pause of accepting when the machine is out of descriptors or memory, and the
+    /// longest.
     pub accept_pause_min: Duration,
     pub accept_pause_max: Duration,
 }
@@ -336,7 +410,8 @@ pub(crate) struct Limits {
     pub rate_window: Duration,
     /// Completions a shard handles before it lets its tasks run.
     pub turn_completions_max: u32,
-    /// Completions that a shard under dense traffic waits for before it runs; no more than an eighth of the connections that speak.
+    /// Completions that a shard under dense traffic waits for before it runs; no more than an
+    /// eighth of the connections that speak.
     pub gather_completions_max: u32,
     /// Frames and chunks that a handler reads in a turn.
     pub reads_per_turn_max: u32,
@@ -436,7 +511,12 @@ pub(crate) struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: Level::INFO, format: LogFormat::Text, stats_interval: None, lines_per_reason_max: 10 }
+        Self {
+            level: Level::INFO,
+            format: LogFormat::Text,
+            stats_interval: None,
+            lines_per_reason_max: 10,
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! A connection as its handler sees it.
 //!
-//! Every operation is a small future over the shard's state: nothing is boxed, and dropping one half-way loses nothing, because what
-//! was received or written belongs to the connection's slot and not to the future.
+//! Every operation is a small future over the shard's state: nothing is boxed, and dropping one
+//! half-way loses nothing, because what was received or written belongs to the connection's slot
+//! and not to the future.
 //!
-//! [`handle`] has the operations as polls; the futures here, those of frames, the two halves and the futures-io traits stand on it.
+//! [`handle`] has the operations as polls; the futures here, those of frames, the two halves and
+//! the futures-io traits stand on it.
 
 mod copy;
 mod frame;
@@ -32,25 +34,30 @@ pub use split::{ReadHalf, WriteHalf};
 
 /// One connection: accepted, or opened by a [`Connector`](crate::Connector).
 ///
-/// Reading and writing go through the shard: `write` collects, and everything collected is sent when the handler waits for input,
-/// calls [`flush`](Self::flush) or returns. Deadlines of the settings apply by themselves.
+/// Reading and writing go through the shard: `write` collects, and everything collected is sent
+/// when the handler waits for input, calls [`flush`](Self::flush) or returns. Deadlines of the
+/// settings apply by themselves.
 ///
 /// # Requests
 ///
-/// `timeouts.request` bounds a request from its first byte to the end of its answer, the handler's own work included. What a request is
-/// follows from what the handler does:
+/// `timeouts.request` bounds a request from its first byte to the end of its answer, the handler's
+/// own work included. What a request is follows from what the handler does:
 ///
-/// - It begins with the first byte that comes while there is none, read or not; of requests that a peer sends ahead, the next begins when
-///   the one before it ends.
-/// - With [`read`](Self::read) it ends when the handler reads again **after it has written something**: a handler with a framing of its own
-///   may read as often as it likes until its request is whole, and all of it is one request.
-/// - With [`read_frame`](Self::read_frame) and its kin each frame is a request: it ends when the next one is asked for, answered or not.
-///   A request of several frames has its time for each of them, unless a single parser takes it whole.
-/// - It also ends with [`request_done`](Self::request_done), for what is read with `read` and wants no answer.
+/// - It begins with the first byte that comes while there is none, read or not; of requests that a
+///   peer sends ahead, the next begins when the one before it ends.
+/// - With [`read`](Self::read) it ends when the handler reads again **after it has written
+///   something**: a handler with a framing of its own may read as often as it likes until its
+///   request is whole, and all of it is one request.
+/// - With [`read_frame`](Self::read_frame) and its kin each frame is a request: it ends when the
+///   next one is asked for, answered or not. A request of several frames has its time for each of
+///   them, unless a single parser takes it whole.
+/// - It also ends with [`request_done`](Self::request_done), for what is read with `read` and wants
+///   no answer.
 ///
 /// The answer belongs to it until the kernel has taken all of it, or the next request has begun.
 ///
-/// It is a name, not a resource: what it stands for is in its shard's table, and the shard is its thread's.
+/// It is a name, not a resource: what it stands for is in its shard's table, and the shard is its
+/// thread's.
 pub struct Conn {
     handle: Handle,
     /// Not `Send`: on another thread the name would mean another connection.
@@ -59,42 +66,55 @@ pub struct Conn {
 
 impl Conn {
     pub(crate) fn new(key: Key) -> Self {
-        Self { handle: Handle { key }, of_this_thread: PhantomData }
+        Self {
+            handle: Handle { key },
+            of_this_thread: PhantomData,
+        }
     }
 
     pub(crate) fn key(&self) -> Key {
         self.handle.key
     }
 
-    /// The next bytes that have come, at most one receive buffer of them; `None` when there will be no more: the peer has sent its
-    /// FIN, or the server is stopping and this peer was answered ([`end_of_input`](Self::end_of_input) says which).
+    /// The next bytes that have come, at most one receive buffer of them; `None` when there will be
+    /// no more: the peer has sent its FIN, or the server is stopping and this peer was answered
+    /// ([`end_of_input`](Self::end_of_input) says which).
     ///
     /// May be dropped half-way: what has come stays unread.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the connection was reset, timed out or was cut. Bytes that came before a reset are discarded.
+    /// [`Error::Closed`] when the connection was reset, timed out or was cut. Bytes that came
+    /// before a reset are discarded.
     pub fn read(&mut self) -> Read<'_> {
         Read::of(self.handle)
     }
 
     /// Waits for one frame, as `parse` sees it.
     ///
-    /// `parse` is given the unread bytes from the frame's start, contiguous, and is called again when more have come; it may keep
-    /// state from call to call. The bytes of an [`Invalid`](Step::Invalid) frame stay unread. `None` as for [`read`](Self::read).
+    /// `parse` is given the unread bytes from the frame's start, contiguous, and is called again
+    /// when more have come; it may keep state from call to call. The bytes of an
+    /// [`Invalid`](Step::Invalid) frame stay unread. `None` as for [`read`](Self::read).
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] if `parse` says the bytes are invalid, [`Error::FrameTooLong`] if the frame is not complete within
-    /// `frame_max` bytes, [`Error::Truncated`] if the peer ends its side within it; [`Error::Closed`] as for [`read`](Self::read),
-    /// and with [`ReadTimeout`](crate::CloseReason::ReadTimeout) when a frame is not complete `timeouts.read` after its first byte.
+    /// [`Error::Protocol`] if `parse` says the bytes are invalid, [`Error::FrameTooLong`] if the
+    /// frame is not complete within `frame_max` bytes, [`Error::Truncated`] if the peer ends its
+    /// side within it; [`Error::Closed`] as for [`read`](Self::read), and with
+    /// [`ReadTimeout`](crate::CloseReason::ReadTimeout) when a frame is not complete
+    /// `timeouts.read` after its first byte.
     ///
     /// May be dropped half-way: the beginning of the frame stays unread, and its clock runs on.
-    pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(&mut self, frame_max: usize, parse: P) -> ReadFrame<'_, T, P> {
+    pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(
+        &mut self,
+        frame_max: usize,
+        parse: P,
+    ) -> ReadFrame<'_, T, P> {
         ReadFrame::of(self.handle, frame_max, parse)
     }
 
-    /// Waits for a line of at most `line_max` bytes, its end included. Gives it without the `\n` or `\r\n`.
+    /// Waits for a line of at most `line_max` bytes, its end included. Gives it without the `\n` or
+    /// `\r\n`.
     ///
     /// # Errors
     ///
@@ -112,20 +132,22 @@ impl Conn {
         frame::read_exact(self.handle, length).await
     }
 
-    /// Queues `data` for sending: a [`Chunk`] is sent from where it lies, a slice is collected. Waits while the queue is at
-    /// `limits.write_queue_max`.
+    /// Queues `data` for sending: a [`Chunk`] is sent from where it lies, a slice is collected.
+    /// Waits while the queue is at `limits.write_queue_max`.
     ///
-    /// Dropped half-way it leaves what was queued so far: of a slice an unknown part, of a chunk nothing or all. So what must go out whole or
-    /// not at all is written where nothing drops it.
+    /// Dropped half-way it leaves what was queued so far: of a slice an unknown part, of a chunk
+    /// nothing or all. So what must go out whole or not at all is written where nothing drops it.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the connection was reset, timed out or was cut. Success says only that the bytes are queued.
+    /// [`Error::Closed`] when the connection was reset, timed out or was cut. Success says only
+    /// that the bytes are queued.
     pub fn write<'a>(&'a mut self, data: impl Into<Output<'a>>) -> Write<'a> {
         Write::of(self.handle, data.into())
     }
 
-    /// Waits until the kernel has taken everything that was written. May be dropped half-way: the bytes go out all the same.
+    /// Waits until the kernel has taken everything that was written. May be dropped half-way: the
+    /// bytes go out all the same.
     ///
     /// # Errors
     ///
@@ -134,9 +156,11 @@ impl Conn {
         Flush::of(self.handle)
     }
 
-    /// Sends everything that was written, then our FIN: nothing can be written after it, while the peer may go on and be read.
+    /// Sends everything that was written, then our FIN: nothing can be written after it, while the
+    /// peer may go on and be read.
     ///
-    /// Not needed at the end of [`serve`](crate::Handler::serve), which does the same and waits for the peer's FIN besides.
+    /// Not needed at the end of [`serve`](crate::Handler::serve), which does the same and waits for
+    /// the peer's FIN besides.
     ///
     /// # Errors
     ///
@@ -147,18 +171,19 @@ impl Conn {
         Ok(())
     }
 
-    /// Gives the connection up: what is queued is dropped, and the peer gets a reset, so that it takes nothing it has received for the whole.
-    /// Every further operation fails with [`Aborted`](CloseReason::Aborted). The reset goes out when the handler returns or, of a connection
-    /// that the shard opened, when its `Conn` is dropped.
+    /// Gives the connection up: what is queued is dropped, and the peer gets a reset, so that it
+    /// takes nothing it has received for the whole. Every further operation fails with
+    /// [`Aborted`](CloseReason::Aborted). The reset goes out when the handler returns or, of a
+    /// connection that the shard opened, when its `Conn` is dropped.
     ///
-    /// A handler that returns an error, panics, or is cut does the same to its own connection, behind what was sent by then; only what
-    /// [`close`](Self::close) has ended before is whole.
+    /// A handler that returns an error, panics, or is cut does the same to its own connection,
+    /// behind what was sent by then; only what [`close`](Self::close) has ended before is whole.
     pub fn abort(&mut self) {
         Shard::with(|shard| shard.state().fail(self.key(), CloseReason::Aborted));
     }
 
-    /// The two directions, to be used at the same time by futures of one task: both are this connection, and what one waits for is not in the
-    /// other's way.
+    /// The two directions, to be used at the same time by futures of one task: both are this
+    /// connection, and what one waits for is not in the other's way.
     ///
     /// ```
     /// use corelane::{Conn, Error};
@@ -185,13 +210,15 @@ impl Conn {
         split::halves(self.handle)
     }
 
-    /// Ends when the server drains: for a handler that waits for something else than input meanwhile, and would not hear of it. It borrows
-    /// nothing, so it can be raced against any operation of the connection.
+    /// Ends when the server drains: for a handler that waits for something else than input
+    /// meanwhile, and would not hear of it. It borrows nothing, so it can be raced against any
+    /// operation of the connection.
     pub fn draining(&self) -> Draining {
         draining()
     }
 
-    /// Why [`read`](Self::read) has given `None`, or would when what has come is read; `None` while more may come.
+    /// Why [`read`](Self::read) has given `None`, or would when what has come is read; `None` while
+    /// more may come.
     pub fn end_of_input(&self) -> Option<EndOfInput> {
         Shard::with(|shard| shard.state().end_of_input(self.key()))
     }
@@ -201,22 +228,25 @@ impl Conn {
         Shard::with(|shard| shard.state().peer(self.key()))
     }
 
-    /// What is read from now on must have come by `within`, up to a quarter of a second later, however many reads that takes; `None`: no
-    /// such bound. For the one who asks: a connection that the shard opened has no other deadlines but `timeouts.write` and `timeouts.idle`.
+    /// What is read from now on must have come by `within`, up to a quarter of a second later,
+    /// however many reads that takes; `None`: no such bound. For the one who asks: a connection
+    /// that the shard opened has no other deadlines but `timeouts.write` and `timeouts.idle`.
     ///
     /// Past it the connection has ended with [`ReadTimeout`](crate::CloseReason::ReadTimeout).
     pub fn set_read_deadline(&mut self, within: Option<Duration>) {
         Shard::with(|shard| shard.state().set_read_deadline(self.key(), within));
     }
 
-    /// The request in hand is over, as far as `timeouts.request` goes: for a handler that [`read`](Self::read)s what it does not answer, and
-    /// for one that goes on to something longer than a request, as a stream of news. The next request begins with the next bytes to come,
-    /// or when the handler reads those that have come already.
+    /// The request in hand is over, as far as `timeouts.request` goes: for a handler that
+    /// [`read`](Self::read)s what it does not answer, and for one that goes on to something longer
+    /// than a request, as a stream of news. The next request begins with the next bytes to come, or
+    /// when the handler reads those that have come already.
     pub fn request_done(&mut self) {
         Shard::with(|shard| shard.state().request_done(self.key()));
     }
 
-    /// The address of the shard's listener: what the settings say, with the real port. Of a client's shard: unspecified.
+    /// The address of the shard's listener: what the settings say, with the real port. Of a
+    /// client's shard: unspecified.
     pub fn local_addr(&self) -> SocketAddr {
         Shard::with(|shard| shard.local_addr)
     }
@@ -231,7 +261,8 @@ impl Conn {
         ConnId::new(self.shard(), self.key())
     }
 
-    /// [`Self::read`] for hand-written futures: pending, it wakes the task at the next bytes or the end.
+    /// [`Self::read`] for hand-written futures: pending, it wakes the task at the next bytes or the
+    /// end.
     ///
     /// # Errors
     ///
@@ -241,7 +272,8 @@ impl Conn {
     }
 }
 
-/// A connection that the shard opened ends with its `Conn`; of an accepted one the shard takes leave when its handler returns.
+/// A connection that the shard opened ends with its `Conn`; of an accepted one the shard takes
+/// leave when its handler returns.
 impl Drop for Conn {
     fn drop(&mut self) {
         Shard::try_with(|shard| shard.state().let_go(self.key()));
@@ -304,7 +336,11 @@ pub struct Read<'a> {
 
 impl Read<'_> {
     fn of(handle: Handle) -> Self {
-        Self { handle, pending: false, borrow: PhantomData }
+        Self {
+            handle,
+            pending: false,
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -338,7 +374,11 @@ pub struct Write<'a> {
 
 impl<'a> Write<'a> {
     fn of(handle: Handle, data: Output<'a>) -> Self {
-        Self { handle, data, borrow: PhantomData }
+        Self {
+            handle,
+            data,
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -370,7 +410,11 @@ pub struct Flush<'a> {
 
 impl Flush<'_> {
     fn of(handle: Handle) -> Self {
-        Self { handle, pending: false, borrow: PhantomData }
+        Self {
+            handle,
+            pending: false,
+            borrow: PhantomData,
+        }
     }
 }
 

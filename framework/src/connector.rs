@@ -11,13 +11,15 @@ use crate::conn::Conn;
 use crate::error::Error;
 use crate::shard::{DialStage, Shard, Target};
 
-/// How long a connect may take unless told otherwise: longer than three lost SYNs (tcp(7): 1, 2 and 4 seconds apart).
+/// How long a connect may take unless told otherwise: longer than three lost SYNs (tcp(7): 1, 2 and
+/// 4 seconds apart).
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Opens connections from the shard of the task that uses it.
 ///
-/// The connection it gives is a [`Conn`] like an accepted one, on the same ring and from the same buffers, and with the socket options of
-/// the settings. It belongs to whoever has it: dropping it sends what was written, then our FIN, and closes.
+/// The connection it gives is a [`Conn`] like an accepted one, on the same ring and from the same
+/// buffers, and with the socket options of the settings. It belongs to whoever has it: dropping it
+/// sends what was written, then our FIN, and closes.
 ///
 /// ```
 /// use corelane::{Conn, Connector, Error, Handler};
@@ -52,14 +54,22 @@ impl Default for Connector {
 impl Connector {
     /// One with the source address of the kernel's choice and 10 seconds for a connect.
     pub const fn new() -> Self {
-        Self { source: None, timeout: TIMEOUT_DEFAULT, speaks_first: false }
+        Self {
+            source: None,
+            timeout: TIMEOUT_DEFAULT,
+            speaks_first: false,
+        }
     }
 
-    /// Connects from this local address. Its port is chosen by the connect (IP_BIND_ADDRESS_NO_PORT, ip(7)), so that each pair of source
-    /// and target has all ports to itself.
+    /// Connects from this local address. Its port is chosen by the connect
+    /// (IP_BIND_ADDRESS_NO_PORT, ip(7)), so that each pair of source and target has all ports to
+    /// itself.
     #[must_use]
     pub const fn source(self, source: IpAddr) -> Self {
-        Self { source: Some(source), ..self }
+        Self {
+            source: Some(source),
+            ..self
+        }
     }
 
     /// How long a connect may take, from its start; up to a quarter of a second more.
@@ -68,28 +78,46 @@ impl Connector {
         Self { timeout, ..self }
     }
 
-    /// For one who sends as soon as it is connected: the handshake's last ACK goes with its first bytes (TCP_QUICKACK off, tcp(7)), which
-    /// spares both ends a packet. A server that is to speak first learns of the connection up to 40 milliseconds later.
+    /// For one who sends as soon as it is connected: the handshake's last ACK goes with its first
+    /// bytes (TCP_QUICKACK off, tcp(7)), which spares both ends a packet. A server that is to speak
+    /// first learns of the connection up to 40 milliseconds later.
     #[must_use]
     pub const fn speaks_first(self) -> Self {
-        Self { speaks_first: true, ..self }
+        Self {
+            speaks_first: true,
+            ..self
+        }
     }
 
-    /// Connects to `target` (connect(2)). Waits for its turn while `limits.connects_in_flight_max` are on their way, and while the shard
-    /// has all the connections that it may have but some of them are about to close; `limits.connects_waiting_max` may wait, in however many
-    /// tasks.
+    /// Connects to `target` (connect(2)). Waits for its turn while `limits.connects_in_flight_max`
+    /// are on their way, and while the shard has all the connections that it may have but some of
+    /// them are about to close; `limits.connects_waiting_max` may wait, in however many tasks.
     ///
     /// Dropping the future takes the connect back.
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`] with the error of socket(2), bind(2) or connect(2): `ConnectionRefused`, also where the kernel has connected the
-    /// socket to itself for want of a listener (a port of net.ipv4.ip_local_port_range on this machine), `TimedOut` after the timeout,
-    /// `AddrNotAvailable` when no local port is free towards the target; `QuotaExceeded` when all the connections that the shard may open
-    /// are in use (`limits.outbound_per_shard_max`, and what its pools have room for), or as many connects as may wait do so.
+    /// [`Error::Connect`] with the error of socket(2), bind(2) or connect(2): `ConnectionRefused`,
+    /// also where the kernel has connected the socket to itself for want of a listener (a port of
+    /// net.ipv4.ip_local_port_range on this machine), `TimedOut` after the timeout,
+    /// `AddrNotAvailable` when no local port is free towards the target; `QuotaExceeded` when all
+    /// the connections that the shard may open are in use (`limits.outbound_per_shard_max`, and
+    /// what its pools have room for), or as many connects as may wait do so.
     pub fn connect(&self, target: SocketAddr) -> Connect {
-        let Self { source, timeout, speaks_first } = *self;
-        Connect { target: Target { address: target, source, timeout, speaks_first }, stage: DialStage::Idle }
+        let Self {
+            source,
+            timeout,
+            speaks_first,
+        } = *self;
+        Connect {
+            target: Target {
+                address: target,
+                source,
+                timeout,
+                speaks_first,
+            },
+            stage: DialStage::Idle,
+        }
     }
 }
 
@@ -108,7 +136,9 @@ impl Future for Connect {
             let mut state = shard.state();
             let queued = match self.stage {
                 DialStage::Dialing(place) => {
-                    let Some(outcome) = state.dialed(place, context.waker()) else { return Poll::Pending };
+                    let Some(outcome) = state.dialed(place, context.waker()) else {
+                        return Poll::Pending;
+                    };
                     self.stage = DialStage::Idle;
                     return Poll::Ready(outcome.map(Conn::new).map_err(Error::Connect));
                 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::pool::UpstreamError;
 
-/// The one reason for which a connection ended: the same word in the log, the counters and the tests.
+/// The one reason for which a connection ended: the same word in the log, the counters and the
+/// tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum CloseReason {
@@ -14,9 +15,11 @@ pub enum CloseReason {
     HandlerClosed,
     /// The peer reset the connection, or closed it while data was on its way (ECONNRESET, EPIPE).
     PeerReset,
-    /// The network or the peer is gone: keepalive or TCP_USER_TIMEOUT gave up (ETIMEDOUT, EHOSTUNREACH and their like).
+    /// The network or the peer is gone: keepalive or TCP_USER_TIMEOUT gave up (ETIMEDOUT,
+    /// EHOSTUNREACH and their like).
     PeerUnreachable,
-    /// The client came above the limit of connections and was turned away, as `limits.on_full` says.
+    /// The client came above the limit of connections and was turned away, as `limits.on_full`
+    /// says.
     Refused,
     /// The client's address has as many connections as `limits.connections_per_address_max`.
     AddressLimit,
@@ -48,7 +51,8 @@ pub enum CloseReason {
     Drained,
     /// The server stopped at `timeouts.drain` with the connection still busy.
     DrainCut,
-    /// The shard was short of memory or buffers, and this connection held more of them than any other.
+    /// The shard was short of memory or buffers, and this connection held more of them than any
+    /// other.
     Overloaded,
     /// The handler gave it up: [`Conn::abort`](crate::Conn::abort).
     Aborted,
@@ -131,10 +135,15 @@ impl CloseReason {
         )
     }
 
-    /// Whether the peer is told by a reset that what it has received may not be whole. Not where nothing was on its way, or all was said.
+    /// Whether the peer is told by a reset that what it has received may not be whole. Not where
+    /// nothing was on its way, or all was said.
     pub(crate) fn resets(self) -> bool {
         match self {
-            Self::PeerClosed | Self::HandlerClosed | Self::Drained | Self::Refused | Self::AddressLimit => false,
+            Self::PeerClosed
+            | Self::HandlerClosed
+            | Self::Drained
+            | Self::Refused
+            | Self::AddressLimit => false,
             Self::Reclaimed | Self::FirstByteTimeout | Self::IdleTimeout => false,
             Self::ReadTimeout
             | Self::RequestTimeout
@@ -157,7 +166,11 @@ impl CloseReason {
     pub(crate) fn of_errno(errno: i32) -> Self {
         match errno {
             libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED => Self::PeerReset,
-            libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTDOWN => Self::PeerUnreachable,
+            libc::ETIMEDOUT
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::ENETDOWN
+            | libc::EHOSTDOWN => Self::PeerUnreachable,
             _ => Self::SocketError,
         }
     }
@@ -197,13 +210,17 @@ pub enum Error {
     /// The shard has as many tasks as it can hold.
     #[error("the shard has too many tasks")]
     TooManyTasks,
-    /// As many calls of [`unblock`](crate::unblock) wait for a thread as `limits.blocking_waiting_per_shard_max` allows.
-    #[error("{waiting_max} calls wait for a blocking thread already (limits.blocking_waiting_per_shard_max)")]
+    /// As many calls of [`unblock`](crate::unblock) wait for a thread as
+    /// `limits.blocking_waiting_per_shard_max` allows.
+    #[error(
+        "{waiting_max} calls wait for a blocking thread already (limits.blocking_waiting_per_shard_max)"
+    )]
     BlockingFull {
         /// The bound.
         waiting_max: usize,
     },
-    /// No thread for what was given to [`unblock`](crate::unblock) could be started, and there is no other.
+    /// No thread for what was given to [`unblock`](crate::unblock) could be started, and there is
+    /// no other.
     #[error("no blocking thread can be started: {0}")]
     BlockingThread(std::io::Error),
     /// What was given to [`unblock`](crate::unblock) panicked.
@@ -224,9 +241,15 @@ impl Error {
     pub(crate) fn reason(&self) -> CloseReason {
         match self {
             Self::Closed(reason) => *reason,
-            Self::FrameTooLong { .. } | Self::Protocol(_) | Self::Truncated => CloseReason::ProtocolError,
-            Self::Connect(_) | Self::Upstream(_) | Self::TooManyTasks | Self::Handler(_) => CloseReason::HandlerFailed,
-            Self::BlockingFull { .. } | Self::BlockingThread(_) | Self::BlockingPanicked(_) => CloseReason::HandlerFailed,
+            Self::FrameTooLong { .. } | Self::Protocol(_) | Self::Truncated => {
+                CloseReason::ProtocolError
+            }
+            Self::Connect(_) | Self::Upstream(_) | Self::TooManyTasks | Self::Handler(_) => {
+                CloseReason::HandlerFailed
+            }
+            Self::BlockingFull { .. } | Self::BlockingThread(_) | Self::BlockingPanicked(_) => {
+                CloseReason::HandlerFailed
+            }
         }
     }
 }
@@ -244,7 +267,9 @@ impl From<Error> for std::io::Error {
             Error::Upstream(error) => error.failure().kind(),
             Error::BlockingThread(error) => error.kind(),
             Error::BlockingFull { .. } => std::io::ErrorKind::QuotaExceeded,
-            Error::TooManyTasks | Error::BlockingPanicked(_) | Error::Handler(_) => std::io::ErrorKind::Other,
+            Error::TooManyTasks | Error::BlockingPanicked(_) | Error::Handler(_) => {
+                std::io::ErrorKind::Other
+            }
         };
         Self::new(kind, error.to_string())
     }

@@ -1,16 +1,19 @@
 //! What others have said, on its way into the log: one line of printable ASCII with a bound.
 //!
-//! Whoever may write control characters into a log may forge lines in it, and drive the terminal of whoever reads it.
+//! Whoever may write control characters into a log may forge lines in it, and drive the terminal of
+//! whoever reads it.
 
 use std::fmt::{self, Display, Write};
 
-/// How many bytes of the original are shown. No key: enough to tell what it was, and a line stays a line.
+/// How many bytes of the original are shown. No key: enough to tell what it was, and a line stays a
+/// line.
 const SHOWN_MAX: usize = 256;
 
 /// Bytes of a peer or an upstream, for a log line or the text of an error.
 ///
-/// Printable ASCII stands as it is, a backslash doubled; every other byte is `\xNN`. Past 256 bytes it is cut, and says how many there were.
-/// A handler that quotes what it received, in an error of its own for instance, does it with this.
+/// Printable ASCII stands as it is, a backslash doubled; every other byte is `\xNN`. Past 256 bytes
+/// it is cut, and says how many there were. A handler that quotes what it received, in an error of
+/// its own for instance, does it with this.
 ///
 /// ```
 /// use corelane::Escaped;
@@ -34,7 +37,8 @@ impl fmt::Debug for Escaped<'_> {
     }
 }
 
-/// The text of a value whose author may not have thought of [`Escaped`]. No longer than that, however long the text is.
+/// The text of a value whose author may not have thought of [`Escaped`]. No longer than that,
+/// however long the text is.
 pub(crate) struct EscapedText<T>(pub(crate) T);
 
 impl<T: Display> Display for EscapedText<T> {
@@ -71,7 +75,11 @@ impl<'a, 'b> Escaper<'a, 'b> {
     }
 
     fn end(self) -> fmt::Result {
-        if self.given > SHOWN_MAX { write!(self.out, "... ({} bytes)", self.given) } else { Ok(()) }
+        if self.given > SHOWN_MAX {
+            write!(self.out, "... ({} bytes)", self.given)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -89,21 +97,39 @@ mod tests {
     fn only_printable_ascii_is_left() {
         let all: Vec<u8> = (0..=u8::MAX).collect();
         let text = Escaped(&all).to_string();
-        assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text}");
+        assert!(
+            text.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+            "{text}"
+        );
         assert_eq!(Escaped(b"a b=\"c\"").to_string(), "a b=\"c\"");
-        assert_eq!(Escaped(b"\n\x1b\x7f\xff\\x41").to_string(), r"\x0a\x1b\x7f\xff\\x41");
+        assert_eq!(
+            Escaped(b"\n\x1b\x7f\xff\\x41").to_string(),
+            r"\x0a\x1b\x7f\xff\\x41"
+        );
     }
 
     #[test]
     fn what_is_long_is_cut_and_says_so() {
-        assert_eq!(Escaped(&[b'a'; SHOWN_MAX]).to_string(), "a".repeat(SHOWN_MAX));
-        assert_eq!(Escaped(&[b'a'; SHOWN_MAX + 1]).to_string(), format!("{}... (257 bytes)", "a".repeat(SHOWN_MAX)));
+        assert_eq!(
+            Escaped(&[b'a'; SHOWN_MAX]).to_string(),
+            "a".repeat(SHOWN_MAX)
+        );
+        assert_eq!(
+            Escaped(&[b'a'; SHOWN_MAX + 1]).to_string(),
+            format!("{}... (257 bytes)", "a".repeat(SHOWN_MAX))
+        );
         assert!(Escaped(&[0; 1 << 20]).to_string().len() < 4 * SHOWN_MAX + 32);
     }
 
     #[test]
     fn a_text_is_cut_over_all_its_pieces() {
         let text = EscapedText(format_args!("{}\n{}", "ä", "b".repeat(SHOWN_MAX))).to_string();
-        assert_eq!(text, format!("\\xc3\\xa4\\x0a{}... (259 bytes)", "b".repeat(SHOWN_MAX - 3)));
+        assert_eq!(
+            text,
+            format!(
+                "\\xc3\\xa4\\x0a{}... (259 bytes)",
+                "b".repeat(SHOWN_MAX - 3)
+            )
+        );
     }
 }

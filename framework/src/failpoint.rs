@@ -1,7 +1,8 @@
-//! Failures on demand, for tests: what the kernel does only to a machine that is out of something, and a shard that dies.
+//! Failures on demand, for tests: what the kernel does only to a machine that is out of something,
+//! and a shard that dies.
 //!
-//! Behind the feature `failpoints`, which no shipped binary has. The environment variable `CORELANE_FAILPOINTS` says what fails, entries
-//! with semicolons between them:
+//! Behind the feature `failpoints`, which no shipped binary has. The environment variable
+//! `CORELANE_FAILPOINTS` says what fails, entries with semicolons between them:
 //!
 //! ```text
 //! POINT=FAILURE[*TIMES][+AFTER][@SHARD]
@@ -9,8 +10,9 @@
 //! accept=ENFILE*20+5;shard=panic@1+1000
 //! ```
 //!
-//! Each shard counts for itself: the first AFTER times all goes well (default 0), then it fails TIMES times (default: for ever), in SHARD
-//! only (default: in all of them). Entries of one point take turns in the order in which they stand.
+//! Each shard counts for itself: the first AFTER times all goes well (default 0), then it fails
+//! TIMES times (default: for ever), in SHARD only (default: in all of them). Entries of one point
+//! take turns in the order in which they stand.
 //!
 //! | point | passes with each | FAILURE |
 //! |---|---|---|
@@ -22,8 +24,8 @@
 //! | `park` | time that the pump parks, after its last look | a time |
 //! | `shard` | turn of the pump | `panic`, or an errno: the ring has failed |
 //!
-//! Accepts are submitted in advance: a test that counts them sets `limits.accepts_in_flight_max=1`. Before a thread sleeps the line
-//! `failpoint` is logged.
+//! Accepts are submitted in advance: a test that counts them sets `limits.accepts_in_flight_max=1`.
+//! Before a thread sleeps the line `failpoint` is logged.
 
 use std::cell::RefCell;
 use std::env;
@@ -121,7 +123,11 @@ pub(crate) fn read() -> Result<(), String> {
 
 /// The calling thread is `shard` from now on.
 pub(crate) fn enter(shard: u32) {
-    let here = PLANNED.get().into_iter().flatten().filter(|entry| entry.shard.is_none_or(|only| only == shard));
+    let here = PLANNED
+        .get()
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.shard.is_none_or(|only| only == shard));
     HERE.set(here.cloned().collect());
 }
 
@@ -150,7 +156,9 @@ pub(crate) fn pause(point: Point) {
 
 /// Counts one passing of `point`.
 fn pass(here: &mut [Failpoint], point: Point) -> Option<Failure> {
-    let entry = here.iter_mut().find(|entry| entry.point == point && entry.times != Some(0))?;
+    let entry = here
+        .iter_mut()
+        .find(|entry| entry.point == point && entry.times != Some(0))?;
     if entry.after > 0 {
         entry.after -= 1;
         return None;
@@ -160,12 +168,19 @@ fn pass(here: &mut [Failpoint], point: Point) -> Option<Failure> {
 }
 
 fn parse(text: &str) -> Result<Vec<Failpoint>, String> {
-    let entries = text.split(';').map(str::trim).filter(|entry| !entry.is_empty());
-    entries.map(|entry| parse_entry(entry).map_err(|what| wrong(entry, &what))).collect()
+    let entries = text
+        .split(';')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| parse_entry(entry).map_err(|what| wrong(entry, &what)))
+        .collect()
 }
 
 fn wrong(entry: &str, what: &str) -> String {
-    format!("{VARIABLE}: `{entry}`: {what}; an entry is POINT=FAILURE[*TIMES][+AFTER][@SHARD], like accept=ENFILE*20+5@1")
+    format!(
+        "{VARIABLE}: `{entry}`: {what}; an entry is POINT=FAILURE[*TIMES][+AFTER][@SHARD], like accept=ENFILE*20+5@1"
+    )
 }
 
 fn parse_entry(entry: &str) -> Result<Failpoint, String> {
@@ -175,15 +190,27 @@ fn parse_entry(entry: &str) -> Result<Failpoint, String> {
     let (failure, mut counts) = rest.split_at(end);
     let failure = match (point, failure) {
         (Point::Shard, "panic") => Failure::Panic,
-        (Point::Rest | Point::Park, time) => Failure::Sleep(milliseconds(time).ok_or_else(|| format!("`{time}` is no time like 500ms"))?),
+        (Point::Rest | Point::Park, time) => Failure::Sleep(
+            milliseconds(time).ok_or_else(|| format!("`{time}` is no time like 500ms"))?,
+        ),
         (_, errno) => Failure::Errno(named(&ERRNOS, "errno", errno)?),
     };
-    let mut found = Failpoint { point, failure, times: None, after: 0, shard: None };
+    let mut found = Failpoint {
+        point,
+        failure,
+        times: None,
+        after: 0,
+        shard: None,
+    };
     let mut seen = Vec::new();
     while let Some(sign) = counts.chars().next() {
-        let end = counts[1..].find(['*', '+', '@']).map_or(counts.len(), |end| end + 1);
+        let end = counts[1..]
+            .find(['*', '+', '@'])
+            .map_or(counts.len(), |end| end + 1);
         let digits = &counts[1..end];
-        let number = digits.parse().map_err(|_| format!("`{digits}` after `{sign}` is no whole number"))?;
+        let number = digits
+            .parse()
+            .map_err(|_| format!("`{digits}` after `{sign}` is no whole number"))?;
         if seen.contains(&sign) {
             return Err(format!("`{sign}` stands there twice"));
         }
@@ -199,11 +226,17 @@ fn parse_entry(entry: &str) -> Result<Failpoint, String> {
 }
 
 fn milliseconds(text: &str) -> Option<Duration> {
-    text.strip_suffix("ms")?.parse().ok().map(Duration::from_millis)
+    text.strip_suffix("ms")?
+        .parse()
+        .ok()
+        .map(Duration::from_millis)
 }
 
 fn named<T: Copy>(table: &[(&str, T)], kind: &str, name: &str) -> Result<T, String> {
-    let found = table.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let found = table
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| *value);
     found.ok_or_else(|| {
         let known: Vec<&str> = table.iter().map(|(known, _)| *known).collect();
         format!("there is no {kind} `{name}`, only {}", known.join(", "))
@@ -216,15 +249,22 @@ mod tests {
 
     #[test]
     fn entries_take_turns_and_then_all_is_well() {
-        let mut here = parse("accept=ENFILE*2+1; accept=EPROTO*1;shard=panic").expect("well-formed");
+        let mut here =
+            parse("accept=ENFILE*2+1; accept=EPROTO*1;shard=panic").expect("well-formed");
         let passed: Vec<_> = (0..6).map(|_| pass(&mut here, Point::Accept)).collect();
-        let (enfile, eproto) = (Some(Failure::Errno(libc::ENFILE)), Some(Failure::Errno(libc::EPROTO)));
+        let (enfile, eproto) = (
+            Some(Failure::Errno(libc::ENFILE)),
+            Some(Failure::Errno(libc::EPROTO)),
+        );
         assert_eq!(passed, [None, enfile, enfile, eproto, None, None]);
         assert_eq!(pass(&mut here, Point::Shard), Some(Failure::Panic));
         assert_eq!(pass(&mut here, Point::Receive), None);
         let mut here = parse("park=500ms+1").expect("well-formed");
         let passed = [pass(&mut here, Point::Park), pass(&mut here, Point::Park)];
-        assert_eq!(passed, [None, Some(Failure::Sleep(Duration::from_millis(500)))]);
+        assert_eq!(
+            passed,
+            [None, Some(Failure::Sleep(Duration::from_millis(500)))]
+        );
     }
 
     #[test]

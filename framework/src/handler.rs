@@ -13,12 +13,16 @@ use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::shard::ShardId;
 
-/// An application: one value per shard, made by the factory given to [`run`](crate::run), and one `serve` per connection.
+/// An application: one value per shard, made by the factory given to [`run`](crate::run), and one
+/// `serve` per connection.
 ///
-/// A handler lives on one thread, and so do its futures: `Rc` and `Cell` are right inside it, locks are not needed.
+/// A handler lives on one thread, and so do its futures: `Rc` and `Cell` are right inside it, locks
+/// are not needed.
 ///
-/// What `serve` holds across an `await` is the memory of an idle connection. `while let Some(x) = conn.read().await?` holds some 40
-/// bytes more than `let Some(x) = conn.read().await? else { ... }` in a loop, because its temporaries live through the body.
+/// What `serve` holds across an `await` is the memory of an idle connection.
+/// `while let Some(x) = conn.read().await?` holds some 40 bytes more than
+/// `let Some(x) = conn.read().await? else { ... }` in a loop, because its temporaries live through
+/// the body.
 ///
 /// ```
 /// use corelane::{Conn, Error, Handler};
@@ -38,12 +42,14 @@ use crate::shard::ShardId;
 pub trait Handler: 'static {
     /// Serves one connection to its end. What it wrote is sent before the connection closes.
     ///
-    /// An `Err` closes the connection with the reason that the error stands for; a panic closes it with
-    /// [`HandlerPanicked`](crate::CloseReason::HandlerPanicked). Other connections are not affected by either.
+    /// An `Err` closes the connection with the reason that the error stands for; a panic closes it
+    /// with [`HandlerPanicked`](crate::CloseReason::HandlerPanicked). Other connections are not
+    /// affected by either.
     fn serve(&self, conn: &mut Conn) -> impl Future<Output = Result<(), Error>>;
 }
 
-/// What a factory may give [`run`](crate::run): a handler, or a `Result` with one, whose error refuses the start.
+/// What a factory may give [`run`](crate::run): a handler, or a `Result` with one, whose error
+/// refuses the start.
 ///
 /// ```no_run
 /// # #[derive(Default, serde::Serialize, serde::Deserialize)]
@@ -70,7 +76,10 @@ pub trait Handler: 'static {
 /// })
 /// # }
 /// ```
-#[diagnostic::on_unimplemented(message = "a factory gives a `Handler`, or a `Result` with one", label = "`{Self}` is neither")]
+#[diagnostic::on_unimplemented(
+    message = "a factory gives a `Handler`, or a `Result` with one",
+    label = "`{Self}` is neither"
+)]
 pub trait IntoHandler {
     /// The handler of a shard.
     type Handler: Handler;
@@ -141,7 +150,8 @@ pub struct ShardContext {
     pub id: ShardId,
     /// How many shards there are.
     pub shards: u32,
-    /// The core it is pinned to; `None`: the scheduler moves it between those that it may run on (`server.pin`).
+    /// The core it is pinned to; `None`: the scheduler moves it between those that it may run on
+    /// (`server.pin`).
     pub cpu: Option<usize>,
     /// Connections it holds at most.
     pub connections_max: u32,
@@ -152,7 +162,8 @@ pub struct ShardContext {
 }
 
 impl ShardContext {
-    /// The shard's pool of connections to `[upstream.NAME]`; none if the settings have no such section. Asked again it gives the same pool.
+    /// The shard's pool of connections to `[upstream.NAME]`; none if the settings have no such
+    /// section. Asked again it gives the same pool.
     ///
     /// To be called on the shard's own thread, as a factory is.
     pub fn pool(&self, name: &str) -> Option<Pool> {

@@ -1,8 +1,9 @@
 //! TCP servers in which every core is an island.
 //!
-//! Each core has its own listener, its own executor, its own io_uring, its own buffers and its own connection table; nothing is shared
-//! between them. An application implements [`Handler`] in straight sequential code and is started by [`run`] with a TOML file that
-//! says buffers, timeouts and limits.
+//! Each core has its own listener, its own executor, its own io_uring, its own buffers and its own
+//! connection table; nothing is shared between them. An application implements [`Handler`] in
+//! straight sequential code and is started by [`run`] with a TOML file that says buffers, timeouts
+//! and limits.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -37,13 +38,15 @@
 //!
 //! # The modules, in the order in which a connection meets them
 //!
-//! 1. `app`, `arguments`, `config`, `preflight`: from `main` to a plan that the machine can carry out.
-//! 2. `server`, `listen`, `watchdog`, `readiness`, `memory`, `report`, `silence`, `log`: the control thread; `escape`: what peers say, fit for the log.
-//!    `cgroup`: what bounds the memory.
-//! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life, `shard::serve` its handler's task,
-//!    `shard::deadline`, `shard::pressure` and `shard::drain` its ends, `shard::turn` the loop that drives them all.
-//! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees; `connector` and `pool`: the connections that it opens.
-//!    `unblock`: threads for what blocks.
+//! 1. `app`, `arguments`, `config`, `preflight`: from `main` to a plan that the machine can carry
+//!    out.
+//! 2. `server`, `listen`, `watchdog`, `readiness`, `memory`, `report`, `silence`, `log`: the
+//!    control thread; `escape`: what peers say, fit for the log. `cgroup`: what bounds the memory.
+//! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life,
+//!    `shard::serve` its handler's task, `shard::deadline`, `shard::pressure` and `shard::drain`
+//!    its ends, `shard::turn` the loop that drives them all.
+//! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees; `connector` and `pool`: the
+//!    connections that it opens. `unblock`: threads for what blocks.
 //! 5. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 6. `runtime`: glommio, and what must be known of it; `affinity`: on which cores a thread runs.
 
@@ -59,7 +62,10 @@ mod connector;
 mod error;
 mod escape;
 #[cfg(any(test, feature = "failpoints"))]
-#[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "its own tests need no server that has it"))]
+#[cfg_attr(
+    not(feature = "failpoints"),
+    expect(dead_code, reason = "its own tests need no server that has it")
+)]
 mod failpoint;
 mod handler;
 mod listen;
@@ -101,12 +107,18 @@ pub use app::run;
 pub use chunk::Chunk;
 pub use client::Client;
 pub use config::Settings;
-pub use conn::{Conn, EndOfInput, Flush, Frame, Output, Read, ReadFrame, ReadHalf, ReadLine, Step, Write, WriteHalf, copy_bidirectional};
+pub use conn::{
+    Conn, EndOfInput, Flush, Frame, Output, Read, ReadFrame, ReadHalf, ReadLine, Step, Write,
+    WriteHalf, copy_bidirectional,
+};
 pub use connector::{Connect, Connector};
 pub use error::{CloseReason, Error};
 pub use escape::Escaped;
 pub use handler::{FromFn, Handler, IntoHandler, ShardContext, from_fn};
 pub use pool::{Pool, Pooled, UpstreamError, UpstreamFailure};
-pub use shard::{ConnId, Draining, Notified, Notify, OnExecutor, ShardId, Sleep, draining, on_executor, sleep, sleep_until, spawn};
+pub use shard::{
+    ConnId, Draining, Notified, Notify, OnExecutor, ShardId, Sleep, draining, on_executor, sleep,
+    sleep_until, spawn,
+};
 pub use timeout::{Elapsed, Timeout, timeout};
 pub use unblock::{Unblock, unblock};

@@ -1,7 +1,9 @@
-//! Listeners: one per shard on the same address (SO_REUSEPORT, socket(7)), with the options that accepted sockets inherit (tcp(7)).
+//! Listeners: one per shard on the same address (SO_REUSEPORT, socket(7)), with the options that
+//! accepted sockets inherit (tcp(7)).
 //!
-//! The first shares its port only once it listens: until then the kernel refuses it beside any other listener, one that shares included. So
-//! of two servers that start at the same instant one is refused, where otherwise both would listen and each take half of the clients.
+//! The first shares its port only once it listens: until then the kernel refuses it beside any
+//! other listener, one that shares included. So of two servers that start at the same instant one
+//! is refused, where otherwise both would listen and each take half of the clients.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -13,14 +15,16 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::config::Config;
 
-/// An address in use is asked for again, for half a second in all: a killed process's ring may hold its port for some milliseconds after
-/// the process is gone, and a listener that is about to be refused stands in the way of others for an instant.
+/// An address in use is asked for again, for half a second in all: a killed process's ring may hold
+/// its port for some milliseconds after the process is gone, and a listener that is about to be
+/// refused stands in the way of others for an instant.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 /// The state of a socket that listens (TCP_LISTEN), as the table of sockets writes it.
 const LISTENING: &str = "0A";
 
-/// `count` listeners on the address of the settings. With port 0 the kernel chooses one port, and all of them share it.
+/// `count` listeners on the address of the settings. With port 0 the kernel chooses one port, and
+/// all of them share it.
 pub(crate) fn listen(config: &Config, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
     let first = while_in_use(|| bind(config, config.server.listen, false))?;
     SockRef::from(&first).set_reuse_port(true)?;
@@ -44,7 +48,11 @@ pub(crate) fn while_in_use<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T>
 }
 
 fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shares)?;
     serve_both_families(&socket, address)?;
@@ -54,17 +62,26 @@ fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Result<TcpLis
     Ok(socket.into())
 }
 
-/// `[::]` stands for every address, those of IPv4 included, whatever sysctl net.ipv6.bindv6only says.
+/// `[::]` stands for every address, those of IPv4 included, whatever sysctl net.ipv6.bindv6only
+/// says.
 pub(crate) fn serve_both_families(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv6() { socket.set_only_v6(false) } else { Ok(()) }
+    if address.is_ipv6() {
+        socket.set_only_v6(false)
+    } else {
+        Ok(())
+    }
 }
 
-/// The options of the settings. Linux copies them from a listener to every socket it accepts: no system call per connection.
+/// The options of the settings. Linux copies them from a listener to every socket it accepts: no
+/// system call per connection.
 pub(crate) fn set_options(socket: &Socket, config: &Config) -> io::Result<()> {
     let settings = &config.socket;
     socket.set_tcp_nodelay(settings.nodelay)?;
     if let Some(keepalive) = &settings.keepalive {
-        let keepalive = TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval).with_retries(keepalive.count);
+        let keepalive = TcpKeepalive::new()
+            .with_time(keepalive.idle)
+            .with_interval(keepalive.interval)
+            .with_retries(keepalive.count);
         socket.set_tcp_keepalive(&keepalive)?;
     }
     if let Some(timeout) = settings.user_timeout {
@@ -79,14 +96,22 @@ pub(crate) fn set_options(socket: &Socket, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Clients that wait in the queues of the listeners on `address`, this server's or others': connected, and not accepted yet.
+/// Clients that wait in the queues of the listeners on `address`, this server's or others':
+/// connected, and not accepted yet.
 ///
-/// The kernel's table of sockets has the listeners first, and of each the length of its queue in the column `rx_queue` (proc(5), /proc/net/tcp);
-/// its other lines are not looked at, however many connections there are.
+/// The kernel's table of sockets has the listeners first, and of each the length of its queue in
+/// the column `rx_queue` (proc(5), /proc/net/tcp); its other lines are not looked at, however many
+/// connections there are.
 pub(crate) fn queued(address: SocketAddr) -> Option<u64> {
-    let (table, address) = (if address.is_ipv4() { "tcp" } else { "tcp6" }, in_table(address));
+    let (table, address) = (
+        if address.is_ipv4() { "tcp" } else { "tcp6" },
+        in_table(address),
+    );
     let mut sum = 0;
-    for line in BufReader::new(File::open(format!("/proc/self/net/{table}")).ok()?).lines().skip(1) {
+    for line in BufReader::new(File::open(format!("/proc/self/net/{table}")).ok()?)
+        .lines()
+        .skip(1)
+    {
         let line = line.ok()?;
         let mut fields = line.split_whitespace().skip(1);
         let (local, state, queues) = (fields.next()?, fields.nth(1)?, fields.next()?);
@@ -100,13 +125,23 @@ pub(crate) fn queued(address: SocketAddr) -> Option<u64> {
     Some(sum)
 }
 
-/// An address as that table has it: words of four bytes as the machine reads them, then the port, in hexadecimal digits.
+/// An address as that table has it: words of four bytes as the machine reads them, then the port,
+/// in hexadecimal digits.
 fn in_table(address: SocketAddr) -> String {
     let words = match address.ip() {
         IpAddr::V4(ip) => vec![u32::from_ne_bytes(ip.octets())],
-        IpAddr::V6(ip) => ip.octets().as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word)).collect(),
+        IpAddr::V6(ip) => ip
+            .octets()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u32::from_ne_bytes(*word))
+            .collect(),
     };
-    let words: String = words.into_iter().map(|word| format!("{word:08X}")).collect();
+    let words: String = words
+        .into_iter()
+        .map(|word| format!("{word:08X}"))
+        .collect();
     format!("{words}:{:04X}", address.port())
 }
 
@@ -125,17 +160,38 @@ mod tests {
         let mut config = Config::default();
         config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let second = Duration::from_secs(1);
-        config.socket.keepalive = Some(Keepalive { idle: 7 * second, interval: 5 * second, count: 3 });
+        config.socket.keepalive = Some(Keepalive {
+            idle: 7 * second,
+            interval: 5 * second,
+            count: 3,
+        });
         config.socket.user_timeout = Some(9 * second);
         (config.socket.receive_buffer, config.socket.send_buffer) = (Some(16_384), Some(32_768));
         let (listeners, address) = listen(&config, 1).unwrap();
         let _client = TcpStream::connect(address).unwrap();
         let accepted = Socket::from(listeners[0].accept().unwrap().0);
         // The kernel doubles what was asked for, for its own needs (socket(7)).
-        assert_eq!((accepted.recv_buffer_size().unwrap(), accepted.send_buffer_size().unwrap()), (2 * 16_384, 2 * 32_768));
+        assert_eq!(
+            (
+                accepted.recv_buffer_size().unwrap(),
+                accepted.send_buffer_size().unwrap()
+            ),
+            (2 * 16_384, 2 * 32_768)
+        );
         assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
-        let keepalive = (accepted.tcp_keepalive_time(), accepted.tcp_keepalive_interval(), accepted.tcp_keepalive_retries());
-        assert_eq!((keepalive.0.unwrap(), keepalive.1.unwrap(), keepalive.2.unwrap()), (7 * second, 5 * second, 3));
+        let keepalive = (
+            accepted.tcp_keepalive_time(),
+            accepted.tcp_keepalive_interval(),
+            accepted.tcp_keepalive_retries(),
+        );
+        assert_eq!(
+            (
+                keepalive.0.unwrap(),
+                keepalive.1.unwrap(),
+                keepalive.2.unwrap()
+            ),
+            (7 * second, 5 * second, 3)
+        );
         assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(9 * second));
     }
 
@@ -155,7 +211,11 @@ mod tests {
                 listener.set_nonblocking(true).unwrap();
                 while listener.accept().is_ok() {}
             }
-            assert_eq!(queued(address), Some(0), "with connections and none that waits");
+            assert_eq!(
+                queued(address),
+                Some(0),
+                "with connections and none that waits"
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Where the log goes: standard error, as text for people or JSON for machines, through a queue that never blocks a shard.
+//! Where the log goes: standard error, as text for people or JSON for machines, through a queue
+//! that never blocks a shard.
 //!
-//! A full disk or a pipe that nobody reads costs lines, not service: what the queue cannot take, and what cannot be written, is dropped
-//! and counted.
+//! A full disk or a pipe that nobody reads costs lines, not service: what the queue cannot take,
+//! and what cannot be written, is dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{Log, LogFormat};
 
-/// Lines that wait for the writer at most. No key: what peers can cause has `log.lines_per_reason_max`, and more is dropped and told.
+/// Lines that wait for the writer at most. No key: what peers can cause has
+/// `log.lines_per_reason_max`, and more is dropped and told.
 const QUEUE_MAX: usize = 8192;
 /// What a line takes there; long ones are rare.
 const LINE_BYTES: u64 = 512;
@@ -69,10 +71,23 @@ impl Drop for LogHandle {
 pub(crate) fn start(settings: &Log) -> io::Result<LogHandle> {
     let (lines, queue) = sync_channel(QUEUE_MAX);
     let counts = Arc::<Counts>::default();
-    let (writer, handle) = (Queue { lines, counts: Arc::clone(&counts) }, LogHandle { counts: Arc::clone(&counts) });
-    thread::Builder::new().name("log".to_owned()).spawn(move || write_out(&queue, io::stderr(), &counts))?;
+    let (writer, handle) = (
+        Queue {
+            lines,
+            counts: Arc::clone(&counts),
+        },
+        LogHandle {
+            counts: Arc::clone(&counts),
+        },
+    );
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || write_out(&queue, io::stderr(), &counts))?;
     // Its own errors would go to standard error, and panic when that is what fails.
-    let builder = fmt().with_max_level(settings.level).log_internal_errors(false).with_writer(writer);
+    let builder = fmt()
+        .with_max_level(settings.level)
+        .log_internal_errors(false)
+        .with_writer(writer);
     let set = match settings.format {
         LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
@@ -142,7 +157,8 @@ impl Losses {
         self.next
     }
 
-    /// Logs how many lines were dropped since the last time, if any were. Should this line be dropped too, the next one counts it.
+    /// Logs how many lines were dropped since the last time, if any were. Should this line be
+    /// dropped too, the next one counts it.
     pub(crate) fn look(&mut self, now: Instant, dropped: u64) {
         if now < self.next {
             return;
@@ -166,7 +182,11 @@ mod tests {
     impl Write for Moody {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
             self.1 = !self.1;
-            if self.1 { self.0.write(line) } else { Err(io::ErrorKind::StorageFull.into()) }
+            if self.1 {
+                self.0.write(line)
+            } else {
+                Err(io::ErrorKind::StorageFull.into())
+            }
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -178,15 +198,30 @@ mod tests {
     fn a_line_that_is_not_taken_or_not_written_is_counted_as_dropped() {
         let (lines, queue) = sync_channel(2);
         let counts = Arc::<Counts>::default();
-        let taking = Queue { lines, counts: Arc::clone(&counts) };
+        let taking = Queue {
+            lines,
+            counts: Arc::clone(&counts),
+        };
         for line in [&b"one\n"[..], b"two\n", b"three\n"] {
             (&taking).write_all(line).expect("it never fails");
         }
-        assert_eq!((counts.queued.load(Ordering::Relaxed), counts.dropped.load(Ordering::Relaxed)), (2, 1));
+        assert_eq!(
+            (
+                counts.queued.load(Ordering::Relaxed),
+                counts.dropped.load(Ordering::Relaxed)
+            ),
+            (2, 1)
+        );
         drop(taking); // and with it the writer's thread would end
         let mut out = Moody(Vec::new(), false);
         write_out(&queue, &mut out, &counts);
-        assert_eq!((counts.done.load(Ordering::Relaxed), counts.dropped.load(Ordering::Relaxed)), (2, 2));
+        assert_eq!(
+            (
+                counts.done.load(Ordering::Relaxed),
+                counts.dropped.load(Ordering::Relaxed)
+            ),
+            (2, 2)
+        );
         assert_eq!(out.0, b"one\n");
     }
 }

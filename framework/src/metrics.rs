@@ -63,11 +63,13 @@ pub(crate) struct Metrics {
     pub(crate) buffers_exhausted: Counter,
     /// Receives copied out because buffers ran short.
     pub(crate) copied_out: Counter,
-    /// Connections that were not read from because they held most while the shard was short of something.
+    /// Connections that were not read from because they held most while the shard was short of
+    /// something.
     pub(crate) held_back: Counter,
     /// Buffers that came free because what they held was copied out later.
     pub(crate) copied_back: Counter,
-    /// When the turn that runs now began, in milliseconds since the server's start, plus one; 0 while the shard waits.
+    /// When the turn that runs now began, in milliseconds since the server's start, plus one; 0
+    /// while the shard waits.
     pub(crate) busy_since: Counter,
     /// The connection whose handler was polled last.
     pub(crate) serving: Counter,
@@ -124,7 +126,10 @@ impl Metrics {
     /// With counters for each of the upstreams.
     pub(crate) fn of<U>(upstreams: &BTreeMap<String, U>) -> Self {
         let upstreams = upstreams.keys().map(|name| (name.clone(), Arc::default()));
-        Self { upstreams: upstreams.collect(), ..Self::default() }
+        Self {
+            upstreams: upstreams.collect(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn read(&self) -> Reading {
@@ -146,14 +151,22 @@ impl Metrics {
             buffers_exhausted: self.buffers_exhausted.get(),
             copied_out: self.copied_out.get(),
             log_lines_held_back: self.log_lines_held_back.get(),
-            upstreams: self.upstreams.iter().map(|(name, counters)| (name.clone(), counters.read())).collect(),
+            upstreams: self
+                .upstreams
+                .iter()
+                .map(|(name, counters)| (name.clone(), counters.read()))
+                .collect(),
         }
     }
 }
 
 impl UpstreamCounters {
     fn read(&self) -> UpstreamReading {
-        UpstreamReading { in_use: self.in_use.get(), waiting: self.waiting.get(), failed: self.failed.get() }
+        UpstreamReading {
+            in_use: self.in_use.get(),
+            waiting: self.waiting.get(),
+            failed: self.failed.get(),
+        }
     }
 }
 
@@ -192,7 +205,14 @@ impl Reading {
 
     /// Every upstream with what its pool counts; none without upstreams.
     pub(crate) fn upstreams(&self) -> Option<String> {
-        let of_one = |(name, UpstreamReading { in_use, waiting, failed }): (&String, &UpstreamReading)| {
+        let of_one = |(
+            name,
+            UpstreamReading {
+                in_use,
+                waiting,
+                failed,
+            },
+        ): (&String, &UpstreamReading)| {
             format!("{name}: in_use={in_use} waiting={waiting} failed={failed}")
         };
         let all: Vec<String> = self.upstreams.iter().map(of_one).collect();
@@ -201,7 +221,13 @@ impl Reading {
 
     /// The reasons that occurred, as `word=count`.
     pub(crate) fn reasons(&self) -> impl fmt::Display {
-        let counts = CloseReason::ALL.iter().zip(self.closed).filter(|(_, count)| *count > 0);
-        counts.map(|(reason, count)| format!("{reason}={count}")).collect::<Vec<_>>().join(" ")
+        let counts = CloseReason::ALL
+            .iter()
+            .zip(self.closed)
+            .filter(|(_, count)| *count > 0);
+        counts
+            .map(|(reason, count)| format!("{reason}={count}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }

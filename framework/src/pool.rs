@@ -1,8 +1,10 @@
-//! Connections to an upstream, kept for the next request: one pool per shard and `[upstream.NAME]` section.
+//! Connections to an upstream, kept for the next request: one pool per shard and `[upstream.NAME]`
+//! section.
 //!
-//! A request's way through it: a place among those that may use a connection (`places`), an idle connection or a new one (`health` says
-//! whether it may be tried), the exchange, and back. Idle connections are in the shard's care (`shard::idle`): it closes those that end,
-//! speak out of turn or grow old, so there is no task behind a pool, and nothing that keeps the shard from ending.
+//! A request's way through it: a place among those that may use a connection (`places`), an idle
+//! connection or a new one (`health` says whether it may be tried), the exchange, and back. Idle
+//! connections are in the shard's care (`shard::idle`): it closes those that end, speak out of turn
+//! or grow old, so there is no task behind a pool, and nothing that keeps the shard from ending.
 
 mod failure;
 mod health;
@@ -31,16 +33,17 @@ pub use failure::{UpstreamError, UpstreamFailure};
 use health::{Attempt, Health};
 use places::{Admission, Place, Places};
 
-/// The connections of one shard to one upstream, as `[upstream.NAME]` of the settings describes it. Made by
-/// [`ShardContext::pool`](crate::ShardContext::pool); a clone is the same pool.
+/// The connections of one shard to one upstream, as `[upstream.NAME]` of the settings describes it.
+/// Made by [`ShardContext::pool`](crate::ShardContext::pool); a clone is the same pool.
 ///
-/// No more than `connections_max` are open at a time. Whoever finds all of them in use waits for his turn, first come, first served, with
-/// `waiting_max` others at most and for `connect_timeout` at most. The connection used last is the next to be used, so those that are
-/// to spare grow old and are closed after `idle_timeout`. One that the upstream closes meanwhile, or on which it says something that
-/// nobody asked for, is closed at once and never met.
+/// No more than `connections_max` are open at a time. Whoever finds all of them in use waits for
+/// his turn, first come, first served, with `waiting_max` others at most and for `connect_timeout`
+/// at most. The connection used last is the next to be used, so those that are to spare grow old
+/// and are closed after `idle_timeout`. One that the upstream closes meanwhile, or on which it says
+/// something that nobody asked for, is closed at once and never met.
 ///
-/// An upstream that cannot be connected to is left alone for a moment, half a second at most: requests fail at once meanwhile, and the
-/// first one after that tries again.
+/// An upstream that cannot be connected to is left alone for a moment, half a second at most:
+/// requests fail at once meanwhile, and the first one after that tries again.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -84,12 +87,14 @@ use places::{Admission, Place, Places};
 #[derive(Clone)]
 pub struct Pool(Rc<Inner>);
 
-/// Each field has a borrow of its own, which nobody holds across an await, a wake or a look at the shard.
+/// Each field has a borrow of its own, which nobody holds across an await, a wake or a look at the
+/// shard.
 struct Inner {
     name: Arc<str>,
     upstream: Upstream,
     places: RefCell<Places>,
-    /// Connections laid by in the shard, the one used last at the back; at most `idle_max`. Some may be gone.
+    /// Connections laid by in the shard, the one used last at the back; at most `idle_max`. Some
+    /// may be gone.
     idle: RefCell<VecDeque<Key>>,
     health: RefCell<Health>,
     counters: Arc<UpstreamCounters>,
@@ -102,19 +107,38 @@ thread_local! {
 
 impl Pool {
     /// This thread's pool of that name.
-    pub(crate) fn of_this_thread(name: &str, upstream: &Upstream, counters: &Arc<UpstreamCounters>) -> Self {
+    pub(crate) fn of_this_thread(
+        name: &str,
+        upstream: &Upstream,
+        counters: &Arc<UpstreamCounters>,
+    ) -> Self {
         POOLS.with_borrow_mut(|pools| {
             if let Some(pool) = pools.get(name) {
                 return pool.clone();
             }
             let name: Arc<str> = name.into();
-            pools.entry(Arc::clone(&name)).or_insert(Self::new(name, upstream.clone(), Arc::clone(counters))).clone()
+            pools
+                .entry(Arc::clone(&name))
+                .or_insert(Self::new(name, upstream.clone(), Arc::clone(counters)))
+                .clone()
         })
     }
 
     fn new(name: Arc<str>, upstream: Upstream, counters: Arc<UpstreamCounters>) -> Self {
-        let places = Places::new(upstream.connections_max, upstream.waiting_max, Arc::clone(&counters)).into();
-        Self(Rc::new(Inner { name, upstream, places, idle: RefCell::default(), health: RefCell::default(), counters }))
+        let places = Places::new(
+            upstream.connections_max,
+            upstream.waiting_max,
+            Arc::clone(&counters),
+        )
+        .into();
+        Self(Rc::new(Inner {
+            name,
+            upstream,
+            places,
+            idle: RefCell::default(),
+            health: RefCell::default(),
+            counters,
+        }))
     }
 
     /// The upstream's name in the settings.
@@ -122,7 +146,8 @@ impl Pool {
         &self.0.name
     }
 
-    /// Waits for a connection: an idle one, a new one, or one that comes free. It is the caller's for `request_timeout`.
+    /// Waits for a connection: an idle one, a new one, or one that comes free. It is the caller's
+    /// for `request_timeout`.
     ///
     /// Dropping the future takes the request back.
     ///
@@ -131,13 +156,24 @@ impl Pool {
     /// [`Error::Upstream`]: all connections are in use and as many as may wait do so, or none came free in time; the upstream cannot be
     /// connected to, or could not be a moment ago.
     pub async fn get(&self) -> Result<Pooled, Error> {
-        let place = Admission::new(&self.0).await.map_err(|failure| self.error(failure))?;
+        let place = Admission::new(&self.0)
+            .await
+            .map_err(|failure| self.error(failure))?;
         let mut conn = match self.0.take_idle() {
             Some(conn) => conn,
-            None => self.0.connect().await.map_err(|failure| self.error(failure))?,
+            None => self
+                .0
+                .connect()
+                .await
+                .map_err(|failure| self.error(failure))?,
         };
         conn.set_read_deadline(self.0.upstream.request_timeout);
-        Ok(Pooled { pool: self.clone(), conn, in_request: false, _place: place })
+        Ok(Pooled {
+            pool: self.clone(),
+            conn,
+            in_request: false,
+            _place: place,
+        })
     }
 
     /// Connections that are in use now, or being made.
@@ -148,7 +184,11 @@ impl Pool {
     /// Connections that are open now and used by nobody.
     pub fn idle(&self) -> usize {
         let idle: Vec<Key> = self.0.idle.borrow().iter().copied().collect();
-        Shard::with(|shard| idle.into_iter().filter(|key| shard.state().is_laid_by(*key)).count())
+        Shard::with(|shard| {
+            idle.into_iter()
+                .filter(|key| shard.state().is_laid_by(*key))
+                .count()
+        })
     }
 
     /// Requests that wait for a connection now.
@@ -181,22 +221,39 @@ impl Inner {
 
     async fn connect(&self) -> Result<Conn, UpstreamFailure> {
         let attempt = Attempt::begin(self, Instant::now())?;
-        let Upstream { addr, source, connect_timeout, .. } = self.upstream;
+        let Upstream {
+            addr,
+            source,
+            connect_timeout,
+            ..
+        } = self.upstream;
         let connector = Connector::new().timeout(connect_timeout);
-        let connect = source.map_or(connector, |source| connector.source(source)).connect(addr);
+        let connect = source
+            .map_or(connector, |source| connector.source(source))
+            .connect(addr);
         let outcome = or(connect, refused_after(connect_timeout)).await;
         attempt.end(outcome, Instant::now())
     }
 
-    /// Lays the connection by for the next request, or closes it if it is not fit for one. One that has been there for long makes room.
+    /// Lays the connection by for the next request, or closes it if it is not fit for one. One that
+    /// has been there for long makes room.
     fn lay_by(&self, key: Key) {
-        let Upstream { idle_max, idle_timeout, .. } = self.upstream;
-        let kept = idle_max > 0 && Shard::try_with(|shard| shard.state().lay_by(key, idle_timeout)).unwrap_or(false);
+        let Upstream {
+            idle_max,
+            idle_timeout,
+            ..
+        } = self.upstream;
+        let kept = idle_max > 0
+            && Shard::try_with(|shard| shard.state().lay_by(key, idle_timeout)).unwrap_or(false);
         if !kept {
             return discard(key);
         }
         let mut idle = self.idle.borrow_mut();
-        let oldest = if idle.len() < idle_max as usize { None } else { idle.pop_front() };
+        let oldest = if idle.len() < idle_max as usize {
+            None
+        } else {
+            idle.pop_front()
+        };
         idle.push_back(key);
         drop(idle);
         oldest.into_iter().for_each(discard);
@@ -213,23 +270,29 @@ fn discard(key: Key) {
     Shard::try_with(|shard| shard.state().discard(key));
 }
 
-/// The connector's own bound is counted in the ticks of a deadline, and begins only when the connect does.
+/// The connector's own bound is counted in the ticks of a deadline, and begins only when the
+/// connect does.
 async fn refused_after(timeout: Duration) -> Result<Conn, Error> {
     sleep(timeout).await;
-    Err(Error::Connect(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {timeout:?}"))))
+    Err(Error::Connect(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("no answer within {timeout:?}"),
+    )))
 }
 
 /// A connection of a [`Pool`], for one request or several; otherwise a [`Conn`].
 ///
-/// A request begins when the connection is first used mutably (written to, say) and is over when [`done`](Self::done) says so. A guard that is
-/// dropped in between, by an error, a cancelled task or for want of `done`, **closes the connection at once**: whatever of the answer is still
-/// to come must not reach the next request. So a forgotten `done` costs a connect, never a wrong answer. Even after `done` a
-/// connection with unread or unsent bytes is closed.
+/// A request begins when the connection is first used mutably (written to, say) and is over when
+/// [`done`](Self::done) says so. A guard that is dropped in between, by an error, a cancelled task
+/// or for want of `done`, **closes the connection at once**: whatever of the answer is still to
+/// come must not reach the next request. So a forgotten `done` costs a connect, never a wrong
+/// answer. Even after `done` a connection with unread or unsent bytes is closed.
 pub struct Pooled {
     pool: Pool,
     conn: Conn,
     in_request: bool,
-    /// Free for the next in the queue when the connection is back: fields are dropped after `drop` has run.
+    /// Free for the next in the queue when the connection is back: fields are dropped after `drop`
+    /// has run.
     _place: Place,
 }
 
@@ -239,8 +302,9 @@ impl Pooled {
         self.in_request = false;
     }
 
-    /// Writes a request and waits for one frame of answer, as [`Conn::read_frame`] does. What goes wrong is the upstream's failure and
-    /// says so, while a bare [`Error::Closed`] would be taken for the end of the connection that the handler serves.
+    /// Writes a request and waits for one frame of answer, as [`Conn::read_frame`] does. What goes
+    /// wrong is the upstream's failure and says so, while a bare [`Error::Closed`] would be taken
+    /// for the end of the connection that the handler serves.
     ///
     /// # Errors
     ///
@@ -262,9 +326,13 @@ impl Pooled {
         }
     }
 
-    /// An error of this connection as a failure of the upstream, for those who use the connection by themselves.
+    /// An error of this connection as a failure of the upstream, for those who use the connection
+    /// by themselves.
     pub fn blame(&self, error: Error) -> Error {
-        self.pool.error(UpstreamFailure::of(error, self.pool.0.upstream.request_timeout))
+        self.pool.error(UpstreamFailure::of(
+            error,
+            self.pool.0.upstream.request_timeout,
+        ))
     }
 }
 
@@ -295,6 +363,11 @@ impl Drop for Pooled {
 
 impl fmt::Debug for Pooled {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Pooled({}, {})", self.pool.0.name, self.conn.id())
+        write!(
+            formatter,
+            "Pooled({}, {})",
+            self.pool.0.name,
+            self.conn.id()
+        )
     }
 }

@@ -1,8 +1,8 @@
 //! Whether this machine can carry out the settings, asked before a port is opened.
 //!
-//! `facts` asks the machine, in one place; everything else is pure: settings and facts in, a [`Plan`] or the whole list
-//! of [`Problem`]s out. `kernel` judges Linux and its io_uring, `limits` the descriptors and cores, `memory` the memory,
-//! `port` the address.
+//! `facts` asks the machine, in one place; everything else is pure: settings and facts in, a
+//! [`Plan`] or the whole list of [`Problem`]s out. `kernel` judges Linux and its io_uring, `limits`
+//! the descriptors and cores, `memory` the memory, `port` the address.
 
 mod facts;
 mod kernel;
@@ -17,7 +17,8 @@ use self::facts::Facts;
 pub(crate) use self::memory::{MemoryBound, MemoryShare};
 use crate::config::Config;
 
-/// Something about the machine that does not let the server start. Its `Display` is "what, why: remedy".
+/// Something about the machine that does not let the server start. Its `Display` is "what, why:
+/// remedy".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     what: String,
@@ -27,7 +28,11 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), remedy: remedy.into() }
+        Self {
+            what: what.into(),
+            why: why.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
@@ -57,7 +62,8 @@ pub(crate) struct Plan {
 pub(crate) struct ShardPlan {
     /// Its number, from 0.
     pub id: u32,
-    /// The cores it keeps to, one if it is pinned; `None`: wherever this process may run. Several shards may share a core.
+    /// The cores it keeps to, one if it is pinned; `None`: wherever this process may run. Several
+    /// shards may share a core.
     pub affinity: Option<Vec<usize>>,
     /// Its share of the connections, at least one.
     pub connections_max: u32,
@@ -68,11 +74,18 @@ pub(crate) struct ShardPlan {
 impl ShardPlan {
     /// The core it is pinned to.
     pub(crate) fn cpu(&self) -> Option<usize> {
-        self.affinity.as_deref().and_then(|cores| if let [core] = cores { Some(*core) } else { None })
+        self.affinity.as_deref().and_then(|cores| {
+            if let [core] = cores {
+                Some(*core)
+            } else {
+                None
+            }
+        })
     }
 }
 
-/// Check the machine against the settings, after raising this process's soft limits to the hard ones. A connection's task takes `task_bytes`.
+/// Check the machine against the settings, after raising this process's soft limits to the hard
+/// ones. A connection's task takes `task_bytes`.
 ///
 /// # Errors
 /// Everything that prevents the start, each with its remedy.
@@ -88,14 +101,24 @@ pub(crate) fn memory(config: &Config, task_bytes: usize) -> MemoryBound {
     let cores = limits::cores(config, &facts).unwrap_or_else(|_problem| vec![0]);
     let shards = shard_count(config, &cores);
     let asked = config.limits.connections_max.unwrap_or(shards);
-    memory::settle(config, &facts, shards, limits::connections(config, &facts, shards).unwrap_or(asked)).bound
+    memory::settle(
+        config,
+        &facts,
+        shards,
+        limits::connections(config, &facts, shards).unwrap_or(asked),
+    )
+    .bound
 }
 
-/// As [`check`], for a program that accepts nothing: its port does not matter, its shards open all their connections.
+/// As [`check`], for a program that accepts nothing: its port does not matter, its shards open all
+/// their connections.
 pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
     let facts = Facts::gather(config, 0); // its program's tasks are its own business
-    let mut problems: Vec<Problem> = kernel::problem(&facts).into_iter().chain(limits::memlock_problem(&facts)).collect();
+    let mut problems: Vec<Problem> = kernel::problem(&facts)
+        .into_iter()
+        .chain(limits::memlock_problem(&facts))
+        .collect();
     let cores = limits::cores(config, &facts).unwrap_or_else(|problem| {
         problems.push(problem);
         vec![0]
@@ -111,7 +134,11 @@ pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
         memory: settled.bound,
         descriptors_max: facts.nofile,
     };
-    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(plan)
+    } else {
+        Err(problems)
+    }
 }
 
 /// The decision alone.
@@ -119,19 +146,41 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     problems.extend(kernel::problem(facts));
     problems.extend(limits::memlock_problem(facts));
-    problems.extend(facts.port.as_ref().err().map(|error| listen_problem(config, error)));
+    problems.extend(
+        facts
+            .port
+            .as_ref()
+            .err()
+            .map(|error| listen_problem(config, error)),
+    );
     let plan = limits::cores(config, facts).and_then(|cores| {
         let shards = shard_count(config, &cores);
         let buffers_problem = memory::buffers_problem(config, facts, shards);
         let connections_max = limits::connections(config, facts, shards);
-        let settled = memory::settle(config, facts, shards, *connections_max.as_ref().unwrap_or(&0));
+        let settled = memory::settle(
+            config,
+            facts,
+            shards,
+            *connections_max.as_ref().unwrap_or(&0),
+        );
         // Buffers that do not fit alone are told alone, and so are connections that cannot be.
         problems.extend(buffers_problem.or(settled.problem.filter(|_| connections_max.is_ok())));
         connections_max?;
         let connections_max = settled.connections_max;
         let warnings = limits::warnings(config, facts, &cores);
-        let shards = share_out(connections_max, shards, &affinities(config, &cores), settled.bound.share);
-        Ok(Plan { shards, warnings, connections_max, memory: settled.bound, descriptors_max: facts.nofile })
+        let shards = share_out(
+            connections_max,
+            shards,
+            &affinities(config, &cores),
+            settled.bound.share,
+        );
+        Ok(Plan {
+            shards,
+            warnings,
+            connections_max,
+            memory: settled.bound,
+            descriptors_max: facts.nofile,
+        })
     });
     match plan {
         Ok(plan) if problems.is_empty() => Ok(plan),
@@ -139,7 +188,8 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     }
 }
 
-/// Why the address of the settings cannot be listened on: found by the probe, or by the listeners themselves.
+/// Why the address of the settings cannot be listened on: found by the probe, or by the listeners
+/// themselves.
 pub(crate) fn listen_problem(config: &Config, error: &io::Error) -> Problem {
     port::problem(config.server.listen, error)
 }
@@ -162,7 +212,12 @@ fn affinities(config: &Config, cores: &[usize]) -> Vec<Option<Vec<usize>>> {
 }
 
 /// Shares that differ by one at most and add up to `connections_max`; the affinities take turns.
-fn share_out(connections_max: u32, shards: u32, affinities: &[Option<Vec<usize>>], memory: MemoryShare) -> Vec<ShardPlan> {
+fn share_out(
+    connections_max: u32,
+    shards: u32,
+    affinities: &[Option<Vec<usize>>],
+    memory: MemoryShare,
+) -> Vec<ShardPlan> {
     let (share, rest) = (connections_max / shards, connections_max % shards);
     let plan = |(id, affinity): (u32, &Option<Vec<usize>>)| ShardPlan {
         id,
@@ -170,7 +225,10 @@ fn share_out(connections_max: u32, shards: u32, affinities: &[Option<Vec<usize>>
         connections_max: share + u32::from(id < rest),
         memory,
     };
-    (0..shards).zip(affinities.iter().cycle()).map(plan).collect()
+    (0..shards)
+        .zip(affinities.iter().cycle())
+        .map(plan)
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,14 +9,26 @@ use proptest::test_runner::RngSeed;
 /// The same cases on every run, unless PROPTEST_RNG_SEED says which.
 pub(crate) fn cases(count: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
-    let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(0x5e77_1265) } else { config.rng_seed };
-    ProptestConfig { cases: count, rng_seed, ..config }
+    let rng_seed = if config.rng_seed == RngSeed::Random {
+        RngSeed::Fixed(0x5e77_1265)
+    } else {
+        config.rng_seed
+    };
+    ProptestConfig {
+        cases: count,
+        rng_seed,
+        ..config
+    }
 }
 
 /// Every file that is kept for the fuzzer of that name.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let files = fs::read_dir(directory).expect("a corpus is kept").map(|entry| entry.expect("its directory can be read").path());
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/corpus")
+        .join(target);
+    let files = fs::read_dir(directory)
+        .expect("a corpus is kept")
+        .map(|entry| entry.expect("its directory can be read").path());
     files.map(|path| fs::read(path).expect("a file")).collect()
 }
 
@@ -24,6 +36,10 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 fn the_kept_corpus_breaks_no_promise() {
     let (settings, frames) = (corpus("settings"), corpus("frames"));
     assert!(!settings.is_empty() && !frames.is_empty());
-    settings.iter().for_each(|bytes| _ = crate::config::properties::hold_for(bytes));
-    frames.iter().for_each(|bytes| crate::shard::framing::hold_for(bytes));
+    settings
+        .iter()
+        .for_each(|bytes| _ = crate::config::properties::hold_for(bytes));
+    frames
+        .iter()
+        .for_each(|bytes| crate::shard::framing::hold_for(bytes));
 }

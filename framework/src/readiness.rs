@@ -66,7 +66,9 @@ impl Readiness {
         let shard = reason.shard().map(|shard| shard.0);
         match reason {
             Unready::Starting | Unready::Draining => tracing::info!(%reason, shard, "not ready"),
-            Unready::Stalled(_) | Unready::ShardDied(_) => tracing::warn!(%reason, shard, "not ready"),
+            Unready::Stalled(_) | Unready::ShardDied(_) => {
+                tracing::warn!(%reason, shard, "not ready")
+            }
         }
     }
 }
@@ -103,8 +105,13 @@ mod tests {
         let readiness = Readiness::new();
         assert_eq!(readiness.get(), Err(Unready::Starting));
         let shard = ShardId(u32::MAX);
-        for state in [Ok(()), Err(Unready::Draining), Err(Unready::Stalled(shard)), Err(Unready::ShardDied(shard)), Err(Unready::Starting)]
-        {
+        for state in [
+            Ok(()),
+            Err(Unready::Draining),
+            Err(Unready::Stalled(shard)),
+            Err(Unready::ShardDied(shard)),
+            Err(Unready::Starting),
+        ] {
             readiness.set(state);
             assert_eq!(readiness.get(), state);
         }

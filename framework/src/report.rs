@@ -27,7 +27,12 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     pub(crate) fn new(interval: Option<Duration>, started: Instant) -> Self {
-        Self { interval, next: interval.map_or(started, |interval| started + interval), last: started, before: Vec::new() }
+        Self {
+            interval,
+            next: interval.map_or(started, |interval| started + interval),
+            last: started,
+            before: Vec::new(),
+        }
     }
 
     /// When the next report is due.
@@ -36,9 +41,19 @@ impl Reporter {
     }
 
     /// Logs if it is time to.
-    pub(crate) fn report(&mut self, now: Instant, whole: Whole, shards: impl Iterator<Item = (ShardId, Reading)>) {
-        let Some(interval) = self.interval.filter(|_| now >= self.next) else { return };
-        let seconds = now.saturating_duration_since(self.last).as_secs_f64().max(f64::EPSILON);
+    pub(crate) fn report(
+        &mut self,
+        now: Instant,
+        whole: Whole,
+        shards: impl Iterator<Item = (ShardId, Reading)>,
+    ) {
+        let Some(interval) = self.interval.filter(|_| now >= self.next) else {
+            return;
+        };
+        let seconds = now
+            .saturating_duration_since(self.last)
+            .as_secs_f64()
+            .max(f64::EPSILON);
         (self.last, self.next) = (now, now + interval);
         let (mut all, mut all_before) = (Reading::default(), Reading::default());
         for (index, (shard, reading)) in shards.enumerate() {
@@ -48,9 +63,23 @@ impl Reporter {
             let before = std::mem::replace(&mut self.before[index], reading.clone());
             all.add(&reading);
             all_before.add(&before);
-            Line { shard: Some(shard), whole: None, now: &reading, before: &before, seconds }.log();
+            Line {
+                shard: Some(shard),
+                whole: None,
+                now: &reading,
+                before: &before,
+                seconds,
+            }
+            .log();
         }
-        Line { shard: None, whole: Some(whole), now: &all, before: &all_before, seconds }.log();
+        Line {
+            shard: None,
+            whole: Some(whole),
+            now: &all,
+            before: &all_before,
+            seconds,
+        }
+        .log();
     }
 }
 
@@ -66,8 +95,15 @@ struct Line<'a> {
 impl Line<'_> {
     /// What is 0 in most servers stands in the line only when it is not.
     fn log(&self) {
-        let Self { shard, whole, now, before, seconds } = self;
-        let per_second = |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds).round() as u64;
+        let Self {
+            shard,
+            whole,
+            now,
+            before,
+            seconds,
+        } = self;
+        let per_second =
+            |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds).round() as u64;
         let upstreams = now.upstreams();
         tracing::info!(
             shard = shard.map(|shard| shard.0),

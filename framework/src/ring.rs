@@ -1,10 +1,12 @@
 //! The socket ring: one io_uring per shard, the only place of the project that needs `unsafe`.
 //!
-//! A [`Ring`] owns everything the kernel may write to or read from on its behalf: the provided buffers ([`buffers::Pool`]), the
-//! peer addresses of accepts in flight and the vectors of gathered sends. Its callers pass slot numbers and spans, never pointers.
+//! A [`Ring`] owns everything the kernel may write to or read from on its behalf: the provided
+//! buffers ([`buffers::Pool`]), the peer addresses of accepts in flight and the vectors of gathered
+//! sends. Its callers pass slot numbers and spans, never pointers.
 //!
-//! Reading order: [`Ring::new`] (setup), the operations a shard submits, [`Ring::enter`] (the one system call of a turn), [`Ring::reap`].
-//! Sources: io_uring_setup(2), io_uring_enter(2), io_uring_register(2).
+//! Reading order: [`Ring::new`] (setup), the operations a shard submits, [`Ring::enter`] (the one
+//! system call of a turn), [`Ring::reap`]. Sources: io_uring_setup(2), io_uring_enter(2),
+//! io_uring_register(2).
 #![allow(unsafe_code)]
 
 pub(crate) mod buffers;
@@ -39,12 +41,12 @@ pub(crate) use token::{Completion, Generation, Key, Operation, SlotIndex, Token}
 pub(crate) use wake::WakeFd;
 pub(crate) use waker::{are_kept, name_of, waker};
 
-/// Entries of the submission queue, for each so many receive buffers: more than a turn submits in the common case; when it is full the ring
-/// enters early.
+/// Entries of the submission queue, for each so many receive buffers: more than a turn submits in
+/// the common case; when it is full the ring enters early.
 const BUFFERS_PER_SUBMISSION: u32 = 4;
 const SUBMISSIONS: (u32, u32) = (256, 1024);
-/// Entries of the completion queue for each receive buffer: there are no more messages at a time than buffers. The kernel keeps what does
-/// not fit (IORING_FEAT_NODROP), at a price.
+/// Entries of the completion queue for each receive buffer: there are no more messages at a time
+/// than buffers. The kernel keeps what does not fit (IORING_FEAT_NODROP), at a price.
 const COMPLETIONS_PER_BUFFER: u32 = 2;
 const COMPLETIONS: (u32, u32) = (1024, 8192);
 /// Buffers that one gathered send takes along.
@@ -61,9 +63,11 @@ const BUFFER_GROUP: u16 = 0;
 /// One shard's io_uring with the memory it lends to the kernel.
 pub(crate) struct Ring {
     io: IoUring,
-    /// Index of the ring's own descriptor in the thread's registered rings: spares a descriptor look-up per enter.
+    /// Index of the ring's own descriptor in the thread's registered rings: spares a descriptor
+    /// look-up per enter.
     registered: Option<u32>,
-    /// What the kernel may touch while operations are in flight. Behind `io`, so that the ring is closed before this is freed.
+    /// What the kernel may touch while operations are in flight. Behind `io`, so that the ring is
+    /// closed before this is freed.
     lent: Lent,
     quiet: QuietSends,
     #[cfg(feature = "failpoints")]
@@ -87,10 +91,13 @@ struct LentMemory {
     _pool: Rc<Pool>,
     peers: Box<[PeerStorage]>,
     dials: Box<[DialStorage]>,
-    #[expect(clippy::vec_box, reason = "submissions point to the vectors while the list grows")]
+    #[expect(
+        clippy::vec_box,
+        reason = "submissions point to the vectors while the list grows"
+    )]
     vectors: Vec<Box<SendVector>>,
-    /// Vectors that submissions use which the kernel has not read yet (once it has consumed one it needs its vector no more:
-    /// IORING_FEAT_SUBMIT_STABLE).
+    /// Vectors that submissions use which the kernel has not read yet (once it has consumed one it
+    /// needs its vector no more: IORING_FEAT_SUBMIT_STABLE).
     vectors_used: usize,
     /// One for each kind of timer.
     timers: Box<[types::Timespec; TIMER_KINDS]>,
@@ -110,7 +117,8 @@ struct QuietSends {
 pub(crate) enum Tell {
     /// A completion ends the wait, however the send ended; a full socket is waited for.
     Every,
-    /// Success ends no wait: it is told with the next completions that are reaped. A full socket is a failure, and so is a part sent.
+    /// Success ends no wait: it is told with the next completions that are reaped. A full socket is
+    /// a failure, and so is a part sent.
     Failure,
 }
 
@@ -134,14 +142,26 @@ pub(crate) enum Wait {
 }
 
 impl Ring {
-    /// A ring with a table of `files` direct descriptors, for so many accepts and dials in flight, for the calling thread alone.
+    /// A ring with a table of `files` direct descriptors, for so many accepts and dials in flight,
+    /// for the calling thread alone.
     pub(crate) fn new(files: u32, accepts: u32, dials: u32, pool: Rc<Pool>) -> io::Result<Self> {
         let buffers = u32::from(pool.count_u16());
         let submissions = (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1);
-        let io = setup(submissions, (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1))?;
+        let io = setup(
+            submissions,
+            (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1),
+        )?;
         io.submitter().register_files_sparse(files)?;
-        // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives the ring: see `Drop`.
-        unsafe { io.submitter().register_buf_ring_with_flags(pool.entries_addr(), pool.count_u16(), BUFFER_GROUP, 0)? };
+        // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives
+        // the ring: see `Drop`.
+        unsafe {
+            io.submitter().register_buf_ring_with_flags(
+                pool.entries_addr(),
+                pool.count_u16(),
+                BUFFER_GROUP,
+                0,
+            )?
+        };
         let registered = register_own_descriptor(io.as_raw_fd());
         let memory = LentMemory {
             _pool: pool,
@@ -151,7 +171,10 @@ impl Ring {
             vectors_used: 0,
             timers: Box::new([types::Timespec::new(); TIMER_KINDS]),
         };
-        let lent = Lent { memory: ManuallyDrop::new(memory), in_flight: 0 };
+        let lent = Lent {
+            memory: ManuallyDrop::new(memory),
+            in_flight: 0,
+        };
         Ok(Self {
             io,
             registered,
@@ -165,9 +188,12 @@ impl Ring {
         })
     }
 
-    /// Completes whenever `wake` is signalled, again and again ([`Completion::more`]); it must live as long as the ring.
+    /// Completes whenever `wake` is signalled, again and again ([`Completion::more`]); it must live
+    /// as long as the ring.
     pub(crate) fn watch(&mut self, wake: &WakeFd) {
-        let entry = opcode::PollAdd::new(types::Fd(wake.in_ring()), libc::POLLIN as u32).multi(true).build();
+        let entry = opcode::PollAdd::new(types::Fd(wake.in_ring()), libc::POLLIN as u32)
+            .multi(true)
+            .build();
         self.push(entry, Token::WAKE);
     }
 
@@ -178,21 +204,29 @@ impl Ring {
         Ok(())
     }
 
-    /// Completions signal the wake descriptor only while this is on: a shard that is awake anyway must not pay for it.
+    /// Completions signal the wake descriptor only while this is on: a shard that is awake anyway
+    /// must not pay for it.
     pub(crate) fn set_wakeups(&mut self, on: bool) {
         let completions = self.io.completion();
-        if on { completions.enable_eventfd() } else { completions.disable_eventfd() }
+        if on {
+            completions.enable_eventfd()
+        } else {
+            completions.disable_eventfd()
+        }
     }
 
-    /// One accept from `listener` into a free direct descriptor; its peer's address lands in address `place`.
+    /// One accept from `listener` into a free direct descriptor; its peer's address lands in
+    /// address `place`.
     pub(crate) fn accept(&mut self, listener: RawFd, place: u32) {
         let (address, length) = self.lent.memory.peers[place as usize].pointers();
-        let entry =
-            opcode::Accept::new(types::Fd(listener), address, length).file_index(Some(types::DestinationSlot::auto_target())).build();
+        let entry = opcode::Accept::new(types::Fd(listener), address, length)
+            .file_index(Some(types::DestinationSlot::auto_target()))
+            .build();
         let token = Token::new(Operation::Accept, Key::of_place(place));
         #[cfg(feature = "failpoints")]
-        let entry =
-            self.faked.entry(Point::Accept, token, entry, || opcode::PollAdd::new(types::Fd(listener), libc::POLLIN as u32).build());
+        let entry = self.faked.entry(Point::Accept, token, entry, || {
+            opcode::PollAdd::new(types::Fd(listener), libc::POLLIN as u32).build()
+        });
         self.push(entry, token);
     }
 
@@ -201,14 +235,19 @@ impl Ring {
         self.lent.memory.peers[place as usize].get()
     }
 
-    /// Puts `socket` into a free direct descriptor ([`Self::installed`] says which) once this has completed, with dial `place`.
+    /// Puts `socket` into a free direct descriptor ([`Self::installed`] says which) once this has
+    /// completed, with dial `place`.
     pub(crate) fn install(&mut self, place: u32, socket: RawFd) {
         let dial = &mut self.lent.memory.dials[place as usize];
         dial.descriptor = socket;
-        let entry = opcode::FilesUpdate::new(&raw const dial.descriptor, 1).offset(FILE_INDEX_ALLOCATE).build();
+        let entry = opcode::FilesUpdate::new(&raw const dial.descriptor, 1)
+            .offset(FILE_INDEX_ALLOCATE)
+            .build();
         let token = Token::new(Operation::Install, Key::of_place(place));
         #[cfg(feature = "failpoints")]
-        let entry = self.faked.entry(Point::Install, token, entry, || opcode::Nop::new().build());
+        let entry = self
+            .faked
+            .entry(Point::Install, token, entry, || opcode::Nop::new().build());
         self.push(entry, token);
     }
 
@@ -224,7 +263,8 @@ impl Ring {
         self.push(entry, Token::new(Operation::Connect, key));
     }
 
-    /// Receives into provided buffers until cancelled, out of buffers, at the end of the stream or on an error.
+    /// Receives into provided buffers until cancelled, out of buffers, at the end of the stream or
+    /// on an error.
     pub(crate) fn receive(&mut self, key: Key) {
         let entry = opcode::RecvMulti::new(types::Fixed(key.slot.0), BUFFER_GROUP).build();
         self.push_receive(key, entry);
@@ -232,14 +272,18 @@ impl Ring {
 
     /// Receives once, into a provided buffer.
     pub(crate) fn receive_once(&mut self, key: Key) {
-        let entry = opcode::Recv::new(types::Fixed(key.slot.0), std::ptr::null_mut(), 0).buf_group(BUFFER_GROUP).build();
+        let entry = opcode::Recv::new(types::Fixed(key.slot.0), std::ptr::null_mut(), 0)
+            .buf_group(BUFFER_GROUP)
+            .build();
         self.push_receive(key, entry.flags(squeue::Flags::BUFFER_SELECT));
     }
 
     fn push_receive(&mut self, key: Key, entry: squeue::Entry) {
         let token = Token::new(Operation::Receive, key);
         #[cfg(feature = "failpoints")]
-        let entry = self.faked.entry(Point::Receive, token, entry, || poll_entry(key));
+        let entry = self
+            .faked
+            .entry(Point::Receive, token, entry, || poll_entry(key));
         self.push(entry, token);
     }
 
@@ -248,32 +292,59 @@ impl Ring {
         self.push(poll_entry(key), Token::new(Operation::Poll, key));
     }
 
-    /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. The caller keeps every span until the completion came.
+    /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. The caller keeps every span until the
+    /// completion came.
     pub(crate) fn send<'a>(&mut self, key: Key, spans: impl Iterator<Item = &'a Span>, tell: Tell) {
-        let mut parts = spans.take(SEND_VECTOR_MAX).map(|span| (span.address(), span.len()));
+        let mut parts = spans
+            .take(SEND_VECTOR_MAX)
+            .map(|span| (span.address(), span.len()));
         let Some(first) = parts.next() else { return };
-        // With MSG_DONTWAIT the send ends within the entry that submits it; with MSG_WAITALL a part of it counts as a failure.
-        let flags = libc::MSG_NOSIGNAL | if tell == Tell::Failure { libc::MSG_DONTWAIT | libc::MSG_WAITALL } else { 0 };
+        // With MSG_DONTWAIT the send ends within the entry that submits it; with MSG_WAITALL a part
+        // of it counts as a failure.
+        let flags = libc::MSG_NOSIGNAL
+            | if tell == Tell::Failure {
+                libc::MSG_DONTWAIT | libc::MSG_WAITALL
+            } else {
+                0
+            };
         let (entry, length) = match parts.next() {
-            None => (opcode::Send::new(types::Fixed(key.slot.0), first.0, first.1).flags(flags).build(), first.1),
+            None => (
+                opcode::Send::new(types::Fixed(key.slot.0), first.0, first.1)
+                    .flags(flags)
+                    .build(),
+                first.1,
+            ),
             Some(second) => {
-                let (header, length) = self.lent.memory.vector([first, second].into_iter().chain(parts));
-                (opcode::SendMsg::new(types::Fixed(key.slot.0), header).flags(flags as u32).build(), length)
+                let (header, length) = self
+                    .lent
+                    .memory
+                    .vector([first, second].into_iter().chain(parts));
+                (
+                    opcode::SendMsg::new(types::Fixed(key.slot.0), header)
+                        .flags(flags as u32)
+                        .build(),
+                    length,
+                )
             }
         };
         match tell {
             Tell::Every => self.push(entry, Token::new(Operation::Send, key)),
             Tell::Failure => {
-                self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), Token::new(Operation::QuietSend, key));
+                self.push(
+                    entry.flags(squeue::Flags::SKIP_SUCCESS),
+                    Token::new(Operation::QuietSend, key),
+                );
                 self.quiet.submitted.push((key, length));
             }
         }
     }
 
-    /// Completes, within the entry that submits it, with the bytes that the kernel was given to send and the peer has not acknowledged
-    /// (SIOCOUTQ, tcp(7)). Only where [`tells_unacknowledged`] says so.
+    /// Completes, within the entry that submits it, with the bytes that the kernel was given to
+    /// send and the peer has not acknowledged (SIOCOUTQ, tcp(7)). Only where
+    /// [`tells_unacknowledged`] says so.
     pub(crate) fn ask_unacknowledged(&mut self, key: Key) {
-        let entry = opcode::UringCmd16::new(types::Fixed(key.slot.0), probe::SOCKET_SIOCOUTQ).build();
+        let entry =
+            opcode::UringCmd16::new(types::Fixed(key.slot.0), probe::SOCKET_SIOCOUTQ).build();
         self.push(entry, Token::new(Operation::Unacknowledged, key));
     }
 
@@ -283,12 +354,24 @@ impl Ring {
         self.push(entry, Token::new(Operation::Shutdown, key));
     }
 
-    /// Ends the connection with a reset instead of a FIN, and drops what the kernel has yet to send of it. A connect to no address is how
-    /// connect(2) disconnects; the kernel does it within the entry that submits it. A later [`Self::close`] frees the descriptor.
+    /// Ends the connection with a reset instead of a FIN, and drops what the kernel has yet to send
+    /// of it. A connect to no address is how connect(2) disconnects; the kernel does it within the
+    /// entry that submits it. A later [`Self::close`] frees the descriptor.
     pub(crate) fn reset(&mut self, key: Key) {
-        static NO_ADDRESS: libc::sockaddr = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
-        let entry = opcode::Connect::new(types::Fixed(key.slot.0), &raw const NO_ADDRESS, size_of::<libc::sockaddr>() as u32).build();
-        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS), Token::new(Operation::Reset, key));
+        static NO_ADDRESS: libc::sockaddr = libc::sockaddr {
+            sa_family: libc::AF_UNSPEC as u16,
+            sa_data: [0; 14],
+        };
+        let entry = opcode::Connect::new(
+            types::Fixed(key.slot.0),
+            &raw const NO_ADDRESS,
+            size_of::<libc::sockaddr>() as u32,
+        )
+        .build();
+        self.push(
+            entry.flags(squeue::Flags::SKIP_SUCCESS),
+            Token::new(Operation::Reset, key),
+        );
     }
 
     /// Closes the direct descriptor; its number is free again once this has completed.
@@ -297,14 +380,15 @@ impl Ring {
         self.push(entry, Token::new(Operation::Close, key));
     }
 
-    /// Asks for the early end of the operation that was submitted under `token`; that operation still completes.
+    /// Asks for the early end of the operation that was submitted under `token`; that operation
+    /// still completes.
     pub(crate) fn cancel(&mut self, token: Token) {
         let entry = opcode::AsyncCancel::new(token.encode()).build();
         self.push(entry, Token::new(Operation::Cancel, token.key));
     }
 
-    /// A completion after `delay`. `token` tells it from others. Of two of one kind that wait for their submission both take the delay of
-    /// the second: the first must have been given up.
+    /// A completion after `delay`. `token` tells it from others. Of two of one kind that wait for
+    /// their submission both take the delay of the second: the first must have been given up.
     pub(crate) fn timer(&mut self, delay: Duration, token: Token) {
         let kind = match token.operation {
             Operation::Linger => 0,
@@ -323,7 +407,8 @@ impl Ring {
         if !self.queue(&entry) {
             self.enter(Wait::No);
             if !self.queue(&entry) {
-                self.failure.get_or_insert_with(|| io::Error::from_raw_os_error(libc::EBUSY));
+                self.failure
+                    .get_or_insert_with(|| io::Error::from_raw_os_error(libc::EBUSY));
                 return;
             }
         }
@@ -337,24 +422,30 @@ impl Ring {
             stand_in.take(entry);
             return true;
         }
-        // SAFETY: every address in an entry of this module lies in `lent` or in a span that its slot keeps until the completion.
+        // SAFETY: every address in an entry of this module lies in `lent` or in a span that its
+        // slot keeps until the completion.
         unsafe { self.io.submission().push(entry) }.is_ok()
     }
 
-    /// Submits everything, runs the kernel's deferred work and waits as told: the one system call of a turn.
+    /// Submits everything, runs the kernel's deferred work and waits as told: the one system call
+    /// of a turn.
     pub(crate) fn enter(&mut self, wait: Wait) {
         let submit = self.io.submission().len() as u32;
         let entered = match wait {
             Wait::No => self.enter_raw(submit, 0, None),
             Wait::ForOne => self.enter_raw(submit, 1, None),
-            Wait::ForSome { completions, at_most } => self.enter_raw(submit, completions, Some(at_most)),
+            Wait::ForSome {
+                completions,
+                at_most,
+            } => self.enter_raw(submit, completions, Some(at_most)),
         };
         // An entry that failed may have left some of the queue unread.
         if self.io.submission().is_empty() {
             self.lent.memory.vectors_used = 0;
         }
         if let Err(error) = entered
-            // Too few came in time, a signal came first, or completions must be reaped before more is taken: all of them a plain "go on".
+            // Too few came in time, a signal came first, or completions must be reaped before more
+            // is taken: all of them a plain "go on".
             && !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
         {
             self.failure.get_or_insert(error);
@@ -363,11 +454,17 @@ impl Ring {
 
     fn enter_raw(&self, submit: u32, complete: u32, at_most: Option<Duration>) -> io::Result<()> {
         let timespec = at_most.map(types::Timespec::from);
-        let argument =
-            timespec.as_ref().map(|limit| EnterArgument { timespec: limit as *const types::Timespec as u64, ..Default::default() });
+        let argument = timespec.as_ref().map(|limit| EnterArgument {
+            timespec: limit as *const types::Timespec as u64,
+            ..Default::default()
+        });
         let (pointer, size, timed) = match &argument {
             None => (std::ptr::null(), 0, 0),
-            Some(argument) => (argument as *const EnterArgument, size_of::<EnterArgument>(), libc_flags::EXT_ARG),
+            Some(argument) => (
+                argument as *const EnterArgument,
+                size_of::<EnterArgument>(),
+                libc_flags::EXT_ARG,
+            ),
         };
         let (descriptor, registered) = match self.registered {
             Some(index) => (index as i32, libc_flags::REGISTERED_RING),
@@ -375,11 +472,26 @@ impl Ring {
         };
         let flags = libc_flags::GETEVENTS | timed | registered;
         // SAFETY: the argument lives through the call, and so does the timespec it points to.
-        let result = unsafe { libc::syscall(libc::SYS_io_uring_enter, descriptor, submit, complete, flags, pointer, size) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                descriptor,
+                submit,
+                complete,
+                flags,
+                pointer,
+                size,
+            )
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 
-    /// Moves at most `most` completions into `into`, and behind them the quiet sends that have succeeded.
+    /// Moves at most `most` completions into `into`, and behind them the quiet sends that have
+    /// succeeded.
     pub(crate) fn reap(&mut self, into: &mut Vec<Completion>, most: usize) {
         #[cfg(any(test, fuzzing))]
         if self.stand_in.is_some() {
@@ -388,7 +500,10 @@ impl Ring {
         let mut completions = self.io.completion();
         for entry in completions.by_ref().take(most) {
             let completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
-            #[cfg_attr(not(feature = "failpoints"), expect(unused_mut, reason = "a failpoint changes it"))]
+            #[cfg_attr(
+                not(feature = "failpoints"),
+                expect(unused_mut, reason = "a failpoint changes it")
+            )]
             let mut completion = account(&mut self.lent, &mut self.quiet, completion);
             #[cfg(feature = "failpoints")]
             self.faked.complete(&mut completion);
@@ -401,13 +516,15 @@ impl Ring {
         }
     }
 
-    /// Whether every quiet send has ended: the kernel has taken all that was submitted, and it has no completions that it could not place.
+    /// Whether every quiet send has ended: the kernel has taken all that was submitted, and it has
+    /// no completions that it could not place.
     fn has_quiet_ends(&mut self) -> bool {
         let submissions = self.io.submission();
         !self.quiet.submitted.is_empty() && submissions.is_empty() && !submissions.cq_overflow()
     }
 
-    /// Whether quiet sends were submitted whose ends are not known yet: another entry and a reap tell.
+    /// Whether quiet sends were submitted whose ends are not known yet: another entry and a reap
+    /// tell.
     pub(crate) fn has_quiet_sends(&self) -> bool {
         !self.quiet.submitted.is_empty()
     }
@@ -417,8 +534,9 @@ impl Ring {
         self.failure.take()
     }
 
-    /// Looks until `until` whether the kernel has work of ours, without a system call: it says so in shared memory. Whether completions
-    /// wait to be reaped; if not, the next entry finds what there is.
+    /// Looks until `until` whether the kernel has work of ours, without a system call: it says so
+    /// in shared memory. Whether completions wait to be reaped; if not, the next entry finds what
+    /// there is.
     pub(crate) fn spin(&mut self, until: Instant) -> bool {
         while !self.has_completions() && !self.io.submission().taskrun() && Instant::now() < until {
             (0..PAUSES).for_each(|_| std::hint::spin_loop());
@@ -431,9 +549,9 @@ impl Ring {
         !self.io.completion().is_empty()
     }
 
-    /// Whether a reap or another entry would find something to do at once: completions, ends of quiet sends, or work that the kernel has
-    /// deferred and not run. Parking over the latter would be for ever, because the wake descriptor is signalled when it is queued and
-    /// not again.
+    /// Whether a reap or another entry would find something to do at once: completions, ends of
+    /// quiet sends, or work that the kernel has deferred and not run. Parking over the latter would
+    /// be for ever, because the wake descriptor is signalled when it is queued and not again.
     pub(crate) fn has_work(&mut self) -> bool {
         self.has_completions() || !self.quiet.submitted.is_empty() || self.io.submission().taskrun()
     }
@@ -457,7 +575,12 @@ impl QuietSends {
         for (key, length) in self.submitted.drain(..) {
             let token = Token::new(Operation::Send, key);
             if self.failed.is_empty() || self.failed.binary_search(&token.encode()).is_err() {
-                into.push(Completion { token, result: length as i32, buffer: None, more: false });
+                into.push(Completion {
+                    token,
+                    result: length as i32,
+                    buffer: None,
+                    more: false,
+                });
             }
         }
         self.failed.clear();
@@ -466,8 +589,12 @@ impl QuietSends {
 }
 
 impl LentMemory {
-    /// The next free vector, filled, and the bytes in it; it stays as it is until the submission was consumed.
-    fn vector(&mut self, parts: impl Iterator<Item = (*const u8, u32)>) -> (*const libc::msghdr, u32) {
+    /// The next free vector, filled, and the bytes in it; it stays as it is until the submission
+    /// was consumed.
+    fn vector(
+        &mut self,
+        parts: impl Iterator<Item = (*const u8, u32)>,
+    ) -> (*const libc::msghdr, u32) {
         if self.vectors_used == self.vectors.len() {
             self.vectors.push(Box::new(SendVector::empty()));
         }
@@ -475,7 +602,10 @@ impl LentMemory {
         self.vectors_used += 1;
         let (mut used, mut bytes) = (0, 0);
         for (place, (address, length)) in vector.parts.iter_mut().zip(parts) {
-            *place = libc::iovec { iov_base: address.cast_mut().cast(), iov_len: length as usize };
+            *place = libc::iovec {
+                iov_base: address.cast_mut().cast(),
+                iov_len: length as usize,
+            };
             used += 1;
             bytes += length;
         }
@@ -487,14 +617,16 @@ impl LentMemory {
 
 impl SendVector {
     fn empty() -> Self {
-        // SAFETY: all-zero is the documented empty state of both C structs (null pointers, zero lengths).
+        // SAFETY: all-zero is the documented empty state of both C structs (null pointers, zero
+        // lengths).
         unsafe { std::mem::zeroed() }
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // A kernel that still owes completions may still write: then the memory is leaked, which only a shard that died can reach.
+        // A kernel that still owes completions may still write: then the memory is leaked, which
+        // only a shard that died can reach.
         if self.in_flight == 0 {
             // SAFETY: taken once, here.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
@@ -502,8 +634,9 @@ impl Drop for Lent {
     }
 }
 
-/// Has the processor fetch the cache lines of the start and the end of `place`, which is looked at soon: while connections by the thousand
-/// take turns, the state of the next one is never in the cache.
+/// Has the processor fetch the cache lines of the start and the end of `place`, which is looked at
+/// soon: while connections by the thousand take turns, the state of the next one is never in the
+/// cache.
 pub(crate) fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint about memory that a reference vouches for; it changes nothing.
@@ -520,28 +653,47 @@ pub(crate) fn prefetch<T>(place: &T) {
 }
 
 fn poll_entry(key: Key) -> squeue::Entry {
-    opcode::PollAdd::new(types::Fixed(key.slot.0), (libc::POLLIN | libc::POLLRDHUP) as u32).build()
+    opcode::PollAdd::new(
+        types::Fixed(key.slot.0),
+        (libc::POLLIN | libc::POLLRDHUP) as u32,
+    )
+    .build()
 }
 
-/// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes preflight.
+/// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes
+/// preflight.
 fn setup(submissions: u32, completions: u32) -> io::Result<IoUring> {
     IoUring::builder()
         .dontfork()
         .setup_single_issuer()
         .setup_defer_taskrun()
-        // Says when the kernel has work of ours left: it runs only so much in one entry (20 pieces since Linux 6.13).
+        // Says when the kernel has work of ours left: it runs only so much in one entry (20 pieces
+        // since Linux 6.13).
         .setup_taskrun_flag()
         .setup_submit_all()
         .setup_cqsize(completions)
         .build(submissions)
 }
 
-/// Registers the ring's descriptor with its thread; a kernel that refuses costs a look-up per enter, nothing else.
+/// Registers the ring's descriptor with its thread; a kernel that refuses costs a look-up per
+/// enter, nothing else.
 fn register_own_descriptor(descriptor: RawFd) -> Option<u32> {
     const REGISTER_RING_FDS: u32 = 20;
-    let mut update = RingFdUpdate { offset: u32::MAX, reserved: 0, data: descriptor as u64 };
+    let mut update = RingFdUpdate {
+        offset: u32::MAX,
+        reserved: 0,
+        data: descriptor as u64,
+    };
     // SAFETY: the kernel reads and writes one io_uring_rsrc_update, which lives through the call.
-    let done = unsafe { libc::syscall(libc::SYS_io_uring_register, descriptor, REGISTER_RING_FDS, &raw mut update, 1) };
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            descriptor,
+            REGISTER_RING_FDS,
+            &raw mut update,
+            1,
+        )
+    };
     (done == 1).then_some(update.offset)
 }
 

@@ -1,4 +1,5 @@
-//! The executor under a shard. The only file that names glommio, so that what glommio does to the unwary is answered in one place.
+//! The executor under a shard. The only file that names glommio, so that what glommio does to the
+//! unwary is answered in one place.
 
 use std::convert::identity;
 use std::future::Future;
@@ -14,44 +15,54 @@ use crate::affinity;
 use crate::ring::WakeFd;
 use crate::shard::panics::as_shard;
 
-/// Memory of glommio's own I/O buffers per executor: its default is 10 MB, and the data path uses none of it.
+/// Memory of glommio's own I/O buffers per executor: its default is 10 MB, and the data path uses
+/// none of it.
 const IO_MEMORY: usize = 64 * 1024;
-/// Entries of each of glommio's three rings: they carry a parked shard's wait and what handlers do beside their connection.
+/// Entries of each of glommio's three rings: they carry a parked shard's wait and what handlers do
+/// beside their connection.
 const RING_DEPTH: usize = 32;
-/// The executor's preemption is off. When its timer fires between the executor's look at its rings and its look at its run queue, glommio
-/// takes the queue for empty and parks on runnable tasks: with a timer of 1 ms a task that does nothing but yield sleeps for ever within
-/// seconds. [`breathe`] does what preemption is for.
+/// The executor's preemption is off. When its timer fires between the executor's look at its rings
+/// and its look at its run queue, glommio takes the queue for empty and parks on runnable tasks:
+/// with a timer of 1 ms a task that does nothing but yield sleeps for ever within seconds.
+/// [`breathe`] does what preemption is for.
 const PREEMPT_INTERVAL: Duration = YEAR;
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// A thread that keeps to the cores of `affinity`, if there is one, runs `main` on an executor of its own, and tells `ended` how that came
-/// out: whatever happens, a panic and an executor that cannot be made (memlock, io_uring refused) included.
+/// A thread that keeps to the cores of `affinity`, if there is one, runs `main` on an executor of
+/// its own, and tells `ended` how that came out: whatever happens, a panic and an executor that
+/// cannot be made (memlock, io_uring refused) included.
 pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
     name: &str,
     affinity: Option<Vec<usize>>,
     main: impl FnOnce() -> F + Send + 'static,
     ended: impl FnOnce(Result<(), String>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let run = move || -> Result<(), String> {
-            if let Some(cores) = affinity {
-                affinity::keep_to(&cores).map_err(|error| format!("it cannot keep to cores {cores:?}: {error}"))?;
-            }
-            let executor = builder().make().map_err(|error| error.to_string())?;
-            executor.run(main()).map_err(|error| error.to_string())
-        };
-        ended(as_shard(run).and_then(identity));
-    })
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let run = move || -> Result<(), String> {
+                if let Some(cores) = affinity {
+                    affinity::keep_to(&cores)
+                        .map_err(|error| format!("it cannot keep to cores {cores:?}: {error}"))?;
+                }
+                let executor = builder().make().map_err(|error| error.to_string())?;
+                executor.run(main()).map_err(|error| error.to_string())
+            };
+            ended(as_shard(run).and_then(identity));
+        })
 }
 
-/// Its own placement asks /sys for the cores, panics where that is hidden, and knows nothing of affinity and cpusets: a thread that makes
-/// an executor sets its own affinity before.
+/// Its own placement asks /sys for the cores, panics where that is hidden, and knows nothing of
+/// affinity and cpusets: a thread that makes an executor sets its own affinity before.
 fn builder() -> LocalExecutorBuilder {
-    LocalExecutorBuilder::new(Placement::Unbound).io_memory(IO_MEMORY).ring_depth(RING_DEPTH).preempt_timer(PREEMPT_INTERVAL)
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .io_memory(IO_MEMORY)
+        .ring_depth(RING_DEPTH)
+        .preempt_timer(PREEMPT_INTERVAL)
 }
 
-/// Gives the executor a look at its own rings and timers, which it takes only when no task can run: a pump that goes on and on must do
-/// this now and then.
+/// Gives the executor a look at its own rings and timers, which it takes only when no task can run:
+/// a pump that goes on and on must do this now and then.
 pub(crate) async fn breathe() {
     glommio::timer::sleep(Duration::ZERO).await;
 }
@@ -63,10 +74,13 @@ pub(crate) struct WakeWait {
 
 impl WakeWait {
     pub(crate) fn new(wake: WakeFd) -> io::Result<Self> {
-        Ok(Self { wake: PollableFd::new(wake)? })
+        Ok(Self {
+            wake: PollableFd::new(wake)?,
+        })
     }
 
-    /// An item for each time that the descriptor was signalled, which clears it. It may be left in mid-wait and polled again.
+    /// An item for each time that the descriptor was signalled, which clears it. It may be left in
+    /// mid-wait and polled again.
     pub(crate) fn signals(&self) -> impl Stream<Item = io::Result<()>> {
         stream::unfold(&self.wake, |wake| async move {
             let signal = match wake.readable().await {

@@ -1,4 +1,5 @@
-//! The process: starts the shards, waits for a signal, drains, reports. Everything here runs on the control thread.
+//! The process: starts the shards, waits for a signal, drains, reports. Everything here runs on the
+//! control thread.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,11 +24,13 @@ use crate::signals::{self, Request};
 use crate::silence;
 use crate::watchdog::Watchdog;
 
-/// How long a shard may take to become ready. No key, as for the next: past either something of ours is broken.
+/// How long a shard may take to become ready. No key, as for the next: past either something of
+/// ours is broken.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Beyond the drain deadline, how long the shards may take to end.
 const END_MAX: Duration = Duration::from_secs(3);
-/// A signal that comes again so soon is the same one: GNU timeout sends it to its child, and then to the group that the child is in.
+/// A signal that comes again so soon is the same one: GNU timeout sends it to its child, and then
+/// to the group that the child is in.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Why a server ended other than cleanly.
@@ -65,7 +68,8 @@ pub(crate) fn run<H: Handler>(
 ) -> Result<(), Failure> {
     let (events, inbox) = channel();
     // Before any shard: a signal that comes during the start must not kill the process half-way.
-    signals::watch(events.clone(), Event::Signal).map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
+    signals::watch(events.clone(), Event::Signal)
+        .map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
     shard::panics::install_hook();
     let config = Arc::new(config);
     let refused = |error| Failure::Start(preflight::listen_problem(&config, &error).to_string());
@@ -83,13 +87,32 @@ pub(crate) fn run<H: Handler>(
             upstreams: Arc::clone(&config.upstreams),
             metrics: Arc::new(Metrics::of(&config.upstreams)),
         };
-        let lane = Lane::start(&config, shard, context, listener, started, Arc::clone(&factory), events.clone());
-        lanes.push(lane.map_err(|error| Failure::Start(format!("shard {} does not start: {error}", shard.id)))?);
+        let lane = Lane::start(
+            &config,
+            shard,
+            context,
+            listener,
+            started,
+            Arc::clone(&factory),
+            events.clone(),
+        );
+        lanes.push(lane.map_err(|error| {
+            Failure::Start(format!("shard {} does not start: {error}", shard.id))
+        })?);
     }
     tell_admission(&config, plan);
     tell_memory(plan);
     let readiness = Readiness::new();
-    Server { config, address, connections_max: plan.connections_max, lanes, inbox, started, readiness }.run(log)
+    Server {
+        config,
+        address,
+        connections_max: plan.connections_max,
+        lanes,
+        inbox,
+        started,
+        readiness,
+    }
+    .run(log)
 }
 
 /// The most memory that the settings can take, as a sum.
@@ -110,7 +133,11 @@ fn tell_admission(config: &Config, plan: &Plan) {
     let admission = &config.limits.admission;
     tracing::info!(
         connections_max = plan.connections_max,
-        follows = if config.limits.connections_max.is_some() { "limits.connections_max" } else { "the descriptor limit" },
+        follows = if config.limits.connections_max.is_some() {
+            "limits.connections_max"
+        } else {
+            "the descriptor limit"
+        },
         descriptors_max = plan.descriptors_max,
         connections_per_shard_max = plan.shards.iter().map(|shard| shard.connections_max).max(),
         on_full = admission.on_full.word(),
@@ -147,10 +174,22 @@ impl Lane {
             started,
         };
         let (id, ready) = (context.id, events.clone());
-        let main = async move || shard::run(setup, || factory(&context), || tell(&ready, Event::Ready)).await;
-        let thread =
-            spawn_shard(&format!("shard-{id}"), plan.affinity.clone(), main, move |outcome| tell(&events, Event::Ended(id, outcome)))?;
-        Ok(Self { plan: plan.clone(), orders, metrics, wake, thread })
+        let main = async move || {
+            shard::run(setup, || factory(&context), || tell(&ready, Event::Ready)).await
+        };
+        let thread = spawn_shard(
+            &format!("shard-{id}"),
+            plan.affinity.clone(),
+            main,
+            move |outcome| tell(&events, Event::Ended(id, outcome)),
+        )?;
+        Ok(Self {
+            plan: plan.clone(),
+            orders,
+            metrics,
+            wake,
+            thread,
+        })
     }
 
     /// Lets the shard serve; it has its handler.
@@ -198,14 +237,21 @@ enum Stage {
 impl Server {
     fn run(self, log: &LogHandle) -> Result<(), Failure> {
         let (mut waiting, mut alive) = (self.lanes.len(), self.lanes.len());
-        let mut stage = Stage::Starting { until: self.started + READY_MAX };
+        let mut stage = Stage::Starting {
+            until: self.started + READY_MAX,
+        };
         let (mut failure, mut dead, mut signalled) = (None, None, None);
         let mut watchdog = Watchdog::new(&self.config, self.started);
         let mut reporter = Reporter::new(self.config.log.stats_interval, self.started);
         let mut memory = MemoryWatch::new(self.started);
         let mut losses = Losses::new(self.started);
         while alive > 0 {
-            let due = [watchdog.due(), reporter.due(), Some(memory.due()), Some(losses.due())];
+            let due = [
+                watchdog.due(),
+                reporter.due(),
+                Some(memory.due()),
+                Some(losses.due()),
+            ];
             let event = self.next_event(stage, due.into_iter().flatten().min());
             match (event, stage) {
                 (Some(Event::Ready), _) => {
@@ -220,9 +266,13 @@ impl Server {
                 (Some(Event::Ended(_, Ok(()))), Stage::Draining { .. }) => alive -= 1,
                 (Some(Event::Ended(shard, outcome)), _) => {
                     alive -= 1;
-                    let why = outcome.err().unwrap_or_else(|| "ended without an order to".to_owned());
+                    let why = outcome
+                        .err()
+                        .unwrap_or_else(|| "ended without an order to".to_owned());
                     match stage {
-                        Stage::Starting { .. } => tracing::error!(%shard, why, "a shard does not start; none serves"),
+                        Stage::Starting { .. } => {
+                            tracing::error!(%shard, why, "a shard does not start; none serves")
+                        }
                         _ => tracing::error!(%shard, why, "a shard died; the others drain"),
                     }
                     dead.get_or_insert(shard);
@@ -233,35 +283,62 @@ impl Server {
                     });
                     stage = self.drain(stage);
                 }
-                (Some(Event::Signal(again)), _) if signalled.is_some_and(|first| is_same(first, again)) => {
+                (Some(Event::Signal(again)), _)
+                    if signalled.is_some_and(|first| is_same(first, again)) =>
+                {
                     tracing::debug!(signal = again.signal, "the same signal again");
                 }
-                // Not the first one after a shard has died: whoever drains then has not been told to be quick.
-                (Some(Event::Signal(Request { signal, .. })), Stage::Draining { .. }) if signalled.is_some() => {
+                // Not the first one after a shard has died: whoever drains then has not been told
+                // to be quick.
+                (Some(Event::Signal(Request { signal, .. })), Stage::Draining { .. })
+                    if signalled.is_some() =>
+                {
                     tracing::warn!(signal, "a second signal: exiting at once");
                     return Err(Failure::Running);
                 }
                 (Some(Event::Signal(request)), _) => {
-                    tracing::info!(signal = request.signal, connections = self.read().connections, "draining");
+                    tracing::info!(
+                        signal = request.signal,
+                        connections = self.read().connections,
+                        "draining"
+                    );
                     signalled = Some(request);
                     stage = self.drain(stage);
                 }
-                (None, Stage::Starting { until } | Stage::Draining { until }) if Instant::now() >= until => {
+                (None, Stage::Starting { until } | Stage::Draining { until })
+                    if Instant::now() >= until =>
+                {
                     tracing::error!(?stage, shards = alive, "shards do not answer");
                     return Err(Failure::Running);
                 }
                 (None, _) => {}
             }
             losses.look(Instant::now(), log.dropped());
-            watchdog.look(Instant::now(), self.lanes.iter().map(|lane| (ShardId(lane.plan.id), &*lane.metrics)));
+            watchdog.look(
+                Instant::now(),
+                self.lanes
+                    .iter()
+                    .map(|lane| (ShardId(lane.plan.id), &*lane.metrics)),
+            );
             if let Some(short) = memory.look(Instant::now()) {
                 tracing::warn!(short, "memory nears its bound, or does so no more");
                 self.lanes.iter().for_each(|lane| lane.tell_memory(short));
             }
-            self.readiness.set(readiness(stage, dead, watchdog.stalled()));
+            self.readiness
+                .set(readiness(stage, dead, watchdog.stalled()));
             let (address, ready) = (self.address, self.readiness.get().is_ok());
-            let whole = Whole { address, ready, log_lines_dropped: log.dropped() };
-            reporter.report(Instant::now(), whole, self.lanes.iter().map(|lane| (ShardId(lane.plan.id), lane.metrics.read())));
+            let whole = Whole {
+                address,
+                ready,
+                log_lines_dropped: log.dropped(),
+            };
+            reporter.report(
+                Instant::now(),
+                whole,
+                self.lanes
+                    .iter()
+                    .map(|lane| (ShardId(lane.plan.id), lane.metrics.read())),
+            );
         }
         self.end(log);
         failure.map_or(Ok(()), Err)
@@ -274,7 +351,9 @@ impl Server {
             Stage::Serving => None,
         };
         let due = [deadline, due].into_iter().flatten().min();
-        let patience = due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(Instant::now()));
+        let patience = due.map_or(Duration::from_secs(3600), |due| {
+            due.saturating_duration_since(Instant::now())
+        });
         self.inbox.recv_timeout(patience).ok()
     }
 
@@ -284,12 +363,16 @@ impl Server {
             return stage;
         }
         self.lanes.iter().for_each(Lane::drain);
-        Stage::Draining { until: Instant::now() + self.config.timeouts.drain + END_MAX }
+        Stage::Draining {
+            until: Instant::now() + self.config.timeouts.drain + END_MAX,
+        }
     }
 
     fn read(&self) -> Reading {
         let mut whole = Reading::default();
-        self.lanes.iter().for_each(|lane| whole.add(&lane.metrics.read()));
+        self.lanes
+            .iter()
+            .for_each(|lane| whole.add(&lane.metrics.read()));
         whole
     }
 

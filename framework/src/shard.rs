@@ -1,9 +1,12 @@
-//! One core: a listener, a ring, buffers, a connection table and the tasks that serve its connections. Nothing of it is shared.
+//! One core: a listener, a ring, buffers, a connection table and the tasks that serve its
+//! connections. Nothing of it is shared.
 //!
-//! In the order in which a connection meets them: [`accept`] and [`admission`], or [`dial`], [`connection`] (its life and end), [`input`],
-//! [`output`], [`serve`] (its handler's task), [`deadline`], [`request`], [`progress`], [`pressure`], [`drain`]. [`idle`] is for connections in a pool,
-//! [`spawn`] and [`sleep`] are for tasks beside connections. [`turn`] is the loop that drives them, [`wake`] how tasks come to be polled;
-//! [`table`] and [`queue`] are what they work on.
+//! In the order in which a connection meets them: [`accept`] and [`admission`], or [`dial`],
+//! [`connection`] (its life and end), [`input`], [`output`], [`serve`] (its handler's task),
+//! [`deadline`], [`request`], [`progress`], [`pressure`], [`drain`]. [`idle`] is for connections in
+//! a pool, [`spawn`] and [`sleep`] are for tasks beside connections. [`turn`] is the loop that
+//! drives them, [`wake`] how tasks come to be polled; [`table`] and [`queue`] are what they work
+//! on.
 
 pub(crate) mod accept;
 mod addresses;
@@ -95,8 +98,9 @@ pub use spawn::spawn;
 pub(crate) use throttle::{Subject, Throttles};
 pub(crate) use wake::{Sleeper, rouse, wake_named};
 
-/// What a connection takes in a shard's tables: slot, its deadline and that of its send, tempo, request and flow (whether they are on or
-/// not), its turn at each of three things that are spread over a time, and the place and allocation of its task; the future itself not.
+/// What a connection takes in a shard's tables: slot, its deadline and that of its send, tempo,
+/// request and flow (whether they are on or not), its turn at each of three things that are spread
+/// over a time, and the place and allocation of its task; the future itself not.
 pub(crate) const CONNECTION_BYTES: u64 = (size_of::<table::Slot>()
     + 2 * size_of::<Tick>()
     + 1
@@ -115,7 +119,8 @@ impl fmt::Display for ShardId {
     }
 }
 
-/// A connection's name, unique in its process until its slot has been used 2^32 times: `shard.slot.generation`.
+/// A connection's name, unique in its process until its slot has been used 2^32 times:
+/// `shard.slot.generation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId {
     shard: ShardId,
@@ -125,7 +130,11 @@ pub struct ConnId {
 
 impl ConnId {
     pub(crate) fn new(shard: ShardId, key: Key) -> Self {
-        Self { shard, slot: key.slot.0, generation: key.generation.number() }
+        Self {
+            shard,
+            slot: key.slot.0,
+            generation: key.generation.number(),
+        }
     }
 }
 
@@ -137,13 +146,21 @@ impl ConnId {
 
     /// As [`Metrics::serving`] has it; none for 0, which says that nobody was served yet.
     pub(crate) fn of_word(shard: ShardId, word: u64) -> Option<Self> {
-        (word != 0).then_some(Self { shard, slot: (word >> 32) as u32, generation: word as u32 })
+        (word != 0).then_some(Self {
+            shard,
+            slot: (word >> 32) as u32,
+            generation: word as u32,
+        })
     }
 }
 
 impl fmt::Display for ConnId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}.{}", self.shard, self.slot, self.generation)
+        write!(
+            formatter,
+            "{}.{}.{}",
+            self.shard, self.slot, self.generation
+        )
     }
 }
 
@@ -164,7 +181,8 @@ impl Orders {
         self.stage.fetch_max(Self::SERVE, Ordering::Release);
     }
 
-    /// Waits for the order to serve; false if the order is to drain, so that nobody is to be served. The control thread unparks.
+    /// Waits for the order to serve; false if the order is to drain, so that nobody is to be
+    /// served. The control thread unparks.
     fn wait_to_serve(&self) -> bool {
         loop {
             match self.stage.load(Ordering::Acquire) {
@@ -211,8 +229,8 @@ pub(crate) struct Setup {
 }
 
 thread_local! {
-    /// The shard of this thread. It stands here and not in every connection and chunk because these are the memory of an idle
-    /// connection: a pointer saved in each is 32 bytes in an echo.
+    /// The shard of this thread. It stands here and not in every connection and chunk because these
+    /// are the memory of an idle connection: a pointer saved in each is 32 bytes in an echo.
     static CURRENT: OnceCell<Rc<Shard>> = const { OnceCell::new() };
 }
 
@@ -250,7 +268,8 @@ pub(crate) struct State {
     drain: Drain,
     drainers: Drainers,
     bounds: Bounds,
-    /// Bytes received and not read, and bytes written and not taken by the kernel, of all connections.
+    /// Bytes received and not read, and bytes written and not taken by the kernel, of all
+    /// connections.
     unread: u64,
     unsent: u64,
     pressure: Pressure,
@@ -262,7 +281,8 @@ pub(crate) struct State {
     clock: Duration,
     now: Tick,
     wakes: Wakes,
-    /// Something was to be sent behind a send of this turn, whose end may be told with the next entry only.
+    /// Something was to be sent behind a send of this turn, whose end may be told with the next
+    /// entry only.
     is_behind: bool,
     /// Whether the ring watches what other threads signal.
     is_watched: bool,
@@ -291,15 +311,22 @@ impl Shard {
     fn new(setup: Setup) -> io::Result<Rc<Self>> {
         let config = &*setup.config;
         let pool = Rc::new(Pool::new(config.buffers.size, config.buffers.count)?);
-        // Never freed: a handler may keep a chunk in a thread-local that is destroyed after the shard.
+        // Never freed: a handler may keep a chunk in a thread-local that is destroyed after the
+        // shard.
         std::mem::forget(Rc::clone(&pool));
         let (accepted_max, outbound_max) = (setup.connections_max, config.outbound_per_shard());
         let limits = &config.limits;
         let spare_max = config.spare_per_shard();
         let places = (accepted_max + spare_max + outbound_max).max(1);
-        let mut ring = Ring::new(places, limits.accepts_in_flight_max, limits.connects_in_flight_max, Rc::clone(&pool))?;
+        let mut ring = Ring::new(
+            places,
+            limits.accepts_in_flight_max,
+            limits.connects_in_flight_max,
+            Rc::clone(&pool),
+        )?;
         ring.register_wake(&setup.wake)?;
-        let registered = Registered::new(setup.wake.clone()).ok_or_else(|| io::Error::other("the process has too many shards"))?;
+        let registered = Registered::new(setup.wake.clone())
+            .ok_or_else(|| io::Error::other("the process has too many shards"))?;
         let state = State {
             ring,
             table: Table::with_capacity(accepted_max, spare_max, outbound_max),
@@ -346,7 +373,11 @@ impl Shard {
             started: setup.started,
             spin: config.server.spin,
             parked: Cell::new(None),
-            blocking: Blocking::new(setup.id, config.limits.blocking_threads_per_shard_max, config.limits.blocking_waiting_per_shard_max),
+            blocking: Blocking::new(
+                setup.id,
+                config.limits.blocking_threads_per_shard_max,
+                config.limits.blocking_waiting_per_shard_max,
+            ),
             registered,
             wake: setup.wake,
         };
@@ -355,15 +386,24 @@ impl Shard {
 
     /// This thread's shard. Handlers, connections and chunks live on shard threads only.
     pub(crate) fn with<R>(act: impl FnOnce(&Self) -> R) -> R {
-        CURRENT.with(|current| act(current.get().expect("a connection or chunk never leaves its shard's thread")))
+        CURRENT.with(|current| {
+            act(current
+                .get()
+                .expect("a connection or chunk never leaves its shard's thread"))
+        })
     }
 
-    /// As [`Self::with`], where it may be too late: at the thread's very end, or with a shard that is gone.
+    /// As [`Self::with`], where it may be too late: at the thread's very end, or with a shard that
+    /// is gone.
     pub(crate) fn try_with<R>(act: impl FnOnce(&Self) -> R) -> Option<R> {
-        CURRENT.try_with(|current| current.get().map(|shard| act(shard))).ok().flatten()
+        CURRENT
+            .try_with(|current| current.get().map(|shard| act(shard)))
+            .ok()
+            .flatten()
     }
 
-    /// Releases a span of this thread's pool. At the thread's very end the shard may be gone already; then nobody needs the buffer.
+    /// Releases a span of this thread's pool. At the thread's very end the shard may be gone
+    /// already; then nobody needs the buffer.
     pub(crate) fn release(span: Span) {
         let _gone = Self::try_with(|shard| shard.pool.release(span));
     }
@@ -381,9 +421,14 @@ impl Shard {
     }
 }
 
-/// Runs one shard of a server to its end: after a drain, or with the error that its ring met. `ready` is told once there is a handler;
-/// connections are accepted when that is so of every shard.
-pub(crate) async fn run<H: Handler>(setup: Setup, factory: impl FnOnce() -> Result<H, String>, ready: impl FnOnce()) -> io::Result<()> {
+/// Runs one shard of a server to its end: after a drain, or with the error that its ring met.
+/// `ready` is told once there is a handler; connections are accepted when that is so of every
+/// shard.
+pub(crate) async fn run<H: Handler>(
+    setup: Setup,
+    factory: impl FnOnce() -> Result<H, String>,
+    ready: impl FnOnce(),
+) -> io::Result<()> {
     let (shard, wake) = enter(setup)?;
     // Caught here: what it has spawned must not be dropped by the thread's very end.
     let handler = match panics::as_shard(factory) {
@@ -425,11 +470,18 @@ pub(crate) fn task_bytes<H: Handler>() -> usize {
     made_by::<H, _>(serve::<H>)
 }
 
-/// Runs one shard of a client until `main` has ended and the connections that it opened have closed.
-pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(setup: Setup, main: impl FnOnce() -> F + 'static) -> io::Result<()> {
+/// Runs one shard of a client until `main` has ended and the connections that it opened have
+/// closed.
+pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(
+    setup: Setup,
+    main: impl FnOnce() -> F + 'static,
+) -> io::Result<()> {
     let (shard, wake) = enter(setup)?;
     let finished = Rc::new(Cell::new(false));
-    let order = OrderAtEnd { shard: Rc::clone(&shard), finished: Rc::clone(&finished) };
+    let order = OrderAtEnd {
+        shard: Rc::clone(&shard),
+        finished: Rc::clone(&finished),
+    };
     let main = async move {
         main().await;
         order.finished.set(true);
@@ -440,7 +492,11 @@ pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(setup: Setup, m
     tasks.end();
     shard.drop_born();
     shard.state().tell_all_held_back();
-    if finished.get() { outcome } else { outcome.and(Err(io::Error::other("its program panicked"))) }
+    if finished.get() {
+        outcome
+    } else {
+        outcome.and(Err(io::Error::other("its program panicked")))
+    }
 }
 
 /// Ends the shard when the program on it ends, however that comes about.
@@ -461,5 +517,8 @@ fn enter(setup: Setup) -> io::Result<(Rc<Shard>, WakeWait)> {
     crate::failpoint::enter(setup.id.0);
     let shard = Shard::new(setup)?;
     let wake = WakeWait::new(shard.wake.clone())?;
-    Ok((CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))), wake))
+    Ok((
+        CURRENT.with(|current| Rc::clone(current.get_or_init(|| shard))),
+        wake,
+    ))
 }

@@ -8,14 +8,21 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use libc::{SIGPWR, SIGSTKFLT};
-use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
+    SIGXCPU, SIGXFSZ,
+};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-/// What would end a process that does not say otherwise (signal(7)), though nobody asks it to end: SIGHUP comes with a terminal that closes,
-/// SIGXFSZ with a log at RLIMIT_FSIZE, which then fails with EFBIG. SIGPIPE is ignored by Rust; those that tell of a fault of the program
-/// itself, SIGABRT among them, end it as ever.
-const HARMLESS: [i32; 12] = [SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU, SIGXFSZ];
+/// What would end a process that does not say otherwise (signal(7)), though nobody asks it to end:
+/// SIGHUP comes with a terminal that closes, SIGXFSZ with a log at RLIMIT_FSIZE, which then fails
+/// with EFBIG. SIGPIPE is ignored by Rust; those that tell of a fault of the program itself,
+/// SIGABRT among them, end it as ever.
+const HARMLESS: [i32; 12] = [
+    SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT,
+    SIGXCPU, SIGXFSZ,
+];
 
 /// A signal that asks for the end, and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +31,15 @@ pub(crate) struct Request {
     pub at: Instant,
 }
 
-/// From now on none of the harmless signals ends the process. One that is ignored stays ignored, for the programs too that this one starts.
+/// From now on none of the harmless signals ends the process. One that is ignored stays ignored,
+/// for the programs too that this one starts.
 pub(crate) fn let_pass_the_harmless() -> io::Result<()> {
     let ignored = ignored();
     let unread = Arc::<AtomicBool>::default();
-    for signal in HARMLESS.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+    for signal in HARMLESS
+        .into_iter()
+        .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+    {
         if ignored & bit(signal) == 0 {
             flag::register(signal, Arc::clone(&unread))?;
         }
@@ -37,14 +48,22 @@ pub(crate) fn let_pass_the_harmless() -> io::Result<()> {
 }
 
 /// Passes on each SIGTERM and SIGINT, from a thread of its own.
-pub(crate) fn watch<E: Send + 'static>(events: Sender<E>, event: impl Fn(Request) -> E + Send + 'static) -> io::Result<()> {
+pub(crate) fn watch<E: Send + 'static>(
+    events: Sender<E>,
+    event: impl Fn(Request) -> E + Send + 'static,
+) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            // A control thread that has gone needs no news.
-            drop(events.send(event(Request { signal, at: Instant::now() })));
-        }
-    })?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                // A control thread that has gone needs no news.
+                drop(events.send(event(Request {
+                    signal,
+                    at: Instant::now(),
+                })));
+            }
+        })?;
     Ok(())
 }
 
@@ -55,7 +74,9 @@ fn ignored() -> u64 {
 
 /// `SigIgn` of proc_pid_status(5).
 fn ignored_in(status: &str) -> Option<u64> {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()
 }
 
@@ -69,7 +90,9 @@ mod tests {
 
     #[test]
     fn ignored_signals_are_read_from_the_status() {
-        let ignored = ignored_in("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n");
+        let ignored = ignored_in(
+            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n",
+        );
         assert_eq!(ignored, Some(bit(SIGHUP) | bit(libc::SIGPIPE)));
         assert_eq!(ignored_in(""), None);
         assert_eq!(ignored_in("SigIgn:\tmany\n"), None);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::config::{Config, Keepalive, format_duration};
 
-/// Logs the bounds that the settings come to. Each may pass by a quarter of a second, by which deadlines are late at most.
+/// Logs the bounds that the settings come to. Each may pass by a quarter of a second, by which
+/// deadlines are late at most.
 pub(crate) fn log(config: &Config) {
     let (timeouts, socket) = (&config.timeouts, &config.socket);
     tracing::info!(
@@ -24,27 +25,42 @@ fn or_off(time: Option<Duration>) -> String {
     time.map_or_else(|| "off".to_owned(), format_duration)
 }
 
-/// A peer that is gone without a word, with nothing on its way to it: keepalive, or the idle timeout where that is shorter.
+/// A peer that is gone without a word, with nothing on its way to it: keepalive, or the idle
+/// timeout where that is shorter.
 fn vanished_while_idle(config: &Config) -> Option<Duration> {
-    let probed = config.socket.keepalive.as_ref().map(|keepalive| probed(keepalive, config.socket.user_timeout));
+    let probed = config
+        .socket
+        .keepalive
+        .as_ref()
+        .map(|keepalive| probed(keepalive, config.socket.user_timeout));
     probed.into_iter().chain(config.timeouts.idle).min()
 }
 
-/// TCP_USER_TIMEOUT overrides the number of probes: the first one that is due past it and was not answered ends the connection (tcp(7)).
+/// TCP_USER_TIMEOUT overrides the number of probes: the first one that is due past it and was not
+/// answered ends the connection (tcp(7)).
 fn probed(keepalive: &Keepalive, user_timeout: Option<Duration>) -> Duration {
     let probes = match user_timeout {
         None => keepalive.count,
         Some(timeout) => {
-            let beyond = timeout.saturating_sub(keepalive.idle).as_millis().div_ceil(keepalive.interval.as_millis().max(1));
+            let beyond = timeout
+                .saturating_sub(keepalive.idle)
+                .as_millis()
+                .div_ceil(keepalive.interval.as_millis().max(1));
             u32::try_from(beyond).unwrap_or(u32::MAX).max(1)
         }
     };
-    keepalive.idle.saturating_add(keepalive.interval.saturating_mul(probes))
+    keepalive
+        .idle
+        .saturating_add(keepalive.interval.saturating_mul(probes))
 }
 
-/// One that is gone with data on its way. The write timeout counts too, but only once the kernel has no room left for output.
+/// One that is gone with data on its way. The write timeout counts too, but only once the kernel
+/// has no room left for output.
 fn vanished_while_sent_to(user_timeout: Option<Duration>) -> String {
-    user_timeout.map_or_else(|| "the kernel's retries (net.ipv4.tcp_retries2)".to_owned(), format_duration)
+    user_timeout.map_or_else(
+        || "the kernel's retries (net.ipv4.tcp_retries2)".to_owned(),
+        format_duration,
+    )
 }
 
 #[cfg(test)]
@@ -57,10 +73,18 @@ mod tests {
 
     #[test]
     fn probes_are_counted_or_overridden_by_the_user_timeout() {
-        let keepalive = Keepalive { idle: seconds(60), interval: seconds(10), count: 6 };
+        let keepalive = Keepalive {
+            idle: seconds(60),
+            interval: seconds(10),
+            count: 6,
+        };
         assert_eq!(probed(&keepalive, None), seconds(120));
         assert_eq!(probed(&keepalive, Some(seconds(120))), seconds(120));
-        assert_eq!(probed(&keepalive, Some(seconds(30))), seconds(70), "one probe must have been lost");
+        assert_eq!(
+            probed(&keepalive, Some(seconds(30))),
+            seconds(70),
+            "one probe must have been lost"
+        );
         assert_eq!(probed(&keepalive, Some(seconds(121))), seconds(130));
     }
 

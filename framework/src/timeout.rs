@@ -9,10 +9,11 @@ use pin_project_lite::pin_project;
 
 use crate::shard::{Sleep, sleep};
 
-/// Awaits `future` for `within` at most, which counts from now. At least `within` passes before it gives up; an outcome that is there by then is given.
+/// Awaits `future` for `within` at most, which counts from now. At least `within` passes before it
+/// gives up; an outcome that is there by then is given.
 ///
-/// When the time is over `future` is dropped with what this returns: of an operation of a connection its documentation says what that
-/// leaves behind. For tasks of a shard.
+/// When the time is over `future` is dropped with what this returns: of an operation of a
+/// connection its documentation says what that leaves behind. For tasks of a shard.
 ///
 /// # Errors
 ///
@@ -33,7 +34,10 @@ use crate::shard::{Sleep, sleep};
 /// # let _ = greet;
 /// ```
 pub fn timeout<F: Future>(within: Duration, future: F) -> Timeout<F> {
-    Timeout { future, sleep: sleep(within) }
+    Timeout {
+        future,
+        sleep: sleep(within),
+    }
 }
 
 /// The time of a [`timeout`] was over.

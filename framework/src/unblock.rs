@@ -1,8 +1,9 @@
 //! What blocks, off the shard's thread: a bounded pool of threads for each shard.
 //!
-//! A shard starts a thread when there is more to do than threads rest; one that has rested for [`REST_MAX`] ends. They run wherever the
-//! process may, for a thread that is started on a pinned one inherits its core. The lock is the shard's and its own threads', and no
-//! connection's data passes it.
+//! A shard starts a thread when there is more to do than threads rest; one that has rested for
+//! [`REST_MAX`] ends. They run wherever the process may, for a thread that is started on a pinned
+//! one inherits its core. The lock is the shard's and its own threads', and no connection's data
+//! passes it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,26 +19,32 @@ use crate::error::Error;
 use crate::shard::panics::as_shard;
 use crate::shard::{Shard, ShardId};
 
-/// A thread that has had nothing to do for this long ends. No key: a thread costs little while it rests, and little to start.
+/// A thread that has had nothing to do for this long ends. No key: a thread costs little while it
+/// rests, and little to start.
 const REST_MAX: Duration = Duration::from_secs(10);
 /// Of panics whose future is gone, so that nobody else hears of them, one is logged in this time.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs `act`, which may block, on another thread, and gives what it returns. The shard goes on meanwhile.
+/// Runs `act`, which may block, on another thread, and gives what it returns. The shard goes on
+/// meanwhile.
 ///
-/// For files, a resolver, a hash that takes milliseconds: whatever would hold up every connection of the shard. A shard has up to
-/// `limits.blocking_threads_per_shard_max` threads for it, which run on any core that the process may use, and
-/// `limits.blocking_waiting_per_shard_max` more calls wait for one.
+/// For files, a resolver, a hash that takes milliseconds: whatever would hold up every connection
+/// of the shard. A shard has up to `limits.blocking_threads_per_shard_max` threads for it, which
+/// run on any core that the process may use, and `limits.blocking_waiting_per_shard_max` more calls
+/// wait for one.
 ///
-/// It is started here and not at the first poll. Dropping the future leaves it running and drops what it returns. What still waits for a
-/// thread when the shard ends is dropped; what runs then is not waited for.
+/// It is started here and not at the first poll. Dropping the future leaves it running and drops
+/// what it returns. What still waits for a thread when the shard ends is dropped; what runs then is
+/// not waited for.
 ///
-/// A thread that a handler starts itself inherits the shard's one core (`server.pin`), and competes with the shard for it.
+/// A thread that a handler starts itself inherits the shard's one core (`server.pin`), and competes
+/// with the shard for it.
 ///
 /// # Errors
 ///
-/// [`Error::BlockingFull`] when as many wait for a thread as may, and `act` was dropped. [`Error::BlockingPanicked`] when it panicked.
-/// [`Error::BlockingThread`] when there is no thread for it and none can be started.
+/// [`Error::BlockingFull`] when as many wait for a thread as may, and `act` was dropped.
+/// [`Error::BlockingPanicked`] when it panicked. [`Error::BlockingThread`] when there is no thread
+/// for it and none can be started.
 ///
 /// # Panics
 ///
@@ -110,12 +117,14 @@ enum Outcome<T> {
 
 impl<T> Default for Promise<T> {
     fn default() -> Self {
-        Self { state: Mutex::new(Outcome::Pending(None)) }
+        Self {
+            state: Mutex::new(Outcome::Pending(None)),
+        }
     }
 }
 
-/// The thread's end of a promise. Dropped without an outcome, which happens when the shard ends first, it leaves the future waiting: that
-/// ends with the shard too.
+/// The thread's end of a promise. Dropped without an outcome, which happens when the shard ends
+/// first, it leaves the future waiting: that ends with the shard too.
 struct Keeper<T>(Arc<Promise<T>>);
 
 impl<T> Keeper<T> {
@@ -160,7 +169,8 @@ struct Shared {
 struct Queue {
     jobs: VecDeque<Job>,
     threads: usize,
-    /// Threads that rest, or have been started and have not looked yet: each takes one job off the queue.
+    /// Threads that rest, or have been started and have not looked yet: each takes one job off the
+    /// queue.
     resting: usize,
     over: bool,
     told: Option<Instant>,
@@ -168,7 +178,12 @@ struct Queue {
 
 impl Blocking {
     pub(crate) fn new(shard: ShardId, threads_max: u32, waiting_max: u32) -> Self {
-        Self { shard, threads_max: threads_max as usize, waiting_max: waiting_max as usize, shared: Arc::default() }
+        Self {
+            shard,
+            threads_max: threads_max as usize,
+            waiting_max: waiting_max as usize,
+            shared: Arc::default(),
+        }
     }
 
     fn submit(&self, job: Job) -> Result<(), Error> {
@@ -178,7 +193,9 @@ impl Blocking {
         let starts = !is_for_resting && queue.threads < self.threads_max;
         if !is_for_resting && !starts && waiting >= self.waiting_max {
             drop(queue); // before the job, whose parts may do anything when they are dropped
-            return Err(Error::BlockingFull { waiting_max: self.waiting_max });
+            return Err(Error::BlockingFull {
+                waiting_max: self.waiting_max,
+            });
         }
         queue.jobs.push_back(job);
         if !starts {
@@ -186,7 +203,9 @@ impl Blocking {
             return Ok(());
         }
         (queue.threads, queue.resting) = (queue.threads + 1, queue.resting + 1);
-        let Err(error) = self.start_thread() else { return Ok(()) };
+        let Err(error) = self.start_thread() else {
+            return Ok(());
+        };
         (queue.threads, queue.resting) = (queue.threads - 1, queue.resting - 1);
         if queue.threads > 0 && waiting < self.waiting_max {
             return Ok(()); // one of those there are will come to it
@@ -212,7 +231,10 @@ impl Drop for Blocking {
         drop(queue);
         self.shared.work.notify_all();
         if as_shard(|| drop(left)).is_err() {
-            tracing::error!(shard = self.shard.0, "what waited for a blocking thread panicked when it was dropped");
+            tracing::error!(
+                shard = self.shard.0,
+                "what waited for a blocking thread panicked when it was dropped"
+            );
         }
     }
 }
@@ -242,7 +264,11 @@ impl Shared {
                 && queue.may_tell(Instant::now())
             {
                 drop(queue);
-                tracing::error!(shard = shard.0, panic, "a blocking call that nobody waits for panicked");
+                tracing::error!(
+                    shard = shard.0,
+                    panic,
+                    "a blocking call that nobody waits for panicked"
+                );
             }
         }
     }
@@ -250,7 +276,9 @@ impl Shared {
 
 impl Queue {
     fn may_tell(&mut self, now: Instant) -> bool {
-        let may = self.told.is_none_or(|told| now.duration_since(told) >= TELL_INTERVAL);
+        let may = self
+            .told
+            .is_none_or(|told| now.duration_since(told) >= TELL_INTERVAL);
         if may {
             self.told = Some(now);
         }
@@ -260,7 +288,11 @@ impl Queue {
 
 impl fmt::Debug for Queue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Queue").field("jobs", &self.jobs.len()).field("threads", &self.threads).finish_non_exhaustive()
+        formatter
+            .debug_struct("Queue")
+            .field("jobs", &self.jobs.len())
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
     }
 }
 
@@ -294,9 +326,18 @@ mod tests {
         for _ in 0..5 {
             blocking.submit(blocked()).unwrap();
         }
-        assert!(matches!(blocking.submit(blocked()), Err(Error::BlockingFull { waiting_max: 3 })));
-        let mut threads = vec![starts.recv_timeout(BOUND).unwrap(), starts.recv_timeout(BOUND).unwrap()];
-        assert!(starts.recv_timeout(Duration::from_millis(50)).is_err(), "a third runs");
+        assert!(matches!(
+            blocking.submit(blocked()),
+            Err(Error::BlockingFull { waiting_max: 3 })
+        ));
+        let mut threads = vec![
+            starts.recv_timeout(BOUND).unwrap(),
+            starts.recv_timeout(BOUND).unwrap(),
+        ];
+        assert!(
+            starts.recv_timeout(Duration::from_millis(50)).is_err(),
+            "a third runs"
+        );
         *gate.0.lock().unwrap() = true;
         gate.1.notify_all();
         threads.extend((0..3).map(|_| starts.recv_timeout(BOUND).unwrap()));
@@ -309,7 +350,9 @@ mod tests {
     fn what_waits_for_a_thread_when_the_shard_ends_is_dropped_and_the_threads_end() {
         let blocking = Blocking::new(ShardId(0), 1, 8);
         let (shared, (open, gate)) = (Arc::clone(&blocking.shared), channel::<()>());
-        blocking.submit(job(move || assert!(gate.recv().is_err()))).unwrap();
+        blocking
+            .submit(job(move || assert!(gate.recv().is_err())))
+            .unwrap();
         let held = Arc::new(());
         let kept = Arc::clone(&held);
         blocking.submit(job(move || drop(kept))).unwrap();

@@ -6,8 +6,9 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::shard::{ConnId, ShardId, Subject, Throttles, Tick};
 
-/// Looks per threshold while a shard has something to do, and while all rest: a stall is named within one and a half thresholds, also one
-/// that begins right after a look at shards that rested. A look wakes a thread, which a quiet server should do seldom.
+/// Looks per threshold while a shard has something to do, and while all rest: a stall is named
+/// within one and a half thresholds, also one that begins right after a look at shards that rested.
+/// A look wakes a thread, which a quiet server should do seldom.
 const LOOKS: u32 = 2;
 const LOOKS_AT_REST: u32 = 1;
 
@@ -22,7 +23,8 @@ pub(crate) struct Watchdog {
     lines_per_reason_max: u32,
     started: Instant,
     next: Instant,
-    /// This thread was held up until then, so what it missed before it does not hold against the shards.
+    /// This thread was held up until then, so what it missed before it does not hold against the
+    /// shards.
     awake_since: Instant,
     seen: Vec<Seen>,
     stalled: Option<ShardId>,
@@ -63,12 +65,21 @@ impl Watchdog {
     }
 
     fn threshold_min(&self) -> Option<Duration> {
-        [self.threshold, self.unready_after].into_iter().flatten().min()
+        [self.threshold, self.unready_after]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Names every shard whose turn has lasted too long, once per turn.
-    pub(crate) fn look<'a>(&mut self, now: Instant, shards: impl Iterator<Item = (ShardId, &'a Metrics)>) {
-        let Some(threshold) = self.threshold_min().filter(|_| now >= self.next) else { return };
+    pub(crate) fn look<'a>(
+        &mut self,
+        now: Instant,
+        shards: impl Iterator<Item = (ShardId, &'a Metrics)>,
+    ) {
+        let Some(threshold) = self.threshold_min().filter(|_| now >= self.next) else {
+            return;
+        };
         if now > self.next + threshold / LOOKS {
             self.awake_since = now;
         }
@@ -76,7 +87,11 @@ impl Watchdog {
         let mut looks = LOOKS_AT_REST;
         for (index, (shard, metrics)) in shards.enumerate() {
             if self.seen.len() <= index {
-                self.seen.push(Seen { named: 0, unready: 0, throttles: Throttles::new(self.lines_per_reason_max) });
+                self.seen.push(Seen {
+                    named: 0,
+                    unready: 0,
+                    throttles: Throttles::new(self.lines_per_reason_max),
+                });
             }
             if metrics.busy_since.get() != 0 {
                 looks = LOOKS;
@@ -89,9 +104,18 @@ impl Watchdog {
     fn look_at(&mut self, index: usize, shard: ShardId, metrics: &Metrics, now: Instant) {
         let since_start = |instant: Instant| instant.saturating_duration_since(self.started);
         let (began, tick) = (metrics.busy_since.get(), Tick::at(since_start(now)));
-        let lasted = lasted(began, millis(since_start(now)), millis(since_start(self.awake_since)));
-        let exceeds = |bound: Option<Duration>| lasted.filter(|lasted| bound.is_some_and(|bound| *lasted > millis(bound)));
-        let (blocked_ms, unready) = (exceeds(self.threshold), exceeds(self.unready_after).is_some());
+        let lasted = lasted(
+            began,
+            millis(since_start(now)),
+            millis(since_start(self.awake_since)),
+        );
+        let exceeds = |bound: Option<Duration>| {
+            lasted.filter(|lasted| bound.is_some_and(|bound| *lasted > millis(bound)))
+        };
+        let (blocked_ms, unready) = (
+            exceeds(self.threshold),
+            exceeds(self.unready_after).is_some(),
+        );
         let seen = &mut self.seen[index];
         if unready {
             seen.unready = began;
@@ -101,7 +125,9 @@ impl Watchdog {
             self.stalled.get_or_insert(shard);
         }
         seen.throttles.tell_held_back(shard, tick);
-        let Some(blocked_ms) = blocked_ms.filter(|_| seen.named != began) else { return };
+        let Some(blocked_ms) = blocked_ms.filter(|_| seen.named != began) else {
+            return;
+        };
         seen.named = began;
         metrics.stalls.add(1);
         if seen.throttles.pass(Subject::ShardBlocked, tick) {
@@ -115,7 +141,8 @@ fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
 
-/// For how long the turn that began at `began` (milliseconds plus one; 0: the shard rests) has lasted, as far as it was watched.
+/// For how long the turn that began at `began` (milliseconds plus one; 0: the shard rests) has
+/// lasted, as far as it was watched.
 fn lasted(began: u64, now: u64, watched_since: u64) -> Option<u64> {
     now.checked_sub(began.checked_sub(1)?.max(watched_since))
 }
@@ -145,7 +172,11 @@ mod tests {
     fn a_resting_shard_is_not_stalled() {
         assert_eq!(lasted(0, 10_000, 0), None);
         assert_eq!(lasted(1, 100, 0), Some(100));
-        assert_eq!(lasted(5_001, 4_000, 0), None, "a turn that began after the look");
+        assert_eq!(
+            lasted(5_001, 4_000, 0),
+            None,
+            "a turn that began after the look"
+        );
     }
 
     #[test]
@@ -157,7 +188,10 @@ mod tests {
         look_until(&mut watchdog, &metrics, 150, 1000);
         assert_eq!((metrics.stalls.get(), watchdog.stalled()), (1, None));
         look_until(&mut watchdog, &metrics, 1050, 1050);
-        assert_eq!((metrics.stalls.get(), watchdog.stalled()), (1, Some(ShardId(7))));
+        assert_eq!(
+            (metrics.stalls.get(), watchdog.stalled()),
+            (1, Some(ShardId(7)))
+        );
         metrics.busy_since.set(1052);
         look_until(&mut watchdog, &metrics, 1100, 1100);
         assert_eq!((metrics.stalls.get(), watchdog.stalled()), (1, None));
@@ -179,7 +213,10 @@ mod tests {
                 named_at = named_at.or((metrics.stalls.get() > 0).then_some(at));
             }
             let late = named_at.map(|at| at - 500 - begins);
-            assert!(late.is_some_and(|late| (101..=151).contains(&late)), "named {late:?} ms after it began");
+            assert!(
+                late.is_some_and(|late| (101..=151).contains(&late)),
+                "named {late:?} ms after it began"
+            );
         }
     }
 

@@ -26,7 +26,8 @@ pub enum Command {
     Run(RunArguments),
     /// Load the echo servers in turn and compare the processor time a request costs each of them.
     Compare(CompareArguments),
-    /// Become a program that is killed when the process that started it dies: how a server is started that must not be left behind.
+    /// Become a program that is killed when the process that started it dies: how a server is
+    /// started that must not be left behind.
     #[command(hide = true)]
     Launch(LaunchArguments),
     /// Wait until the process that started it is gone, and put back what its --tune changed.
@@ -63,8 +64,9 @@ const CYCLES_MAX: u64 = 1_000_000_000;
 /// Arguments of `loadtest run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
-    /// Server to load; of several addresses that a name stands for, the first that answers. Many connections to 127.0.0.1 spread over
-    /// 127.0.0.1, 127.0.0.2 and so on: have the server listen on 0.0.0.0
+    /// Server to load; of several addresses that a name stands for, the first that answers. Many
+    /// connections to 127.0.0.1 spread over 127.0.0.1, 127.0.0.2 and so on: have the server listen
+    /// on 0.0.0.0
     #[arg(long, value_name = "HOST:PORT")]
     pub target: String,
     /// What the connections do
@@ -76,15 +78,16 @@ pub struct RunArguments {
     /// Connects per second at most [default: as fast as they are served]
     #[arg(long, value_name = "CONNECTS_PER_S", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
-    /// Length of the measured window, after the ramp and the warm-up. Every request due in it is measured from when it was due: replies
-    /// are awaited beyond its end, up to --timeout
+    /// Length of the measured window, after the ramp and the warm-up. Every request due in it is
+    /// measured from when it was due: replies are awaited beyond its end, up to --timeout
     #[arg(long, default_value = "30s", value_parser = duration_above_zero)]
     pub duration: Duration,
-    /// Between two requests of a connection (open mode), or two bytes (slow mode); the connections' turns are spread over it [default:
-    /// 1s]
+    /// Between two requests of a connection (open mode), or two bytes (slow mode); the connections'
+    /// turns are spread over it [default: 1s]
     #[arg(long, value_parser = duration_above_zero)]
     pub interval: Option<Duration>,
-    /// After the window, hold the connections in silence for so long and tell what that costs [default: no rest]
+    /// After the window, hold the connections in silence for so long and tell what that costs
+    /// [default: no rest]
     #[arg(long, value_parser = duration_above_zero)]
     pub rest: Option<Duration>,
     /// Load that is not measured, before the window; 0s: none
@@ -99,7 +102,8 @@ pub struct RunArguments {
     /// What is sent and expected back
     #[arg(long, value_enum, default_value_t = Protocol::Echo)]
     pub protocol: Protocol,
-    /// Shards, each with a ring and a table of descriptors [default: one per core, more if the descriptor limit needs it]
+    /// Shards, each with a ring and a table of descriptors [default: one per core, more if the
+    /// descriptor limit needs it]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub shards: Option<u32>,
     /// Cores to run on [default: all that are allowed]
@@ -114,17 +118,20 @@ pub struct RunArguments {
     /// Connections in all, with `--mode storm` [default: as many as fit into the duration]
     #[arg(long, conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..=CYCLES_MAX))]
     pub cycles: Option<u64>,
-    /// How long a connect, or the replies to one write, may take. One that takes longer has failed, to the microsecond; a connection on
-    /// which nothing comes is given up to three eighths of a second later
+    /// How long a connect, or the replies to one write, may take. One that takes longer has failed,
+    /// to the microsecond; a connection on which nothing comes is given up to three eighths of a
+    /// second later
     #[arg(long, default_value = "10s", value_parser = duration_above_zero)]
     pub timeout: Duration,
     /// Seed of the payloads: the same seed sends the same bytes
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Process of the server, for its processor time and memory [default: whoever listens there, if on this machine]
+    /// Process of the server, for its processor time and memory [default: whoever listens there, if
+    /// on this machine]
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// Raise what the machine has too little of for the run (sysctl), and put it back afterwards, also if killed; as root
+    /// Raise what the machine has too little of for the run (sysctl), and put it back afterwards,
+    /// also if killed; as root
     #[arg(long)]
     pub tune: bool,
     /// Print one JSON object instead of text
@@ -138,7 +145,8 @@ pub struct RunArguments {
 /// What the connections of `loadtest run` do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModeName {
-    /// Requests at intended times, from which their latency counts: a server that stalls is seen to stall
+    /// Requests at intended times, from which their latency counts: a server that stalls is seen to
+    /// stall
     Open,
     /// Send, await the reply, send the next: capacity. Its latencies are optimistic
     Closed,
@@ -158,7 +166,11 @@ pub struct CompareArguments {
     pub servers: Vec<ServerKind>,
     /// Numbers of connections, a table for each; 100x16: each sends 16 requests in one go, and then
     /// awaits the replies
-    #[arg(long, value_delimiter = ',', default_value = "1,100,1000,10000,100x16,1000x16")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,100,1000,10000,100x16,1000x16"
+    )]
     pub connections: Vec<Shape>,
     /// Rounds per table; each starts every server once and loads them by turns, 100 ms at a time
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -199,7 +211,13 @@ pub struct CompareArguments {
 
 /// As [`duration`], and more than none.
 fn duration_above_zero(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|duration| if duration.is_zero() { Err("want more than zero".to_owned()) } else { Ok(duration) })
+    duration(text).and_then(|duration| {
+        if duration.is_zero() {
+            Err("want more than zero".to_owned())
+        } else {
+            Ok(duration)
+        }
+    })
 }
 
 /// "250ms", "30s", "5m", "2h" or "1d", as in the servers' configuration.
@@ -217,7 +235,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(HINT.to_owned()),
     };
     match number.checked_mul(milliseconds_per_unit) {
-        Some(milliseconds) if milliseconds <= DURATION_MAX_MS => Ok(Duration::from_millis(milliseconds)),
+        Some(milliseconds) if milliseconds <= DURATION_MAX_MS => {
+            Ok(Duration::from_millis(milliseconds))
+        }
         _ => Err("the longest is 365d".to_owned()),
     }
 }
@@ -242,7 +262,16 @@ mod tests {
     fn durations_need_a_unit_and_have_a_bound() {
         assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
         assert_eq!(duration("2h").unwrap(), Duration::from_secs(7200));
-        for wrong in ["", "5", "s", "-1s", "1.5s", "1 s", "9999999d", "99999999999999999999s"] {
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "9999999d",
+            "99999999999999999999s",
+        ] {
             duration(wrong).unwrap_err();
         }
         assert_eq!(duration("0s").unwrap(), Duration::ZERO);

@@ -1,4 +1,5 @@
-//! What the command line says, judged before the first connect: every problem at once, each with what to type instead.
+//! What the command line says, judged before the first connect: every problem at once, each with
+//! what to type instead.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -35,7 +36,11 @@ pub(crate) fn run_arguments(run: &RunArguments) -> Result<(), Error> {
 }
 
 pub(crate) fn refuse_any(problems: Vec<String>) -> Result<(), Error> {
-    if problems.is_empty() { Ok(()) } else { Err(Error::Refused(problems.join("\n"))) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Refused(problems.join("\n")))
+    }
 }
 
 /// Options that mean nothing together.
@@ -48,25 +53,58 @@ fn meaningless(run: &RunArguments) -> Vec<String> {
         ModeName::Slow => "slow",
     };
     let is_one_of = |modes: &[ModeName]| modes.contains(&run.mode);
-    let (has_turns, is_storm) = (is_one_of(&[ModeName::Open, ModeName::Slow]), run.mode == ModeName::Storm);
+    let (has_turns, is_storm) = (
+        is_one_of(&[ModeName::Open, ModeName::Slow]),
+        run.mode == ModeName::Storm,
+    );
     let sends_one = is_one_of(&[ModeName::Idle, ModeName::Storm, ModeName::Slow]);
     let rules = [
-        (run.interval.is_some() && !has_turns, format!("--interval is for --mode open and slow: --mode {word} has no turns")),
-        (run.pipeline != 1 && sends_one, format!("--pipeline is for --mode open and closed: --mode {word} sends one request, or a byte")),
-        (run.rest.is_some() && is_storm, "--rest holds connections in silence: --mode storm keeps none".to_owned()),
-        (run.cycles.is_some() && !is_storm, "--cycles counts the connections of --mode storm".to_owned()),
-        (run.payload.is_some() && run.protocol == Protocol::Ping, "--payload is for --protocol echo: a ping has none".to_owned()),
-        (has_repeats(&run.cpus), "--cpus names a core twice".to_owned()),
         (
-            run.shards.is_some_and(|shards| run.connects_in_flight < shards),
-            format!("--connects-in-flight {} leaves some of the --shards without any: raise it, or start fewer", run.connects_in_flight),
+            run.interval.is_some() && !has_turns,
+            format!("--interval is for --mode open and slow: --mode {word} has no turns"),
+        ),
+        (
+            run.pipeline != 1 && sends_one,
+            format!(
+                "--pipeline is for --mode open and closed: --mode {word} sends one request, or a byte"
+            ),
+        ),
+        (
+            run.rest.is_some() && is_storm,
+            "--rest holds connections in silence: --mode storm keeps none".to_owned(),
+        ),
+        (
+            run.cycles.is_some() && !is_storm,
+            "--cycles counts the connections of --mode storm".to_owned(),
+        ),
+        (
+            run.payload.is_some() && run.protocol == Protocol::Ping,
+            "--payload is for --protocol echo: a ping has none".to_owned(),
+        ),
+        (
+            has_repeats(&run.cpus),
+            "--cpus names a core twice".to_owned(),
+        ),
+        (
+            run.shards
+                .is_some_and(|shards| run.connects_in_flight < shards),
+            format!(
+                "--connects-in-flight {} leaves some of the --shards without any: raise it, or start fewer",
+                run.connects_in_flight
+            ),
         ),
     ];
-    rules.into_iter().filter_map(|(breaks, why)| breaks.then_some(why)).collect()
+    rules
+        .into_iter()
+        .filter_map(|(breaks, why)| breaks.then_some(why))
+        .collect()
 }
 
 pub(crate) fn has_repeats<T: PartialEq>(values: &[T]) -> bool {
-    values.iter().enumerate().any(|(index, value)| values[..index].contains(value))
+    values
+        .iter()
+        .enumerate()
+        .any(|(index, value)| values[..index].contains(value))
 }
 
 /// Numbers that no run can mean.
@@ -74,14 +112,22 @@ fn absurd(run: &RunArguments) -> Vec<String> {
     let connections = f64::from(run.connections);
     let mut problems = Vec::new();
     if run.timeout > TIMEOUT_MAX {
-        problems.push("--timeout: want an hour at most (1h), latencies are told apart up to that".to_owned());
+        problems.push(
+            "--timeout: want an hour at most (1h), latencies are told apart up to that".to_owned(),
+        );
     }
     if let Some(rate) = run.rate
         && connections / f64::from(rate) > DAY.as_secs_f64()
     {
-        problems.push(format!("{} connections at --rate {rate} take more than a day to open: raise --rate", run.connections));
+        problems.push(format!(
+            "{} connections at --rate {rate} take more than a day to open: raise --rate",
+            run.connections
+        ));
     }
-    for (name, length) in [("warmup", run.warmup), ("rest", run.rest.unwrap_or_default())] {
+    for (name, length) in [
+        ("warmup", run.warmup),
+        ("rest", run.rest.unwrap_or_default()),
+    ] {
         if length > DAY {
             problems.push(format!("--{name}: want a day at most (1d)"));
         }
@@ -101,7 +147,9 @@ fn absurd_interval(run: &RunArguments) -> Option<String> {
     let turns_per_s = f64::from(run.connections) / interval;
     if turns_per_s * f64::from(run.pipeline) > REQUESTS_PER_S_MAX {
         let asked = turns_per_s * f64::from(run.pipeline);
-        return Some(format!("{asked:.0} requests per second are due: want {REQUESTS_PER_S_MAX:.0} at most, with a longer --interval"));
+        return Some(format!(
+            "{asked:.0} requests per second are due: want {REQUESTS_PER_S_MAX:.0} at most, with a longer --interval"
+        ));
     }
     (turns_per_s * run.duration.as_secs_f64() < 1.0).then(|| {
         format!(
@@ -115,30 +163,46 @@ fn absurd_interval(run: &RunArguments) -> Option<String> {
 /// Why one cannot connect from `source`. No packet is sent for it.
 fn not_ours(source: IpAddr) -> Option<String> {
     if source.is_unspecified() {
-        return Some(format!("--source {source} is no address to connect from: leave it out for the kernel's choice"));
+        return Some(format!(
+            "--source {source} is no address to connect from: leave it out for the kernel's choice"
+        ));
     }
     let bound = UdpSocket::bind(SocketAddr::new(source, 0));
     let is_of_many = source.is_multicast() || source == IpAddr::from([255; 4]);
-    let why = bound.err().map(|error| error.to_string()).or_else(|| is_of_many.then(|| "it is a group's".to_owned()))?;
-    Some(format!("--source {source} is not an address of this machine ({why}): `ip address` lists them"))
+    let why = bound
+        .err()
+        .map(|error| error.to_string())
+        .or_else(|| is_of_many.then(|| "it is a group's".to_owned()))?;
+    Some(format!(
+        "--source {source} is not an address of this machine ({why}): `ip address` lists them"
+    ))
 }
 
 /// Why process `pid` cannot be observed.
 fn not_there(pid: u32) -> Option<String> {
     let error = Sample::take(pid).err()?;
-    Some(format!("--server-pid {pid}: there is no such process to observe ({error}), see `pgrep -a`"))
+    Some(format!(
+        "--server-pid {pid}: there is no such process to observe ({error}), see `pgrep -a`"
+    ))
 }
 
-/// Why one of the addresses `from` does not lead to `target`, as from the loopback to elsewhere. No packet is sent for it.
+/// Why one of the addresses `from` does not lead to `target`, as from the loopback to elsewhere. No
+/// packet is sent for it.
 pub(crate) fn route(from: &[IpAddr], target: SocketAddr) -> Result<(), Error> {
     let leads_nowhere = |source: &IpAddr| {
-        let error = UdpSocket::bind(SocketAddr::new(*source, 0)).and_then(|socket| socket.connect(target)).err()?;
-        Some(format!("--source {source} does not lead to {target} ({error}): `ip route get {} from {source}` says how", target.ip()))
+        let error = UdpSocket::bind(SocketAddr::new(*source, 0))
+            .and_then(|socket| socket.connect(target))
+            .err()?;
+        Some(format!(
+            "--source {source} does not lead to {target} ({error}): `ip route get {} from {source}` says how",
+            target.ip()
+        ))
     };
     refuse_any(from.iter().filter_map(leads_nowhere).collect())
 }
 
-/// Why nothing can be written to `path`, found out by opening it. What is there stays as it is; what is not there is not left behind.
+/// Why nothing can be written to `path`, found out by opening it. What is there stays as it is;
+/// what is not there is not left behind.
 pub(crate) fn unwritable(path: &Path) -> Option<String> {
     let error = match fs::symlink_metadata(path) {
         Ok(_) => open(OpenOptions::new().write(true), path).err()?,
@@ -155,14 +219,24 @@ pub(crate) fn unwritable(path: &Path) -> Option<String> {
 
 /// A pipe that nobody reads from is an error, not a wait.
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
+    options
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let (shown, in_words) = (path.display(), directory.display());
-    if error.kind() == io::ErrorKind::NotFound && !directory.is_dir() && !path.as_os_str().is_empty() {
-        return format!("--html: cannot write {shown}, there is no directory {in_words}: create it with `mkdir -p {in_words}`");
+    if error.kind() == io::ErrorKind::NotFound
+        && !directory.is_dir()
+        && !path.as_os_str().is_empty()
+    {
+        return format!(
+            "--html: cannot write {shown}, there is no directory {in_words}: create it with `mkdir -p {in_words}`"
+        );
     }
     format!("--html: cannot write {shown} ({error}): name a file that can be written")
 }
@@ -177,8 +251,13 @@ mod tests {
     use crate::args::{Arguments, Command};
 
     fn judged(options: &str) -> Result<(), Error> {
-        let line = ["loadtest", "run", "--target", "127.0.0.1:7007"].into_iter().chain(options.split_whitespace());
-        let Command::Run(run) = Arguments::try_parse_from(line).map_err(|error| Error::Refused(error.to_string()))?.command else {
+        let line = ["loadtest", "run", "--target", "127.0.0.1:7007"]
+            .into_iter()
+            .chain(options.split_whitespace());
+        let Command::Run(run) = Arguments::try_parse_from(line)
+            .map_err(|error| Error::Refused(error.to_string()))?
+            .command
+        else {
             panic!("`run` was given");
         };
         run_arguments(&run)
@@ -228,14 +307,25 @@ mod tests {
         ] {
             judged(wrong).expect_err(wrong);
         }
-        for right in ["--warmup 0s", "--connections 10 --interval 10s --duration 1s", "--connections 1000000 --rate 60000 --interval 30s"] {
+        for right in [
+            "--warmup 0s",
+            "--connections 10 --interval 10s --duration 1s",
+            "--connections 1000000 --rate 60000 --interval 30s",
+        ] {
             judged(right).unwrap();
         }
     }
 
     #[test]
     fn addresses_that_are_not_ours_and_processes_that_are_not_there_are_refused() {
-        for wrong in ["192.0.2.77", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "127.0.0.1,192.0.2.77"] {
+        for wrong in [
+            "192.0.2.77",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "127.0.0.1,192.0.2.77",
+        ] {
             judged(&format!("--source {wrong}")).expect_err(wrong);
         }
         judged("--source 127.0.0.9").unwrap();
@@ -249,15 +339,30 @@ mod tests {
     fn a_source_that_does_not_lead_to_the_target_is_refused() {
         let from = ["127.0.0.1".parse().unwrap()];
         route(&from, "127.0.0.9:7".parse().unwrap()).unwrap();
-        assert!(route(&from, "192.0.2.1:7".parse().unwrap()).unwrap_err().to_string().contains("--source"));
+        assert!(
+            route(&from, "192.0.2.1:7".parse().unwrap())
+                .unwrap_err()
+                .to_string()
+                .contains("--source")
+        );
     }
 
     #[test]
     fn a_page_that_cannot_be_written_is_refused_and_nothing_is_left_behind() {
         let directory = std::env::temp_dir().join(format!("loadtest-check-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        for wrong in [directory.clone(), directory.join("none/x.html"), directory.join("x".repeat(300)), "/proc/x.html".into(), "".into()] {
-            assert!(unwritable(&wrong).is_some_and(|why| why.contains("cannot write")), "{}", wrong.display());
+        for wrong in [
+            directory.clone(),
+            directory.join("none/x.html"),
+            directory.join("x".repeat(300)),
+            "/proc/x.html".into(),
+            "".into(),
+        ] {
+            assert!(
+                unwritable(&wrong).is_some_and(|why| why.contains("cannot write")),
+                "{}",
+                wrong.display()
+            );
         }
         let page = directory.join("page.html");
         assert_eq!(unwritable(&page), None);
@@ -270,7 +375,10 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let told = judged("--cpus 0,0 --source 192.0.2.77 --server-pid 0 --html /nonexistent/x.html").unwrap_err().to_string();
+        let told =
+            judged("--cpus 0,0 --source 192.0.2.77 --server-pid 0 --html /nonexistent/x.html")
+                .unwrap_err()
+                .to_string();
         assert_eq!(told.lines().count(), 4, "{told}");
     }
 }

@@ -29,12 +29,18 @@ pub fn run(arguments: &RunArguments, stop: &Stop) -> Result<bool, Error> {
 
 fn tell(arguments: &RunArguments, report: &Report) -> Result<(), Error> {
     output::flush(); // notes and result may go to the same terminal
-    let text = if arguments.json { format!("{}\n", serde_json::json!(report)) } else { report.to_string() };
+    let text = if arguments.json {
+        format!("{}\n", serde_json::json!(report))
+    } else {
+        report.to_string()
+    };
     output::result(&text)
 }
 
 fn write(arguments: &RunArguments, report: &Report) -> Result<(), Error> {
-    let Some(path) = &arguments.html else { return Ok(()) };
+    let Some(path) = &arguments.html else {
+        return Ok(());
+    };
     page::write(report, path).map_err(Error::failed(format!("cannot write {}", path.display())))?;
     note(format_args!("report: {}", path.display()));
     Ok(())
@@ -66,14 +72,24 @@ fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<(Plan, Option<Tun
     if !arguments.tune || changes.is_empty() {
         return judged(findings, &changes).map(|()| (plan, None));
     }
-    let guard = Guard::start().map_err(Error::failed("cannot start the process that would restore the sysctls"))?;
+    let guard = Guard::start().map_err(Error::failed(
+        "cannot start the process that would restore the sysctls",
+    ))?;
     let tuning = Tuning::apply(&changes).map_err(|problem| Error::Refused(problem.to_string()))?;
     for line in tuning.told() {
         note(line);
     }
     let plan = Plan::of(arguments, target); // a wider range of ports means fewer addresses
     let findings = machine::check(&plan.demand());
-    judged(findings, &[]).map(|()| (plan, Some(Tuned { tuning, _guard: guard })))
+    judged(findings, &[]).map(|()| {
+        (
+            plan,
+            Some(Tuned {
+                tuning,
+                _guard: guard,
+            }),
+        )
+    })
 }
 
 /// What was changed, and who puts it back should we be killed: let go in this order.
@@ -85,7 +101,9 @@ struct Tuned {
 
 impl Tuned {
     fn restore(self) -> Result<(), Error> {
-        self.tuning.restore().map_err(|problem| Error::Failed(problem.to_string()))
+        self.tuning
+            .restore()
+            .map_err(|problem| Error::Failed(problem.to_string()))
     }
 }
 
@@ -99,7 +117,10 @@ fn judged(findings: Findings, changes: &[machine::Change]) -> Result<(), Error> 
     }
     let mut lines: Vec<String> = findings.problems.iter().map(ToString::to_string).collect();
     if !changes.is_empty() {
-        lines.push(format!("as root, --tune does for the length of the run what `{}` does", machine::command(changes)));
+        lines.push(format!(
+            "as root, --tune does for the length of the run what `{}` does",
+            machine::command(changes)
+        ));
     }
     Err(Error::Refused(lines.join("\n")))
 }

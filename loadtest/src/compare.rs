@@ -82,8 +82,15 @@ pub fn command(arguments: &CompareArguments, stop: &Stop) -> Result<bool, Error>
     let mut comparison = bench.comparison();
     let outcome = bench.measure(&mut comparison);
     output::flush(); // notes and result may go to the same terminal
-    let told = if arguments.json { output::result(&format!("{}\n", serde_json::json!(comparison))) } else { Ok(()) };
-    let written = arguments.html.as_deref().map_or(Ok(()), |path| write_page(&comparison, path));
+    let told = if arguments.json {
+        output::result(&format!("{}\n", serde_json::json!(comparison)))
+    } else {
+        Ok(())
+    };
+    let written = arguments
+        .html
+        .as_deref()
+        .map_or(Ok(()), |path| write_page(&comparison, path));
     outcome.and(told).and(written)?;
     if !arguments.assert {
         return Ok(true);
@@ -95,7 +102,8 @@ pub fn command(arguments: &CompareArguments, stop: &Stop) -> Result<bool, Error>
 
 /// Also of a comparison that came to no end: as far as it got.
 fn write_page(comparison: &Comparison, path: &Path) -> Result<(), Error> {
-    page::write_comparison(comparison, path).map_err(Error::failed(format!("cannot write {}", path.display())))?;
+    page::write_comparison(comparison, path)
+        .map_err(Error::failed(format!("cannot write {}", path.display())))?;
     note(format_args!("report: {}", path.display()));
     Ok(())
 }
@@ -115,7 +123,10 @@ impl<'a> Bench<'a> {
         system::core_check(arguments.cpu_server)?;
         system::core_check(arguments.cpu_client)?;
         if arguments.cpu_server == arguments.cpu_client {
-            note(format_args!("warning: server and client share core {}", arguments.cpu_server));
+            note(format_args!(
+                "warning: server and client share core {}",
+                arguments.cpu_server
+            ));
         }
         if cfg!(debug_assertions) {
             note("warning: this is a debug build: its client is slow, and so may be the servers");
@@ -123,14 +134,31 @@ impl<'a> Bench<'a> {
         let binaries = Binaries::beside(arguments.bin_dir.as_deref())?;
         let servers = binaries.choose(&arguments.servers)?;
         assertion::check(arguments, &servers)?;
-        let twice = check::has_repeats(&servers).then(|| "--servers names a server twice".to_owned());
+        let twice =
+            check::has_repeats(&servers).then(|| "--servers names a server twice".to_owned());
         let unwritable = arguments.html.as_deref().and_then(check::unwritable);
-        check::refuse_any(twice.into_iter().chain(unwritable).chain(too_much(arguments)).collect())?;
-        Ok(Self { arguments, servers, binaries, stop })
+        check::refuse_any(
+            twice
+                .into_iter()
+                .chain(unwritable)
+                .chain(too_much(arguments))
+                .collect(),
+        )?;
+        Ok(Self {
+            arguments,
+            servers,
+            binaries,
+            stop,
+        })
     }
 
     fn comparison(&self) -> Comparison {
-        let CompareArguments { rounds, duration, payload, .. } = *self.arguments;
+        let CompareArguments {
+            rounds,
+            duration,
+            payload,
+            ..
+        } = *self.arguments;
         Comparison {
             command: system::command_line(),
             began: system::rfc3339(SystemTime::now()),
@@ -164,20 +192,36 @@ impl<'a> Bench<'a> {
         let mut loads = Vec::new();
         for round in 1..=rounds {
             let of_round = round::round(self, shape)?;
-            let costs: Vec<String> = of_round.iter().map(|load| format!("{} {:.2}", load.server, load.cpu_us_per_request)).collect();
-            note(format_args!("{shape}, round {round} of {rounds}, us per request: {}", costs.join(", ")));
+            let costs: Vec<String> = of_round
+                .iter()
+                .map(|load| format!("{} {:.2}", load.server, load.cpu_us_per_request))
+                .collect();
+            note(format_args!(
+                "{shape}, round {round} of {rounds}, us per request: {}",
+                costs.join(", ")
+            ));
             loads.extend(of_round);
         }
-        Ok(Case::of(shape.connections, shape.pipeline, &self.servers, &loads))
+        Ok(Case::of(
+            shape.connections,
+            shape.pipeline,
+            &self.servers,
+            &loads,
+        ))
     }
 
     fn measure_idle(&self) -> Result<IdleCase, Error> {
-        let (connections, rounds) = (self.arguments.idle, self.arguments.rounds.min(IDLE_ROUNDS_MAX));
+        let (connections, rounds) = (
+            self.arguments.idle,
+            self.arguments.rounds.min(IDLE_ROUNDS_MAX),
+        );
         let mut idles = Vec::new();
         for (round, server) in turns(&self.servers, rounds) {
             let idle = measure::idle(self, server)?;
             let bytes = idle.bytes_per_connection;
-            note(format_args!("{connections} idle connections, round {round} of {rounds}: {server} {bytes:.0} bytes each"));
+            note(format_args!(
+                "{connections} idle connections, round {round} of {rounds}: {server} {bytes:.0} bytes each"
+            ));
             idles.push(idle);
         }
         Ok(IdleCase::of(connections, &self.servers, &idles))
@@ -192,16 +236,30 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What the machine cannot carry: better now than in some minutes. The servers' port is not known yet, and no matter.
+/// What the machine cannot carry: better now than in some minutes. The servers' port is not known
+/// yet, and no matter.
 fn too_much(arguments: &CompareArguments) -> Vec<String> {
-    let idle = Shape { connections: arguments.idle, pipeline: 1 };
-    let most = arguments.connections.iter().copied().chain([idle]).max_by_key(|shape| shape.connections).unwrap_or(idle);
+    let idle = Shape {
+        connections: arguments.idle,
+        pipeline: 1,
+    };
+    let most = arguments
+        .connections
+        .iter()
+        .copied()
+        .chain([idle])
+        .max_by_key(|shape| shape.connections)
+        .unwrap_or(idle);
     let plan: Plan = measure::load_plan(arguments, SocketAddr::from(([127, 0, 0, 1], 0)), most);
-    machine::check(&plan.demand()).problems.iter().map(ToString::to_string).collect()
+    machine::check(&plan.demand())
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
-/// Whose turn it is, one after the other, each with its round. Every other round goes backwards, so that a steady drift of the machine favours
-/// nobody.
+/// Whose turn it is, one after the other, each with its round. Every other round goes backwards, so
+/// that a steady drift of the machine favours nobody.
 fn turns<T: Copy>(whose: &[T], rounds: u32) -> Vec<(u32, T)> {
     let round = |round: u32| {
         let mut turns: Vec<_> = whose.iter().map(|&whose| (round, whose)).collect();
@@ -222,14 +280,24 @@ mod tests {
     #[test]
     fn rounds_alternate() {
         use ServerKind::{Echo, RawUring, Tokio};
-        let forth_and_back = [(1, Echo), (1, RawUring), (1, Tokio), (2, Tokio), (2, RawUring), (2, Echo)];
+        let forth_and_back = [
+            (1, Echo),
+            (1, RawUring),
+            (1, Tokio),
+            (2, Tokio),
+            (2, RawUring),
+            (2, Echo),
+        ];
         assert_eq!(turns(&[Echo, RawUring, Tokio], 2), forth_and_back);
     }
 
     #[test]
     fn a_server_has_one_name_in_arguments_tables_and_json() {
         for server in ServerKind::value_variants() {
-            assert_eq!(server.to_possible_value().unwrap().get_name(), server.name());
+            assert_eq!(
+                server.to_possible_value().unwrap().get_name(),
+                server.name()
+            );
             assert_eq!(serde_json::json!(server), server.name());
         }
     }

@@ -19,8 +19,8 @@ pub struct Report {
     pub connections: Connections,
     /// From the start of a connect to its end, in microseconds.
     pub connect_us: Quantiles,
-    /// Of the requests due in the window, whenever they were answered: in open mode from the intended send time, otherwise from the actual
-    /// one, in microseconds.
+    /// Of the requests due in the window, whenever they were answered: in open mode from the
+    /// intended send time, otherwise from the actual one, in microseconds.
     pub latency_us: Quantiles,
     /// The latency distribution: `(percentile 0-100, microseconds)`, rising, dense towards 100.
     pub latency_curve: Vec<(f64, f64)>,
@@ -40,7 +40,8 @@ pub struct Report {
     pub timeline: Vec<Sample>,
     /// What each shard of the load tester carried.
     pub shards: Vec<ShardShare>,
-    /// What each shard of the server took, if it is on this machine and names its threads as Corelane does.
+    /// What each shard of the server took, if it is on this machine and names its threads as
+    /// Corelane does.
     pub server_shards: Vec<ShardTime>,
     /// A signal ended it early.
     pub interrupted: bool,
@@ -131,8 +132,8 @@ pub struct Requests {
     pub offered_per_s: Option<f64>,
     /// Answered per second in the window, whenever they were due.
     pub achieved_per_s: f64,
-    /// Due in the window and not answered in time, or not sent. Those that somebody waited for when they were given up are among the
-    /// latencies, with the time that had passed by then.
+    /// Due in the window and not answered in time, or not sent. Those that somebody waited for when
+    /// they were given up are among the latencies, with the time that had passed by then.
     pub unanswered: u64,
 }
 

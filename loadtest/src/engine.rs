@@ -1,8 +1,10 @@
-//! Carries out a run: starts the shards, leads them through its stages, watches the machine meanwhile, and sums up.
+//! Carries out a run: starts the shards, leads them through its stages, watches the machine
+//! meanwhile, and sums up.
 //!
-//! While it ramps up, each connection is opened, makes one request and is then held, so that load does not slow down the ramp; then all
-//! of them begin. A warm-up later the window opens. Every request that is due in it is measured: at its end nothing new is asked, but what
-//! was due and could not be sent yet is sent, and all replies are awaited, for as long as `--timeout` says.
+//! While it ramps up, each connection is opened, makes one request and is then held, so that load
+//! does not slow down the ramp; then all of them begin. A warm-up later the window opens. Every
+//! request that is due in it is measured: at its end nothing new is asked, but what was due and
+//! could not be sent yet is sent, and all replies are awaited, for as long as `--timeout` says.
 
 mod observe;
 mod progress;
@@ -37,9 +39,11 @@ const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(1);
 const LOAD_LEAD: Duration = Duration::from_millis(200);
 /// How long replies are awaited once a signal has asked for the end.
 const INTERRUPTED_FINISH: Duration = Duration::from_secs(1);
-/// How long closed connections may take to be gone: their last segments, and what a busy kernel has to do for a million of them.
+/// How long closed connections may take to be gone: their last segments, and what a busy kernel has
+/// to do for a million of them.
 const END_MAX: Duration = Duration::from_secs(120);
-/// How long the connections rest before they are watched: replies under way, and what the shards put away when it is quiet.
+/// How long the connections rest before they are watched: replies under way, and what the shards
+/// put away when it is quiet.
 const REST_LEAD: Duration = Duration::from_secs(3);
 /// What a finish takes beyond the deadline of the last request.
 const FINISH_MARGIN: Duration = Duration::from_secs(1);
@@ -72,20 +76,43 @@ impl Observer for () {
 /// # Errors
 ///
 /// When the shards cannot be started, or one of them dies.
-pub fn run(plan: Plan, show: Show, stop: &Stop, observer: &mut dyn Observer) -> Result<Report, Error> {
+pub fn run(
+    plan: Plan,
+    show: Show,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<Report, Error> {
     let plan = Arc::new(plan);
     let machine = Machine::before(&plan);
     let orders = Arc::new(Orders::new(Instant::now()));
     let (events, inbox) = channel();
     let client = {
         let (plan, orders) = (Arc::clone(&plan), Arc::clone(&orders));
-        Client::start(&plan.settings(), move |shard| generator::run(Arc::clone(&plan), Arc::clone(&orders), events.clone(), shard))
+        Client::start(&plan.settings(), move |shard| {
+            generator::run(
+                Arc::clone(&plan),
+                Arc::clone(&orders),
+                events.clone(),
+                shard,
+            )
+        })
     };
     let client = client.map_err(|problems| Error::Refused(problems.join("\n")))?;
     let progress = Progress::new(show, &plan);
     let totals = Totals::new(&plan);
     let (stage, until, rest_measured_from) = (Stage::Ramping, None, None);
-    let mut engine = Engine { plan, orders, inbox, totals, machine, progress, stage, until, rest_measured_from, interrupted: false };
+    let mut engine = Engine {
+        plan,
+        orders,
+        inbox,
+        totals,
+        machine,
+        progress,
+        stage,
+        until,
+        rest_measured_from,
+        interrupted: false,
+    };
     let outcome = engine.lead(stop, observer);
     engine.orders.set_stage(Stage::Over);
     if outcome.is_ok() {
@@ -128,7 +155,9 @@ impl Engine {
                 sample_at = now + SAMPLE_INTERVAL;
             }
             if self.stage == Stage::Over && self.until.is_some_and(|until| now >= until) {
-                return Err(Error::Failed("the load tester's own shards do not end".to_owned()));
+                return Err(Error::Failed(
+                    "the load tester's own shards do not end".to_owned(),
+                ));
             }
         }
         self.sample(self.orders.clock());
@@ -137,7 +166,9 @@ impl Engine {
 
     /// How long an event is awaited: not beyond the end of the stage.
     fn patience(&self) -> Duration {
-        let left = self.until.map_or(LOOK_INTERVAL, |until| until.saturating_sub(self.orders.clock()));
+        let left = self.until.map_or(LOOK_INTERVAL, |until| {
+            until.saturating_sub(self.orders.clock())
+        });
         left.clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL)
     }
 
@@ -146,7 +177,9 @@ impl Engine {
             Ok(event) => self.totals.take(event),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) if self.totals.done >= self.plan.shards => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::Failed("the load tester's shards died".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::Failed("the load tester's shards died".to_owned()));
+            }
         }
         self.take_events();
         Ok(())
@@ -161,24 +194,38 @@ impl Engine {
     /// Goes on to the next stage if this one is over.
     fn advance(&mut self, now: Duration, observer: &mut dyn Observer) {
         let is_past = match &self.plan.seat {
-            Some(seat) if matches!(self.stage, Stage::Warming | Stage::Measuring) => seat.called_to() > self.stage,
+            Some(seat) if matches!(self.stage, Stage::Warming | Stage::Measuring) => {
+                seat.called_to() > self.stage
+            }
             _ => self.until.is_some_and(|until| now >= until),
         };
-        if self.rest_measured_from.take_if(|from| now >= *from).is_some() {
+        if self
+            .rest_measured_from
+            .take_if(|from| now >= *from)
+            .is_some()
+        {
             self.machine.rest_began();
         }
         let is_deserted = self.totals.deserted == self.plan.shards;
         match self.stage {
-            Stage::Ramping if self.totals.ramped == self.plan.shards => self.begin_load(now, observer),
-            Stage::Warming | Stage::Measuring if is_deserted => self.finish(now + self.plan.timeout + FINISH_MARGIN, observer),
+            Stage::Ramping if self.totals.ramped == self.plan.shards => {
+                self.begin_load(now, observer)
+            }
+            Stage::Warming | Stage::Measuring if is_deserted => {
+                self.finish(now + self.plan.timeout + FINISH_MARGIN, observer)
+            }
             Stage::Warming if is_past => self.measure(now, observer),
             Stage::Measuring if is_past => self.settle(now, observer),
-            Stage::Settling if is_past || self.totals.settled == self.plan.shards => self.rest_or_finish(now, observer),
+            Stage::Settling if is_past || self.totals.settled == self.plan.shards => {
+                self.rest_or_finish(now, observer)
+            }
             Stage::Resting if is_past => {
                 self.machine.rest_ended();
                 self.finish(now + self.plan.timeout + FINISH_MARGIN, observer);
             }
-            Stage::Finishing if is_past => self.go(Stage::Over, Some(now + self.plan.timeout + FINISH_MARGIN)),
+            Stage::Finishing if is_past => {
+                self.go(Stage::Over, Some(now + self.plan.timeout + FINISH_MARGIN))
+            }
             _ => {}
         }
     }
@@ -200,11 +247,16 @@ impl Engine {
 
     fn measure(&mut self, now: Duration, observer: &mut dyn Observer) {
         self.orders.open_window(now);
-        let endless = self.plan.seat.is_some() || matches!(self.plan.mode, Mode::Storm { cycles: Some(_) });
+        let endless =
+            self.plan.seat.is_some() || matches!(self.plan.mode, Mode::Storm { cycles: Some(_) });
         if !endless {
-            self.orders.close_window(self.orders.window_opens() + self.plan.duration);
+            self.orders
+                .close_window(self.orders.window_opens() + self.plan.duration);
         }
-        self.go(Stage::Measuring, (!endless).then(|| self.orders.window_closes()));
+        self.go(
+            Stage::Measuring,
+            (!endless).then(|| self.orders.window_closes()),
+        );
         self.machine.window_opened();
         observer.window_opened();
         self.arrive();
@@ -217,7 +269,10 @@ impl Engine {
     /// Nothing new is asked; what was due is sent and awaited.
     fn settle(&mut self, now: Duration, observer: &mut dyn Observer) {
         self.close_window(observer);
-        self.go(Stage::Settling, Some(now + self.plan.timeout + FINISH_MARGIN));
+        self.go(
+            Stage::Settling,
+            Some(now + self.plan.timeout + FINISH_MARGIN),
+        );
     }
 
     fn rest_or_finish(&mut self, now: Duration, observer: &mut dyn Observer) {
@@ -237,7 +292,8 @@ impl Engine {
     fn close_window(&mut self, observer: &mut dyn Observer) {
         self.orders.close_window(self.orders.clock());
         if self.stage == Stage::Measuring {
-            self.totals.window_closed(self.orders.window_opens(), self.orders.window_closes());
+            self.totals
+                .window_closed(self.orders.window_opens(), self.orders.window_closes());
             observer.window_closed();
             self.machine.window_closed();
         }

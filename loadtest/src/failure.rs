@@ -34,7 +34,9 @@ impl FailureKind {
     pub fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Self::Reset,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Self::Reset,
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::AddrNotAvailable => Self::OutOfPorts,
             _ => Self::Other,
@@ -45,9 +47,10 @@ impl FailureKind {
     fn of_end(reason: CloseReason) -> Self {
         match reason {
             CloseReason::PeerReset => Self::Reset,
-            CloseReason::ReadTimeout | CloseReason::WriteTimeout | CloseReason::IdleTimeout | CloseReason::PeerUnreachable => {
-                Self::TimedOut
-            }
+            CloseReason::ReadTimeout
+            | CloseReason::WriteTimeout
+            | CloseReason::IdleTimeout
+            | CloseReason::PeerUnreachable => Self::TimedOut,
             _ => Self::Other,
         }
     }
@@ -75,7 +78,10 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self {
+            kind,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -98,8 +104,15 @@ impl From<corelane::Error> for Failure {
 
 impl From<WrongByte> for Failure {
     fn from(wrong: WrongByte) -> Self {
-        let WrongByte { offset, wanted, got } = wrong;
-        Self::new(FailureKind::WrongBytes, format!("byte {offset} of the replies is {got:#04x}, not {wanted:#04x}"))
+        let WrongByte {
+            offset,
+            wanted,
+            got,
+        } = wrong;
+        Self::new(
+            FailureKind::WrongBytes,
+            format!("byte {offset} of the replies is {got:#04x}, not {wanted:#04x}"),
+        )
     }
 }
 
@@ -120,7 +133,9 @@ impl Failures {
         let occurrences = self.0.entry(failure.kind).or_default();
         occurrences.count += 1;
         if occurrences.examples.len() < EXAMPLES_MAX {
-            occurrences.examples.push(format!("connection {connection}: {}", failure.detail));
+            occurrences
+                .examples
+                .push(format!("connection {connection}: {}", failure.detail));
         }
     }
 
@@ -130,7 +145,9 @@ impl Failures {
             let occurrences = self.0.entry(*kind).or_default();
             occurrences.count += more.count;
             let room = EXAMPLES_MAX.saturating_sub(occurrences.examples.len());
-            occurrences.examples.extend(more.examples.iter().take(room).cloned());
+            occurrences
+                .examples
+                .extend(more.examples.iter().take(room).cloned());
         }
     }
 
@@ -141,7 +158,13 @@ impl Failures {
 
     /// Each kind's word, how many there were of it, and the first few in words.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (String, u64, &[String])> {
-        self.0.iter().map(|(kind, occurrences)| (kind.word().to_owned(), occurrences.count, occurrences.examples.as_slice()))
+        self.0.iter().map(|(kind, occurrences)| {
+            (
+                kind.word().to_owned(),
+                occurrences.count,
+                occurrences.examples.as_slice(),
+            )
+        })
     }
 }
 
@@ -160,6 +183,13 @@ mod tests {
         let all: Vec<_> = failures.iter().collect();
         assert_eq!(all.len(), 1);
         assert_eq!((all[0].0.as_str(), all[0].1), ("reset", 10));
-        assert_eq!(all[0].2, ["connection 0: gone", "connection 1: gone", "connection 2: gone"]);
+        assert_eq!(
+            all[0].2,
+            [
+                "connection 0: gone",
+                "connection 1: gone",
+                "connection 2: gone"
+            ]
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! Several runs at a time, of which one speaks: what the machine does meanwhile then meets all of them alike.
+//! Several runs at a time, of which one speaks: what the machine does meanwhile then meets all of
+//! them alike.
 //!
-//! Every run opens its connections and waits. Who has the floor loads its server; when it must yield, what is under way comes to its end, and
-//! another one has its turn.
+//! Every run opens its connections and waits. Who has the floor loads its server; when it must
+//! yield, what is under way comes to its end, and another one has its turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +15,8 @@ const NOBODY: u32 = u32::MAX;
 /// One for all of the runs: written by who conducts them.
 #[derive(Debug)]
 pub(crate) struct Floor {
-    /// Whose turn it is: how many turns there were in the upper half, and in the lower half the number of the run that may speak.
+    /// Whose turn it is: how many turns there were in the upper half, and in the lower half the
+    /// number of the run that may speak.
     turn: AtomicU64,
     /// Connections with a request under way, or about to look whether they may send one.
     speaking: AtomicU32,
@@ -26,12 +28,24 @@ pub(crate) struct Floor {
 
 impl Floor {
     pub(crate) fn new() -> Arc<Self> {
-        let (turn, speaking, arrivals) = (AtomicU64::new(NOBODY.into()), AtomicU32::new(0), AtomicUsize::new(0));
-        Arc::new(Self { turn, speaking, stage: SharedStage::new(Stage::Warming), arrivals })
+        let (turn, speaking, arrivals) = (
+            AtomicU64::new(NOBODY.into()),
+            AtomicU32::new(0),
+            AtomicUsize::new(0),
+        );
+        Arc::new(Self {
+            turn,
+            speaking,
+            stage: SharedStage::new(Stage::Warming),
+            arrivals,
+        })
     }
 
     pub(crate) fn seat(self: &Arc<Self>, number: u32) -> Seat {
-        Seat { floor: Arc::clone(self), number }
+        Seat {
+            floor: Arc::clone(self),
+            number,
+        }
     }
 
     pub(crate) fn give(&self, number: u32) {
@@ -45,7 +59,10 @@ impl Floor {
     /// Called by one thread alone.
     fn begin_turn(&self, number: u32) {
         let turns = self.turn.load(Ordering::SeqCst) >> u32::BITS;
-        self.turn.store((turns + 1) << u32::BITS | u64::from(number), Ordering::SeqCst);
+        self.turn.store(
+            (turns + 1) << u32::BITS | u64::from(number),
+            Ordering::SeqCst,
+        );
     }
 
     /// Whether there are requests under way.
@@ -74,14 +91,15 @@ impl Seat {
         self.turn().is_some()
     }
 
-    /// The present turn, if it is this run's: another one than its last, even if nobody had one in between.
+    /// The present turn, if it is this run's: another one than its last, even if nobody had one in
+    /// between.
     pub(crate) fn turn(&self) -> Option<u64> {
         let turn = self.floor.turn.load(Ordering::SeqCst);
         (turn as u32 == self.number).then_some(turn)
     }
 
-    /// A connection is about to speak, as long as [`Self::has_floor`] says so. To be asked after this: the floor is free only when nobody
-    /// could still believe to have it.
+    /// A connection is about to speak, as long as [`Self::has_floor`] says so. To be asked after
+    /// this: the floor is free only when nobody could still believe to have it.
     pub(crate) fn speak(&self) -> Speaking<'_> {
         self.floor.speaking.fetch_add(1, Ordering::SeqCst);
         Speaking(&self.floor)
@@ -128,7 +146,10 @@ mod tests {
         }
         assert!(!floor.is_spoken_on());
         floor.give(1);
-        assert!(second.turn().is_some() && second.turn() != turn, "a turn of its own, though nobody else had one");
+        assert!(
+            second.turn().is_some() && second.turn() != turn,
+            "a turn of its own, though nobody else had one"
+        );
     }
 
     #[test]
@@ -139,6 +160,10 @@ mod tests {
         assert_eq!(floor.arrivals(), 2);
         assert!(seats.iter().all(|seat| seat.called_to() == Stage::Warming));
         floor.call(Stage::Measuring);
-        assert!(seats.iter().all(|seat| seat.called_to() == Stage::Measuring));
+        assert!(
+            seats
+                .iter()
+                .all(|seat| seat.called_to() == Stage::Measuring)
+        );
     }
 }

@@ -1,10 +1,14 @@
-//! What each shard of the load tester runs: it opens its share of the connections, hands them their turns, and sees them off.
+//! What each shard of the load tester runs: it opens its share of the connections, hands them their
+//! turns, and sees them off.
 //!
-//! In the order in which it happens: [`Generator::ramp`] starts a task per connection ([`connection`]); [`Generator::lead`] goes through
-//! the stages of the run that the control thread orders, and through the turns ([`turns`]) of an open loop; [`Generator::see_off`] waits
-//! for the connections to end. What is measured meanwhile goes to the control thread as [`Delta`]s ([`recorder`]).
+//! In the order in which it happens: [`Generator::ramp`] starts a task per connection
+//! ([`connection`]); [`Generator::lead`] goes through the stages of the run that the control thread
+//! orders, and through the turns ([`turns`]) of an open loop; [`Generator::see_off`] waits for the
+//! connections to end. What is measured meanwhile goes to the control thread as [`Delta`]s
+//! ([`recorder`]).
 //!
-//! What is measured is every request that was intended for the window, whenever it is answered, and even if it is not ([`unanswered`]).
+//! What is measured is every request that was intended for the window, whenever it is answered, and
+//! even if it is not ([`unanswered`]).
 
 mod connection;
 mod exchange;
@@ -40,7 +44,8 @@ const LOOK_INTERVAL_SEAT: Duration = Duration::from_millis(1);
 const LOOK_INTERVAL_REST: Duration = Duration::from_secs(2);
 /// How often it tells what it has measured.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
-/// Failures after which a shard gives the ramp up if none of its connections was served: the server is not there.
+/// Failures after which a shard gives the ramp up if none of its connections was served: the server
+/// is not there.
 const FAILURES_IN_VAIN_MAX: u32 = 200;
 
 /// What a shard tells the control thread.
@@ -84,7 +89,8 @@ struct Generator {
     settled: Notify,
     served: Cell<u32>,
     failed: Cell<u32>,
-    /// Connections' tasks that are not over, and those of them that have still something to ask or to be answered.
+    /// Connections' tasks that are not over, and those of them that have still something to ask or
+    /// to be answered.
     alive: Cell<u32>,
     owing: Cell<u32>,
     /// Requests that the connections which have failed will not send.
@@ -93,12 +99,18 @@ struct Generator {
     deserted: Notify,
     /// Cycles of a storm that are still to begin; none: no such bound.
     cycles: Cell<Option<u64>>,
-    /// Streams of bytes used so far: each connection, and each cycle of a storm, has one of its own.
+    /// Streams of bytes used so far: each connection, and each cycle of a storm, has one of its
+    /// own.
     streams: Cell<u64>,
 }
 
 /// Runs a shard's part of `plan`.
-pub(crate) async fn run(plan: Arc<Plan>, orders: Arc<Orders>, events: Sender<Event>, context: ShardContext) {
+pub(crate) async fn run(
+    plan: Arc<Plan>,
+    orders: Arc<Orders>,
+    events: Sender<Event>,
+    context: ShardContext,
+) {
     let generator = Rc::new(Generator::new(plan, orders, &context, events.clone()));
     let telling = spawn(tell_now_and_then(Rc::clone(&generator)));
     telling.expect("a new shard has room for tasks");
@@ -117,13 +129,23 @@ pub(crate) async fn run(plan: Arc<Plan>, orders: Arc<Orders>, events: Sender<Eve
 async fn tell_now_and_then(generator: Rc<Generator>) {
     while generator.orders.stage() != Stage::Over {
         let is_resting = generator.orders.stage() == Stage::Resting;
-        sleep(if is_resting { LOOK_INTERVAL_REST } else { TELL_INTERVAL }).await;
+        sleep(if is_resting {
+            LOOK_INTERVAL_REST
+        } else {
+            TELL_INTERVAL
+        })
+        .await;
         generator.recorder.borrow_mut().tell();
     }
 }
 
 impl Generator {
-    fn new(plan: Arc<Plan>, orders: Arc<Orders>, context: &ShardContext, events: Sender<Event>) -> Self {
+    fn new(
+        plan: Arc<Plan>,
+        orders: Arc<Orders>,
+        context: &ShardContext,
+        events: Sender<Event>,
+    ) -> Self {
         let (shard, shards) = (context.id.0, context.shards);
         let count = share(plan.connections.into(), shard, shards) as u32;
         let cycles = match plan.mode {
@@ -134,7 +156,9 @@ impl Generator {
             let _nobody_listens = events.send(Event::Delta(shard, Box::new(delta)));
         });
         Self {
-            pace: RefCell::new(Pace::new(plan.rate.map(|rate| f64::from(rate) / f64::from(shards)))),
+            pace: RefCell::new(Pace::new(
+                plan.rate.map(|rate| f64::from(rate) / f64::from(shards)),
+            )),
             plan,
             orders,
             shard,
@@ -157,7 +181,8 @@ impl Generator {
         }
     }
 
-    /// Starts every connection, at its pace, and waits until each was served or has failed. In a storm they are only started.
+    /// Starts every connection, at its pace, and waits until each was served or has failed. In a
+    /// storm they are only started.
     async fn ramp(self: &Rc<Self>) {
         let pending_max = self.plan.in_flight_max.div_ceil(self.shards).max(1);
         let is_storm = matches!(self.plan.mode, Mode::Storm { .. });
@@ -201,7 +226,9 @@ impl Generator {
         while self.orders.stage() == Stage::Ramping {
             sleep(LOOK_INTERVAL_SHORT).await;
         }
-        let mut cursor = self.schedule().map(|schedule| Cursor::new(schedule, self.count));
+        let mut cursor = self
+            .schedule()
+            .map(|schedule| Cursor::new(schedule, self.count));
         if cursor.is_none() {
             self.wake_all();
         }
@@ -212,7 +239,10 @@ impl Generator {
                 self.hand_out(cursor, now);
             }
             self.tell_how_it_goes(stage, &mut told, events);
-            let due = cursor.as_ref().and_then(Cursor::due).filter(|due| *due < self.orders.window_closes());
+            let due = cursor
+                .as_ref()
+                .and_then(Cursor::due)
+                .filter(|due| *due < self.orders.window_closes());
             let mut next = self.next_look(stage, now, due);
             if let Some(seat) = &self.plan.seat {
                 let present = seat.turn();
@@ -229,15 +259,20 @@ impl Generator {
         match stage {
             Stage::Settling => now + LOOK_INTERVAL_SHORT,
             Stage::Resting => now + LOOK_INTERVAL_REST,
-            _ if self.alive.get() == 0 || now >= self.orders.window_closes() => now + LOOK_INTERVAL_SHORT,
+            _ if self.alive.get() == 0 || now >= self.orders.window_closes() => {
+                now + LOOK_INTERVAL_SHORT
+            }
             _ => {
                 let look = (now + LOOK_INTERVAL).min(self.orders.window_closes());
-                due.map_or(look, |due| look.min(due.max(now + self.plan.hand_out_interval)))
+                due.map_or(look, |due| {
+                    look.min(due.max(now + self.plan.hand_out_interval))
+                })
             }
         }
     }
 
-    /// Once each: that nobody is left, and that nothing is owed any more. Whoever waits for a turn hears that there will be none.
+    /// Once each: that nobody is left, and that nothing is owed any more. Whoever waits for a turn
+    /// hears that there will be none.
     fn tell_how_it_goes(&self, stage: Stage, told: &mut Told, events: &Sender<Event>) {
         if self.alive.get() == 0 && !std::mem::replace(&mut told.deserted, true) {
             let _nobody_listens = events.send(Event::Deserted);
@@ -256,7 +291,9 @@ impl Generator {
 
     /// When connections are to speak, in the modes that say so.
     fn schedule(&self) -> Option<Schedule> {
-        let (Mode::Open { interval } | Mode::Slow { interval }) = self.plan.mode else { return None };
+        let (Mode::Open { interval } | Mode::Slow { interval }) = self.plan.mode else {
+            return None;
+        };
         let schedule = Schedule {
             begins: self.orders.load_begins(),
             interval,
@@ -280,7 +317,10 @@ impl Generator {
             self.turns[index as usize].notify();
         }
         if turns > 0 {
-            let (mut recorder, requests) = (self.recorder.borrow_mut(), u64::from(self.plan.workload.pipeline));
+            let (mut recorder, requests) = (
+                self.recorder.borrow_mut(),
+                u64::from(self.plan.workload.pipeline),
+            );
             recorder.of(false).offered += (turns - measured) * requests;
             recorder.of(true).offered += measured * requests;
         }
@@ -298,8 +338,14 @@ impl Generator {
             futures_lite::future::or(over, sleep(LOOK_INTERVAL)).await;
         }
         if self.alive.get() > 0 {
-            let left = format!("{} connections of shard {} had not ended when the run was over", self.alive.get(), self.shard);
-            self.record(|delta| delta.failed(self.shard.into(), &Failure::new(FailureKind::Other, left)));
+            let left = format!(
+                "{} connections of shard {} had not ended when the run was over",
+                self.alive.get(),
+                self.shard
+            );
+            self.record(|delta| {
+                delta.failed(self.shard.into(), &Failure::new(FailureKind::Other, left))
+            });
         }
     }
 }
@@ -324,9 +370,17 @@ mod tests {
     #[test]
     fn shares_differ_by_one_at_most_and_add_up() {
         for (whole, shards) in [(0, 1), (1, 3), (10, 3), (1_000_000, 60), (59, 60)] {
-            let shares: Vec<u64> = (0..shards).map(|shard| share(whole, shard, shards)).collect();
+            let shares: Vec<u64> = (0..shards)
+                .map(|shard| share(whole, shard, shards))
+                .collect();
             assert_eq!(shares.iter().sum::<u64>(), whole);
-            assert!(shares.iter().max().zip(shares.iter().min()).is_some_and(|(most, least)| most - least <= 1));
+            assert!(
+                shares
+                    .iter()
+                    .max()
+                    .zip(shares.iter().min())
+                    .is_some_and(|(most, least)| most - least <= 1)
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Processes that do not outlive the load tester, however it ends.
 //!
-//! The kernel ends a process when the one that started it dies if the former has asked for that (PR_SET_PDEATHSIG, prctl(2)). So that any
-//! program can be started like this, the load tester runs itself in between: `loadtest launch` asks, and becomes the program.
+//! The kernel ends a process when the one that started it dies if the former has asked for that
+//! (PR_SET_PDEATHSIG, prctl(2)). So that any program can be started like this, the load tester runs
+//! itself in between: `loadtest launch` asks, and becomes the program.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -18,19 +19,34 @@ pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
 /// To start `program` with, from a thread that lives as long as it may.
 pub(crate) fn launched(program: &Path) -> Command {
     let mut command = Command::new(THIS_PROGRAM);
-    command.args(["launch", "--parent", &std::process::id().to_string(), "--"]).arg(program);
+    command
+        .args(["launch", "--parent", &std::process::id().to_string(), "--"])
+        .arg(program);
     command
 }
 
 /// Becomes the program that `arguments` name. Returns why it cannot.
 pub fn launch(arguments: &LaunchArguments) -> Error {
-    let failed = |why: String| Error::Failed(format!("cannot start {}: {why}", arguments.program.to_string_lossy()));
+    let failed = |why: String| {
+        Error::Failed(format!(
+            "cannot start {}: {why}",
+            arguments.program.to_string_lossy()
+        ))
+    };
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         return failed(format!("PR_SET_PDEATHSIG: {error}"));
     }
     // It may have died before we asked.
     if getppid().map(Pid::as_raw_pid) != Some(arguments.parent) {
-        return failed(format!("process {}, which wanted it, has ended", arguments.parent));
+        return failed(format!(
+            "process {}, which wanted it, has ended",
+            arguments.parent
+        ));
     }
-    failed(Command::new(&arguments.program).args(&arguments.arguments).exec().to_string())
+    failed(
+        Command::new(&arguments.program)
+            .args(&arguments.arguments)
+            .exec()
+            .to_string(),
+    )
 }

@@ -1,9 +1,11 @@
-//! Whether this machine can carry the connections asked for, judged before the first of them is opened; and `--tune`.
+//! Whether this machine can carry the connections asked for, judged before the first of them is
+//! opened; and `--tune`.
 //!
-//! [`Facts`] asks the machine, in one place; everything else is pure: a [`Demand`] and facts in, [`Findings`] out.
-//! `descriptors` and `memory` judge what a connection takes, `ports` whether it gets one, `queues` the connect rate.
-//! [`destinations()`] says over which addresses to spread. A finding that a sysctl would settle carries the [`Change`]s, and
-//! [`Tuning`] makes them for as long as the run lasts; a [`Guard`] sees to it that this holds even for a run that is killed.
+//! [`Facts`] asks the machine, in one place; everything else is pure: a [`Demand`] and facts in,
+//! [`Findings`] out. `descriptors` and `memory` judge what a connection takes, `ports` whether it
+//! gets one, `queues` the connect rate. [`destinations()`] says over which addresses to spread. A
+//! finding that a sysctl would settle carries the [`Change`]s, and [`Tuning`] makes them for as
+//! long as the run lasts; a [`Guard`] sees to it that this holds even for a run that is killed.
 
 mod change;
 mod descriptors;
@@ -41,9 +43,10 @@ pub struct Demand {
     pub targets: Vec<IpAddr>,
     /// The destinations' port.
     pub port: u16,
-    /// Local addresses named by the user; none: the kernel chooses. Each counts as a full range of ports per
-    /// destination, which holds if sockets are bound with IP_BIND_ADDRESS_NO_PORT (ip(7)): without it bind(2) takes the
-    /// port before the destination is known, and a port serves one connection only.
+    /// Local addresses named by the user; none: the kernel chooses. Each counts as a full range of
+    /// ports per destination, which holds if sockets are bound with IP_BIND_ADDRESS_NO_PORT
+    /// (ip(7)): without it bind(2) takes the port before the destination is known, and a port
+    /// serves one connection only.
     pub sources: Vec<IpAddr>,
     /// Whether the server runs on this machine too, so that both ends of a connection are its own.
     pub target_is_local: bool,
@@ -84,7 +87,12 @@ pub struct Problem {
 
 impl Problem {
     fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into(), remedy: remedy.into(), changes: Vec::new() }
+        Self {
+            what: what.into(),
+            why: why.into(),
+            remedy: remedy.into(),
+            changes: Vec::new(),
+        }
     }
 
     fn with(self, changes: Vec<Change>) -> Self {
@@ -110,11 +118,19 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// The sysctls that would settle what sysctls can settle, for [`Tuning::apply`]. Each only once, in the order in
-    /// which they are to be made.
+    /// The sysctls that would settle what sysctls can settle, for [`Tuning::apply`]. Each only
+    /// once, in the order in which they are to be made.
     pub fn changes(&self) -> Vec<Change> {
-        let required = self.problems.iter().flat_map(|problem| &problem.changes).map(|change| (change, true));
-        let wanted = self.warnings.iter().flat_map(|warning| &warning.changes).map(|change| (change, false));
+        let required = self
+            .problems
+            .iter()
+            .flat_map(|problem| &problem.changes)
+            .map(|change| (change, true));
+        let wanted = self
+            .warnings
+            .iter()
+            .flat_map(|warning| &warning.changes)
+            .map(|change| (change, false));
         let mut changes: Vec<Change> = Vec::new();
         for (change, is_required) in required.chain(wanted) {
             if !changes.iter().any(|earlier| earlier.is_like(change)) {
@@ -133,13 +149,27 @@ pub fn check(demand: &Demand) -> Findings {
 
 /// The judgement alone. A fact that is not known is no problem.
 pub fn judge(demand: &Demand, facts: &Facts) -> Findings {
-    let find = |checks: &[Check]| checks.iter().filter_map(|check| check(demand, facts)).collect();
-    Findings { problems: find(&REFUSALS), warnings: find(&WARNINGS) }
+    let find = |checks: &[Check]| {
+        checks
+            .iter()
+            .filter_map(|check| check(demand, facts))
+            .collect()
+    };
+    Findings {
+        problems: find(&REFUSALS),
+        warnings: find(&WARNINGS),
+    }
 }
 
 type Check = fn(&Demand, &Facts) -> Option<Problem>;
 
-const REFUSALS: [Check; 5] = [descriptors::tables, descriptors::own, descriptors::files_refused, ports::shortage, memory::sockets];
+const REFUSALS: [Check; 5] = [
+    descriptors::tables,
+    descriptors::own,
+    descriptors::files_refused,
+    ports::shortage,
+    memory::sockets,
+];
 
 const WARNINGS: [Check; 9] = [
     descriptors::files_of_others,

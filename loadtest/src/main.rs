@@ -22,7 +22,11 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(EXIT_FAILED),
         Err(error) => {
             output::note(format_args!("loadtest: {error}"));
-            ExitCode::from(if matches!(error, Error::Refused(_)) { EXIT_REFUSED } else { EXIT_FAILED })
+            ExitCode::from(if matches!(error, Error::Refused(_)) {
+                EXIT_REFUSED
+            } else {
+                EXIT_FAILED
+            })
         }
     };
     output::flush();

@@ -1,4 +1,5 @@
-//! What the control thread tells the shards: how far the run has come, and which requests are measured.
+//! What the control thread tells the shards: how far the run has come, and which requests are
+//! measured.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ pub(crate) enum Stage {
     Measuring,
     /// Nothing new is asked. What was due before is still sent, and awaited.
     Settling,
-    /// Nothing is asked any more; the connections stay open, so that it can be seen what that costs.
+    /// Nothing is asked any more; the connections stay open, so that it can be seen what that
+    /// costs.
     Resting,
     /// Connections end as soon as what is under way has come to its end.
     Finishing,
@@ -25,7 +27,15 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [Self::Ramping, Self::Warming, Self::Measuring, Self::Settling, Self::Resting, Self::Finishing, Self::Over];
+    const ALL: [Self; 7] = [
+        Self::Ramping,
+        Self::Warming,
+        Self::Measuring,
+        Self::Settling,
+        Self::Resting,
+        Self::Finishing,
+        Self::Over,
+    ];
 }
 
 /// A stage that one thread sets and others look at.
@@ -53,8 +63,8 @@ pub(crate) struct Orders {
     stage: SharedStage,
     /// When the load begins, in nanoseconds since the run's beginning.
     load_begins: AtomicU64,
-    /// The measured window, likewise: known beforehand where it can be, so that what belongs to it does not depend on when somebody looks
-    /// at the stage.
+    /// The measured window, likewise: known beforehand where it can be, so that what belongs to it
+    /// does not depend on when somebody looks at the stage.
     window_opens: AtomicU64,
     window_closes: AtomicU64,
 }
@@ -65,7 +75,13 @@ const UNKNOWN: u64 = u64::MAX;
 impl Orders {
     pub(crate) fn new(began: Instant) -> Self {
         let [window_opens, window_closes] = [UNKNOWN; 2].map(AtomicU64::new);
-        Self { began, stage: SharedStage::new(Stage::Ramping), load_begins: AtomicU64::new(0), window_opens, window_closes }
+        Self {
+            began,
+            stage: SharedStage::new(Stage::Ramping),
+            load_begins: AtomicU64::new(0),
+            window_opens,
+            window_closes,
+        }
     }
 
     /// The time since the run's beginning.
@@ -87,7 +103,8 @@ impl Orders {
 
     /// To be set before the stage [`Stage::Warming`].
     pub(crate) fn set_load_begins(&self, clock: Duration) {
-        self.load_begins.store(nanoseconds(clock), Ordering::Release);
+        self.load_begins
+            .store(nanoseconds(clock), Ordering::Release);
     }
 
     pub(crate) fn load_begins(&self) -> Duration {
@@ -96,12 +113,14 @@ impl Orders {
 
     /// The window opens at `clock`; the first who says so counts, if several do.
     pub(crate) fn open_window(&self, clock: Duration) {
-        self.window_opens.fetch_min(nanoseconds(clock), Ordering::AcqRel);
+        self.window_opens
+            .fetch_min(nanoseconds(clock), Ordering::AcqRel);
     }
 
     /// The window closes at `clock`, or earlier, if that has been said.
     pub(crate) fn close_window(&self, clock: Duration) {
-        self.window_closes.fetch_min(nanoseconds(clock), Ordering::AcqRel);
+        self.window_closes
+            .fetch_min(nanoseconds(clock), Ordering::AcqRel);
     }
 
     /// When the window opens, or opened; the end of time while that is not known.

@@ -1,7 +1,9 @@
-//! What is said to the person at the terminal: notes on standard error, the result on standard output.
+//! What is said to the person at the terminal: notes on standard error, the result on standard
+//! output.
 //!
-//! A run is not held up by those who do not listen: notes are written by a thread of their own, and those that find no place are left out.
-//! The result is never left out in silence: where it cannot be written the command fails, unless its reader has left.
+//! A run is not held up by those who do not listen: notes are written by a thread of their own, and
+//! those that find no place are left out. The result is never left out in silence: where it cannot
+//! be written the command fails, unless its reader has left.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -19,7 +21,8 @@ use crate::error::Error;
 const WAITING_MAX: usize = 256;
 /// How long the end of the program waits for them.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
-/// How long a standard output that takes nothing and is not to be waited for (O_NONBLOCK) is tried again.
+/// How long a standard output that takes nothing and is not to be waited for (O_NONBLOCK) is tried
+/// again.
 const FULL_MAX: Duration = Duration::from_secs(10);
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -33,7 +36,8 @@ pub fn note(line: impl Display) {
     });
 }
 
-/// Does `job`, which writes to standard error, on the thread that notes are written by; not at all if too many wait.
+/// Does `job`, which writes to standard error, on the thread that notes are written by; not at all
+/// if too many wait.
 pub(crate) fn aside(job: impl FnOnce() + Send + 'static) {
     let _left_out = writer().try_send(Box::new(job));
 }
@@ -93,5 +97,7 @@ pub fn of_parser(error: &clap::Error) -> Result<bool, Error> {
 }
 
 fn lost(why: impl Display) -> Error {
-    Error::Failed(format!("the report cannot be written to standard output: {why}"))
+    Error::Failed(format!(
+        "the report cannot be written to standard output: {why}"
+    ))
 }

@@ -1,4 +1,5 @@
-//! A report, or a comparison, as one page: HTML with its style and its plots inline, no script, nothing to load. Well-formed as XML, too.
+//! A report, or a comparison, as one page: HTML with its style and its plots inline, no script,
+//! nothing to load. Well-formed as XML, too.
 
 use std::io;
 use std::path::Path;
@@ -25,20 +26,28 @@ mod verdict;
 
 use figure::Figure;
 
-/// Among it a policy that lets the page load and run nothing, whatever a text of the report may try.
+/// Among it a policy that lets the page load and run nothing, whatever a text of the report may
+/// try.
 const HEAD: &str = include_str!("page/head.html");
 const STYLE: &str = include_str!("page/page.css");
 
-/// The page. Its size does not depend on the number of samples: series are thinned to what a plot can show.
+/// The page. Its size does not depend on the number of samples: series are thinned to what a plot
+/// can show.
 pub fn html(report: &Report) -> String {
     let body = [
         verdict::html(report),
         tiles::html(report),
         section("Over time", &grid(&figures(course::load(report)))),
-        section("Latency", &grid(&(figures([distribution::figure(report)]) + &tables::quantiles(report)))),
+        section(
+            "Latency",
+            &grid(&(figures([distribution::figure(report)]) + &tables::quantiles(report))),
+        ),
         section("Memory", &grid(&figures(course::memory(report)))),
         section("Shards", &grid(&figures(balance::figures(report)))),
-        section("Failures", &grid(&(figures(course::failures(report)) + &tables::failures(report)))),
+        section(
+            "Failures",
+            &grid(&(figures(course::failures(report)) + &tables::failures(report))),
+        ),
         section("How it was run", &tables::setting(report)),
     ];
     document(&verdict::sentence(report), &body.concat())

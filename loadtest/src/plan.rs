@@ -12,14 +12,17 @@ use crate::system;
 use crate::workload::{Protocol, Workload};
 
 pub(crate) const PAYLOAD_DEFAULT: u32 = 64;
-/// Receive buffers of all shards together, and the bounds of a shard's and of a buffer's bytes: sized to the messages.
+/// Receive buffers of all shards together, and the bounds of a shard's and of a buffer's bytes:
+/// sized to the messages.
 const BUFFERS: u32 = 16_384;
 const BUFFERS_SHARD: (u32, u32) = (64, 4096);
 const BUFFER_SIZE: (u32, u32) = (512, 16 << 10);
-/// Where several shards share a core, one hands out turns no more often than this, so that some share a wake and a setting of the kernel's
-/// timer. What is sent later for it counts as late, and in the latency.
+/// Where several shards share a core, one hands out turns no more often than this, so that some
+/// share a wake and a setting of the kernel's timer. What is sent later for it counts as late, and
+/// in the latency.
 const HAND_OUT_INTERVAL: Duration = Duration::from_millis(4);
-/// Connections of a storm beyond those that are open: each that was closed keeps its place until the server has closed too.
+/// Connections of a storm beyond those that are open: each that was closed keeps its place until
+/// the server has closed too.
 const STORM_SPARE: u32 = 64;
 
 /// What a run is to do.
@@ -27,7 +30,8 @@ const STORM_SPARE: u32 = 64;
 pub struct Plan {
     /// Server to load.
     pub target: SocketAddr,
-    /// The addresses it is reached at, over which the connections are spread: `target` alone, or its neighbours on the loopback too.
+    /// The addresses it is reached at, over which the connections are spread: `target` alone, or
+    /// its neighbours on the loopback too.
     pub targets: Vec<SocketAddr>,
     /// Local addresses to connect from; none: the kernel's choice.
     pub sources: Vec<IpAddr>,
@@ -59,8 +63,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// Process of the server, if it is known.
     pub server_pid: Option<u32>,
-    /// Its place among other runs, with which a closed loop takes turns; who conducts them ends the warm-up and the window then. None: it
-    /// is alone.
+    /// Its place among other runs, with which a closed loop takes turns; who conducts them ends the
+    /// warm-up and the window then. None: it is alone.
     pub seat: Option<Seat>,
     /// The command line as typed.
     pub command: String,
@@ -101,7 +105,11 @@ impl Plan {
             shards: 1,
             cpus: Vec::new(),
             mode: Mode::Closed,
-            workload: Workload { protocol: Protocol::Echo, payload: PAYLOAD_DEFAULT, pipeline: 1 },
+            workload: Workload {
+                protocol: Protocol::Echo,
+                payload: PAYLOAD_DEFAULT,
+                pipeline: 1,
+            },
             seed: 0,
             rate: None,
             in_flight_max: 256,
@@ -130,7 +138,11 @@ impl Plan {
     /// What the shards are started with.
     pub(crate) fn settings(&self) -> Vec<String> {
         let each = self.connections.div_ceil(self.shards);
-        let outbound = if matches!(self.mode, Mode::Storm { .. }) { 2 * each + STORM_SPARE } else { each };
+        let outbound = if matches!(self.mode, Mode::Storm { .. }) {
+            2 * each + STORM_SPARE
+        } else {
+            each
+        };
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
         let timeout = format!("\"{}ms\"", self.timeout.as_millis().max(100));
         vec![
@@ -139,7 +151,10 @@ impl Plan {
             "server.pin=true".to_owned(), // many on few cores are spread evenly once, and stay so
             format!("limits.outbound_per_shard_max={outbound}"),
             format!("limits.connects_waiting_max={outbound}"), // all of them may begin at once
-            format!("limits.connects_in_flight_max={}", self.in_flight_max.div_ceil(self.shards).clamp(1, 1024)),
+            format!(
+                "limits.connects_in_flight_max={}",
+                self.in_flight_max.div_ceil(self.shards).clamp(1, 1024)
+            ),
             format!("buffers.count={}", self.buffers()),
             format!("buffers.size={}", self.buffer_size()),
             "socket.keepalive=false".to_owned(),
@@ -151,12 +166,16 @@ impl Plan {
     }
 
     fn buffers(&self) -> u32 {
-        (BUFFERS / self.shards).next_power_of_two().clamp(BUFFERS_SHARD.0, BUFFERS_SHARD.1)
+        (BUFFERS / self.shards)
+            .next_power_of_two()
+            .clamp(BUFFERS_SHARD.0, BUFFERS_SHARD.1)
     }
 
     fn buffer_size(&self) -> u32 {
         let replies = self.workload.reply_length() * u64::from(self.workload.pipeline);
-        u32::try_from(replies).unwrap_or(u32::MAX).clamp(BUFFER_SIZE.0, BUFFER_SIZE.1)
+        u32::try_from(replies)
+            .unwrap_or(u32::MAX)
+            .clamp(BUFFER_SIZE.0, BUFFER_SIZE.1)
     }
 
     /// What it asks of the machine.
@@ -175,9 +194,12 @@ impl Plan {
         }
     }
 
-    /// The longest that a connection says nothing: the first of them until the last is open and it has its turn, all of them at rest.
+    /// The longest that a connection says nothing: the first of them until the last is open and it
+    /// has its turn, all of them at rest.
     fn silence(&self) -> Duration {
-        let ramp = self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(f64::from(self.connections) / f64::from(rate)));
+        let ramp = self.rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(f64::from(self.connections) / f64::from(rate))
+        });
         match self.mode {
             Mode::Open { interval } | Mode::Slow { interval } => (ramp + interval).max(self.rest),
             Mode::Idle => ramp + self.warmup + self.duration + self.rest,
@@ -189,14 +211,20 @@ impl Plan {
     /// As the report tells it.
     pub(crate) fn shape(&self) -> LoadShape {
         let (mode, note) = match self.mode {
-            Mode::Open { .. } => ("open", "open loop: requests are due at intended times, from which their latency counts"),
+            Mode::Open { .. } => (
+                "open",
+                "open loop: requests are due at intended times, from which their latency counts",
+            ),
             Mode::Closed => (
                 "closed",
                 "closed loop: each connection sends, awaits the reply, sends the next. That measures capacity; its latencies are \
                  optimistic, because a slow server is asked less often",
             ),
             Mode::Idle => ("idle", "one request each, then silence"),
-            Mode::Storm { .. } => ("storm", "connect, one request, close, and again; latency counts from the connect"),
+            Mode::Storm { .. } => (
+                "storm",
+                "connect, one request, close, and again; latency counts from the connect",
+            ),
             Mode::Slow { .. } => ("slow", "a byte now and then"),
         };
         let interval = match self.mode {
@@ -222,7 +250,9 @@ impl Plan {
     pub(crate) fn of(run: &RunArguments, target: SocketAddr) -> Self {
         let facts = Facts::gather(Path::new("/"));
         // A shard that may have no connect on its way could do nothing.
-        let shards = run.shards.unwrap_or_else(|| system::shards_for(run.connections, &run.cpus).min(run.connects_in_flight));
+        let shards = run.shards.unwrap_or_else(|| {
+            system::shards_for(run.connections, &run.cpus).min(run.connects_in_flight)
+        });
         let shares_core = shards > system::cores_for(&run.cpus);
         Self {
             targets: destinations(target, run.connections, &facts),
@@ -235,7 +265,11 @@ impl Plan {
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
-            hand_out_interval: if shares_core { HAND_OUT_INTERVAL } else { Duration::ZERO },
+            hand_out_interval: if shares_core {
+                HAND_OUT_INTERVAL
+            } else {
+                Duration::ZERO
+            },
             warmup: run.warmup,
             duration: run.duration,
             rest: run.rest.unwrap_or_default(),
@@ -259,7 +293,11 @@ fn mode(run: &RunArguments) -> Mode {
 }
 
 fn workload(run: &RunArguments) -> Workload {
-    Workload { protocol: run.protocol, payload: run.payload.unwrap_or(PAYLOAD_DEFAULT), pipeline: run.pipeline }
+    Workload {
+        protocol: run.protocol,
+        payload: run.payload.unwrap_or(PAYLOAD_DEFAULT),
+        pipeline: run.pipeline,
+    }
 }
 
 #[cfg(test)]
@@ -274,7 +312,9 @@ mod tests {
     use crate::args::{Arguments, Command};
 
     fn plan(options: &[&str]) -> Plan {
-        let line = ["loadtest", "run", "--target", "127.0.0.1:7007"].iter().chain(options);
+        let line = ["loadtest", "run", "--target", "127.0.0.1:7007"]
+            .iter()
+            .chain(options);
         let Command::Run(run) = Arguments::try_parse_from(line).unwrap().command else {
             panic!("`run` was given");
         };
@@ -284,17 +324,28 @@ mod tests {
     #[test]
     fn connections_are_dealt_out_over_every_pair_of_addresses() {
         let mut plan = plan(&["--source", "127.0.0.8,127.0.0.9"]);
-        plan.targets = ["127.0.0.1:7", "127.0.0.2:7", "127.0.0.3:7"].map(|addr| addr.parse().unwrap()).to_vec();
-        let pairs: BTreeSet<_> = (0..6).map(|number| (plan.target(number), plan.source(number))).collect();
+        plan.targets = ["127.0.0.1:7", "127.0.0.2:7", "127.0.0.3:7"]
+            .map(|addr| addr.parse().unwrap())
+            .to_vec();
+        let pairs: BTreeSet<_> = (0..6)
+            .map(|number| (plan.target(number), plan.source(number)))
+            .collect();
         assert_eq!(pairs.len(), 6);
     }
 
     #[test]
     fn shards_hold_the_connections_and_their_settings_are_accepted() {
-        for options in [&["--connections", "1000000", "--shards", "60"][..], &["--mode", "storm", "--timeout", "50ms"], &["--cpus", "0"]] {
+        for options in [
+            &["--connections", "1000000", "--shards", "60"][..],
+            &["--mode", "storm", "--timeout", "50ms"],
+            &["--cpus", "0"],
+        ] {
             let client = corelane::Client::start(&plan(options).settings(), |_shard| async {});
             if let Err(problems) = client {
-                assert!(problems.iter().all(|problem| !problem.contains("--set")), "{problems:#?}");
+                assert!(
+                    problems.iter().all(|problem| !problem.contains("--set")),
+                    "{problems:#?}"
+                );
             }
         }
     }
@@ -304,15 +355,31 @@ mod tests {
         let interval = |options: &[&str]| plan(options).hand_out_interval;
         assert_eq!(interval(&[]), Duration::ZERO);
         assert_eq!(interval(&["--cpus", "0"]), Duration::ZERO);
-        assert_eq!(interval(&["--cpus", "0,1", "--shards", "2"]), Duration::ZERO);
-        assert_eq!(interval(&["--cpus", "0", "--shards", "2"]), HAND_OUT_INTERVAL);
+        assert_eq!(
+            interval(&["--cpus", "0,1", "--shards", "2"]),
+            Duration::ZERO
+        );
+        assert_eq!(
+            interval(&["--cpus", "0", "--shards", "2"]),
+            HAND_OUT_INTERVAL
+        );
     }
 
     #[test]
     fn a_connection_is_silent_until_the_last_one_is_open_and_it_has_its_turn() {
         let silence = |options: &[&str]| plan(options).demand().silence.as_secs();
         assert_eq!(silence(&["--connections", "10000", "--rate", "5000"]), 3);
-        assert_eq!(silence(&["--connections", "1000000", "--rate", "50000", "--interval", "30s"]), 50);
+        assert_eq!(
+            silence(&[
+                "--connections",
+                "1000000",
+                "--rate",
+                "50000",
+                "--interval",
+                "30s"
+            ]),
+            50
+        );
         assert_eq!(silence(&["--rest", "20s"]), 20);
         assert_eq!(silence(&["--mode", "idle", "--duration", "30s"]), 31);
         assert_eq!(silence(&["--mode", "storm"]), 0);

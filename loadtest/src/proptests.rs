@@ -13,13 +13,26 @@ use crate::workload::{Protocol, StreamKey, Workload};
 /// The same cases on every run, unless PROPTEST_RNG_SEED says which.
 pub(crate) fn cases() -> ProptestConfig {
     let config = ProptestConfig::default();
-    let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(0x5e77_1265) } else { config.rng_seed };
-    ProptestConfig { cases: 1000, rng_seed, ..config }
+    let rng_seed = if config.rng_seed == RngSeed::Random {
+        RngSeed::Fixed(0x5e77_1265)
+    } else {
+        config.rng_seed
+    };
+    ProptestConfig {
+        cases: 1000,
+        rng_seed,
+        ..config
+    }
 }
 
 /// Text as files of /proc and users have it, and text as they do not.
 pub(crate) fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[0-9]{0,21}", "[-0-9,: x.()smhdkBA-F\t\n]{0,60}", "([0-9]{1,6}[ \t,:-]){0,30}", "\\PC{0,40}"]
+    prop_oneof![
+        "[0-9]{0,21}",
+        "[-0-9,: x.()smhdkBA-F\t\n]{0,60}",
+        "([0-9]{1,6}[ \t,:-]){0,30}",
+        "\\PC{0,40}"
+    ]
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {

@@ -5,11 +5,13 @@ use std::fmt;
 use crate::data::{Quantiles, Report};
 
 impl Report {
-    /// Every wanted connection was established and served, every request answered, no byte was wrong, nothing failed, and nobody
-    /// interrupted it.
+    /// Every wanted connection was established and served, every request answered, no byte was
+    /// wrong, nothing failed, and nobody interrupted it.
     pub fn is_complete(&self) -> bool {
         let connections = &self.connections;
-        let all = connections.established == connections.wanted && connections.served == connections.wanted && connections.wanted > 0;
+        let all = connections.established == connections.wanted
+            && connections.served == connections.wanted
+            && connections.wanted > 0;
         all && self.failures.is_empty() && self.requests.unanswered == 0 && !self.interrupted
     }
 
@@ -20,7 +22,11 @@ impl Report {
 
     /// Failures of the kind with this word.
     pub fn failures_of(&self, kind: &str) -> u64 {
-        self.failures.iter().filter(|failure| failure.kind == kind).map(|failure| failure.count).sum()
+        self.failures
+            .iter()
+            .filter(|failure| failure.kind == kind)
+            .map(|failure| failure.count)
+            .sum()
     }
 
     /// Failures of any kind.
@@ -32,10 +38,23 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (load, connections) = (&self.load, &self.connections);
-        writeln!(f, "{} to {}, {} bytes x {}, {}", load.protocol, load.target, load.payload_bytes, load.pipeline, load.mode_note)?;
-        writeln!(f, "connections  {} wanted, {} established, {} served", connections.wanted, connections.established, connections.served)?;
+        writeln!(
+            f,
+            "{} to {}, {} bytes x {}, {}",
+            load.protocol, load.target, load.payload_bytes, load.pipeline, load.mode_note
+        )?;
+        writeln!(
+            f,
+            "connections  {} wanted, {} established, {} served",
+            connections.wanted, connections.established, connections.served
+        )?;
         if connections.connects_per_s > 0.0 {
-            writeln!(f, "connects     {:.0}/s, {}", connections.connects_per_s, Spelled(&self.connect_us))?;
+            writeln!(
+                f,
+                "connects     {:.0}/s, {}",
+                connections.connects_per_s,
+                Spelled(&self.connect_us)
+            )?;
         }
         self.fmt_requests(f)?;
         self.fmt_failures(f)?;
@@ -57,12 +76,20 @@ impl Report {
         if let Some(offered) = requests.offered_per_s {
             write!(f, " of {offered:.0}/s due")?;
         }
-        write!(f, " in a window of {:.1} s, {} in all", requests.window_s, requests.total)?;
+        write!(
+            f,
+            " in a window of {:.1} s, {} in all",
+            requests.window_s, requests.total
+        )?;
         if requests.unanswered > 0 {
             write!(f, "; {} of the window's were not", requests.unanswered)?;
         }
         writeln!(f)?;
-        let label = if self.load.mode == "closed" { "optimistic, " } else { "" };
+        let label = if self.load.mode == "closed" {
+            "optimistic, "
+        } else {
+            ""
+        };
         writeln!(f, "latency      {label}{}", Spelled(&self.latency_us))
     }
 
@@ -72,7 +99,11 @@ impl Report {
         }
         for failure in &self.failures {
             let example = failure.examples.first().map_or("", String::as_str);
-            writeln!(f, "failures     {} {} ({example})", failure.count, failure.kind)?;
+            writeln!(
+                f,
+                "failures     {} {} ({example})",
+                failure.count, failure.kind
+            )?;
         }
         Ok(())
     }
@@ -105,7 +136,11 @@ impl Report {
             )?;
         }
         if let Some(rest) = &self.rest {
-            write!(f, "at rest      load tester {:.2} % of a core", 100.0 * rest.generator_cpu_cores)?;
+            write!(
+                f,
+                "at rest      load tester {:.2} % of a core",
+                100.0 * rest.generator_cpu_cores
+            )?;
             if let Some(server) = rest.server_cpu_cores {
                 write!(f, ", server {:.2} %", 100.0 * server)?;
             }
@@ -120,7 +155,11 @@ impl Report {
             mb(generator.resident_bytes)
         )?;
         if generator.lag_us.count > 0 {
-            write!(f, ", late by {:.0} us (p50), {:.0} us (p99)", generator.lag_us.p50, generator.lag_us.p99)?;
+            write!(
+                f,
+                ", late by {:.0} us (p50), {:.0} us (p99)",
+                generator.lag_us.p50, generator.lag_us.p99
+            )?;
         }
         writeln!(f)
     }
@@ -135,11 +174,22 @@ struct Spelled<'a>(&'a Quantiles);
 
 impl fmt::Display for Spelled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Quantiles { count, p50, p90, p99, p99_9, p99_99, max } = self.0;
+        let Quantiles {
+            count,
+            p50,
+            p90,
+            p99,
+            p99_9,
+            p99_99,
+            max,
+        } = self.0;
         if *count == 0 {
             return f.write_str("nothing measured");
         }
-        write!(f, "us: p50 {p50:.0}, p90 {p90:.0}, p99 {p99:.0}, p99.9 {p99_9:.0}, p99.99 {p99_99:.0}, max {max:.0}")
+        write!(
+            f,
+            "us: p50 {p50:.0}, p90 {p90:.0}, p99 {p99:.0}, p99.9 {p99_9:.0}, p99.99 {p99_99:.0}, max {max:.0}"
+        )
     }
 }
 
@@ -176,7 +226,15 @@ mod tests {
     use crate::data::{Connections, FailureCount, MemoryUse, ServerUse};
 
     fn served(wanted: u64, served: u64) -> Report {
-        Report { connections: Connections { wanted, established: wanted, served, ..Connections::default() }, ..empty() }
+        Report {
+            connections: Connections {
+                wanted,
+                established: wanted,
+                served,
+                ..Connections::default()
+            },
+            ..empty()
+        }
     }
 
     #[test]
@@ -184,29 +242,78 @@ mod tests {
         assert!(served(10, 10).is_clean());
         assert!(!served(10, 9).is_clean());
         assert!(!served(0, 0).is_clean());
-        assert!(!Report { interrupted: true, ..served(10, 10) }.is_clean());
-        assert!(!Report { void: Some("late".to_owned()), ..served(10, 10) }.is_clean());
-        let failures = vec![FailureCount { kind: "reset".to_owned(), count: 1, examples: Vec::new() }];
-        assert!(!Report { failures, ..served(10, 10) }.is_clean());
-        let requests = crate::data::Requests { unanswered: 1, ..crate::data::Requests::default() };
-        assert!(!Report { requests, ..served(10, 10) }.is_clean());
+        assert!(
+            !Report {
+                interrupted: true,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        assert!(
+            !Report {
+                void: Some("late".to_owned()),
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        let failures = vec![FailureCount {
+            kind: "reset".to_owned(),
+            count: 1,
+            examples: Vec::new(),
+        }];
+        assert!(
+            !Report {
+                failures,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        let requests = crate::data::Requests {
+            unanswered: 1,
+            ..crate::data::Requests::default()
+        };
+        assert!(
+            !Report {
+                requests,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
     }
 
     #[test]
     fn the_text_stays_short_and_calls_a_closed_loop_optimistic() {
-        let failure = |kind: &str| FailureCount { kind: kind.to_owned(), count: 7, examples: vec!["connection 1: gone".to_owned(); 3] };
-        let kinds = ["refused", "reset", "closed_early", "timed_out", "wrong_bytes", "out_of_ports", "other"];
+        let failure = |kind: &str| FailureCount {
+            kind: kind.to_owned(),
+            count: 7,
+            examples: vec!["connection 1: gone".to_owned(); 3],
+        };
+        let kinds = [
+            "refused",
+            "reset",
+            "closed_early",
+            "timed_out",
+            "wrong_bytes",
+            "out_of_ports",
+            "other",
+        ];
         let report = Report {
             failures: kinds.map(failure).to_vec(),
             server: Some(ServerUse::default()),
             memory: Some(MemoryUse::default()),
-            latency_us: Quantiles { count: 1, ..Quantiles::default() },
+            latency_us: Quantiles {
+                count: 1,
+                ..Quantiles::default()
+            },
             void: Some("late".to_owned()),
             interrupted: true,
             ..served(10, 10)
         };
         let text = report.to_string();
         assert!(text.lines().count() <= 25, "{text}");
-        assert!(text.contains("optimistic") && text.contains("7 wrong_bytes (connection 1: gone)"), "{text}");
+        assert!(
+            text.contains("optimistic") && text.contains("7 wrong_bytes (connection 1: gone)"),
+            "{text}"
+        );
     }
 }

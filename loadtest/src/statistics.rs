@@ -35,9 +35,30 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_of_the_sorted_values() {
-        assert_eq!(Spread::of([3.0, 1.0, 9.0]), Spread { median: 3.0, min: 1.0, max: 9.0 });
-        assert_eq!(Spread::of([4.0, 1.0, 2.0, 8.0]), Spread { median: 3.0, min: 1.0, max: 8.0 });
-        assert_eq!(Spread::of([5.0]), Spread { median: 5.0, min: 5.0, max: 5.0 });
+        assert_eq!(
+            Spread::of([3.0, 1.0, 9.0]),
+            Spread {
+                median: 3.0,
+                min: 1.0,
+                max: 9.0
+            }
+        );
+        assert_eq!(
+            Spread::of([4.0, 1.0, 2.0, 8.0]),
+            Spread {
+                median: 3.0,
+                min: 1.0,
+                max: 8.0
+            }
+        );
+        assert_eq!(
+            Spread::of([5.0]),
+            Spread {
+                median: 5.0,
+                min: 5.0,
+                max: 5.0
+            }
+        );
         assert_eq!(Spread::of([]), Spread::default());
     }
 }

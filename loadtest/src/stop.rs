@@ -12,16 +12,24 @@ use crate::error::Error;
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// One that SIGINT, SIGTERM and SIGHUP set, but for a SIGHUP that is ignored already, as under nohup(1). Signals that mean nothing
-    /// here do not end it either, nor does a file that has reached its greatest size (SIGXFSZ): what writes to it is told.
-    /// `Stop::default()` is never set.
+    /// One that SIGINT, SIGTERM and SIGHUP set, but for a SIGHUP that is ignored already, as under
+    /// nohup(1). Signals that mean nothing here do not end it either, nor does a file that has
+    /// reached its greatest size (SIGXFSZ): what writes to it is told. `Stop::default()` is never
+    /// set.
     pub fn on_signals() -> Result<Self, Error> {
         let (stop, ignored) = (Self::default(), Self::default());
-        let hangs_up = fs::read_to_string("/proc/self/status").is_ok_and(|status| !is_ignored(&status, SIGHUP));
-        let ends = [SIGINT, SIGTERM].into_iter().chain(hangs_up.then_some(SIGHUP)).map(|signal| (signal, &stop));
-        let others = [SIGXFSZ, SIGALRM, SIGUSR1, SIGUSR2].into_iter().map(|signal| (signal, &ignored));
+        let hangs_up = fs::read_to_string("/proc/self/status")
+            .is_ok_and(|status| !is_ignored(&status, SIGHUP));
+        let ends = [SIGINT, SIGTERM]
+            .into_iter()
+            .chain(hangs_up.then_some(SIGHUP))
+            .map(|signal| (signal, &stop));
+        let others = [SIGXFSZ, SIGALRM, SIGUSR1, SIGUSR2]
+            .into_iter()
+            .map(|signal| (signal, &ignored));
         for (signal, flag) in ends.chain(others) {
-            signal_hook::flag::register(signal, Arc::clone(&flag.0)).map_err(Error::failed("cannot handle signals"))?;
+            signal_hook::flag::register(signal, Arc::clone(&flag.0))
+                .map_err(Error::failed("cannot handle signals"))?;
         }
         Ok(stop)
     }
@@ -37,10 +45,12 @@ impl Stop {
     }
 }
 
-/// Whether a process with this status (proc_pid_status(5)) ignores `signal`; where that is not said, it counts as ignored: the kernel then
-/// does with it what it would have done anyway.
+/// Whether a process with this status (proc_pid_status(5)) ignores `signal`; where that is not
+/// said, it counts as ignored: the kernel then does with it what it would have done anyway.
 fn is_ignored(status: &str, signal: i32) -> bool {
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    let mask = status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
 }
 

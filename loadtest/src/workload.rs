@@ -76,8 +76,13 @@ impl Workload {
         match self.protocol {
             Protocol::Echo => key.fill(offset, out),
             Protocol::Ping => {
-                let pings = PING.iter().cycle().skip((offset % PING.len() as u64) as usize);
-                out.iter_mut().zip(pings).for_each(|(byte, ping)| *byte = *ping);
+                let pings = PING
+                    .iter()
+                    .cycle()
+                    .skip((offset % PING.len() as u64) as usize);
+                out.iter_mut()
+                    .zip(pings)
+                    .for_each(|(byte, ping)| *byte = *ping);
             }
         }
     }
@@ -87,7 +92,10 @@ impl Workload {
         match self.protocol {
             Protocol::Echo => key.verify(offset, reply),
             Protocol::Ping => {
-                let pongs = PONG.iter().cycle().skip((offset % PONG.len() as u64) as usize);
+                let pongs = PONG
+                    .iter()
+                    .cycle()
+                    .skip((offset % PONG.len() as u64) as usize);
                 compare(offset, reply, pongs.copied())
             }
         }
@@ -163,10 +171,18 @@ fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (usize, Range<usiz
 }
 
 fn compare(offset: u64, reply: &[u8], wanted: impl Iterator<Item = u8>) -> Result<(), WrongByte> {
-    let wrong = reply.iter().zip(wanted).enumerate().find(|(_, (got, wanted))| *got != wanted);
+    let wrong = reply
+        .iter()
+        .zip(wanted)
+        .enumerate()
+        .find(|(_, (got, wanted))| *got != wanted);
     match wrong {
         None => Ok(()),
-        Some((at, (&got, wanted))) => Err(WrongByte { offset: offset + at as u64, wanted, got }),
+        Some((at, (&got, wanted))) => Err(WrongByte {
+            offset: offset + at as u64,
+            wanted,
+            got,
+        }),
     }
 }
 
@@ -181,8 +197,16 @@ fn mix(mut z: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const ECHO: Workload = Workload { protocol: Protocol::Echo, payload: 64, pipeline: 1 };
-    const RESP: Workload = Workload { protocol: Protocol::Ping, payload: 0, pipeline: 1 };
+    const ECHO: Workload = Workload {
+        protocol: Protocol::Echo,
+        payload: 64,
+        pipeline: 1,
+    };
+    const RESP: Workload = Workload {
+        protocol: Protocol::Ping,
+        payload: 0,
+        pipeline: 1,
+    };
 
     fn stream(connection: u64) -> Vec<u8> {
         let mut bytes = vec![0; 100];
@@ -209,7 +233,11 @@ mod tests {
         for at in 0..100 {
             let mut bytes = stream(3);
             bytes[at] ^= 1;
-            let wrong = WrongByte { offset: at as u64, wanted: bytes[at] ^ 1, got: bytes[at] };
+            let wrong = WrongByte {
+                offset: at as u64,
+                wanted: bytes[at] ^ 1,
+                got: bytes[at],
+            };
             assert_eq!(ECHO.verify(key, 0, &bytes), Err(wrong));
         }
     }
@@ -218,7 +246,8 @@ mod tests {
     fn connections_and_messages_differ() {
         assert_ne!(stream(3), stream(4));
         assert_ne!(stream(3)[..32], stream(3)[32..64]);
-        ECHO.verify(StreamKey::new(8, 3), 0, &stream(3)).expect_err("another seed, other bytes");
+        ECHO.verify(StreamKey::new(8, 3), 0, &stream(3))
+            .expect_err("another seed, other bytes");
     }
 
     #[test]
@@ -229,7 +258,11 @@ mod tests {
         assert_eq!(requests, b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
         assert_eq!(RESP.verify(key, 0, b"+PONG\r\n+PONG\r\n+P"), Ok(()));
         assert_eq!(RESP.verify(key, 8, b"PONG\r\n"), Ok(()));
-        let error = WrongByte { offset: 7, wanted: b'+', got: b'-' };
+        let error = WrongByte {
+            offset: 7,
+            wanted: b'+',
+            got: b'-',
+        };
         assert_eq!(RESP.verify(key, 7, b"-ERR unknown command\r\n"), Err(error));
     }
 }

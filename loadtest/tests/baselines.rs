@@ -1,4 +1,5 @@
-//! The baseline servers bear what the comparison, and rude clients, do to them; and `loadtest compare` over all of them.
+//! The baseline servers bear what the comparison, and rude clients, do to them; and
+//! `loadtest compare` over all of them.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, Permissions};
@@ -25,7 +26,15 @@ const OPTIONAL: &str = "go_netpoller";
 
 /// `target/release`, say: what `make test` names, else where the load tester under test was built.
 fn profile_directory() -> PathBuf {
-    env::var_os("CORELANE_TESTS_BIN").map_or_else(|| Path::new(env!("CARGO_BIN_EXE_loadtest")).parent().unwrap().to_owned(), PathBuf::from)
+    env::var_os("CORELANE_TESTS_BIN").map_or_else(
+        || {
+            Path::new(env!("CARGO_BIN_EXE_loadtest"))
+                .parent()
+                .unwrap()
+                .to_owned()
+        },
+        PathBuf::from,
+    )
 }
 
 /// The binary of a baseline, or of echo, built first if it is not there.
@@ -34,12 +43,19 @@ fn binary(name: &str) -> PathBuf {
     BUILD.call_once(|| {
         let packages = BASELINES.map(|name| format!("baseline_{name}"));
         let missing = |package: &&str| !profile_directory().join(package).exists();
-        let missing: Vec<&str> = packages.iter().map(String::as_str).chain(["echo"]).filter(missing).collect();
+        let missing: Vec<&str> = packages
+            .iter()
+            .map(String::as_str)
+            .chain(["echo"])
+            .filter(missing)
+            .collect();
         if missing.is_empty() {
             return;
         }
         let mut cargo = Command::new(env::var_os("CARGO").unwrap());
-        cargo.arg("build").args(missing.iter().flat_map(|package| ["--package", package]));
+        cargo
+            .arg("build")
+            .args(missing.iter().flat_map(|package| ["--package", package]));
         if profile_directory().ends_with("release") {
             cargo.arg("--release");
         }
@@ -54,10 +70,19 @@ struct Server(Child, SocketAddr);
 impl Server {
     fn start(name: &str) -> Self {
         let mut command = Command::new(binary(&format!("baseline_{name}")));
-        let mut child = command.args(["127.0.0.1:0", &core()]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(["127.0.0.1:0", &core()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim().strip_prefix("listening ").unwrap_or_else(|| panic!("{name} said {line:?}"));
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let addr = line
+            .trim()
+            .strip_prefix("listening ")
+            .unwrap_or_else(|| panic!("{name} said {line:?}"));
         Self(child, addr.parse().unwrap())
     }
 
@@ -99,7 +124,9 @@ fn flood(stream: &mut TcpStream) {
 }
 
 fn assert_echoes_to_the_end(mut stream: TcpStream) {
-    let sent: Vec<u8> = (0..100_000_u32).map(|number| number.to_le_bytes()[1]).collect();
+    let sent: Vec<u8> = (0..100_000_u32)
+        .map(|number| number.to_le_bytes()[1])
+        .collect();
     let mut writer = stream.try_clone().unwrap();
     let expected = sent.clone();
     let writing = thread::spawn(move || {
@@ -109,7 +136,11 @@ fn assert_echoes_to_the_end(mut stream: TcpStream) {
     let mut received = Vec::new();
     stream.read_to_end(&mut received).unwrap();
     writing.join().unwrap();
-    assert!(received == expected, "{} bytes came back, not the same", received.len());
+    assert!(
+        received == expected,
+        "{} bytes came back, not the same",
+        received.len()
+    );
 }
 
 fn assert_survives_rude_clients(name: &str) {
@@ -128,8 +159,13 @@ fn assert_survives_rude_clients(name: &str) {
 
 #[test]
 fn every_baseline_survives_resets_and_a_peer_that_never_reads() {
-    BASELINES.iter().for_each(|name| assert_survives_rude_clients(name));
-    if profile_directory().join(format!("baseline_{OPTIONAL}")).exists() {
+    BASELINES
+        .iter()
+        .for_each(|name| assert_survives_rude_clients(name));
+    if profile_directory()
+        .join(format!("baseline_{OPTIONAL}"))
+        .exists()
+    {
         assert_survives_rude_clients(OPTIONAL);
     }
 }
@@ -141,7 +177,16 @@ fn compare(arguments: &[&str]) -> Output {
 fn compare_for(duration: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(profile_directory().join("loadtest"));
     command.args(["compare", "--cpu-server", &core(), "--cpu-client", &core()]);
-    command.args(["--rounds", "2", "--duration", duration, "--warmup", "20ms", "--idle", "0"]);
+    command.args([
+        "--rounds",
+        "2",
+        "--duration",
+        duration,
+        "--warmup",
+        "20ms",
+        "--idle",
+        "0",
+    ]);
     command.args(arguments).output().unwrap()
 }
 
@@ -149,14 +194,29 @@ fn compare_for(duration: &str, arguments: &[&str]) -> Output {
 fn a_comparison_measures_every_server_under_every_load() {
     binary("echo");
     let page = env::temp_dir().join(format!("loadtest-compare-{}.html", std::process::id()));
-    let output = compare(&["--connections", "1,10x4", "--json", "--html", page.to_str().unwrap()]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = compare(&[
+        "--connections",
+        "1,10x4",
+        "--json",
+        "--html",
+        page.to_str().unwrap(),
+    ]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(comparison["rounds"], 2);
     for (index, pipeline) in [1, 4].into_iter().enumerate() {
         let case = &comparison["cases"][index];
         assert_eq!(case["pipeline"], pipeline);
-        let servers: Vec<_> = case["servers"].as_array().unwrap().iter().map(|row| row["server"].as_str().unwrap()).collect();
+        let servers: Vec<_> = case["servers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["server"].as_str().unwrap())
+            .collect();
         for name in BASELINES.iter().chain(&["echo"]) {
             assert!(servers.contains(name), "no {name} in {servers:?}");
         }
@@ -167,7 +227,12 @@ fn a_comparison_measures_every_server_under_every_load() {
     }
     let written = fs::read_to_string(&page).unwrap();
     fs::remove_file(page).unwrap();
-    for needed in BASELINES.iter().chain(&["echo", "<h2>1 connections</h2>", "<h2>10 connections, 4 requests in one go</h2>", "Complete"]) {
+    for needed in BASELINES.iter().chain(&[
+        "echo",
+        "<h2>1 connections</h2>",
+        "<h2>10 connections, 4 requests in one go</h2>",
+        "Complete",
+    ]) {
         assert!(written.contains(needed), "the page does not name {needed}");
     }
 }
@@ -178,17 +243,42 @@ fn a_server_that_dies_in_the_middle_of_a_comparison_is_named_and_ends_it() {
     let directory = env::temp_dir().join(format!("loadtest-dies-{}", std::process::id()));
     fs::create_dir(&directory).unwrap();
     symlink(echo, directory.join("echo")).unwrap();
-    let mortal = format!("#!/bin/sh\n'{}' \"$@\" &\nsleep 2\nkill -9 $!\n", binary("baseline_tokio").display());
+    let mortal = format!(
+        "#!/bin/sh\n'{}' \"$@\" &\nsleep 2\nkill -9 $!\n",
+        binary("baseline_tokio").display()
+    );
     fs::write(directory.join("baseline_tokio"), mortal).unwrap();
-    fs::set_permissions(directory.join("baseline_tokio"), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(
+        directory.join("baseline_tokio"),
+        Permissions::from_mode(0o755),
+    )
+    .unwrap();
     let begun = Instant::now();
     let bin_dir = directory.to_str().unwrap();
-    let output = compare_for("60s", &["--bin-dir", bin_dir, "--servers", "echo,tokio", "--connections", "10"]);
+    let output = compare_for(
+        "60s",
+        &[
+            "--bin-dir",
+            bin_dir,
+            "--servers",
+            "echo,tokio",
+            "--connections",
+            "10",
+        ],
+    );
     fs::remove_dir_all(&directory).unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("tokio failed under load") && (said.contains("closed_early") || said.contains("reset")), "{said}");
-    assert!(begun.elapsed() < BOUND, "it went on for {:?}", begun.elapsed());
+    assert!(
+        said.contains("tokio failed under load")
+            && (said.contains("closed_early") || said.contains("reset")),
+        "{said}"
+    );
+    assert!(
+        begun.elapsed() < BOUND,
+        "it went on for {:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -199,9 +289,21 @@ fn a_comparison_that_cannot_be_made_is_refused() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(refused(&["--bin-dir", "/nowhere"]).contains("cargo build --release -p echo"));
-    assert!(refused(&["--bin-dir", "/nowhere", "--servers", "go_netpoller"]).contains("make baseline-go"));
+    assert!(
+        refused(&["--bin-dir", "/nowhere", "--servers", "go_netpoller"])
+            .contains("make baseline-go")
+    );
     binary("echo");
-    assert!(refused(&["--servers", "echo,raw_uring", "--connections", "1", "--assert"]).contains("--assert is about"));
+    assert!(
+        refused(&[
+            "--servers",
+            "echo,raw_uring",
+            "--connections",
+            "1",
+            "--assert"
+        ])
+        .contains("--assert is about")
+    );
     assert!(refused(&["--connections", "100x0"]).contains("100x16"));
     assert!(refused(&["--html", "/nowhere/page.html"]).contains("mkdir -p /nowhere"));
 }

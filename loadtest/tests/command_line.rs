@@ -27,7 +27,11 @@ fn assert_refused(options: &str, named: &str) {
     assert_eq!(output.status.code(), Some(2), "{options}: {said}");
     assert!(said.contains(named), "{options}: {said}");
     assert!(took < REFUSED_WITHIN, "{options} took {took:?}");
-    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "{options}: somebody has connected");
+    assert_eq!(
+        listener.accept().unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "{options}: somebody has connected"
+    );
 }
 
 #[test]
@@ -35,7 +39,14 @@ fn zero_absurd_and_contradictory_values_are_refused_before_the_first_connect() {
     for zero in ["interval", "duration", "timeout", "rest"] {
         assert_refused(&format!("--{zero} 0s"), zero);
     }
-    for zero in ["rate", "connections", "payload", "pipeline", "shards", "connects-in-flight"] {
+    for zero in [
+        "rate",
+        "connections",
+        "payload",
+        "pipeline",
+        "shards",
+        "connects-in-flight",
+    ] {
         assert_refused(&format!("--{zero} 0"), zero);
     }
     assert_refused("--timeout 2h", "--timeout");
@@ -60,9 +71,21 @@ fn addresses_processes_and_paths_that_are_not_there_are_refused_before_the_first
 
 #[test]
 fn a_comparison_is_judged_before_a_server_is_started() {
-    for wrong in ["--duration 0s", "--rounds 0", "--payload 0", "--connections 0", "--servers echo,echo", "--html /nonexistent/x.html"] {
+    for wrong in [
+        "--duration 0s",
+        "--rounds 0",
+        "--payload 0",
+        "--connections 0",
+        "--servers echo,echo",
+        "--html /nonexistent/x.html",
+    ] {
         let output = output(loadtest(&["compare"]).args(wrong.split_whitespace()));
-        assert_eq!(output.status.code(), Some(2), "{wrong}: {}", text(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{wrong}: {}",
+            text(&output.stderr)
+        );
     }
 }
 
@@ -72,22 +95,51 @@ fn a_name_stands_for_all_its_addresses() {
         return;
     }
     let hosts = std::env::temp_dir().join(format!("loadtest-hosts-{}", std::process::id()));
-    fs::write(&hosts, "::1 somewhere\n127.0.0.9 somewhere\n127.0.0.1 somewhere\n").unwrap();
+    fs::write(
+        &hosts,
+        "::1 somewhere\n127.0.0.9 somewhere\n127.0.0.1 somewhere\n",
+    )
+    .unwrap();
     let target = echo_server();
     let mut run = short_run(target);
     run[2] = format!("somewhere:{}", target.port());
-    let script = format!("mount --bind {} /etc/hosts && exec \"$0\" \"$@\"", hosts.display());
-    let output = output(shell(&format!("exec unshare -m bash -c '{script}' \"$0\" \"$@\""), &run));
+    let script = format!(
+        "mount --bind {} /etc/hosts && exec \"$0\" \"$@\"",
+        hosts.display()
+    );
+    let output = output(shell(
+        &format!("exec unshare -m bash -c '{script}' \"$0\" \"$@\""),
+        &run,
+    ));
     fs::remove_file(&hosts).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
-    assert!(text(&output.stdout).contains(&format!("to {target}")), "the report names the address: {}", text(&output.stdout));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    assert!(
+        text(&output.stdout).contains(&format!("to {target}")),
+        "the report names the address: {}",
+        text(&output.stdout)
+    );
 }
 
 #[test]
 fn a_path_need_not_be_utf_8() {
-    let name = [format!("loadtest-{}-", std::process::id()).as_bytes(), b"\xe9.html"].concat();
+    let name = [
+        format!("loadtest-{}-", std::process::id()).as_bytes(),
+        b"\xe9.html",
+    ]
+    .concat();
     let page: PathBuf = std::env::temp_dir().join(std::ffi::OsStr::from_bytes(&name));
-    let output = output(loadtest(&[]).args(short_run(echo_server())).arg("--html").arg(&page));
+    let output = output(
+        loadtest(&[])
+            .args(short_run(echo_server()))
+            .arg("--html")
+            .arg(&page),
+    );
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(fs::read_to_string(&page).unwrap().contains("</html>"));
     fs::remove_file(&page).unwrap();
@@ -98,10 +150,16 @@ fn nobody_is_taken_for_the_server() {
     if !may_unshare("-n") {
         return;
     }
-    // Six ports, every other of which the kernel tries first: each connect has one chance in three to meet itself.
+    // Six ports, every other of which the kernel tries first: each connect has one chance in three
+    // to meet itself.
     let script = "exec unshare -n bash -c 'ip link set lo up; echo 40000 40005 >/proc/sys/net/ipv4/ip_local_port_range
         for _ in {1..15}; do \"$0\" \"$@\" >/dev/null && exit 9; done; exit 0' \"$0\" \"$@\"";
     let run = short_run("127.0.0.1:40004".parse().unwrap());
     let output = output(&mut shell(script, &run));
-    assert_eq!(output.status.code(), Some(0), "one was served by itself: {}", text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "one was served by itself: {}",
+        text(&output.stderr)
+    );
 }

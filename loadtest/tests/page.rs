@@ -12,9 +12,17 @@ const PAGE_BYTES_MAX: usize = 1_000_000;
 /// The page and its text, after a strict parser has accepted it.
 fn parsed(report: &Report) -> (String, String) {
     let page = page::html(report);
-    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let options = roxmltree::ParsingOptions {
+        allow_dtd: true,
+        ..Default::default()
+    };
     let text = match roxmltree::Document::parse_with_options(&page, options) {
-        Ok(document) => document.descendants().filter(|node| node.is_text()).filter_map(|node| node.text()).collect::<Vec<_>>().join("\n"),
+        Ok(document) => document
+            .descendants()
+            .filter(|node| node.is_text())
+            .filter_map(|node| node.text())
+            .collect::<Vec<_>>()
+            .join("\n"),
         Err(error) => panic!("not well-formed: {error}"),
     };
     (page, text.replace(['\u{a0}', '\u{202f}'], " "))
@@ -47,15 +55,23 @@ fn an_even_run_shows_its_figures_and_its_plots() {
     ] {
         assert!(text.contains(needed), "the page does not say {needed:?}");
     }
-    assert_eq!(plots(&page), 2 * 8 + 2, "two forms of eight plots, one of the pair of bars");
+    assert_eq!(
+        plots(&page),
+        2 * 8 + 2,
+        "two forms of eight plots, one of the pair of bars"
+    );
 }
 
 #[test]
 fn a_page_stands_alone() {
     let page = page::html(&synthetic::with_failures(100_000, 500));
     let namespaces = ["http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"];
-    let without = namespaces.iter().fold(page, |page, namespace| page.replace(namespace, ""));
-    for outside in ["http://", "https://", "<script", "<link", "<img", "@import", "url("] {
+    let without = namespaces
+        .iter()
+        .fold(page, |page, namespace| page.replace(namespace, ""));
+    for outside in [
+        "http://", "https://", "<script", "<link", "<img", "@import", "url(",
+    ] {
         assert!(!without.contains(outside), "the page names {outside}");
     }
 }
@@ -65,12 +81,17 @@ fn failures_are_told_and_their_texts_stay_texts() {
     let report = synthetic::with_failures(10_000, 400);
     let (page, text) = parsed(&report);
     assert!(text.contains("Only 9 750 of the 10 000 connections wanted were served."));
-    assert!(text.contains("200 never established, 50 established but never answered, 253 failures counted."));
+    assert!(text.contains(
+        "200 never established, 50 established but never answered, 253 failures counted."
+    ));
     assert!(text.contains("timed out"));
     assert!(text.contains("Failures over time"));
     assert!(!page.contains("<script"));
     assert!(!page.contains("<i>pong"));
-    assert!(text.contains("--note '<script>alert(\"1\" & 2)</script>'"), "what was typed is shown as it was typed");
+    assert!(
+        text.contains("--note '<script>alert(\"1\" & 2)</script>'"),
+        "what was typed is shown as it was typed"
+    );
     assert!(!page.contains(['\0', '\u{1b}']));
 }
 
@@ -78,7 +99,9 @@ fn failures_are_told_and_their_texts_stay_texts() {
 fn every_text_of_a_report_is_escaped() {
     let mut report = synthetic::with_failures(1_000, 50);
     let hostile = "</p><hr/>&\"'".to_owned();
-    let [first, second, ..] = report.failures.as_mut_slice() else { panic!("two kinds of failures are needed") };
+    let [first, second, ..] = report.failures.as_mut_slice() else {
+        panic!("two kinds of failures are needed")
+    };
     for text in [
         &mut report.command,
         &mut report.began,
@@ -102,7 +125,13 @@ fn every_text_of_a_report_is_escaped() {
 fn an_empty_run_has_sentences_in_place_of_plots() {
     let (page, text) = parsed(&synthetic::empty());
     assert_eq!(plots(&page), 0);
-    for needed in ["No connection was wanted", "no samples", "no distribution", "Nothing is known about its shards", "not measured"] {
+    for needed in [
+        "No connection was wanted",
+        "no samples",
+        "no distribution",
+        "Nothing is known about its shards",
+        "not measured",
+    ] {
         assert!(text.contains(needed), "the page does not say {needed:?}");
     }
 }
@@ -121,7 +150,12 @@ fn failures_after_all_were_served_are_no_success() {
     let mut report = synthetic::with_failures(1_000, 50);
     (report.connections.established, report.connections.served) = (1_000, 1_000);
     let (_, text) = parsed(&report);
-    assert!(text.contains("Failed") && text.contains("All 1 000 connections wanted were served, but not everything went well."));
+    assert!(
+        text.contains("Failed")
+            && text.contains(
+                "All 1 000 connections wanted were served, but not everything went well."
+            )
+    );
 }
 
 #[test]
@@ -131,7 +165,9 @@ fn an_interrupted_run_says_how_far_it_came() {
     report.connections.established = 400;
     report.connections.served = 390;
     let (_, text) = parsed(&report);
-    assert!(text.contains("A signal ended the run early; until then 390 of the 1 000 connections wanted were served"));
+    assert!(text.contains(
+        "A signal ended the run early; until then 390 of the 1 000 connections wanted were served"
+    ));
 }
 
 #[test]
@@ -142,16 +178,39 @@ fn a_hundred_thousand_samples_make_no_large_page() {
 
 #[test]
 fn odd_samples_break_no_plot() {
-    let odd = [f64::NAN, f64::INFINITY, -1.0, 0.0, f64::MAX, f64::MIN_POSITIVE];
+    let odd = [
+        f64::NAN,
+        f64::INFINITY,
+        -1.0,
+        0.0,
+        f64::MAX,
+        f64::MIN_POSITIVE,
+    ];
     for value in odd {
         let mut report = synthetic::even(1_000, 0);
         report.latency_curve = vec![(value, value), (50.0, value), (100.0, 1.0)];
         report.connections.ramp_s = value;
-        let sample =
-            |at_s| Sample { at_s, connections: u64::MAX, connects_per_s: value, p50_us: value, max_us: value, ..Sample::default() };
-        report.timeline = vec![sample(0.0), sample(value), Sample { memory_used_bytes: i64::MIN, ..sample(1.0) }];
+        let sample = |at_s| Sample {
+            at_s,
+            connections: u64::MAX,
+            connects_per_s: value,
+            p50_us: value,
+            max_us: value,
+            ..Sample::default()
+        };
+        report.timeline = vec![
+            sample(0.0),
+            sample(value),
+            Sample {
+                memory_used_bytes: i64::MIN,
+                ..sample(1.0)
+            },
+        ];
         let (page, _) = parsed(&report);
-        assert!(!page.contains("could not be drawn") && !page.contains("NaN"), "{value}");
+        assert!(
+            !page.contains("could not be drawn") && !page.contains("NaN"),
+            "{value}"
+        );
     }
 }
 

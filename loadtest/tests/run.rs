@@ -63,12 +63,29 @@ fn assert_failures(report: &Report, kind: &str, count: u64) {
 #[test]
 fn an_echo_is_verified_at_every_size_and_depth() {
     let target = server(echo);
-    for (payload, pipeline) in [(1, 1), (1, 16), (64, 1), (4097, 16), (65_536, 1), (65_536, 16)] {
-        let workload = Workload { protocol: Protocol::Echo, payload, pipeline };
-        let report = run(&Plan { workload, ..plan(target) });
+    for (payload, pipeline) in [
+        (1, 1),
+        (1, 16),
+        (64, 1),
+        (4097, 16),
+        (65_536, 1),
+        (65_536, 16),
+    ] {
+        let workload = Workload {
+            protocol: Protocol::Echo,
+            payload,
+            pipeline,
+        };
+        let report = run(&Plan {
+            workload,
+            ..plan(target)
+        });
         assert!(report.is_clean(), "{report}");
         assert!(report.latency_us.count > 0, "{report}");
-        assert!(report.requests.total >= 3 + 3 * u64::from(pipeline), "{report}");
+        assert!(
+            report.requests.total >= 3 + 3 * u64::from(pipeline),
+            "{report}"
+        );
         assert!(report.latency_us.p50 > 0.0, "{report}");
     }
 }
@@ -86,7 +103,10 @@ fn a_wrong_byte_is_found_in_the_midst_of_right_ones() {
         }
     })));
     assert_failures(&report, "wrong_bytes", 3);
-    assert_eq!(report.connections.served, 3, "the first five replies were right");
+    assert_eq!(
+        report.connections.served, 3,
+        "the first five replies were right"
+    );
     assert_eq!(report.requests.total, 15);
 }
 
@@ -127,7 +147,9 @@ fn a_server_that_closes_instead_of_replying_closed_early() {
 
 #[test]
 fn a_server_that_closes_with_unread_bytes_reset() {
-    let report = run(&plan(server(|mut stream| drop(stream.read_exact(&mut [0; 1])))));
+    let report = run(&plan(server(|mut stream| {
+        drop(stream.read_exact(&mut [0; 1]))
+    })));
     assert_failures(&report, "reset", 3);
 }
 
@@ -146,7 +168,10 @@ fn a_server_that_never_replies_timed_out() {
     let target = server(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
     let timeout = Duration::from_millis(200);
     let started = Instant::now();
-    let report = run(&Plan { timeout, ..plan(target) });
+    let report = run(&Plan {
+        timeout,
+        ..plan(target)
+    });
     assert_failures(&report, "timed_out", 3);
     assert!(started.elapsed() >= timeout);
 }
@@ -161,33 +186,54 @@ fn a_server_that_stops_replying_halfway_timed_out() {
         }
         drop(stream.read_to_end(&mut Vec::new()));
     });
-    let report = run(&Plan { timeout: Duration::from_millis(200), ..plan(target) });
+    let report = run(&Plan {
+        timeout: Duration::from_millis(200),
+        ..plan(target)
+    });
     assert_failures(&report, "timed_out", 3);
     assert_eq!(report.connections.served, 3);
 }
 
 #[test]
 fn a_pong_answers_a_ping_and_an_error_does_not() {
-    let workload = Workload { protocol: Protocol::Ping, payload: 0, pipeline: 4 };
+    let workload = Workload {
+        protocol: Protocol::Ping,
+        payload: 0,
+        pipeline: 4,
+    };
     let target = server(|mut stream| {
         while stream.read_exact(&mut [0; 14]).is_ok() {
             drop(stream.write_all(b"+PONG\r\n"));
         }
     });
-    let report = run(&Plan { workload, ..plan(target) });
+    let report = run(&Plan {
+        workload,
+        ..plan(target)
+    });
     assert!(report.is_clean(), "{report}");
     let target = server(|mut stream| {
         drop(stream.read_exact(&mut [0; 14]));
         drop(stream.write_all(b"-ERR\r\n"));
         drop(stream.read_to_end(&mut Vec::new()));
     });
-    assert_failures(&run(&Plan { workload, ..plan(target) }), "wrong_bytes", 3);
+    assert_failures(
+        &run(&Plan {
+            workload,
+            ..plan(target)
+        }),
+        "wrong_bytes",
+        3,
+    );
 }
 
 #[test]
 fn a_storm_makes_exactly_as_many_connections_as_asked_for() {
     let mode = Mode::Storm { cycles: Some(500) };
-    let report = run(&Plan { mode, connections: 7, ..plan(server(echo)) });
+    let report = run(&Plan {
+        mode,
+        connections: 7,
+        ..plan(server(echo))
+    });
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.connections.served, 500);
     assert_eq!(report.requests.total, 500);
@@ -195,7 +241,10 @@ fn a_storm_makes_exactly_as_many_connections_as_asked_for() {
 
 #[test]
 fn idle_connections_make_one_request_each_and_notice_when_they_are_left() {
-    let report = run(&Plan { mode: Mode::Idle, ..plan(server(echo)) });
+    let report = run(&Plan {
+        mode: Mode::Idle,
+        ..plan(server(echo))
+    });
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.requests.total, 3);
     let target = server(|mut stream| {
@@ -203,7 +252,10 @@ fn idle_connections_make_one_request_each_and_notice_when_they_are_left() {
         drop(stream.read_exact(&mut buffer));
         drop(stream.write_all(&buffer));
     });
-    let report = run(&Plan { mode: Mode::Idle, ..plan(target) });
+    let report = run(&Plan {
+        mode: Mode::Idle,
+        ..plan(target)
+    });
     assert_failures(&report, "closed_early", 3);
     assert_eq!(report.connections.served, 3);
 }
@@ -228,23 +280,47 @@ const STALL: Duration = Duration::from_secs(1);
 #[test]
 fn a_server_that_stalls_is_seen_to_stall_by_an_open_loop() {
     let target = server(stalling);
-    let plan = Plan { connections: 20, duration: 2 * STALL_PERIOD, ..plan(target) };
-    let open = run(&Plan { mode: Mode::Open { interval: Duration::from_millis(50) }, ..plan.clone() });
+    let plan = Plan {
+        connections: 20,
+        duration: 2 * STALL_PERIOD,
+        ..plan(target)
+    };
+    let open = run(&Plan {
+        mode: Mode::Open {
+            interval: Duration::from_millis(50),
+        },
+        ..plan.clone()
+    });
     assert_eq!(open.failures_total(), 0, "{open}");
-    assert!(open.latency_us.p99 > 800e3, "the requests of a second out of four waited for it: {open}");
+    assert!(
+        open.latency_us.p99 > 800e3,
+        "the requests of a second out of four waited for it: {open}"
+    );
     assert!(open.latency_us.p90 > 300e3, "{open}");
     assert!(open.latency_us.p50 < 100e3, "{open}");
     let closed = run(&plan);
-    assert!(closed.latency_us.p99 < 100e3, "the closed loop does not ask while it waits: {closed}");
+    assert!(
+        closed.latency_us.p99 < 100e3,
+        "the closed loop does not ask while it waits: {closed}"
+    );
     assert!(closed.to_string().contains("optimistic"), "{closed}");
 }
 
 #[test]
 fn slow_peers_drip_and_what_comes_back_is_verified() {
-    let mode = Mode::Slow { interval: Duration::from_millis(5) };
-    let report = run(&Plan { mode, duration: Duration::from_secs(1), ..plan(server(echo)) });
+    let mode = Mode::Slow {
+        interval: Duration::from_millis(5),
+    };
+    let report = run(&Plan {
+        mode,
+        duration: Duration::from_secs(1),
+        ..plan(server(echo))
+    });
     assert!(report.is_clean(), "{report}");
-    assert!(report.requests.total <= 3, "only the first request was sent in one go");
+    assert!(
+        report.requests.total <= 3,
+        "only the first request was sent in one go"
+    );
     let target = server(|mut stream| {
         let mut byte = [0; 1];
         for count in 0.. {
@@ -255,17 +331,30 @@ fn slow_peers_drip_and_what_comes_back_is_verified() {
             drop(stream.write_all(&byte));
         }
     });
-    let report = run(&Plan { mode, duration: Duration::from_secs(1), ..plan(target) });
+    let report = run(&Plan {
+        mode,
+        duration: Duration::from_secs(1),
+        ..plan(target)
+    });
     assert_failures(&report, "wrong_bytes", 3);
 }
 
 #[test]
 fn an_open_loop_offers_its_rate_whatever_the_server_does() {
-    let mode = Mode::Open { interval: Duration::from_millis(10) };
-    let report = run(&Plan { mode, duration: Duration::from_secs(1), ..plan(server(echo)) });
+    let mode = Mode::Open {
+        interval: Duration::from_millis(10),
+    };
+    let report = run(&Plan {
+        mode,
+        duration: Duration::from_secs(1),
+        ..plan(server(echo))
+    });
     assert_eq!(report.failures_total(), 0, "{report}");
     let offered = report.requests.offered_per_s.unwrap();
-    assert!((270.0..330.0).contains(&offered), "3 connections x 100 per second: {offered}");
+    assert!(
+        (270.0..330.0).contains(&offered),
+        "3 connections x 100 per second: {offered}"
+    );
     assert!(report.generator.lag_us.count > 0);
 }
 
@@ -275,7 +364,9 @@ fn a_server_that_is_killed_shows_as_closed_or_reset() {
     static ON: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
     let target = server(|mut stream| {
         let mut buffer = [0; 64];
-        while stream.read_exact(&mut buffer).is_ok() && ON.load(std::sync::atomic::Ordering::Relaxed) {
+        while stream.read_exact(&mut buffer).is_ok()
+            && ON.load(std::sync::atomic::Ordering::Relaxed)
+        {
             drop(stream.write_all(&buffer));
         }
     });
@@ -283,60 +374,105 @@ fn a_server_that_is_killed_shows_as_closed_or_reset() {
         thread::sleep(Duration::from_millis(500));
         ON.store(false, std::sync::atomic::Ordering::Relaxed);
     });
-    let report = run(&Plan { duration: BOUND, ..plan(target) });
-    assert_eq!(report.failures_of("closed_early") + report.failures_of("reset"), 3, "{report}");
-    assert!(report.requests.window_s < BOUND.as_secs_f64() / 2.0, "nobody is left, so it ends: {report}");
+    let report = run(&Plan {
+        duration: BOUND,
+        ..plan(target)
+    });
+    assert_eq!(
+        report.failures_of("closed_early") + report.failures_of("reset"),
+        3,
+        "{report}"
+    );
+    assert!(
+        report.requests.window_s < BOUND.as_secs_f64() / 2.0,
+        "nobody is left, so it ends: {report}"
+    );
 }
 
 #[test]
 fn a_ramp_in_vain_is_given_up() {
     let target = server(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
     let started = Instant::now();
-    let plan = Plan { connections: 100_000, shards: 8, timeout: Duration::from_millis(200), ..plan(target) };
+    let plan = Plan {
+        connections: 100_000,
+        shards: 8,
+        timeout: Duration::from_millis(200),
+        ..plan(target)
+    };
     let report = run(&plan);
     assert!(started.elapsed() < BOUND, "{report}");
-    assert!(report.failures_of("timed_out") >= 200 && report.connections.served == 0, "{report}");
+    assert!(
+        report.failures_of("timed_out") >= 200 && report.connections.served == 0,
+        "{report}"
+    );
     assert_eq!(report.connections.wanted, 100_000);
 }
 
 #[test]
 fn connections_spread_over_sources_and_targets() {
-    static SEEN: std::sync::Mutex<std::collections::BTreeSet<(String, String)>> = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    static SEEN: std::sync::Mutex<std::collections::BTreeSet<(String, String)>> =
+        std::sync::Mutex::new(std::collections::BTreeSet::new());
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let pair = (stream.peer_addr().unwrap().ip().to_string(), stream.local_addr().unwrap().ip().to_string());
+            let pair = (
+                stream.peer_addr().unwrap().ip().to_string(),
+                stream.local_addr().unwrap().ip().to_string(),
+            );
             SEEN.lock().unwrap().insert(pair);
             thread::spawn(move || echo(stream));
         }
     });
-    let targets = (1..=2).map(|last| SocketAddr::from(([127, 0, 0, last], port))).collect::<Vec<_>>();
+    let targets = (1..=2)
+        .map(|last| SocketAddr::from(([127, 0, 0, last], port)))
+        .collect::<Vec<_>>();
     let sources = vec!["127.0.0.8".parse().unwrap(), "127.0.0.9".parse().unwrap()];
-    let report = run(&Plan { connections: 8, targets: targets.clone(), sources, ..plan(targets[0]) });
+    let report = run(&Plan {
+        connections: 8,
+        targets: targets.clone(),
+        sources,
+        ..plan(targets[0])
+    });
     assert!(report.is_clean(), "{report}");
     assert_eq!(SEEN.lock().unwrap().len(), 4, "{:?}", SEEN.lock().unwrap());
 }
 
 #[test]
 fn many_shards_share_a_run() {
-    let report = run(&Plan { connections: 101, shards: 8, ..plan(server(echo)) });
+    let report = run(&Plan {
+        connections: 101,
+        shards: 8,
+        ..plan(server(echo))
+    });
     assert!(report.is_clean(), "{report}");
-    let carried: Vec<u64> = report.shards.iter().map(|shard| shard.connections).collect();
+    let carried: Vec<u64> = report
+        .shards
+        .iter()
+        .map(|shard| shard.connections)
+        .collect();
     assert_eq!(carried, [13, 13, 13, 13, 13, 12, 12, 12]);
 }
 
 #[test]
 fn a_rate_bounds_the_connects() {
     let started = Instant::now();
-    let report = run(&Plan { connections: 20, rate: Some(100), ..plan(server(echo)) });
+    let report = run(&Plan {
+        connections: 20,
+        rate: Some(100),
+        ..plan(server(echo))
+    });
     assert!(report.is_clean(), "{report}");
     assert!(started.elapsed() >= Duration::from_millis(190));
 }
 
 fn loadtest(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    command.arg("run").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("run")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -348,11 +484,27 @@ fn output(arguments: &[&str]) -> Output {
 fn exit_codes_tell_clean_from_failed_from_refused() {
     let target = server(echo).to_string();
     // A mode that a busy machine cannot make void.
-    let clean = output(&["--target", &target, "--mode", "idle", "--duration", "200ms", "--json"]);
-    assert_eq!(clean.status.code(), Some(0), "{}", String::from_utf8_lossy(&clean.stdout));
+    let clean = output(&[
+        "--target",
+        &target,
+        "--mode",
+        "idle",
+        "--duration",
+        "200ms",
+        "--json",
+    ]);
+    assert_eq!(
+        clean.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&clean.stdout)
+    );
     let report: serde_json::Value = serde_json::from_slice(&clean.stdout).unwrap();
     assert_eq!(report["connections"]["served"], 1);
-    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let failed = output(&["--target", &nobody.to_string()]);
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&failed.stdout).contains("1 refused"));
@@ -365,7 +517,9 @@ fn exit_codes_tell_clean_from_failed_from_refused() {
 fn a_signal_ends_a_run_in_order_and_the_report_is_printed() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let target = listener.local_addr().unwrap().to_string();
-    let child = loadtest(&["--target", &target, "--mode", "closed", "--duration", "1h"]).spawn().unwrap();
+    let child = loadtest(&["--target", &target, "--mode", "closed", "--duration", "1h"])
+        .spawn()
+        .unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     let mut buffer = [0; 64];
@@ -383,6 +537,13 @@ fn a_signal_ends_a_run_in_order_and_the_report_is_printed() {
     thread::spawn(move || sender.send(child.wait_with_output()));
     let output = receiver.recv_timeout(BOUND).unwrap().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("INTERRUPTED") && text.contains("1 served"), "{text}");
-    assert_eq!(output.status.code(), Some(1), "it is not the run that was asked for: {text}");
+    assert!(
+        text.contains("INTERRUPTED") && text.contains("1 served"),
+        "{text}"
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "it is not the run that was asked for: {text}"
+    );
 }

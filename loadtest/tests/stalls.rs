@@ -1,4 +1,5 @@
-//! A server that stalls is in the figures, whenever it does: each request due in the window counts from when it was due, answered or not.
+//! A server that stalls is in the figures, whenever it does: each request due in the window counts
+//! from when it was due, answered or not.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -40,7 +41,11 @@ impl Gate {
     }
 
     fn pass(&self) {
-        drop(self.opened.wait_while(self.is_shut.lock().unwrap(), |is_shut| *is_shut).unwrap());
+        drop(
+            self.opened
+                .wait_while(self.is_shut.lock().unwrap(), |is_shut| *is_shut)
+                .unwrap(),
+        );
         self.passed.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -69,7 +74,8 @@ fn echo(mut stream: TcpStream, gate: &Gate) {
     }
 }
 
-/// Shuts the gate when the window has been open for `from`, and opens it again when it has been open for `to`, if at all.
+/// Shuts the gate when the window has been open for `from`, and opens it again when it has been
+/// open for `to`, if at all.
 struct Staller {
     gate: Arc<Gate>,
     from: Duration,
@@ -98,8 +104,24 @@ fn open() -> Mode {
 
 fn stalled(mode: Mode, timeout: Duration, from: Duration, to: Option<Duration>) -> Report {
     let gate = Arc::new(Gate::default());
-    let plan = Plan { mode, connections: CONNECTIONS, warmup: ms(100), duration: WINDOW, timeout, ..Plan::to(server(&gate)) };
-    let report = engine::run(plan, Show::Nothing, &Stop::default(), &mut Staller { gate: Arc::clone(&gate), from, to });
+    let plan = Plan {
+        mode,
+        connections: CONNECTIONS,
+        warmup: ms(100),
+        duration: WINDOW,
+        timeout,
+        ..Plan::to(server(&gate))
+    };
+    let report = engine::run(
+        plan,
+        Show::Nothing,
+        &Stop::default(),
+        &mut Staller {
+            gate: Arc::clone(&gate),
+            from,
+            to,
+        },
+    );
     gate.set(false);
     report.unwrap()
 }
@@ -114,17 +136,29 @@ fn a_stall_at_the_end_of_the_window_is_in_the_figures_of_an_open_loop() {
     let report = stalled(open(), BOUND, ms(600), Some(ms(1600)));
     assert!(report.is_complete(), "{report}");
     assert!(report.latency_us.max >= 900e3, "{report}");
-    assert!(report.latency_us.p90 >= 600e3, "four requests in ten waited for the gate: {report}");
-    assert_eq!(report.latency_us.count, REQUESTS, "each that was due, and no other: {report}");
+    assert!(
+        report.latency_us.p90 >= 600e3,
+        "four requests in ten waited for the gate: {report}"
+    );
+    assert_eq!(
+        report.latency_us.count, REQUESTS,
+        "each that was due, and no other: {report}"
+    );
     assert_eq!((due(&report), report.requests.unanswered), (REQUESTS, 0));
-    assert!(report.requests.achieved_per_s < 150.0, "what came after the window was not answered in it: {report}");
+    assert!(
+        report.requests.achieved_per_s < 150.0,
+        "what came after the window was not answered in it: {report}"
+    );
 }
 
 #[test]
 fn a_stall_at_the_beginning_is_in_the_figures_of_an_open_loop() {
     let report = stalled(open(), BOUND, Duration::ZERO, Some(ms(500)));
     assert!(report.is_complete(), "{report}");
-    assert!(report.latency_us.max >= 400e3 && report.latency_us.p90 >= 200e3, "{report}");
+    assert!(
+        report.latency_us.max >= 400e3 && report.latency_us.p90 >= 200e3,
+        "{report}"
+    );
     assert_eq!(report.latency_us.count, REQUESTS, "{report}");
 }
 
@@ -132,13 +166,26 @@ fn a_stall_at_the_beginning_is_in_the_figures_of_an_open_loop() {
 fn a_server_that_never_answers_again_is_in_the_figures_with_what_was_waited_for_it() {
     let timeout = ms(700);
     let report = stalled(open(), timeout, ms(500), None);
-    assert_eq!(report.failures_of("timed_out"), u64::from(CONNECTIONS), "{report}");
+    assert_eq!(
+        report.failures_of("timed_out"),
+        u64::from(CONNECTIONS),
+        "{report}"
+    );
     assert!(report.latency_us.max >= 650e3, "{report}");
     let never = report.requests.unanswered;
-    assert!((90..=110).contains(&never), "half of those that were due: {report}");
+    assert!(
+        (90..=110).contains(&never),
+        "half of those that were due: {report}"
+    );
     assert_eq!(due(&report), REQUESTS, "{report}");
-    assert_eq!(report.latency_us.count, REQUESTS, "each of them waited until its connection was given up: {report}");
-    assert!(report.to_string().contains("of the window's were not"), "{report}");
+    assert_eq!(
+        report.latency_us.count, REQUESTS,
+        "each of them waited until its connection was given up: {report}"
+    );
+    assert!(
+        report.to_string().contains("of the window's were not"),
+        "{report}"
+    );
 }
 
 /// Cuts every other connection off once the window has opened.
@@ -163,19 +210,41 @@ fn requests_due_after_their_connection_has_failed_are_counted_as_unanswered() {
             let cut = Arc::clone(&cut);
             thread::spawn(move || {
                 let mut buffer = [0; 64];
-                while stream.read_exact(&mut buffer).is_ok() && !(number % 2 == 1 && cut.load(Ordering::Relaxed)) {
+                while stream.read_exact(&mut buffer).is_ok()
+                    && !(number % 2 == 1 && cut.load(Ordering::Relaxed))
+                {
                     drop(stream.write_all(&buffer));
                 }
             });
         }
     });
-    let plan = Plan { mode: open(), connections: CONNECTIONS, warmup: ms(100), duration: WINDOW, ..Plan::to(target) };
+    let plan = Plan {
+        mode: open(),
+        connections: CONNECTIONS,
+        warmup: ms(100),
+        duration: WINDOW,
+        ..Plan::to(target)
+    };
     let report = engine::run(plan, Show::Nothing, &Stop::default(), &mut Cutter(cuts)).unwrap();
-    assert_eq!(report.failures_total(), u64::from(CONNECTIONS / 2), "{report}");
-    assert_eq!(due(&report), REQUESTS, "the window stays as long as some are left: {report}");
+    assert_eq!(
+        report.failures_total(),
+        u64::from(CONNECTIONS / 2),
+        "{report}"
+    );
+    assert_eq!(
+        due(&report),
+        REQUESTS,
+        "the window stays as long as some are left: {report}"
+    );
     let unanswered = report.requests.unanswered;
-    assert!((REQUESTS / 4..=REQUESTS / 2).contains(&unanswered), "{report}");
-    assert!(report.latency_us.count >= REQUESTS / 2 && report.latency_us.count < REQUESTS, "nobody waited for the later ones: {report}");
+    assert!(
+        (REQUESTS / 4..=REQUESTS / 2).contains(&unanswered),
+        "{report}"
+    );
+    assert!(
+        report.latency_us.count >= REQUESTS / 2 && report.latency_us.count < REQUESTS,
+        "nobody waited for the later ones: {report}"
+    );
 }
 
 #[test]
@@ -195,17 +264,37 @@ fn a_stall_that_began_before_the_window_is_in_the_figures_of_a_closed_loop() {
         }
         warm.set(true);
     });
-    let plan = Plan { connections: CONNECTIONS, warmup: WINDOW, duration: WINDOW, ..Plan::to(server(&gate)) };
-    let staller = &mut Staller { gate, from: Duration::ZERO, to: Some(ms(500)) };
+    let plan = Plan {
+        connections: CONNECTIONS,
+        warmup: WINDOW,
+        duration: WINDOW,
+        ..Plan::to(server(&gate))
+    };
+    let staller = &mut Staller {
+        gate,
+        from: Duration::ZERO,
+        to: Some(ms(500)),
+    };
     let report = engine::run(plan, Show::Nothing, &Stop::default(), staller).unwrap();
-    assert!(report.is_complete() && report.latency_us.max >= 450e3, "{report}");
+    assert!(
+        report.is_complete() && report.latency_us.max >= 450e3,
+        "{report}"
+    );
 }
 
 #[test]
 fn a_server_that_never_answers_a_closed_loop_again_is_in_its_figures() {
     let report = stalled(Mode::Closed, ms(700), ms(800), None);
-    assert_eq!(report.failures_of("timed_out"), u64::from(CONNECTIONS), "{report}");
-    assert_eq!(report.requests.unanswered, u64::from(CONNECTIONS), "{report}");
+    assert_eq!(
+        report.failures_of("timed_out"),
+        u64::from(CONNECTIONS),
+        "{report}"
+    );
+    assert_eq!(
+        report.requests.unanswered,
+        u64::from(CONNECTIONS),
+        "{report}"
+    );
     assert!(report.latency_us.max >= 650e3, "{report}");
 }
 
@@ -219,14 +308,35 @@ fn a_stall_at_the_end_is_in_the_figures_of_a_storm() {
 #[test]
 fn bytes_that_never_come_back_fail_a_slow_run() {
     let report = stalled(Mode::Slow { interval: INTERVAL }, ms(700), ms(500), None);
-    assert_eq!(report.failures_of("timed_out"), u64::from(CONNECTIONS), "{report}");
+    assert_eq!(
+        report.failures_of("timed_out"),
+        u64::from(CONNECTIONS),
+        "{report}"
+    );
 }
 
 #[test]
 fn connections_rest_only_when_nothing_is_owed_to_them() {
     let gate = Arc::new(Gate::default());
-    let plan = Plan { mode: open(), connections: CONNECTIONS, warmup: ms(100), duration: WINDOW, rest: ms(200), ..Plan::to(server(&gate)) };
-    let report = engine::run(plan, Show::Nothing, &Stop::default(), &mut Staller { gate, from: ms(600), to: Some(ms(1600)) }).unwrap();
+    let plan = Plan {
+        mode: open(),
+        connections: CONNECTIONS,
+        warmup: ms(100),
+        duration: WINDOW,
+        rest: ms(200),
+        ..Plan::to(server(&gate))
+    };
+    let report = engine::run(
+        plan,
+        Show::Nothing,
+        &Stop::default(),
+        &mut Staller {
+            gate,
+            from: ms(600),
+            to: Some(ms(1600)),
+        },
+    )
+    .unwrap();
     assert!(report.is_complete() && report.rest.is_some(), "{report}");
     assert!(report.latency_us.max >= 900e3, "{report}");
     assert_eq!(report.latency_us.count, REQUESTS, "{report}");
@@ -243,13 +353,26 @@ fn a_reply_later_than_the_timeout_has_failed_however_coarse_the_deadlines_are() 
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let target = listener.local_addr().unwrap();
-    thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || late(stream)))));
+    thread::spawn(move || {
+        listener
+            .incoming()
+            .flatten()
+            .for_each(|stream| drop(thread::spawn(move || late(stream))))
+    });
     let run = |timeout| {
-        let plan = Plan { connections: 3, duration: ms(300), timeout, ..Plan::to(target) };
+        let plan = Plan {
+            connections: 3,
+            duration: ms(300),
+            timeout,
+            ..Plan::to(target)
+        };
         engine::run(plan, Show::Nothing, &Stop::default(), &mut ()).unwrap()
     };
     let report = run(ms(50));
     assert_eq!(report.failures_of("timed_out"), 3, "{report}");
-    assert!(report.failures[0].examples[0].contains("--timeout is 50 ms"), "{report}");
+    assert!(
+        report.failures[0].examples[0].contains("--timeout is 50 ms"),
+        "{report}"
+    );
     assert!(run(BOUND).is_complete());
 }

@@ -12,7 +12,8 @@ use crate::{announce, have};
 /// How long a client of [`Cable::talk`] stays at most, in seconds, should its test be killed.
 const STAY_SECONDS: u32 = 60;
 
-/// Two namespaces, the server's and the client's. Taken away on drop, and with them whatever still runs on the cable.
+/// Two namespaces, the server's and the client's. Taken away on drop, and with them whatever still
+/// runs on the cable.
 #[derive(Debug)]
 pub struct Cable {
     server_side: String,
@@ -37,9 +38,16 @@ impl Cable {
             announce("needs ip and nc");
             return None;
         }
-        let unique = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let unique = format!(
+            "{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         // Made before the first step: whatever was laid when a later one fails is taken away again.
-        let cable = Self { server_side: format!("clserver{unique}"), client_side: format!("clclient{unique}") };
+        let cable = Self {
+            server_side: format!("clserver{unique}"),
+            client_side: format!("clclient{unique}"),
+        };
         if !cable.lay_all() {
             announce("needs root, to make network namespaces");
             return None;
@@ -63,7 +71,8 @@ impl Cable {
         .all(|step| run("ip", step))
     }
 
-    /// What to run a server under ([`Launch::under`](crate::Launch::under)) so that it is at its end.
+    /// What to run a server under ([`Launch::under`](crate::Launch::under)) so that it is at its
+    /// end.
     #[must_use]
     pub fn within_server_side(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.server_side]
@@ -75,7 +84,11 @@ impl Cable {
     /// When it cannot be started.
     #[must_use]
     pub fn talk(&self, server: SocketAddr, line: &str) -> Talker {
-        let script = format!("(echo {line}; exec sleep {STAY_SECONDS}) | exec nc {} {}", server.ip(), server.port());
+        let script = format!(
+            "(echo {line}; exec sleep {STAY_SECONDS}) | exec nc {} {}",
+            server.ip(),
+            server.port()
+        );
         let child = Command::new("ip")
             .args(["netns", "exec", &self.client_side, "sh", "-c", &script])
             .stdout(Stdio::null())
@@ -89,7 +102,10 @@ impl Cable {
     /// # Panics
     /// When the kernel refuses.
     pub fn cut(&self) {
-        assert!(run("ip", &format!("-n {} link set wire down", self.client_side)), "the cable is cut");
+        assert!(
+            run("ip", &format!("-n {} link set wire down", self.client_side)),
+            "the cable is cut"
+        );
     }
 
     /// Undoes [`cut`](Self::cut).
@@ -97,7 +113,10 @@ impl Cable {
     /// # Panics
     /// When the kernel refuses.
     pub fn mend(&self) {
-        assert!(run("ip", &format!("-n {} link set wire up", self.client_side)), "the cable is mended");
+        assert!(
+            run("ip", &format!("-n {} link set wire up", self.client_side)),
+            "the cable is mended"
+        );
     }
 }
 
@@ -117,6 +136,9 @@ impl Drop for Talker {
 }
 
 fn run(tool: &str, arguments: &str) -> bool {
-    let status = Command::new(tool).args(arguments.split_whitespace()).stderr(Stdio::null()).status();
+    let status = Command::new(tool)
+        .args(arguments.split_whitespace())
+        .stderr(Stdio::null())
+        .status();
     status.is_ok_and(|status| status.success())
 }

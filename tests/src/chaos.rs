@@ -1,5 +1,6 @@
-//! A TCP proxy that does to a connection what bad networks and bad peers do: it delays, slices, corrupts, throttles and cuts, in each
-//! direction as told. What it does follows from its seed, the numbers of the connections and the bytes.
+//! A TCP proxy that does to a connection what bad networks and bad peers do: it delays, slices,
+//! corrupts, throttles and cuts, in each direction as told. What it does follows from its seed, the
+//! numbers of the connections and the bytes.
 
 mod faults;
 mod line;
@@ -20,7 +21,10 @@ use crate::{Random, connect};
 use link::Link;
 
 /// How long anything of the proxy waits at most before it looks whether the proxy is to end.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 /// Connections through a proxy at a time. Each has a thread.
 const LINKS_MAX: usize = 1024;
 
@@ -41,7 +45,8 @@ struct Shared {
 }
 
 impl Chaos {
-    /// Listens on a free port and does `to_server` to what clients send, `to_client` to what the server sends back.
+    /// Listens on a free port and does `to_server` to what clients send, `to_client` to what the
+    /// server sends back.
     ///
     /// # Panics
     /// When there is no free port.
@@ -51,8 +56,13 @@ impl Chaos {
         let address = listener.local_addr().unwrap();
         let shared = Arc::<Shared>::default();
         let told = Arc::clone(&shared);
-        let acceptor = thread::spawn(move || accept(&listener, server, seed, [to_server, to_client], &told));
-        Self { address, shared, acceptor: Some(acceptor) }
+        let acceptor =
+            thread::spawn(move || accept(&listener, server, seed, [to_server, to_client], &told));
+        Self {
+            address,
+            shared,
+            acceptor: Some(acceptor),
+        }
     }
 
     /// Where clients connect to.
@@ -70,7 +80,10 @@ impl Chaos {
     /// Bytes that it has passed on: to the server, and to clients.
     #[must_use]
     pub fn passed(&self) -> (u64, u64) {
-        (self.shared.to_server.load(Ordering::SeqCst), self.shared.to_client.load(Ordering::SeqCst))
+        (
+            self.shared.to_server.load(Ordering::SeqCst),
+            self.shared.to_client.load(Ordering::SeqCst),
+        )
     }
 }
 
@@ -89,12 +102,22 @@ impl Shared {
 }
 
 /// Takes connections until the proxy ends, and then waits for those that there are.
-fn accept(listener: &TcpListener, server: SocketAddr, seed: u64, faults: [Faults; 2], shared: &Shared) {
+fn accept(
+    listener: &TcpListener,
+    server: SocketAddr,
+    seed: u64,
+    faults: [Faults; 2],
+    shared: &Shared,
+) {
     thread::scope(|scope| {
         for number in 0_u64.. {
-            let Some(client) = next(listener, shared) else { break };
+            let Some(client) = next(listener, shared) else {
+                break;
+            };
             // A connection that the server does not take ends at the client, too.
-            let Ok(upstream) = connect(server) else { continue };
+            let Ok(upstream) = connect(server) else {
+                continue;
+            };
             let random = Random::seeded(mixed(seed.wrapping_add(number)));
             let faults = faults.clone();
             shared.open.fetch_add(1, Ordering::SeqCst);
@@ -111,7 +134,11 @@ fn next(listener: &TcpListener, shared: &Shared) -> Option<TcpStream> {
     while !shared.is_over() {
         let mut readable = [PollFd::new(listener, PollFlags::IN)];
         let has_place = shared.open.load(Ordering::SeqCst) < LINKS_MAX;
-        let ready = if has_place { poll(&mut readable, Some(&LOOK)) } else { poll(&mut [], Some(&LOOK)) };
+        let ready = if has_place {
+            poll(&mut readable, Some(&LOOK))
+        } else {
+            poll(&mut [], Some(&LOOK))
+        };
         if ready.is_ok_and(|count| count > 0)
             && let Ok((client, _)) = listener.accept()
         {

@@ -76,7 +76,8 @@ impl Client {
     #[must_use]
     pub fn connect_from(source: impl Into<IpAddr>, address: SocketAddr) -> Self {
         let source = source.into();
-        let stream = connect_from(source, address).unwrap_or_else(|error| panic!("connect {address} from {source}: {error}"));
+        let stream = connect_from(source, address)
+            .unwrap_or_else(|error| panic!("connect {address} from {source}: {error}"));
         Self { stream }
     }
 
@@ -91,7 +92,9 @@ impl Client {
     /// # Panics
     /// When they cannot be sent within ten seconds.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap_or_else(|error| panic!("send: {error}"));
+        self.stream
+            .write_all(bytes)
+            .unwrap_or_else(|error| panic!("send: {error}"));
     }
 
     /// The next `length` bytes.
@@ -100,7 +103,9 @@ impl Client {
     /// When the connection ends before, or a wait for more takes ten seconds.
     pub fn receive(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        self.stream.read_exact(&mut bytes).unwrap_or_else(|error| panic!("receive: {error}"));
+        self.stream
+            .read_exact(&mut bytes)
+            .unwrap_or_else(|error| panic!("receive: {error}"));
         bytes
     }
 
@@ -136,7 +141,11 @@ impl Client {
     /// When they are others, or do not come.
     pub fn expect(&mut self, expected: &[u8]) {
         let bytes = self.receive(expected.len());
-        let equal = bytes.iter().zip(expected).take_while(|(one, other)| one == other).count();
+        let equal = bytes
+            .iter()
+            .zip(expected)
+            .take_while(|(one, other)| one == other)
+            .count();
         let shown = equal..expected.len().min(equal + 80);
         assert!(
             equal == expected.len(),
@@ -162,16 +171,23 @@ impl Client {
     /// When it does not within ten seconds.
     pub fn expect_eof(&mut self) {
         let (bytes, end) = self.receive_all();
-        assert_eq!((bytes.escape_ascii().to_string().as_str(), end), ("", End::Eof));
+        assert_eq!(
+            (bytes.escape_ascii().to_string().as_str(), end),
+            ("", End::Eof)
+        );
     }
 
-    /// Fails the test unless the server now resets the connection, without another byte: what it has said may not be whole.
+    /// Fails the test unless the server now resets the connection, without another byte: what it
+    /// has said may not be whole.
     ///
     /// # Panics
     /// When it does not within ten seconds.
     pub fn expect_reset(&mut self) {
         let (bytes, end) = self.receive_all();
-        assert_eq!((bytes.escape_ascii().to_string().as_str(), end), ("", End::Reset));
+        assert_eq!(
+            (bytes.escape_ascii().to_string().as_str(), end),
+            ("", End::Reset)
+        );
     }
 
     /// Waits for a reply or an end for `time`. True: neither came.

@@ -14,7 +14,8 @@ pub const FROM_CLIENT: u64 = 0x636c_6965_6e74;
 pub const FROM_SERVER: u64 = 0x7365_7276_6572;
 /// Bytes that are written at a time.
 pub const PIECE: u64 = 64 * 1024;
-/// A stream repeats itself after so many bytes. A prime, so that what is lost, repeated or swapped by whole buffers shows.
+/// A stream repeats itself after so many bytes. A prime, so that what is lost, repeated or swapped
+/// by whole buffers shows.
 const PERIOD: usize = 1_048_573;
 
 /// A position in a stream that follows from its seed, for whoever sends it or checks what came.
@@ -28,7 +29,10 @@ impl Pattern {
     /// The beginning of the stream of `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { period: Random::seeded(seed).bytes(PERIOD).into(), at: 0 }
+        Self {
+            period: Random::seeded(seed).bytes(PERIOD).into(),
+            at: 0,
+        }
     }
 
     /// How many bytes lie behind.
@@ -56,7 +60,11 @@ impl Pattern {
             let expected = self.next(bytes.len() as u64);
             let (head, rest) = bytes.split_at(expected.len());
             if head != expected {
-                let same = head.iter().zip(expected).take_while(|(one, other)| one == other).count();
+                let same = head
+                    .iter()
+                    .zip(expected)
+                    .take_while(|(one, other)| one == other)
+                    .count();
                 return Err(format!("byte {} of the stream is wrong", at + same as u64));
             }
             bytes = rest;
@@ -69,7 +77,14 @@ impl Pattern {
     /// # Errors
     /// When it had others.
     pub fn check_length(&self, bytes: u64) -> Result<(), String> {
-        if self.at == bytes { Ok(()) } else { Err(format!("the stream ended after {} bytes of {bytes}", self.at)) }
+        if self.at == bytes {
+            Ok(())
+        } else {
+            Err(format!(
+                "the stream ended after {} bytes of {bytes}",
+                self.at
+            ))
+        }
     }
 }
 
@@ -86,7 +101,8 @@ pub fn send(mut stream: &TcpStream, seed: u64, bytes: u64) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)
 }
 
-/// Receives until the end, which must be clean and come after the first `bytes` of the stream of `seed`.
+/// Receives until the end, which must be clean and come after the first `bytes` of the stream of
+/// `seed`.
 ///
 /// # Errors
 /// When the connection fails, or the bytes are others.
@@ -120,7 +136,8 @@ pub fn both_ways(stream: &TcpStream, sent: u64, received: u64, bytes: u64) -> io
     })
 }
 
-/// A server in this process that does `serve` with each connection, on a thread of its own; what that returns is nobody's.
+/// A server in this process that does `serve` with each connection, on a thread of its own; what
+/// that returns is nobody's.
 ///
 /// # Panics
 /// When it cannot listen.
@@ -143,7 +160,12 @@ pub fn upstream<T>(serve: impl Fn(TcpStream) -> T + Send + Sync + 'static) -> So
 #[must_use]
 pub fn rate(bytes: u64, start: Instant) -> String {
     let took = start.elapsed().max(Duration::from_micros(1));
-    format!("{} MB in {:.2} s, {:.0} MB/s", bytes / 1_000_000, took.as_secs_f64(), bytes as f64 / took.as_secs_f64() / 1e6)
+    format!(
+        "{} MB in {:.2} s, {:.0} MB/s",
+        bytes / 1_000_000,
+        took.as_secs_f64(),
+        bytes as f64 / took.as_secs_f64() / 1e6
+    )
 }
 
 #[cfg(test)]
@@ -159,7 +181,10 @@ mod tests {
         assert_eq!(Pattern::new(1).check(&bytes), Ok(()));
         let mut wrong = bytes.clone();
         wrong[100_000] ^= 1;
-        assert_eq!(Pattern::new(1).check(&wrong), Err("byte 100000 of the stream is wrong".to_owned()));
+        assert_eq!(
+            Pattern::new(1).check(&wrong),
+            Err("byte 100000 of the stream is wrong".to_owned())
+        );
         let lost = [&bytes[..4096], &bytes[8192..]].concat();
         let repeated = [&bytes[..8192], &bytes[4096..]].concat();
         for other in [lost, repeated] {
@@ -177,6 +202,9 @@ mod tests {
         let mut pattern = Pattern::new(3);
         let first = pattern.next(PERIOD as u64 * 2).to_vec();
         assert_eq!((first.len(), pattern.at()), (PERIOD, PERIOD as u64));
-        assert_eq!(Pattern::new(3).check(&[&first[..], &first[..10]].concat()), Ok(()));
+        assert_eq!(
+            Pattern::new(3).check(&[&first[..], &first[..10]].concat()),
+            Ok(())
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Latencies of one connection while others are rude, set beside those of a quiet phase of the same run.
+//! Latencies of one connection while others are rude, set beside those of a quiet phase of the same
+//! run.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -10,9 +11,11 @@ use crate::{Client, Launch, Server};
 
 /// How many times the quiet phase's p99 a connection may come to.
 const TIMES_MAX: u32 = 3;
-/// A quiet p99 below this counts as this: a shard with much to do is not the only one that wants the core, and has to let others at it.
+/// A quiet p99 below this counts as this: a shard with much to do is not the only one that wants
+/// the core, and has to let others at it.
 const FLOOR: Duration = Duration::from_millis(5);
-/// A quiet median below this counts as this: what it costs to wake a shard, not what it has to do, is most of it.
+/// A quiet median below this counts as this: what it costs to wake a shard, not what it has to do,
+/// is most of it.
 const FLOOR_USUAL: Duration = Duration::from_micros(200);
 
 /// The time that 99 of 100 questions stay within.
@@ -42,7 +45,10 @@ pub fn time(count: usize, mut ask: impl FnMut()) -> Vec<Duration> {
 pub fn assert_kept(quiet: Vec<Duration>, loaded: Vec<Duration>) {
     let (quiet, loaded) = (p99(quiet), p99(loaded));
     println!("p99 {quiet:?} quiet, {loaded:?} loaded");
-    assert!(loaded <= most(quiet, FLOOR), "p99 {loaded:?}, more than {TIMES_MAX} times the {quiet:?} of the quiet phase");
+    assert!(
+        loaded <= most(quiet, FLOOR),
+        "p99 {loaded:?}, more than {TIMES_MAX} times the {quiet:?} of the quiet phase"
+    );
 }
 
 /// Fails the test unless the median of `loaded` is within three times that of `quiet`.
@@ -52,14 +58,19 @@ pub fn assert_kept(quiet: Vec<Duration>, loaded: Vec<Duration>) {
 pub fn assert_usual_kept(quiet: &[Duration], loaded: &[Duration]) {
     let (quiet, loaded) = (median(quiet), median(loaded));
     println!("median {quiet:?} quiet, {loaded:?} loaded");
-    assert!(loaded <= most(quiet, FLOOR_USUAL), "median {loaded:?}, more than {TIMES_MAX} times the {quiet:?} of the quiet phase");
+    assert!(
+        loaded <= most(quiet, FLOOR_USUAL),
+        "median {loaded:?}, more than {TIMES_MAX} times the {quiet:?} of the quiet phase"
+    );
 }
 
-/// Fails the test unless a connection of ping keeps its latency, the usual and the longest, while another of its shard sends `flood` again and
-/// again: quiet is while the flood goes to another server. The shard has a core of its own, as far as there are two.
+/// Fails the test unless a connection of ping keeps its latency, the usual and the longest, while
+/// another of its shard sends `flood` again and again: quiet is while the flood goes to another
+/// server. The shard has a core of its own, as far as there are two.
 ///
 /// # Panics
-/// When it does not, in none of three rounds: what the scheduler of a busy machine does to one is not there three times.
+/// When it does not, in none of three rounds: what the scheduler of a busy machine does to one is
+/// not there three times.
 pub fn assert_kept_beside(flood: Vec<u8>) {
     const ASKED: usize = 800;
     const ROUNDS: usize = 3;
@@ -79,7 +90,10 @@ pub fn assert_kept_beside(flood: Vec<u8>) {
         usual[1] <= most(usual[0], FLOOR_USUAL) && longest[1] <= most(longest[0], FLOOR)
     });
     println!("median and p99, quiet and beside the flood: {found:?}");
-    assert!(holds, "median and p99, quiet and beside the flood: {found:?}");
+    assert!(
+        holds,
+        "median and p99, quiet and beside the flood: {found:?}"
+    );
     drop(other);
     server.stop();
     elsewhere.stop();
@@ -96,8 +110,9 @@ fn median(times: &[Duration]) -> Duration {
     sorted[sorted.len() / 2]
 }
 
-/// A connection that sends the same bytes without end and takes whatever comes back. It loads the machine alike whichever server it is
-/// let loose on, so that a quiet phase is one in which it is busy with another server.
+/// A connection that sends the same bytes without end and takes whatever comes back. It loads the
+/// machine alike whichever server it is let loose on, so that a quiet phase is one in which it is
+/// busy with another server.
 #[derive(Debug)]
 pub struct Hog {
     client: Client,
@@ -131,7 +146,11 @@ impl Hog {
                 }
             }
         });
-        Self { client, sender, receiver }
+        Self {
+            client,
+            sender,
+            receiver,
+        }
     }
 
     /// Ends it, once the server has seen to all that it has sent.

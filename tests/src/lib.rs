@@ -9,7 +9,8 @@
 //! for `cargo test --release`) before, as `make test` does.
 //!
 //! Environment: `CORELANE_TESTS_STRICT=1` turns a skipped test into a failed one;
-//! `CORELANE_TESTS_SEED=N` repeats a run of the seeded tests; `CORELANE_TESTS_SLACK=N` stretches bounds for an instrumented build.
+//! `CORELANE_TESTS_SEED=N` repeats a run of the seeded tests; `CORELANE_TESTS_SLACK=N` stretches
+//! bounds for an instrumented build.
 #![allow(clippy::unwrap_used)] // A rig reports what it did not expect by panicking.
 
 mod cable;
@@ -43,8 +44,12 @@ pub use skip::{announce, have};
 pub use turn::{Turn, alone, shared};
 pub use wait::{BOUND, within};
 
-/// By how much bounds on memory and latency are stretched: 1, or what `CORELANE_TESTS_SLACK` says for an instrumented build.
+/// By how much bounds on memory and latency are stretched: 1, or what `CORELANE_TESTS_SLACK` says
+/// for an instrumented build.
 #[must_use]
 pub fn slack() -> u32 {
-    std::env::var("CORELANE_TESTS_SLACK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    std::env::var("CORELANE_TESTS_SLACK")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1)
 }

@@ -1,7 +1,9 @@
-//! Many peers from one thread: crowds that misbehave, and well-behaved connections whose latency is measured meanwhile.
+//! Many peers from one thread: crowds that misbehave, and well-behaved connections whose latency is
+//! measured meanwhile.
 //!
-//! Server and clients share the machine, so who loads must not take the core of who measures: crowds run only while no one else wants to
-//! ([`yield_to_others`]), and on a core of their own where there is one ([`stay_on_core`]).
+//! Server and clients share the machine, so who loads must not take the core of who measures:
+//! crowds run only while no one else wants to ([`yield_to_others`]), and on a core of their own
+//! where there is one ([`stay_on_core`]).
 
 mod crowd;
 mod ends;
@@ -22,12 +24,16 @@ use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::{Domain, Protocol, Socket, Type};
 use thread_priority::ThreadPriority;
-use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id};
+use thread_priority::unix::{
+    NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
 
 use crate::{Launch, Server};
 
-/// Lets the calling thread, and those that it starts, run only while no other wants to (SCHED_IDLE, sched(7)): whoever wakes has the core at
-/// once. The lowest nice value would not do: a thread that has it keeps the core until its slice is over, some milliseconds.
+/// Lets the calling thread, and those that it starts, run only while no other wants to (SCHED_IDLE,
+/// sched(7)): whoever wakes has the core at once. The lowest nice value would not do: a thread that
+/// has it keeps the core until its slice is over, some milliseconds.
 ///
 /// # Panics
 /// When the kernel refuses, which it does not for less than one has.
@@ -46,14 +52,17 @@ pub fn stay_on_core(number: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &cores)?)
 }
 
-/// Starts `launch` with one shard on a core of its own. The calling thread, with those that it starts, has another: as far as there are two.
+/// Starts `launch` with one shard on a core of its own. The calling thread, with those that it
+/// starts, has another: as far as there are two.
 ///
 /// # Panics
 /// When it does not start, or the kernel lets nobody stay on a core.
 #[must_use]
 pub fn start_apart(launch: Launch) -> Server {
     let launch = launch.set("server.shards=1");
-    let Some([shards, ours]) = two_cores() else { return launch.start() };
+    let Some([shards, ours]) = two_cores() else {
+        return launch.start();
+    };
     let server = launch.set(&format!("server.cpus=[{shards}]")).start();
     stay_on_core(ours).unwrap();
     server
@@ -66,10 +75,14 @@ fn two_cores() -> Option<[usize; 2]> {
     Some([cores.next()?, cores.next()?])
 }
 
-/// A connection begun: on loopback it stands when this returns, unless the server's queue is full. Buffers of `buffer` bytes in the
-/// kernel, 0 for its own choice.
+/// A connection begun: on loopback it stands when this returns, unless the server's queue is full.
+/// Buffers of `buffer` bytes in the kernel, 0 for its own choice.
 fn begin_connect(address: SocketAddr, buffer: usize) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if buffer > 0 {
         socket.set_recv_buffer_size(buffer)?;
         socket.set_send_buffer_size(buffer)?;
@@ -77,7 +90,11 @@ fn begin_connect(address: SocketAddr, buffer: usize) -> io::Result<TcpStream> {
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
+        Err(error)
+            if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+        {
+            Err(error)
+        }
         _ => Ok(socket.into()),
     }
 }

@@ -81,7 +81,11 @@ impl Counts {
     /// When the counts do not balance.
     pub fn assert_balanced(&self) {
         let reasons: u64 = self.reasons.values().sum();
-        assert_eq!((self.accepted, self.accepted), (self.closed, reasons), "leaked: {self:?}");
+        assert_eq!(
+            (self.accepted, self.accepted),
+            (self.closed, reasons),
+            "leaked: {self:?}"
+        );
     }
 }
 
@@ -134,7 +138,12 @@ impl Log {
         let at = Instant::now();
         let text = String::from_utf8_lossy(line).into_owned();
         let value = serde_json::from_str(&text).unwrap_or_default();
-        self.shared.0.lock().unwrap().lines.push(Line { at, text, value });
+        self.shared
+            .0
+            .lock()
+            .unwrap()
+            .lines
+            .push(Line { at, text, value });
         self.shared.1.notify_all();
     }
 
@@ -150,7 +159,10 @@ impl Log {
     /// The whole log as text.
     #[must_use]
     pub fn text(&self) -> String {
-        self.lines().iter().map(|line| line.text.clone() + "\n").collect()
+        self.lines()
+            .iter()
+            .map(|line| line.text.clone() + "\n")
+            .collect()
     }
 
     /// Waits for the first line that `wanted` says yes to, from line number `from` on. None: the
@@ -159,7 +171,12 @@ impl Log {
     /// # Panics
     /// When the thread that reads the log has.
     #[must_use]
-    pub fn find(&self, from: usize, bound: Duration, wanted: impl Fn(&Line) -> bool) -> Option<Line> {
+    pub fn find(
+        &self,
+        from: usize,
+        bound: Duration,
+        wanted: impl Fn(&Line) -> bool,
+    ) -> Option<Line> {
         let deadline = Instant::now() + bound;
         let mut seen = from;
         let mut state = self.shared.0.lock().unwrap();
@@ -183,7 +200,11 @@ impl Log {
     /// When `bound` passed first.
     pub fn wait_end(&self, bound: Duration) {
         let state = self.shared.0.lock().unwrap();
-        let (state, _) = self.shared.1.wait_timeout_while(state, bound, |state| !state.ended).unwrap();
+        let (state, _) = self
+            .shared
+            .1
+            .wait_timeout_while(state, bound, |state| !state.ended)
+            .unwrap();
         assert!(state.ended, "standard error still open after {bound:?}");
     }
 }

@@ -13,7 +13,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 #[must_use]
 pub fn resident_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     kibibytes * 1024
 }
@@ -34,9 +37,15 @@ pub fn descriptors(pid: u32) -> usize {
 #[must_use]
 pub fn processor_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // proc(5): the name may hold anything; utime and stime are the 12th and 13th fields behind it, in clock ticks.
+    // proc(5): the name may hold anything; utime and stime are the 12th and 13th fields behind it,
+    // in clock ticks.
     let fields = stat.rsplit(')').next().unwrap();
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap())
+        .sum();
     Duration::from_millis(ticks * 1000 / clock_ticks_per_second())
 }
 
@@ -47,6 +56,13 @@ pub fn processor_time(pid: u32) -> Duration {
 #[must_use]
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    )
+    .unwrap();
     maximum.unwrap_or(u64::MAX)
 }

@@ -66,8 +66,8 @@ impl Program {
         }
     }
 
-    /// The binary, built first if it is not there. It is sought in `CORELANE_TESTS_BIN`, else where the test itself was built; `faulty`, which
-    /// nobody ships and no test measures, only there.
+    /// The binary, built first if it is not there. It is sought in `CORELANE_TESTS_BIN`, else where
+    /// the test itself was built; `faulty`, which nobody ships and no test measures, only there.
     ///
     /// # Panics
     /// When it cannot be built.
@@ -87,7 +87,9 @@ impl Program {
 
     fn build(self, profile: &Path) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--package", self.package(), "--bin", self.name()]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo
+            .args(["build", "--package", self.package(), "--bin", self.name()])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
         if self == Program::Faulty {
             cargo.args(["--features", "failpoints"]);
         }
@@ -102,7 +104,15 @@ impl Program {
 /// `target/release`, say: binaries lie in it, and test executables in its directory `deps`.
 fn profile_directory() -> PathBuf {
     let executable = env::current_exe().expect("the test knows its own path");
-    let directory = executable.parent().expect("an executable lies in a directory");
-    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
-    profile.expect("deps lies in the profile directory").to_owned()
+    let directory = executable
+        .parent()
+        .expect("an executable lies in a directory");
+    let profile = if directory.ends_with("deps") {
+        directory.parent()
+    } else {
+        Some(directory)
+    };
+    profile
+        .expect("deps lies in the profile directory")
+        .to_owned()
 }

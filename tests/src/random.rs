@@ -11,7 +11,9 @@ impl Random {
     /// Seeded from `CORELANE_TESTS_SEED` or else at random; the seed is printed.
     #[must_use]
     pub fn new() -> Self {
-        let given = env::var("CORELANE_TESTS_SEED").ok().and_then(|seed| seed.parse().ok());
+        let given = env::var("CORELANE_TESTS_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0_u8));
         println!("CORELANE_TESTS_SEED={seed}");
         Self::seeded(seed)

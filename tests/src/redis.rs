@@ -20,12 +20,18 @@ impl Redis {
     /// When it does not within ten seconds.
     #[must_use]
     pub fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         Self::start_at(free)
     }
 
     fn start_at(addr: SocketAddr) -> Self {
-        let redis = Self { child: spawn(addr), addr };
+        let redis = Self {
+            child: spawn(addr),
+            addr,
+        };
         redis.wait_ready();
         redis
     }
@@ -43,7 +49,9 @@ impl Redis {
     #[must_use]
     pub fn ask(&self, command: &str) -> String {
         let mut stream = connect(self.addr).unwrap();
-        stream.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("{command}\r\n").as_bytes())
+            .unwrap();
         answer(stream).unwrap_or_else(|| panic!("no answer to {command}"))
     }
 
@@ -54,7 +62,9 @@ impl Redis {
     #[must_use]
     pub fn clients(&self) -> usize {
         let list = self.ask("CLIENT LIST");
-        list.lines().filter(|line| !line.contains("cmd=client")).count()
+        list.lines()
+            .filter(|line| !line.contains("cmd=client"))
+            .count()
     }
 
     /// Ends it as a crash would: its port is closed when this returns.
@@ -94,8 +104,23 @@ impl Drop for Redis {
 fn spawn(addr: SocketAddr) -> Child {
     let (ip, port) = (addr.ip().to_string(), addr.port().to_string());
     let mut command = Command::new("redis-server");
-    command.args(["--bind", &ip, "--port", &port, "--databases", "1", "--save", "", "--appendonly", "no"]);
-    command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn().unwrap()
+    command.args([
+        "--bind",
+        &ip,
+        "--port",
+        &port,
+        "--databases",
+        "1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]);
+    command
+        .current_dir(std::env::temp_dir())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 fn answer(stream: TcpStream) -> Option<String> {
@@ -103,7 +128,9 @@ fn answer(stream: TcpStream) -> Option<String> {
     let mut line = String::new();
     stream.read_line(&mut line).ok()?;
     let line = line.trim_end();
-    let Some(length) = line.strip_prefix('$') else { return (!line.is_empty()).then(|| line.to_owned()) };
+    let Some(length) = line.strip_prefix('$') else {
+        return (!line.is_empty()).then(|| line.to_owned());
+    };
     let mut text = vec![0; length.parse().ok()?];
     stream.read_exact(&mut text).ok()?;
     String::from_utf8(text).ok()

@@ -4,14 +4,23 @@ use corelane::Step;
 
 /// Where the text of a bulk string begins and ends.
 pub fn bulk(bytes: &[u8]) -> Step<(usize, usize)> {
-    let Some(line_end) = bytes.windows(2).position(|two| two == b"\r\n") else { return Step::NeedMore };
-    let length = bytes[..line_end].strip_prefix(b"$").and_then(|digits| str::from_utf8(digits).ok()?.parse::<usize>().ok());
+    let Some(line_end) = bytes.windows(2).position(|two| two == b"\r\n") else {
+        return Step::NeedMore;
+    };
+    let length = bytes[..line_end]
+        .strip_prefix(b"$")
+        .and_then(|digits| str::from_utf8(digits).ok()?.parse::<usize>().ok());
     let start = line_end + 2;
-    let end = length.and_then(|length| start.checked_add(length)).and_then(|end| Some((end, end.checked_add(2)?)));
+    let end = length
+        .and_then(|length| start.checked_add(length))
+        .and_then(|end| Some((end, end.checked_add(2)?)));
     match end {
         None => Step::Invalid("no bulk string"),
         Some((_, whole)) if bytes.len() < whole => Step::NeedMore,
-        Some((end, whole)) => Step::Frame { value: (start, end), length: whole },
+        Some((end, whole)) => Step::Frame {
+            value: (start, end),
+            length: whole,
+        },
     }
 }
 
@@ -19,11 +28,20 @@ pub fn bulk(bytes: &[u8]) -> Step<(usize, usize)> {
 pub fn hold_for(bytes: &[u8]) {
     let whole = bulk(bytes);
     match whole {
-        Step::Frame { value: (start, end), length } => assert!(start <= end && end + 2 == length && length <= bytes.len()),
+        Step::Frame {
+            value: (start, end),
+            length,
+        } => assert!(start <= end && end + 2 == length && length <= bytes.len()),
         Step::NeedMore | Step::Invalid(_) => {}
     }
-    let first = (0..=bytes.len()).map(|have| bulk(&bytes[..have])).find(|step| *step != Step::NeedMore);
-    assert_eq!(first.unwrap_or(Step::NeedMore), whole, "in one piece, and byte by byte");
+    let first = (0..=bytes.len())
+        .map(|have| bulk(&bytes[..have]))
+        .find(|step| *step != Step::NeedMore);
+    assert_eq!(
+        first.unwrap_or(Step::NeedMore),
+        whole,
+        "in one piece, and byte by byte"
+    );
 }
 
 #[cfg(test)]
@@ -36,19 +54,33 @@ mod tests {
     /// The same cases on every run, unless PROPTEST_RNG_SEED says which.
     fn cases() -> ProptestConfig {
         let config = ProptestConfig::default();
-        let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(0x5e77_1265) } else { config.rng_seed };
-        ProptestConfig { cases: 1000, rng_seed, ..config }
+        let rng_seed = if config.rng_seed == RngSeed::Random {
+            RngSeed::Fixed(0x5e77_1265)
+        } else {
+            config.rng_seed
+        };
+        ProptestConfig {
+            cases: 1000,
+            rng_seed,
+            ..config
+        }
     }
 
     #[test]
     fn a_length_past_all_memory_is_refused() {
-        assert_eq!(bulk(format!("${}\r\n", usize::MAX).as_bytes()), Step::Invalid("no bulk string"));
+        assert_eq!(
+            bulk(format!("${}\r\n", usize::MAX).as_bytes()),
+            Step::Invalid("no bulk string")
+        );
     }
 
     #[test]
     fn the_kept_corpus_breaks_no_promise() {
-        let kept = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/reply")).unwrap();
-        let files: Vec<Vec<u8>> = kept.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+        let kept = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/reply"))
+            .unwrap();
+        let files: Vec<Vec<u8>> = kept
+            .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+            .collect();
         assert!(!files.is_empty());
         files.iter().for_each(|bytes| hold_for(bytes));
     }

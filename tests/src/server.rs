@@ -41,11 +41,18 @@ impl Launch {
     /// Without any of the rig's own settings.
     #[must_use]
     pub fn bare(program: Program) -> Self {
-        Self { program, wrapper: Vec::new(), arguments: Vec::new(), alone: false }
+        Self {
+            program,
+            wrapper: Vec::new(),
+            arguments: Vec::new(),
+            alone: false,
+        }
     }
 
     fn new(program: Program) -> Self {
-        Self::bare(program).set("server.listen=\"127.0.0.1:0\"").set("log.format=\"json\"")
+        Self::bare(program)
+            .set("server.listen=\"127.0.0.1:0\"")
+            .set("log.format=\"json\"")
     }
 
     /// The echo server.
@@ -87,7 +94,9 @@ impl Launch {
     /// The proxy in front of `upstream`, for up to 1 000 connections of a shard.
     #[must_use]
     pub fn proxy(upstream: SocketAddr) -> Self {
-        Self::new(Program::Proxy).set(&format!("app.upstream=\"{upstream}\"")).set("limits.outbound_per_shard_max=1000")
+        Self::new(Program::Proxy)
+            .set(&format!("app.upstream=\"{upstream}\""))
+            .set("limits.outbound_per_shard_max=1000")
     }
 
     /// The server that sends and receives at the same time.
@@ -118,13 +127,15 @@ impl Launch {
     /// With each close in the log, however many there are.
     #[must_use]
     pub fn debug(self) -> Self {
-        self.set("log.lines_per_reason_max=0").set("log.level=\"debug\"")
+        self.set("log.lines_per_reason_max=0")
+            .set("log.level=\"debug\"")
     }
 
     /// Run by another program: `taskset -c 0`, say.
     #[must_use]
     pub fn under(mut self, wrapper: &[&str]) -> Self {
-        self.wrapper.extend(wrapper.iter().map(|word| (*word).to_owned()));
+        self.wrapper
+            .extend(wrapper.iter().map(|word| (*word).to_owned()));
         self
     }
 
@@ -153,11 +164,23 @@ impl Launch {
         let mut words = self.wrapper.iter().map(Into::into).chain([program]);
         let mut command = Command::new(words.next().expect("the program is always there"));
         command.args(words).args(&self.arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         // A group of its own, so that a wrapper and what it started end together.
-        let mut child = command.process_group(0).spawn().expect("the program starts");
+        let mut child = command
+            .process_group(0)
+            .spawn()
+            .expect("the program starts");
         let log = Log::collect(child.stderr.take().expect("standard error is piped"));
-        Server { child, log, address: None, status: None, _turn: turn }
+        Server {
+            child,
+            log,
+            address: None,
+            status: None,
+            _turn: turn,
+        }
     }
 
     /// The server, once it listens.
@@ -180,7 +203,11 @@ impl Launch {
     #[must_use]
     pub fn run(self) -> Exit {
         let mut server = self.spawn();
-        let mut output = server.child.stdout.take().expect("standard output is piped");
+        let mut output = server
+            .child
+            .stdout
+            .take()
+            .expect("standard output is piped");
         let reader = thread::spawn(move || {
             let mut text = String::new();
             let _ = output.read_to_string(&mut text);
@@ -188,7 +215,12 @@ impl Launch {
         });
         let status = server.wait_status(BOUND);
         server.log.wait_end(BOUND);
-        Exit { code: status.code(), signal: status.signal(), stdout: reader.join().unwrap(), stderr: server.log.text() }
+        Exit {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: reader.join().unwrap(),
+            stderr: server.log.text(),
+        }
     }
 }
 
@@ -209,7 +241,8 @@ impl Server {
     /// When it was not waited for.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.address.expect("the server was started, not only spawned")
+        self.address
+            .expect("the server was started, not only spawned")
     }
 
     /// The same port at another address of this machine.
@@ -250,15 +283,25 @@ impl Server {
     /// When ten seconds passed first.
     pub fn wait_for_closed(&self, reason: &str, count: usize) {
         let what = format!("{count} connections closed with {reason}");
-        let is = |line: &Line| line.message() == "closed" && line.field("reason").as_deref() == Some(reason);
-        within(BOUND, &what, || (self.log.lines().iter().filter(|line| is(line)).count() >= count).then_some(()));
+        let is = |line: &Line| {
+            line.message() == "closed" && line.field("reason").as_deref() == Some(reason)
+        };
+        within(BOUND, &what, || {
+            (self.log.lines().iter().filter(|line| is(line)).count() >= count).then_some(())
+        });
     }
 
     /// Waits for an event from line number `from` on.
     ///
     /// # Panics
     /// When `bound` passed first, with `what` was waited for.
-    pub fn wait_for_line(&self, from: usize, bound: Duration, what: &str, wanted: impl Fn(&Line) -> bool) -> Line {
+    pub fn wait_for_line(
+        &self,
+        from: usize,
+        bound: Duration,
+        what: &str,
+        wanted: impl Fn(&Line) -> bool,
+    ) -> Line {
         let found = self.log.find(from, bound, wanted);
         found.unwrap_or_else(|| panic!("no `{what}` in the log within {bound:?}"))
     }
@@ -287,7 +330,11 @@ impl Server {
     /// When it does not exit with 0, or its counts do not balance.
     pub fn stop(mut self) -> Counts {
         self.signal(Signal::TERM);
-        assert_eq!(self.wait_exit(2 * BOUND), Some(0), "exit code after SIGTERM");
+        assert_eq!(
+            self.wait_exit(2 * BOUND),
+            Some(0),
+            "exit code after SIGTERM"
+        );
         let counts = self.counts();
         counts.assert_balanced();
         counts
@@ -301,7 +348,9 @@ impl Server {
 
     fn wait_status(&mut self, bound: Duration) -> ExitStatus {
         let child = &mut self.child;
-        let status = within(bound, "the end of the process", || child.try_wait().unwrap());
+        let status = within(bound, "the end of the process", || {
+            child.try_wait().unwrap()
+        });
         self.status = Some(status);
         status
     }
@@ -329,5 +378,7 @@ fn show(log: &Log) {
     let lines = log.lines();
     let left_out = lines.len().saturating_sub(SHOWN_MAX);
     eprintln!("--- the server's log, without the first {left_out} lines");
-    lines[left_out..].iter().for_each(|line| eprintln!("{}", line.text));
+    lines[left_out..]
+        .iter()
+        .for_each(|line| eprintln!("{}", line.text));
 }

@@ -38,12 +38,20 @@ pub fn shared() -> Turn {
 
 fn take(change: i32, free: impl Fn(i32) -> bool) -> Turn {
     if OWN.get() > 0 {
-        return Turn { change: 0, _not_send: std::marker::PhantomData }.counted();
+        return Turn {
+            change: 0,
+            _not_send: std::marker::PhantomData,
+        }
+        .counted();
     }
     let held = HELD.lock().unwrap();
     let mut held = CHANGED.wait_while(held, |held| !free(*held)).unwrap();
     *held += change;
-    Turn { change, _not_send: std::marker::PhantomData }.counted()
+    Turn {
+        change,
+        _not_send: std::marker::PhantomData,
+    }
+    .counted()
 }
 
 impl Turn {

@@ -1,5 +1,6 @@
-//! The promise of the ping server to the clients that people have: they connect with their defaults, because what they say before their
-//! first command is answered as a Redis server with one database, no password and no keys answers it.
+//! The promise of the ping server to the clients that people have: they connect with their
+//! defaults, because what they say before their first command is answered as a Redis server with
+//! one database, no password and no keys answers it.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -15,25 +16,45 @@ const SCRIPT_SECONDS_MAX: &str = "240";
 
 /// Where `make clients` puts them.
 fn installed(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/clients")
+        .join(path)
 }
 
 /// Runs a script of tests/clients by `interpreter` against the server at `addr`.
 fn run(interpreter: &Path, script: &str, addr: SocketAddr) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("clients")
+        .join(script);
     let mut command = Command::new("timeout");
-    command.arg(SCRIPT_SECONDS_MAX).arg(interpreter).arg(script).arg(addr.port().to_string());
-    command.env("NODE_PATH", installed("node/node_modules")).stdin(Stdio::null()).output().unwrap()
+    command
+        .arg(SCRIPT_SECONDS_MAX)
+        .arg(interpreter)
+        .arg(script)
+        .arg(addr.port().to_string());
+    command
+        .env("NODE_PATH", installed("node/node_modules"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
-/// The script must hold against the ping server, and so that it asks for nothing that is not so, against a real Redis server.
+/// The script must hold against the ping server, and so that it asks for nothing that is not so,
+/// against a real Redis server.
 fn connects(interpreter: &Path, script: &str) {
     let server = Launch::ping().start();
     let redis = have("redis-server").then(Redis::start);
-    for addr in [Some(server.addr()), redis.as_ref().map(Redis::addr)].into_iter().flatten() {
+    for addr in [Some(server.addr()), redis.as_ref().map(Redis::addr)]
+        .into_iter()
+        .flatten()
+    {
         let output = run(interpreter, script, addr);
         let said = [&output.stdout[..], &output.stderr].concat();
-        assert!(output.status.success(), "{script} at {addr}: {}", String::from_utf8_lossy(&said));
+        assert!(
+            output.status.success(),
+            "{script} at {addr}: {}",
+            String::from_utf8_lossy(&said)
+        );
     }
     let counts = server.stop();
     assert_eq!(counts.of("protocol_error"), 0);
@@ -69,8 +90,12 @@ fn ioredis_connects() {
 /// Runs one of Redis's tools against the server.
 fn tool(server: &Server, arguments: &[&str]) -> String {
     let port = server.addr().port().to_string();
-    let output =
-        Command::new("timeout").args(["60", arguments[0], "-p", &port]).args(&arguments[1..]).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new("timeout")
+        .args(["60", arguments[0], "-p", &port])
+        .args(&arguments[1..])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(output.status.success(), "{said}");
     said
@@ -84,10 +109,32 @@ fn redis_cli_speaks_resp3() {
     assert_eq!(say(&["ping"]), "PONG\n");
     assert_eq!(say(&["echo", "two words"]), "two words\n");
     assert_eq!(say(&["client", "getname"]), "\n");
-    assert_eq!(say(&["-n", "0", "--user", "default", "--pass", "any", "--no-auth-warning", "ping"]), "PONG\n");
+    assert_eq!(
+        say(&[
+            "-n",
+            "0",
+            "--user",
+            "default",
+            "--pass",
+            "any",
+            "--no-auth-warning",
+            "ping"
+        ]),
+        "PONG\n"
+    );
     assert!(say(&["hello"]).contains("proto 3\n"));
     assert!(say(&["info"]).contains("loading:0"));
-    assert!(say(&["--user", "bob", "--pass", "any", "--no-auth-warning", "ping"]).contains("WRONGPASS"));
+    assert!(
+        say(&[
+            "--user",
+            "bob",
+            "--pass",
+            "any",
+            "--no-auth-warning",
+            "ping"
+        ])
+        .contains("WRONGPASS")
+    );
     server.stop();
 }
 
@@ -95,12 +142,29 @@ fn redis_cli_speaks_resp3() {
 fn redis_benchmark_speaks_resp3() {
     needs!("redis-benchmark", "timeout");
     let server = Launch::ping().start();
-    let said = tool(&server, &["redis-benchmark", "-3", "-t", "ping", "-q", "-n", "20000", "-P", "4"]);
-    assert!(!said.contains("rror") && said.matches("requests per second").count() == 2, "{said}");
+    let said = tool(
+        &server,
+        &[
+            "redis-benchmark",
+            "-3",
+            "-t",
+            "ping",
+            "-q",
+            "-n",
+            "20000",
+            "-P",
+            "4",
+        ],
+    );
+    assert!(
+        !said.contains("rror") && said.matches("requests per second").count() == 2,
+        "{said}"
+    );
     server.stop();
 }
 
-/// All that is answered to `input`, until the server closes; without what Redis may choose: a client's number, and its own version.
+/// All that is answered to `input`, until the server closes; without what Redis may choose: a
+/// client's number, and its own version.
 fn answer(addr: SocketAddr, input: &[u8]) -> String {
     let mut client = Client::connect(addr);
     client.send(input);
@@ -116,12 +180,18 @@ fn answer(addr: SocketAddr, input: &[u8]) -> String {
 fn masked(text: &str, before: &str, after: &str) -> String {
     let mut pieces = text.split(before);
     let first = pieces.next().unwrap_or_default().to_owned();
-    pieces.fold(first, |masked, piece| masked + before + piece.split_once(after).map_or(piece, |(_, rest)| rest))
+    pieces.fold(first, |masked, piece| {
+        masked + before + piece.split_once(after).map_or(piece, |(_, rest)| rest)
+    })
 }
 
 fn compare(server: &Server, redis: &Redis, input: &[u8]) {
     let (ours, theirs) = (answer(server.addr(), input), answer(redis.addr(), input));
-    assert!(ours == theirs, "to   {}\nours {ours}\nhis  {theirs}", input.escape_ascii());
+    assert!(
+        ours == theirs,
+        "to   {}\nours {ours}\nhis  {theirs}",
+        input.escape_ascii()
+    );
 }
 
 #[test]
@@ -211,7 +281,8 @@ fn a_connection_is_set_up_as_by_a_real_redis_server() {
         "info CLUSTER zz Cluster",
     ];
     for line in lines {
-        // In both protocols, and what came of it: its name and its protocol, before a reset and behind it.
+        // In both protocols, and what came of it: its name and its protocol, before a reset and
+        // behind it.
         for protocol in [2, 3] {
             let input = format!(
                 "HELLO {protocol}\r\n{line}\r\nCLIENT GETNAME\r\nHELLO\r\nPING\r\nECHO x\r\nPING y\r\nRESET\r\nCLIENT GETNAME\r\nHELLO\r\n"
@@ -220,15 +291,33 @@ fn a_connection_is_set_up_as_by_a_real_redis_server() {
         }
     }
     let (long, longest) = ("z".repeat(200), "n".repeat(256));
-    for line in [format!("CLIENT {long}"), format!("HELLO 3 {long}"), format!("HELLO 3 SETNAME {longest}"), format!("COMMAND {long}")] {
-        compare(&server, &redis, format!("{line}\r\nCLIENT GETNAME\r\n").as_bytes());
+    for line in [
+        format!("CLIENT {long}"),
+        format!("HELLO 3 {long}"),
+        format!("HELLO 3 SETNAME {longest}"),
+        format!("COMMAND {long}"),
+    ] {
+        compare(
+            &server,
+            &redis,
+            format!("{line}\r\nCLIENT GETNAME\r\n").as_bytes(),
+        );
     }
     server.stop();
 }
 
 #[test]
 fn random_ways_to_set_up_a_connection_are_answered_as_by_a_real_redis_server() {
-    const COMMANDS: [&str; 8] = ["HELLO", "HELLO 2", "HELLO 3", "CLIENT", "AUTH", "SELECT", "RESET", "COMMAND COUNT x"];
+    const COMMANDS: [&str; 8] = [
+        "HELLO",
+        "HELLO 2",
+        "HELLO 3",
+        "CLIENT",
+        "AUTH",
+        "SELECT",
+        "RESET",
+        "COMMAND COUNT x",
+    ];
     const WORDS: [&str; 18] = [
         "2",
         "3",
@@ -255,7 +344,9 @@ fn random_ways_to_set_up_a_connection_are_answered_as_by_a_real_redis_server() {
     for _ in 0..2000 {
         let lines = (0..1 + random.below(6)).map(|_| {
             let command = COMMANDS[random.below(COMMANDS.len())];
-            let words: String = (0..random.below(6)).map(|_| format!(" {}", WORDS[random.below(WORDS.len())])).collect();
+            let words: String = (0..random.below(6))
+                .map(|_| format!(" {}", WORDS[random.below(WORDS.len())]))
+                .collect();
             format!("{command}{words}\r\nCLIENT GETNAME\r\n")
         });
         let input: String = lines.collect();
@@ -268,10 +359,22 @@ fn random_ways_to_set_up_a_connection_are_answered_as_by_a_real_redis_server() {
 fn a_client_may_tell_its_library_as_to_redis_7_2() {
     let server = Launch::ping().start();
     let mut client = server.connect();
-    client.ask(b"CLIENT SETINFO LIB-NAME node-redis\r\nclient setinfo lib-ver 6.3.1\r\n", b"+OK\r\n+OK\r\n");
-    client.ask(b"CLIENT SETINFO lib-ver \"6 3\"\r\n", b"-ERR lib-ver cannot contain spaces, newlines or special characters.\r\n");
-    client.ask(b"CLIENT SETINFO lib x\r\n", b"-ERR Unrecognized option 'lib'\r\n");
-    client.ask(b"CLIENT SETINFO lib-ver\r\n", b"-ERR wrong number of arguments for 'client|setinfo' command\r\n");
+    client.ask(
+        b"CLIENT SETINFO LIB-NAME node-redis\r\nclient setinfo lib-ver 6.3.1\r\n",
+        b"+OK\r\n+OK\r\n",
+    );
+    client.ask(
+        b"CLIENT SETINFO lib-ver \"6 3\"\r\n",
+        b"-ERR lib-ver cannot contain spaces, newlines or special characters.\r\n",
+    );
+    client.ask(
+        b"CLIENT SETINFO lib x\r\n",
+        b"-ERR Unrecognized option 'lib'\r\n",
+    );
+    client.ask(
+        b"CLIENT SETINFO lib-ver\r\n",
+        b"-ERR wrong number of arguments for 'client|setinfo' command\r\n",
+    );
     server.stop();
 }
 
@@ -279,10 +382,16 @@ fn a_client_may_tell_its_library_as_to_redis_7_2() {
 fn there_are_no_commands_to_know() {
     let server = Launch::ping().start();
     let mut client = server.connect();
-    client.ask(b"COMMAND\r\nCOMMAND COUNT\r\nCOMMAND DOCS\r\n", b"*0\r\n:0\r\n*0\r\n");
+    client.ask(
+        b"COMMAND\r\nCOMMAND COUNT\r\nCOMMAND DOCS\r\n",
+        b"*0\r\n:0\r\n*0\r\n",
+    );
     client.send(b"HELLO 3\r\n");
     while client.receive_line() != "*0\r" {}
-    client.ask(b"COMMAND\r\nCOMMAND COUNT\r\nCOMMAND DOCS ping\r\n", b"*0\r\n:0\r\n%0\r\n");
+    client.ask(
+        b"COMMAND\r\nCOMMAND COUNT\r\nCOMMAND DOCS ping\r\n",
+        b"*0\r\n:0\r\n%0\r\n",
+    );
     server.stop();
 }
 
@@ -292,7 +401,9 @@ fn info(addr: SocketAddr, command: &str) -> Vec<String> {
     client.send(format!("{command}\r\nQUIT\r\n").as_bytes());
     let (answer, _) = client.receive_all();
     let text = String::from_utf8(answer).unwrap();
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("redis_version:"));
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("redis_version:"));
     lines.skip(1).map(str::to_owned).collect()
 }
 
@@ -300,13 +411,33 @@ fn info(addr: SocketAddr, command: &str) -> Vec<String> {
 fn info_says_what_a_ready_check_asks_and_nothing_that_redis_does_not_say() {
     needs!("redis-server");
     let (server, redis) = (Launch::ping().start(), Redis::start());
-    let asked = ["# Server", "redis_mode:standalone", "# Persistence", "loading:0", "# Replication", "role:master", "connected_slaves:0"];
-    for (command, least) in [("INFO", &asked[..]), ("INFO everything", &asked[..]), ("INFO server replication", &asked[..2])] {
+    let asked = [
+        "# Server",
+        "redis_mode:standalone",
+        "# Persistence",
+        "loading:0",
+        "# Replication",
+        "role:master",
+        "connected_slaves:0",
+    ];
+    for (command, least) in [
+        ("INFO", &asked[..]),
+        ("INFO everything", &asked[..]),
+        ("INFO server replication", &asked[..2]),
+    ] {
         let (ours, theirs) = (info(server.addr(), command), info(redis.addr(), command));
-        assert!(least.iter().all(|line| ours.iter().any(|ours| ours == line)), "{command}: {ours:?}");
+        assert!(
+            least
+                .iter()
+                .all(|line| ours.iter().any(|ours| ours == line)),
+            "{command}: {ours:?}"
+        );
         // In his order, too.
         let mut rest = theirs.iter();
-        assert!(ours.iter().all(|line| rest.any(|theirs| theirs == line)), "{command}:\nours {ours:?}\nhis  {theirs:?}");
+        assert!(
+            ours.iter().all(|line| rest.any(|theirs| theirs == line)),
+            "{command}:\nours {ours:?}\nhis  {theirs:?}"
+        );
     }
     assert!(!info(server.addr(), "INFO server").contains(&"loading:0".to_owned()));
     server.stop();
@@ -324,12 +455,17 @@ fn no_two_clients_have_one_number() {
     let numbers: Vec<String> = clients.iter_mut().map(&mut number).collect();
     let again: Vec<String> = clients.iter_mut().map(&mut number).collect();
     assert_eq!(numbers, again);
-    assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), CLIENTS, "{numbers:?}");
-    assert!(
-        numbers
-            .iter()
-            .all(|number| number.trim_end().strip_prefix(':').is_some_and(|number| number.parse::<u64>().is_ok_and(|number| number > 0)))
+    assert_eq!(
+        numbers.iter().collect::<BTreeSet<_>>().len(),
+        CLIENTS,
+        "{numbers:?}"
     );
+    assert!(numbers.iter().all(|number| {
+        number
+            .trim_end()
+            .strip_prefix(':')
+            .is_some_and(|number| number.parse::<u64>().is_ok_and(|number| number > 0))
+    }));
     server.stop();
 }
 
@@ -338,23 +474,42 @@ fn a_name_has_a_bound() {
     let server = Launch::ping().start();
     let mut client = server.connect();
     let longest = "n".repeat(256);
-    client.ask(format!("CLIENT SETNAME {longest}\r\n").as_bytes(), b"+OK\r\n");
-    for refused in [format!("CLIENT SETNAME {longest}n\r\n"), format!("HELLO 3 SETNAME {longest}n\r\n")] {
-        client.ask(refused.as_bytes(), b"-ERR Client names cannot be longer than 256 bytes\r\n");
+    client.ask(
+        format!("CLIENT SETNAME {longest}\r\n").as_bytes(),
+        b"+OK\r\n",
+    );
+    for refused in [
+        format!("CLIENT SETNAME {longest}n\r\n"),
+        format!("HELLO 3 SETNAME {longest}n\r\n"),
+    ] {
+        client.ask(
+            refused.as_bytes(),
+            b"-ERR Client names cannot be longer than 256 bytes\r\n",
+        );
     }
-    client.ask(b"CLIENT GETNAME\r\n", format!("$256\r\n{longest}\r\n").as_bytes());
+    client.ask(
+        b"CLIENT GETNAME\r\n",
+        format!("$256\r\n{longest}\r\n").as_bytes(),
+    );
     server.stop();
 }
 
 /// A thousand ECHOs of 10 KB, and their answers.
 fn pipeline() -> (Vec<u8>, Vec<u8>) {
     let text = "x".repeat(10_000);
-    (format!("*2\r\n$4\r\nECHO\r\n$10000\r\n{text}\r\n").repeat(1000).into(), format!("$10000\r\n{text}\r\n").repeat(1000).into())
+    (
+        format!("*2\r\n$4\r\nECHO\r\n$10000\r\n{text}\r\n")
+            .repeat(1000)
+            .into(),
+        format!("$10000\r\n{text}\r\n").repeat(1000).into(),
+    )
 }
 
 #[test]
 fn a_pipeline_that_is_written_whole_before_it_is_read_wants_room_for_its_answers() {
-    let server = Launch::ping().set("limits.write_queue_max=16777216").start();
+    let server = Launch::ping()
+        .set("limits.write_queue_max=16777216")
+        .start();
     let (requests, answers) = pipeline();
     server.connect().ask(&requests, &answers);
     server.stop();
@@ -362,7 +517,11 @@ fn a_pipeline_that_is_written_whole_before_it_is_read_wants_room_for_its_answers
 
 #[test]
 fn a_pipeline_whose_answers_have_no_room_ends_at_the_write_deadline() {
-    let server = Launch::ping().debug().set("timeouts.write=\"500ms\"").set("limits.write_queue_max=65536").start();
+    let server = Launch::ping()
+        .debug()
+        .set("timeouts.write=\"500ms\"")
+        .set("limits.write_queue_max=65536")
+        .start();
     let mut client = server.connect();
     let (requests, _) = pipeline();
     let written = client.stream().write_all(&requests);

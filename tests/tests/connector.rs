@@ -13,8 +13,14 @@ use futures_lite::future::poll_once;
 use tests::{BOUND, Launch};
 
 /// Runs `main` on one shard that may open `outbound` connections, and gives what it returns.
-fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(outbound: u32, main: impl Fn() -> F + Send + Sync + 'static) -> T {
-    let settings = ["server.shards=1".to_owned(), format!("limits.outbound_per_shard_max={outbound}")];
+fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(
+    outbound: u32,
+    main: impl Fn() -> F + Send + Sync + 'static,
+) -> T {
+    let settings = [
+        "server.shards=1".to_owned(),
+        format!("limits.outbound_per_shard_max={outbound}"),
+    ];
     let (results, result) = channel();
     let client = Client::start(&settings, move |_shard: ShardContext| {
         let (results, main) = (results.clone(), main());
@@ -104,7 +110,9 @@ async fn connect_when_there_is_room(addr: SocketAddr) -> corelane::Conn {
     loop {
         match Connector::new().connect(addr).await {
             Ok(conn) => return conn,
-            Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => sleep(Duration::from_millis(1)).await,
+            Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                sleep(Duration::from_millis(1)).await
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -123,31 +131,49 @@ async fn all(finished: &Receiver<()>) -> u32 {
 
 #[test]
 fn a_connect_that_fails_says_why() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let kinds = on_shard(1, move || async move {
         let refused = refusal(Connector::new().connect(closed).await);
         let foreign: IpAddr = "192.0.2.1".parse().unwrap(); // TEST-NET-1 (RFC 5737): not an address of this machine
         let source = refusal(Connector::new().source(foreign).connect(closed).await);
         (refused, source)
     });
-    assert_eq!(kinds, (io::ErrorKind::ConnectionRefused, io::ErrorKind::AddrNotAvailable));
+    assert_eq!(
+        kinds,
+        (
+            io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::AddrNotAvailable
+        )
+    );
 }
 
 #[test]
 fn a_connect_that_nobody_answers_ends_at_its_timeout() {
     // A queue of one that is full: the kernel drops further SYNs.
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener
+        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+        .unwrap();
     listener.listen(0).unwrap();
     let addr = listener.local_addr().unwrap().as_socket().unwrap();
     let _queued = std::net::TcpStream::connect(addr).unwrap();
     let (kind, waited) = on_shard(8, move || async move {
         let begun = Instant::now();
-        let outcome = Connector::new().timeout(Duration::from_millis(500)).connect(addr).await;
+        let outcome = Connector::new()
+            .timeout(Duration::from_millis(500))
+            .connect(addr)
+            .await;
         (refusal(outcome), begun.elapsed())
     });
     assert_eq!(kind, io::ErrorKind::TimedOut);
-    assert!(waited >= Duration::from_millis(500) && waited < BOUND, "{waited:?}");
+    assert!(
+        waited >= Duration::from_millis(500) && waited < BOUND,
+        "{waited:?}"
+    );
 }
 
 #[test]
@@ -156,10 +182,17 @@ fn the_source_address_is_the_one_asked_for() {
     let addr = listener.local_addr().unwrap();
     let accept = std::thread::spawn(move || listener.accept().unwrap().1);
     on_shard(1, move || async move {
-        let mut conn = Connector::new().source("127.0.0.9".parse().unwrap()).connect(addr).await.unwrap();
+        let mut conn = Connector::new()
+            .source("127.0.0.9".parse().unwrap())
+            .connect(addr)
+            .await
+            .unwrap();
         conn.close().await.unwrap();
     });
-    assert_eq!(accept.join().unwrap().ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
+    assert_eq!(
+        accept.join().unwrap().ip(),
+        "127.0.0.9".parse::<IpAddr>().unwrap()
+    );
 }
 
 #[test]
@@ -185,7 +218,10 @@ fn an_answer_that_does_not_come_ends_at_the_read_deadline() {
         }
     });
     assert_eq!(reason, CloseReason::ReadTimeout);
-    assert!(waited >= Duration::from_millis(400) && waited < BOUND / 2, "{waited:?}");
+    assert!(
+        waited >= Duration::from_millis(400) && waited < BOUND / 2,
+        "{waited:?}"
+    );
     drip.join().unwrap();
 }
 
@@ -195,10 +231,16 @@ fn a_bound_on_connections_holds_and_is_named() {
     let addr = server.addr();
     let text = on_shard(2, move || async move {
         let connector = Connector::new();
-        let (_one, _two) = (connector.connect(addr).await.unwrap(), connector.connect(addr).await.unwrap());
+        let (_one, _two) = (
+            connector.connect(addr).await.unwrap(),
+            connector.connect(addr).await.unwrap(),
+        );
         connector.connect(addr).await.unwrap_err().to_string()
     });
-    assert!(text.contains("all 2 connections") && text.contains("limits.outbound_per_shard_max"), "{text}");
+    assert!(
+        text.contains("all 2 connections") && text.contains("limits.outbound_per_shard_max"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -219,20 +261,36 @@ fn a_connect_that_is_dropped_is_taken_back() {
 #[test]
 fn a_bound_on_connects_that_wait_holds_and_is_named() {
     // Nobody accepts: a queue of one that is full, and the kernel drops further SYNs.
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener
+        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+        .unwrap();
     listener.listen(0).unwrap();
     let addr = listener.local_addr().unwrap().as_socket().unwrap();
     let _queued = std::net::TcpStream::connect(addr).unwrap();
-    let limits = ["outbound_per_shard_max=8", "connects_in_flight_max=1", "connects_waiting_max=2"];
-    let settings: Vec<String> = limits.iter().map(|limit| format!("limits.{limit}")).chain(["server.shards=1".to_owned()]).collect();
+    let limits = [
+        "outbound_per_shard_max=8",
+        "connects_in_flight_max=1",
+        "connects_waiting_max=2",
+    ];
+    let settings: Vec<String> = limits
+        .iter()
+        .map(|limit| format!("limits.{limit}"))
+        .chain(["server.shards=1".to_owned()])
+        .collect();
     let (results, result) = channel();
     let client = Client::start(&settings, move |_shard| {
         let results = results.clone();
         async move {
-            let mut connects: Vec<_> = (0..3).map(|_| Box::pin(Connector::new().connect(addr))).collect();
+            let mut connects: Vec<_> = (0..3)
+                .map(|_| Box::pin(Connector::new().connect(addr)))
+                .collect();
             for connect in &mut connects {
-                assert!(poll_once(connect).await.is_none(), "one is on its way, two wait, all of one task");
+                assert!(
+                    poll_once(connect).await.is_none(),
+                    "one is on its way, two wait, all of one task"
+                );
             }
             let refused = Connector::new().connect(addr).await.unwrap_err();
             connects.pop();
@@ -242,7 +300,10 @@ fn a_bound_on_connects_that_wait_holds_and_is_named() {
     });
     let (said, room_again, kind) = result.recv_timeout(BOUND).unwrap();
     client.unwrap().join_within(BOUND).unwrap();
-    assert!(said.contains("2 connects") && said.contains("limits.connects_waiting_max"), "{said}");
+    assert!(
+        said.contains("2 connects") && said.contains("limits.connects_waiting_max"),
+        "{said}"
+    );
     assert_eq!((room_again, kind), (true, io::ErrorKind::QuotaExceeded));
 }
 
@@ -263,8 +324,16 @@ fn sleepers_wake_in_their_order_and_not_early() {
         drop(done);
         finished.iter().collect::<Vec<_>>()
     });
-    assert_eq!(slept.iter().map(|(wanted, _)| *wanted).collect::<Vec<_>>(), [0, 5, 5, 20, 40]);
-    assert!(slept.iter().all(|(wanted, elapsed)| *elapsed >= Duration::from_millis(*wanted)), "{slept:?}");
+    assert_eq!(
+        slept.iter().map(|(wanted, _)| *wanted).collect::<Vec<_>>(),
+        [0, 5, 5, 20, 40]
+    );
+    assert!(
+        slept
+            .iter()
+            .all(|(wanted, elapsed)| *elapsed >= Duration::from_millis(*wanted)),
+        "{slept:?}"
+    );
 }
 
 #[test]
@@ -279,8 +348,8 @@ fn a_spawned_task_that_panics_ends_alone() {
 
 #[test]
 fn a_program_that_ends_as_its_shard_goes_to_rest_ends_the_shard() {
-    // A shard lingers for 50 milliseconds before it parks. A task that blocks it for longer has the end of that time and the program's
-    // own fall together.
+    // A shard lingers for 50 milliseconds before it parks. A task that blocks it for longer has the
+    // end of that time and the program's own fall together.
     let settings = ["server.shards=1".to_owned()];
     let client = Client::start(&settings, |_shard| async {
         spawn(async {
@@ -303,7 +372,10 @@ fn a_client_whose_program_panics_says_so() {
 
 #[test]
 fn settings_that_are_wrong_are_told_all_at_once() {
-    let settings = ["server.shards=2000".to_owned(), "buffers.count=17".to_owned()];
+    let settings = [
+        "server.shards=2000".to_owned(),
+        "buffers.count=17".to_owned(),
+    ];
     let problems = Client::start(&settings, |_shard| async {}).unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:#?}");
 }
@@ -316,34 +388,60 @@ fn a_connect_that_meets_itself_is_refused_and_leaves_the_port_free() {
     if std::env::var_os(ALONE_IN_NAMESPACE).is_some() {
         return meet_oneself();
     }
-    let may = Command::new("unshare").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let may = Command::new("unshare")
+        .args(["-n", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if !may || !tests::have("ip") {
         tests::skip!("needs root, unshare and ip, for a network namespace of its own");
     }
     let mut command = Command::new("unshare");
-    command.args(["-n", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_connect_that_meets_itself_is_refused_and_leaves_the_port_free"]).env(ALONE_IN_NAMESPACE, "1");
+    command
+        .args(["-n", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap());
+    command
+        .args([
+            "--exact",
+            "a_connect_that_meets_itself_is_refused_and_leaves_the_port_free",
+        ])
+        .env(ALONE_IN_NAMESPACE, "1");
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }
 
-/// Connects to a port where nobody listens and that the kernel hands out: there are so few that the connects get it, too.
+/// Connects to a port where nobody listens and that the kernel hands out: there are so few that the
+/// connects get it, too.
 fn meet_oneself() {
     const PORT: u16 = 40_004;
     const CONNECTS: u32 = 300;
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40005").unwrap();
-    let targets = ["127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1"].map(|ip| SocketAddr::new(ip.parse().unwrap(), PORT));
+    let targets = ["127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1"]
+        .map(|ip| SocketAddr::new(ip.parse().unwrap(), PORT));
     // What the kernel does by itself: or this would show nothing.
     let meets_itself = |_| {
         let met = std::net::TcpStream::connect(targets[0]);
-        met.is_ok_and(|stream| socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).is_ok())
+        met.is_ok_and(|stream| {
+            socket2::SockRef::from(&stream)
+                .set_linger(Some(Duration::ZERO))
+                .is_ok()
+        })
     };
     assert!((0..CONNECTS).any(meets_itself), "no connect has met itself");
     let kinds = on_shard(1, move || async move {
         let mut kinds = std::collections::BTreeSet::new();
         for number in 0..CONNECTS as usize {
-            let outcome = Connector::new().connect(targets[number % targets.len()]).await;
-            kinds.insert(outcome.map_or_else(|error| format!("{error}"), |conn| format!("connected to {}", conn.peer_addr())));
+            let outcome = Connector::new()
+                .connect(targets[number % targets.len()])
+                .await;
+            kinds.insert(outcome.map_or_else(
+                |error| format!("{error}"),
+                |conn| format!("connected to {}", conn.peer_addr()),
+            ));
         }
         kinds
     });

@@ -20,7 +20,9 @@ const CONNECTIONS_MAX: &str = "limits.connections_max=2000";
 /// Connects, has a message echoed and closes, `count` times: each second time by a reset, else
 /// politely, which costs the client's port a minute of TIME_WAIT. Hence the many addresses.
 fn cycles(server: &Server, count: usize) {
-    let addresses: Vec<SocketAddr> = (1..=16).map(|last| server.addr_at(Ipv4Addr::new(127, 0, 0, last))).collect();
+    let addresses: Vec<SocketAddr> = (1..=16)
+        .map(|last| server.addr_at(Ipv4Addr::new(127, 0, 0, last)))
+        .collect();
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -46,12 +48,20 @@ fn cycle(address: SocketAddr, polite: bool) {
     }
 }
 
-/// Descriptors and resident bytes, once no more than `open` connections are open and as many handlers run.
+/// Descriptors and resident bytes, once no more than `open` connections are open and as many
+/// handlers run.
 fn at_rest(server: &Server, open: u64) -> (usize, u64) {
     let from = server.log().lines().len();
-    server.wait_for_line(from, BOUND, &format!("stats with connections={open}"), |line| {
-        line.message() == "stats" && line.number("connections") == open && line.number("tasks") == open
-    });
+    server.wait_for_line(
+        from,
+        BOUND,
+        &format!("stats with connections={open}"),
+        |line| {
+            line.message() == "stats"
+                && line.number("connections") == open
+                && line.number("tasks") == open
+        },
+    );
     // The control thread opens a file of /proc for a moment, four times a second.
     let looks = (0..10).map(|_| {
         thread::sleep(Duration::from_millis(2));
@@ -62,7 +72,12 @@ fn at_rest(server: &Server, open: u64) -> (usize, u64) {
 
 #[test]
 fn two_hundred_thousand_cycles_leave_nothing_behind() {
-    let server = Launch::echo().alone().set("server.listen=\"0.0.0.0:0\"").set(CONNECTIONS_MAX).set("log.stats_interval=\"1s\"").start();
+    let server = Launch::echo()
+        .alone()
+        .set("server.listen=\"0.0.0.0:0\"")
+        .set(CONNECTIONS_MAX)
+        .set("log.stats_interval=\"1s\"")
+        .start();
     cycles(&server, WARM_UP);
     let (descriptors_before, resident_before) = at_rest(&server, 0);
     let start = Instant::now();
@@ -71,7 +86,10 @@ fn two_hundred_thousand_cycles_leave_nothing_behind() {
     let (descriptors_after, resident_after) = at_rest(&server, 0);
     assert_eq!(descriptors_after, descriptors_before, "descriptors");
     let grown = resident_after.saturating_sub(resident_before);
-    assert!(grown <= MARGIN_BYTES * u64::from(tests::slack()), "resident memory grew by {grown} bytes from {resident_before}");
+    assert!(
+        grown <= MARGIN_BYTES * u64::from(tests::slack()),
+        "resident memory grew by {grown} bytes from {resident_before}"
+    );
 
     let counts: Counts = server.stop();
     assert_eq!(counts.accepted, (WARM_UP + CYCLES) as u64);
@@ -101,8 +119,14 @@ fn connections_that_time_out_leave_nothing_behind() {
     let (descriptors_after, resident_after) = at_rest(&server, 0);
     assert_eq!(descriptors_after, descriptors_before, "descriptors");
     let grown = resident_after.saturating_sub(resident_before);
-    assert!(grown <= MARGIN_BYTES * u64::from(tests::slack()), "resident memory grew by {grown} bytes from {resident_before}");
-    assert_eq!(server.stop().of("first_byte_timeout"), 5 * CONNECTIONS as u64);
+    assert!(
+        grown <= MARGIN_BYTES * u64::from(tests::slack()),
+        "resident memory grew by {grown} bytes from {resident_before}"
+    );
+    assert_eq!(
+        server.stop().of("first_byte_timeout"),
+        5 * CONNECTIONS as u64
+    );
 }
 
 #[test]
@@ -121,7 +145,9 @@ fn connections_that_are_refused_leave_nothing_behind() {
     let refused = |count: usize| {
         thread::scope(|scope| {
             for _ in 0..THREADS {
-                scope.spawn(move || (0..count / THREADS).for_each(|_| drop(Client::connect(address).receive_all())));
+                scope.spawn(move || {
+                    (0..count / THREADS).for_each(|_| drop(Client::connect(address).receive_all()))
+                });
             }
         });
     };
@@ -131,7 +157,10 @@ fn connections_that_are_refused_leave_nothing_behind() {
     let (descriptors_after, resident_after) = at_rest(&server, 1);
     assert_eq!(descriptors_after, descriptors_before, "descriptors");
     let grown = resident_after.saturating_sub(resident_before);
-    assert!(grown <= MARGIN_BYTES * u64::from(tests::slack()), "resident memory grew by {grown} bytes from {resident_before}");
+    assert!(
+        grown <= MARGIN_BYTES * u64::from(tests::slack()),
+        "resident memory grew by {grown} bytes from {resident_before}"
+    );
     inside.ask(b"still inside", b"still inside");
     drop(inside);
     assert_eq!(server.stop().of("refused"), (WARM_UP / 4 + REFUSED) as u64);

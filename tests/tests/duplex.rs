@@ -1,4 +1,5 @@
-//! Full duplex: the two halves of a connection at once, and a proxy between two. Every byte is checked.
+//! Full duplex: the two halves of a connection at once, and a proxy between two. Every byte is
+//! checked.
 //!
 //! `make duplex` is this file with a gigabyte each way (`CORELANE_TESTS_DUPLEX_MB`).
 #![allow(clippy::unwrap_used)]
@@ -14,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tests::duplex::{FROM_CLIENT, FROM_SERVER, PIECE, both_ways, rate, receive, send, upstream};
-use tests::{BOUND, Client, End, Launch, Redis, connect, needs, reset, resident_bytes, slack, within};
+use tests::{
+    BOUND, Client, End, Launch, Redis, connect, needs, reset, resident_bytes, slack, within,
+};
 
 /// Bytes each way, unless `CORELANE_TESTS_DUPLEX_MB` says otherwise.
 const BYTES: u64 = 16 << 20;
@@ -22,7 +25,8 @@ const BYTES: u64 = 16 << 20;
 const FILE_MAX: u64 = 200 << 20;
 /// What a client sends before it reads.
 const BEFORE_READING: u64 = 50 << 20;
-/// What a peer of a reset has received before it: more than the buffers of both ends hold would be another test.
+/// What a peer of a reset has received before it: more than the buffers of both ends hold would be
+/// another test.
 const HALF_ANSWER: u64 = 100_000;
 /// Connections whose clients read nothing.
 const SLOW: usize = 50;
@@ -30,7 +34,9 @@ const SLOW: usize = 50;
 const WRITE_QUEUE_MAX: u64 = 64 * 1024;
 
 fn bytes() -> u64 {
-    let megabytes = std::env::var("CORELANE_TESTS_DUPLEX_MB").ok().and_then(|text| text.parse::<u64>().ok());
+    let megabytes = std::env::var("CORELANE_TESTS_DUPLEX_MB")
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok());
     megabytes.map_or(BYTES, |megabytes| megabytes << 20)
 }
 
@@ -43,7 +49,9 @@ fn both_ways_through_halves(how: &str) {
     let server = Launch::duplex().debug().start();
     let (bytes, start) = (bytes(), Instant::now());
     let mut stream = connect(server.addr()).unwrap();
-    stream.write_all(format!("{how} {bytes}\n").as_bytes()).unwrap();
+    stream
+        .write_all(format!("{how} {bytes}\n").as_bytes())
+        .unwrap();
     both_ways(&stream, FROM_CLIENT, FROM_SERVER, bytes).unwrap();
     tell(how, 2 * bytes, start);
     drop(stream);
@@ -73,7 +81,9 @@ fn the_halves_of_futures_lite_lose_nothing_whoever_reads_first() {
 }
 
 /// What its upstream has to say of each connection, in the order in which they end.
-fn upstream_telling<T: Send + 'static>(serve: impl Fn(TcpStream) -> T + Send + Sync + 'static) -> (SocketAddr, Receiver<T>) {
+fn upstream_telling<T: Send + 'static>(
+    serve: impl Fn(TcpStream) -> T + Send + Sync + 'static,
+) -> (SocketAddr, Receiver<T>) {
     let (said, hears): (Sender<T>, _) = channel();
     let said = Mutex::new(said);
     let addr = upstream(move |stream| {
@@ -86,10 +96,17 @@ fn upstream_telling<T: Send + 'static>(serve: impl Fn(TcpStream) -> T + Send + S
 #[test]
 fn a_proxy_passes_both_ways_at_once_and_loses_nothing() {
     let bytes = bytes();
-    let (addr, outcome) = upstream_telling(move |stream| both_ways(&stream, FROM_SERVER, FROM_CLIENT, bytes));
+    let (addr, outcome) =
+        upstream_telling(move |stream| both_ways(&stream, FROM_SERVER, FROM_CLIENT, bytes));
     let proxy = Launch::proxy(addr).start();
     let start = Instant::now();
-    both_ways(&connect(proxy.addr()).unwrap(), FROM_CLIENT, FROM_SERVER, bytes).unwrap();
+    both_ways(
+        &connect(proxy.addr()).unwrap(),
+        FROM_CLIENT,
+        FROM_SERVER,
+        bytes,
+    )
+    .unwrap();
     outcome.recv_timeout(BOUND).unwrap().unwrap();
     tell("copy_bidirectional", 2 * bytes, start);
     assert_eq!(proxy.stop().of("peer_closed"), 1);
@@ -184,9 +201,16 @@ fn half_an_answer_of_an_upstream_that_resets_does_not_look_whole() {
         if half_closed {
             client.half_close();
         }
-        assert_eq!(client.receive(HALF_ANSWER as usize).len(), HALF_ANSWER as usize);
+        assert_eq!(
+            client.receive(HALF_ANSWER as usize).len(),
+            HALF_ANSWER as usize
+        );
         go.send(()).unwrap();
-        assert_eq!(client.receive_all(), (Vec::new(), End::Reset), "half-closed: {half_closed}");
+        assert_eq!(
+            client.receive_all(),
+            (Vec::new(), End::Reset),
+            "half-closed: {half_closed}"
+        );
         proxy.wait_for_closed("aborted", 1);
         drop(proxy.stop());
     }
@@ -237,7 +261,10 @@ fn who_is_cut_by_a_drain_takes_nothing_half_for_whole() {
     // The drain ended what the client says, as its own FIN would have; the rest was cut.
     let (heard, cut) = ended.recv_timeout(BOUND).unwrap();
     assert_eq!(heard, (b"question".len(), ErrorKind::UnexpectedEof));
-    assert!(matches!(cut, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{cut}");
+    assert!(
+        matches!(cut, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+        "{cut}"
+    );
     assert_eq!(proxy.wait_exit(BOUND), Some(0));
     assert_eq!(proxy.counts().of("drain_cut"), 1);
 }
@@ -252,7 +279,9 @@ fn an_upstream_that_is_down_is_told_to_the_client_by_a_reset_and_in_the_log() {
     let mut client = proxy.connect();
     assert_eq!(client.receive_all(), (Vec::new(), End::Reset));
     proxy.wait_for_closed("handler_failed", 1);
-    proxy.wait_for_line(0, BOUND, "why", |line| line.text.contains("cannot connect") && line.text.contains("refused"));
+    proxy.wait_for_line(0, BOUND, "why", |line| {
+        line.text.contains("cannot connect") && line.text.contains("refused")
+    });
     drop(proxy.stop());
 }
 
@@ -288,10 +317,15 @@ fn a_proxy_whose_clients_read_nothing_reads_no_further_and_its_memory_is_bounded
         last = now;
         stands.then_some(())
     });
-    // Unsent up to the bound, and unread up to its own, in buffers of which some are hardly filled; and what the shard has of it all.
+    // Unsent up to the bound, and unread up to its own, in buffers of which some are hardly filled;
+    // and what the shard has of it all.
     let held = resident_bytes(proxy.pid()).saturating_sub(before);
     let bound = SLOW as u64 * 3 * WRITE_QUEUE_MAX + (20 << 20);
-    assert!(held < bound * u64::from(slack()), "{} KiB held for {SLOW} slow clients", held / 1024);
+    assert!(
+        held < bound * u64::from(slack()),
+        "{} KiB held for {SLOW} slow clients",
+        held / 1024
+    );
     // Whoever reads is served.
     let mut clients = clients;
     let received = clients[0].receive(4 << 20);
@@ -315,26 +349,42 @@ fn a_client_that_sends_all_before_it_reads_is_answered_if_its_upstream_reads_fir
     assert_eq!(proxy.stop().of("peer_closed"), 1);
 }
 
-/// All buffers on the way fill up: client, proxy and upstream wait for each other. What must end it is a limit, and the log must name it.
+/// All buffers on the way fill up: client, proxy and upstream wait for each other. What must end it
+/// is a limit, and the log must name it.
 #[test]
 fn a_client_that_sends_all_before_it_reads_an_echo_is_ended_by_a_limit_that_the_log_names() {
     let (addr, ended) = upstream_telling(|mut stream| -> io::Result<u64> {
         let mut from = stream.try_clone()?;
         io::copy(&mut from, &mut stream)
     });
-    let proxy =
-        Launch::proxy(addr).debug().set("timeouts.write=\"1s\"").set("socket.send_buffer=65536").set("socket.receive_buffer=65536").start();
+    let proxy = Launch::proxy(addr)
+        .debug()
+        .set("timeouts.write=\"1s\"")
+        .set("socket.send_buffer=65536")
+        .set("socket.receive_buffer=65536")
+        .start();
     let stream = connect(proxy.addr()).unwrap();
     let before = resident_bytes(proxy.pid());
     let sent = send(&stream, FROM_CLIENT, BEFORE_READING);
     let error = sent.expect_err("more than all buffers hold");
-    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+    assert!(
+        matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+        ),
+        "{error}"
+    );
     assert!(resident_bytes(proxy.pid()) < before + (16 << 20) * u64::from(slack()));
-    let line = proxy.wait_for_line(0, BOUND, "the limit", |line| line.text.contains("limits.write_queue_max"));
+    let line = proxy.wait_for_line(0, BOUND, "the limit", |line| {
+        line.text.contains("limits.write_queue_max")
+    });
     assert_eq!(line.level(), "WARN");
     assert!(line.text.contains("timeouts.write"), "{}", line.text);
     proxy.wait_for_closed("write_timeout", 1);
-    ended.recv_timeout(BOUND).unwrap().expect_err("the upstream sees no clean end");
+    ended
+        .recv_timeout(BOUND)
+        .unwrap()
+        .expect_err("the upstream sees no clean end");
     drop(proxy.stop());
 }
 
@@ -344,16 +394,39 @@ fn redis_benchmark_through_a_proxy_is_served() {
     let redis = Redis::start();
     let proxy = Launch::proxy(redis.addr()).start();
     let port = proxy.addr().port().to_string();
-    for flags in [["-c", "50", "-P", "1", "-d", "3"], ["-c", "20", "-P", "16", "-d", "3000"]] {
+    for flags in [
+        ["-c", "50", "-P", "1", "-d", "3"],
+        ["-c", "20", "-P", "16", "-d", "3000"],
+    ] {
         let mut benchmark = Command::new("redis-benchmark");
-        benchmark.args(["-p", &port, "-n", "5000", "-q", "-t", "ping,set,get,lrange_100"]).args(flags);
+        benchmark
+            .args([
+                "-p",
+                &port,
+                "-n",
+                "5000",
+                "-q",
+                "-t",
+                "ping,set,get,lrange_100",
+            ])
+            .args(flags);
         let output = benchmark.output().unwrap();
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success() && !stderr.to_lowercase().contains("error"), "{stdout}{stderr}");
+        let (stdout, stderr) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(
+            output.status.success() && !stderr.to_lowercase().contains("error"),
+            "{stdout}{stderr}"
+        );
         assert!(stdout.contains("LRANGE_100"), "{stdout}");
     }
     let counts = proxy.stop();
-    assert!(counts.of("peer_closed") + counts.of("peer_reset") + counts.of("aborted") == counts.accepted, "{counts:?}");
+    assert!(
+        counts.of("peer_closed") + counts.of("peer_reset") + counts.of("aborted")
+            == counts.accepted,
+        "{counts:?}"
+    );
 }
 
 /// Serves one file to whoever asks.
@@ -364,7 +437,10 @@ fn serve_file(mut stream: TcpStream, length: u64) -> io::Result<()> {
         stream.read_exact(&mut byte)?;
         request.push(byte[0]);
     }
-    stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    stream.write_all(
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
+            .as_bytes(),
+    )?;
     send(&stream, FROM_SERVER, length)
 }
 
@@ -375,7 +451,17 @@ fn curl_fetches_a_file_through_a_proxy() {
     let proxy = Launch::proxy(upstream(move |stream| serve_file(stream, length))).start();
     let (url, start) = (format!("http://{}/file", proxy.addr()), Instant::now());
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "100", &url]).stdin(Stdio::null());
+    curl.args([
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "100",
+        &url,
+    ])
+    .stdin(Stdio::null());
     let mut curl = curl.stdout(Stdio::piped()).spawn().unwrap();
     let outcome = receive(curl.stdout.take().unwrap(), FROM_SERVER, length);
     assert!(curl.wait().unwrap().success());

@@ -8,7 +8,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream}
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{Client, Launch, Random, Server, connect, needs, processor_time, raise_descriptor_limit, reset, skip, slack};
+use tests::{
+    Client, Launch, Random, Server, connect, needs, processor_time, raise_descriptor_limit, reset,
+    skip, slack,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -16,7 +19,11 @@ const MIB: usize = 1024 * 1024;
 fn hold_and_echo(server: &Server, count: usize) {
     let mut clients: Vec<Client> = (0..count).map(|_| server.connect()).collect();
     for round in 0..2_u64 {
-        let message = |index: usize| [round.to_le_bytes(), index.to_le_bytes()].concat().repeat(4);
+        let message = |index: usize| {
+            [round.to_le_bytes(), index.to_le_bytes()]
+                .concat()
+                .repeat(4)
+        };
         for (index, client) in clients.iter_mut().enumerate() {
             client.send(&message(index));
         }
@@ -46,7 +53,10 @@ fn ten_thousand_connections_get_their_bytes_back() {
     if raise_descriptor_limit() < 11_000 {
         skip!("needs a hard limit of 11 000 descriptors (ulimit -Hn)");
     }
-    let server = Launch::echo().alone().after("ulimit -Sn $(ulimit -Hn)").start();
+    let server = Launch::echo()
+        .alone()
+        .after("ulimit -Sn $(ulimit -Hn)")
+        .start();
     hold_and_echo(&server, 10_000);
     assert_eq!(server.stop().of("peer_closed"), 10_000);
 }
@@ -55,7 +65,9 @@ fn ten_thousand_connections_get_their_bytes_back() {
 fn messages_of_one_byte_to_a_megabyte_come_back() {
     let server = Launch::echo().start();
     let mut random = Random::new();
-    let sizes = [1, 2, 255, 256, 4095, 4096, 4097, 16_384, 65_535, 65_537, 262_145, MIB];
+    let sizes = [
+        1, 2, 255, 256, 4095, 4096, 4097, 16_384, 65_535, 65_537, 262_145, MIB,
+    ];
     for size in sizes {
         exchange(server.addr(), &mut random, size, |_| usize::MAX);
     }
@@ -85,8 +97,13 @@ fn chunking_does_not_matter() {
             })
         })
         .collect();
-    workers.into_iter().for_each(|worker| worker.join().unwrap());
-    assert_eq!(server.stop().of("peer_closed"), (THREADS * CONNECTIONS) as u64);
+    workers
+        .into_iter()
+        .for_each(|worker| worker.join().unwrap());
+    assert_eq!(
+        server.stop().of("peer_closed"),
+        (THREADS * CONNECTIONS) as u64
+    );
 }
 
 #[test]
@@ -99,14 +116,21 @@ fn small_buffers_and_queues_lose_nothing() {
         .start();
     let mut random = Random::new();
     for _ in 0..20 {
-        exchange(server.addr(), &mut random, 300_000, |random| 1 + random.below(20_000));
+        exchange(server.addr(), &mut random, 300_000, |random| {
+            1 + random.below(20_000)
+        });
     }
     assert_eq!(server.stop().of("peer_closed"), 20);
 }
 
 /// Sends `size` random bytes in pieces of `chunk` bytes on a connection of their own, reads them
 /// back at the same time, and half-closes.
-fn exchange(address: SocketAddr, random: &mut Random, size: usize, mut chunk: impl FnMut(&mut Random) -> usize) {
+fn exchange(
+    address: SocketAddr,
+    random: &mut Random,
+    size: usize,
+    mut chunk: impl FnMut(&mut Random) -> usize,
+) {
     let sent = random.bytes(size);
     let mut stream = connect(address).unwrap();
     let mut reader = stream.try_clone().unwrap();
@@ -122,8 +146,16 @@ fn exchange(address: SocketAddr, random: &mut Random, size: usize, mut chunk: im
     }
     stream.shutdown(Shutdown::Write).unwrap();
     let back = back.join().unwrap().unwrap();
-    let equal = back.iter().zip(&sent).take_while(|(one, other)| one == other).count();
-    assert_eq!((equal, back.len()), (size, size), "first difference, length");
+    let equal = back
+        .iter()
+        .zip(&sent)
+        .take_while(|(one, other)| one == other)
+        .count();
+    assert_eq!(
+        (equal, back.len()),
+        (size, size),
+        "first difference, length"
+    );
 }
 
 #[test]
@@ -144,7 +176,11 @@ fn a_half_closed_connection_is_answered_flushed_and_closed() {
 /// A server with a single place, in the midst of an endless answer.
 #[test]
 fn a_reset_in_mid_write_is_logged_at_debug_and_frees_its_place() {
-    let server = Launch::hostile().debug().set("server.shards=1").set("limits.connections_max=1").start();
+    let server = Launch::hostile()
+        .debug()
+        .set("server.shards=1")
+        .set("limits.connections_max=1")
+        .start();
     for resets in 1..=20 {
         let mut client = server.connect();
         client.send(b"flood\n");
@@ -158,25 +194,48 @@ fn a_reset_in_mid_write_is_logged_at_debug_and_frees_its_place() {
     assert_eq!(server.stop().of("peer_reset"), 20);
 }
 
-/// The signal is ignored, as in every program of Rust: only a tracer sees one that was raised all the same.
+/// The signal is ignored, as in every program of Rust: only a tracer sees one that was raised all
+/// the same.
 #[test]
 fn no_write_to_a_peer_that_has_gone_raises_sigpipe() {
     needs!("strace");
-    let trace = format!("{}/sigpipe-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
-    let strace = ["strace", "-D", "-f", "-o", &trace, "-e", "trace=none", "-e", "signal=SIGPIPE"];
-    let server = Launch::hostile().debug().set("server.shards=1").under(&strace).start();
+    let trace = format!(
+        "{}/sigpipe-{}",
+        env!("CARGO_TARGET_TMPDIR"),
+        std::process::id()
+    );
+    let strace = [
+        "strace",
+        "-D",
+        "-f",
+        "-o",
+        &trace,
+        "-e",
+        "trace=none",
+        "-e",
+        "signal=SIGPIPE",
+    ];
+    let server = Launch::hostile()
+        .debug()
+        .set("server.shards=1")
+        .under(&strace)
+        .start();
     for gone in 1..=20 {
         let mut client = server.connect();
         client.send(b"flood\n");
         client.expect(&[b'~'; 100]);
-        // After its FIN a reset is EPIPE to whoever writes, and no ECONNRESET (tcp_reset() of Linux).
+        // After its FIN a reset is EPIPE to whoever writes, and no ECONNRESET (tcp_reset() of
+        // Linux).
         client.half_close();
         client.reset();
         server.wait_for_closed("peer_reset", gone);
     }
     server.stop();
     let trace = fs::read_to_string(trace).unwrap();
-    assert!(trace.contains("exited with 0"), "it was not traced to its end: {trace}");
+    assert!(
+        trace.contains("exited with 0"),
+        "it was not traced to its end: {trace}"
+    );
     assert!(!trace.contains("SIGPIPE"), "{trace}");
 }
 
@@ -223,7 +282,10 @@ fn a_storm_of_resets_in_the_accept_queue_leaves_no_leak() {
 }
 
 fn assert_only(reasons: &BTreeMap<String, u64>, allowed: &[&str]) {
-    let others: Vec<_> = reasons.iter().filter(|(name, count)| **count > 0 && !allowed.contains(&name.as_str())).collect();
+    let others: Vec<_> = reasons
+        .iter()
+        .filter(|(name, count)| **count > 0 && !allowed.contains(&name.as_str()))
+        .collect();
     assert!(others.is_empty(), "unexpected reasons: {others:?}");
 }
 
@@ -232,12 +294,19 @@ fn ipv6_is_served() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         skip!("needs IPv6");
     }
-    let server = Launch::echo().set("server.listen=\"[::1]:0\"").debug().start();
+    let server = Launch::echo()
+        .set("server.listen=\"[::1]:0\"")
+        .debug()
+        .start();
     assert!(server.addr().is_ipv6());
     server.connect().ask(b"six", b"six");
     server.wait_for_closed("peer_closed", 1);
     let closed = server.wait_for_log("closed", tests::BOUND);
-    assert!(closed.field("peer").unwrap().starts_with("[::1]:"), "{}", closed.text);
+    assert!(
+        closed.field("peer").unwrap().starts_with("[::1]:"),
+        "{}",
+        closed.text
+    );
     assert_eq!(server.stop().accepted, 1);
 }
 
@@ -254,7 +323,11 @@ fn an_ipv4_client_of_an_ipv6_listener_is_served() {
 
 #[test]
 fn a_shard_that_spins_looks_for_work_between_messages_and_rests_when_there_are_none() {
-    let server = Launch::echo().alone().set("server.shards=1").set("server.spin=\"50ms\"").start();
+    let server = Launch::echo()
+        .alone()
+        .set("server.shards=1")
+        .set("server.spin=\"50ms\"")
+        .start();
     let mut client = server.connect();
     let taken = |act: &mut dyn FnMut()| {
         let (before, start) = (processor_time(server.pid()), Instant::now());
@@ -267,9 +340,15 @@ fn a_shard_that_spins_looks_for_work_between_messages_and_rests_when_there_are_n
             thread::sleep(Duration::from_millis(10));
         }
     });
-    assert!(talking > time / 4, "only {talking:?} of processor time in {time:?}");
+    assert!(
+        talking > time / 4,
+        "only {talking:?} of processor time in {time:?}"
+    );
     let (silent, time) = taken(&mut || thread::sleep(Duration::from_millis(1500)));
-    assert!(silent < time / 4 * slack(), "{silent:?} of processor time in {time:?} of silence");
+    assert!(
+        silent < time / 4 * slack(),
+        "{silent:?} of processor time in {time:?} of silence"
+    );
     client.ask(b"still there?", b"still there?");
     drop(client);
     server.stop();

@@ -24,11 +24,27 @@ fn half(server: &Server, how: &str) -> (Vec<u8>, End) {
 fn whoever_is_sent_half_an_answer_is_told_by_a_reset() {
     let server = Launch::hostile().start();
     for how in ["abort", "fail", "panic"] {
-        assert_eq!(half(&server, how), (b"half an answer".to_vec(), End::Reset), "{how}");
+        assert_eq!(
+            half(&server, how),
+            (b"half an answer".to_vec(), End::Reset),
+            "{how}"
+        );
     }
-    assert_eq!(half(&server, "close and fail"), (b"half an answer".to_vec(), End::Eof), "its handler had said all");
+    assert_eq!(
+        half(&server, "close and fail"),
+        (b"half an answer".to_vec(), End::Eof),
+        "its handler had said all"
+    );
     let counts = server.stop();
-    assert_eq!((counts.of("aborted"), counts.of("handler_failed"), counts.of("handler_panicked")), (1, 2, 1), "{counts:?}");
+    assert_eq!(
+        (
+            counts.of("aborted"),
+            counts.of("handler_failed"),
+            counts.of("handler_panicked")
+        ),
+        (1, 2, 1),
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -87,7 +103,11 @@ fn a_handler_that_rests_hears_of_a_drain() {
     server.signal(Signal::TERM);
     client.expect(b"it drains\n");
     client.expect_eof();
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
     drop(client);
     drained(&mut server);
 }
@@ -113,27 +133,53 @@ fn the_end_of_another_connection_is_not_counted_as_ones_own() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = upstream.local_addr().unwrap();
     let resets = thread::spawn(move || reset(upstream.accept().unwrap().0).unwrap());
-    let server = Launch::hostile().set("limits.outbound_per_shard_max=1").set(&format!("app.upstream=\"{address}\"")).start();
+    let server = Launch::hostile()
+        .set("limits.outbound_per_shard_max=1")
+        .set(&format!("app.upstream=\"{address}\""))
+        .start();
     let mut client = server.connect();
     client.send(b"pass_on\n");
     assert_eq!(client.receive_all(), (Vec::new(), End::Reset));
     resets.join().unwrap();
     let line = server.wait_for_log("the handler failed", BOUND);
-    assert_eq!(line.field("error").as_deref(), Some("the connection has ended: peer_reset"));
+    assert_eq!(
+        line.field("error").as_deref(),
+        Some("the connection has ended: peer_reset")
+    );
     let counts = server.stop();
-    assert_eq!((counts.of("handler_failed"), counts.of("peer_reset")), (1, 0), "{counts:?}");
+    assert_eq!(
+        (counts.of("handler_failed"), counts.of("peer_reset")),
+        (1, 0),
+        "{counts:?}"
+    );
 }
 
 #[test]
 fn the_text_of_an_error_that_ends_a_connection_is_in_the_log() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let server = Launch::hostile().debug().set("limits.outbound_per_shard_max=1").set(&format!("app.upstream=\"{nobody}\"")).start();
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let server = Launch::hostile()
+        .debug()
+        .set("limits.outbound_per_shard_max=1")
+        .set(&format!("app.upstream=\"{nobody}\""))
+        .start();
     server.connect().send(b"pass_on\n");
     let line = server.wait_for_log("the handler failed", BOUND);
-    assert!(line.field("error").unwrap().starts_with("cannot connect: Connection refused"), "{}", line.text);
+    assert!(
+        line.field("error")
+            .unwrap()
+            .starts_with("cannot connect: Connection refused"),
+        "{}",
+        line.text
+    );
     server.connect().send(&[b'x'; 2000]);
     let line = server.wait_for_log("the peer broke the protocol", BOUND);
-    assert_eq!(line.field("error").as_deref(), Some("the frame is longer than 1024 bytes"));
+    assert_eq!(
+        line.field("error").as_deref(),
+        Some("the frame is longer than 1024 bytes")
+    );
     server.stop();
 }
 
@@ -147,9 +193,15 @@ fn the_limit_at_which_a_pipeline_that_is_not_read_stands_still_is_in_the_log() {
         // More than every buffer on the way holds, and nothing is read meanwhile.
         while writer.write_all(&[b'x'; 65_536]).is_ok() {}
     });
-    let line = server.wait_for_line(0, BOUND, "the limit is named", |line| line.text.contains("limits.write_queue_max"));
+    let line = server.wait_for_line(0, BOUND, "the limit is named", |line| {
+        line.text.contains("limits.write_queue_max")
+    });
     assert_eq!(line.level(), "WARN");
-    assert!(line.number("unsent_bytes") > 0 && line.number("write_queue_max") > 0, "{}", line.text);
+    assert!(
+        line.number("unsent_bytes") > 0 && line.number("write_queue_max") > 0,
+        "{}",
+        line.text
+    );
     sender.join().unwrap(); // whose last write was told of the reset
     let _ = client.receive_all();
     assert_eq!(server.stop().of("write_timeout"), 1);

@@ -10,32 +10,53 @@ use tests::{BOUND, Exit, Launch};
 
 /// A port that was free a moment ago.
 fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 fn assert_refused(exit: &Exit, needle: &str) {
     assert_eq!(exit.code, Some(2), "{exit:?}");
     assert!(!exit.stderr.contains("listening"), "{exit:?}");
-    let told = exit.stderr.lines().any(|line| line.starts_with("worker: shard ") && line.contains(needle));
+    let told = exit
+        .stderr
+        .lines()
+        .any(|line| line.starts_with("worker: shard ") && line.contains(needle));
     assert!(told, "no `{needle}` in:\n{}", exit.stderr);
 }
 
 #[test]
 fn a_factory_that_fails_refuses_the_start_with_its_words() {
-    let exit = Launch::worker().set("server.shards=2").set("app.fails_from=0").run();
-    assert_refused(&exit, "does not start: its factory failed: the table cannot be read, on demand");
+    let exit = Launch::worker()
+        .set("server.shards=2")
+        .set("app.fails_from=0")
+        .run();
+    assert_refused(
+        &exit,
+        "does not start: its factory failed: the table cannot be read, on demand",
+    );
 }
 
 #[test]
 fn a_factory_that_panics_refuses_the_start_with_words_and_place() {
-    let exit = Launch::worker().set("server.shards=2").set("app.panics_from=1").run();
-    assert_refused(&exit, "shard 1 does not start: its factory failed: it panicked: no table, on demand, at tests/src/bin/worker.rs:");
+    let exit = Launch::worker()
+        .set("server.shards=2")
+        .set("app.panics_from=1")
+        .run();
+    assert_refused(
+        &exit,
+        "shard 1 does not start: its factory failed: it panicked: no table, on demand, at tests/src/bin/worker.rs:",
+    );
 }
 
 #[test]
 fn nobody_is_served_by_the_other_shards_of_a_start_that_is_refused() {
     let address = free_address();
-    let slow = Launch::worker().set("server.shards=2").set("app.fails_from=1").set("app.takes_ms=1000");
+    let slow = Launch::worker()
+        .set("server.shards=2")
+        .set("app.fails_from=1")
+        .set("app.takes_ms=1000");
     let server = thread::spawn(move || slow.set(&format!("server.listen=\"{address}\"")).run());
     let start = Instant::now();
     let mut clients: Vec<TcpStream> = Vec::new();
@@ -59,22 +80,33 @@ fn nobody_is_served_by_the_other_shards_of_a_start_that_is_refused() {
         let ended = client.read_to_end(&mut answer);
         assert_eq!(answer, b"", "served, and then {ended:?}");
     }
-    assert_refused(&server.join().unwrap(), "the table cannot be read, on demand");
+    assert_refused(
+        &server.join().unwrap(),
+        "the table cannot be read, on demand",
+    );
 }
 
 #[test]
 fn a_signal_during_a_factory_ends_the_start_cleanly() {
-    let mut server = Launch::worker().set("server.shards=2").set("app.fails_from=1").set("app.takes_ms=1000").spawn();
+    let mut server = Launch::worker()
+        .set("server.shards=2")
+        .set("app.fails_from=1")
+        .set("app.takes_ms=1000")
+        .spawn();
     server.wait_for_log("admission", BOUND);
     server.signal(rustix::process::Signal::TERM);
-    // The shard that has its handler ends at once, the other when its factory has failed: that is still the start's refusal.
+    // The shard that has its handler ends at once, the other when its factory has failed: that is
+    // still the start's refusal.
     assert_eq!(server.wait_exit(BOUND), Some(2));
 }
 
 #[test]
 fn what_a_factory_spawned_sleeps_notifies_and_asks_a_pool() {
     let upstream = Launch::ping().start();
-    let server = Launch::worker().set("server.shards=2").set(&format!("upstream.next.addr=\"{}\"", upstream.addr())).start();
+    let server = Launch::worker()
+        .set("server.shards=2")
+        .set(&format!("upstream.next.addr=\"{}\"", upstream.addr()))
+        .start();
     for _ in 0..16 {
         server.connect().ask(b"started\n", b"slept, asked: +PONG\n");
     }

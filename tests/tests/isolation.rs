@@ -22,7 +22,9 @@ fn one_on_each_shard(server: &Server) -> [Client; 2] {
         }
     }
     let clients: Vec<Client> = found.into_values().collect();
-    clients.try_into().expect("64 connections reach both shards")
+    clients
+        .try_into()
+        .expect("64 connections reach both shards")
 }
 
 #[test]
@@ -39,17 +41,30 @@ fn a_panic_ends_its_own_connection_only() {
         other.ask(b"alive?", b"alive?");
     }
     drop(other);
-    let told = server.log().lines().iter().filter(|line| line.message() == "the handler panicked").count();
+    let told = server
+        .log()
+        .lines()
+        .iter()
+        .filter(|line| line.message() == "the handler panicked")
+        .count();
     // One in each interval of the log, which is eight ticks at least.
     let intervals = start.elapsed().as_millis() as usize / 875 + 1;
-    assert!((1..=intervals).contains(&told), "{told} lines for {PANICS} panics in {:?}", start.elapsed());
+    assert!(
+        (1..=intervals).contains(&told),
+        "{told} lines for {PANICS} panics in {:?}",
+        start.elapsed()
+    );
     let counts = server.stop();
     assert_eq!(counts.of("handler_panicked"), PANICS as u64);
 }
 
 #[test]
 fn a_panic_while_a_handler_is_dropped_ends_nothing_else() {
-    let server = Launch::hostile().set("server.shards=1").set("timeouts.lifetime=\"500ms\"").set("timeouts.first_byte=\"500ms\"").start();
+    let server = Launch::hostile()
+        .set("server.shards=1")
+        .set("timeouts.lifetime=\"500ms\"")
+        .set("timeouts.first_byte=\"500ms\"")
+        .start();
     let mut client = server.connect();
     client.send(b"bomb\n");
     let _ = client.receive_all();
@@ -69,7 +84,10 @@ fn a_handler_that_fails_is_counted_as_such() {
 
 #[test]
 fn a_handler_may_leave_while_its_client_still_sends() {
-    let server = Launch::hostile().debug().set("timeouts.close=\"500ms\"").start();
+    let server = Launch::hostile()
+        .debug()
+        .set("timeouts.close=\"500ms\"")
+        .start();
     let mut client = server.connect();
     client.send(b"leave\n");
     // The server reads on for a while, so that the client sees an end and no reset.
@@ -127,20 +145,31 @@ fn a_handler_may_wait_through_a_waker_of_its_own() {
 /// What a send could not place at once is sent when there is room.
 #[test]
 fn a_full_socket_delays_a_reply_and_loses_none_of_it() {
-    let server = Launch::hostile().set("server.shards=1").set("socket.send_buffer=4096").start();
+    let server = Launch::hostile()
+        .set("server.shards=1")
+        .set("socket.send_buffer=4096")
+        .start();
     let mut random = Random::new();
-    let mut clients: Vec<(Client, Vec<u8>)> = (0..20).map(|_| (server.connect(), random.bytes(400_000))).collect();
+    let mut clients: Vec<(Client, Vec<u8>)> = (0..20)
+        .map(|_| (server.connect(), random.bytes(400_000)))
+        .collect();
     let senders: Vec<_> = clients
         .iter_mut()
         .map(|(client, sent)| {
             let (mut writer, sent) = (client.stream().try_clone().unwrap(), sent.clone());
-            thread::spawn(move || writer.write_all(b"echo\n").and_then(|()| writer.write_all(&sent)))
+            thread::spawn(move || {
+                writer
+                    .write_all(b"echo\n")
+                    .and_then(|()| writer.write_all(&sent))
+            })
         })
         .collect();
     for (client, sent) in &mut clients {
         client.expect(sent);
     }
-    senders.into_iter().for_each(|sender| sender.join().unwrap().unwrap());
+    senders
+        .into_iter()
+        .for_each(|sender| sender.join().unwrap().unwrap());
     drop(clients);
     server.stop();
 }
@@ -149,7 +178,12 @@ fn a_full_socket_delays_a_reply_and_loses_none_of_it() {
 fn a_handler_that_keeps_its_chunks_starves_nobody() {
     const HOLDERS: usize = 20;
     const ROUNDS: usize = 100;
-    let server = Launch::hostile().alone().set("server.shards=1").set("buffers.size=4096").set("buffers.count=64").start();
+    let server = Launch::hostile()
+        .alone()
+        .set("server.shards=1")
+        .set("buffers.size=4096")
+        .set("buffers.count=64")
+        .start();
     let mut other = server.connect();
     other.send(b"echo\n");
     let mut holders: Vec<Client> = (0..HOLDERS).map(|_| server.connect()).collect();
@@ -159,7 +193,9 @@ fn a_handler_that_keeps_its_chunks_starves_nobody() {
     let quiet = latency::time(ROUNDS, || other.ask(b"alive?", b"alive?"));
     let held = (0..ROUNDS).flat_map(|_| {
         // Together many times what the shard's buffers hold.
-        holders.iter_mut().for_each(|holder| holder.send(&[b'h'; 4096]));
+        holders
+            .iter_mut()
+            .for_each(|holder| holder.send(&[b'h'; 4096]));
         latency::time(1, || other.ask(b"alive?", b"alive?"))
     });
     latency::assert_kept(quiet, held.collect());
@@ -191,7 +227,10 @@ fn a_blocked_shard_is_named_within_200_milliseconds() {
         blocked.send(b"block\n");
         let warning = server.wait_for_line(from, BOUND, "a shard is blocked", warns_of_a_shard);
         let after = warning.at.duration_since(start);
-        assert!(after <= Duration::from_millis(200), "named only after {after:?}");
+        assert!(
+            after <= Duration::from_millis(200),
+            "named only after {after:?}"
+        );
         blocked.expect(format!("blocked {}\n", warning.number("shard")).as_bytes());
     }
     server.stop();
@@ -206,13 +245,21 @@ fn a_blocked_shard_delays_the_other_not_at_all() {
     blocker.send(b"block\n");
     let warning = server.wait_for_line(0, BOUND, "a shard is blocked", warns_of_a_shard);
     let blocked = warning.number("shard");
-    let other = if blocked == 0 { &mut second } else { &mut first };
+    let other = if blocked == 0 {
+        &mut second
+    } else {
+        &mut first
+    };
     let mut blocked_times = Vec::new();
     while blocker.is_silent_for(Duration::from_micros(1)) {
         blocked_times.extend(latency::time(1, || other.ask(b"alive?", b"alive?")));
     }
     blocker.expect(format!("blocked {blocked}\n").as_bytes());
-    assert!(blocked_times.len() > 20, "only {} replies while the other shard was blocked", blocked_times.len());
+    assert!(
+        blocked_times.len() > 20,
+        "only {} replies while the other shard was blocked",
+        blocked_times.len()
+    );
     let quiet_times = (0..blocked_times.len()).flat_map(|_| {
         let _ = blocker.is_silent_for(Duration::from_micros(1)); // which takes some milliseconds, as above
         latency::time(1, || other.ask(b"alive?", b"alive?"))

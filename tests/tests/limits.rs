@@ -24,20 +24,28 @@ fn take_served(waiting: &mut Vec<Client>) -> Vec<Client> {
 
 #[test]
 fn the_eleventh_connection_waits_until_one_of_ten_leaves() {
-    let ten_at_most = Launch::echo().set("server.shards=1").set("limits.connections_max=10");
+    let ten_at_most = Launch::echo()
+        .set("server.shards=1")
+        .set("limits.connections_max=10");
     let server = ten_at_most.set("log.stats_interval=\"1s\"").start();
     let mut served: Vec<Client> = (0..10).map(|_| server.connect()).collect();
-    served.iter_mut().for_each(|client| client.ask(b"ten", b"ten"));
+    served
+        .iter_mut()
+        .for_each(|client| client.ask(b"ten", b"ten"));
     let mut eleventh = server.connect();
     let mut twelfth = server.connect();
     eleventh.send(b"eleven");
     twelfth.send(b"twelve");
     assert!(eleventh.is_silent_for(SILENCE));
-    server.wait_for_line(0, BOUND, "those who wait", |line| line.message() == "stats" && line.field("queued").as_deref() == Some("2"));
+    server.wait_for_line(0, BOUND, "those who wait", |line| {
+        line.message() == "stats" && line.field("queued").as_deref() == Some("2")
+    });
     served.pop();
     eleventh.expect(b"eleven");
     assert!(twelfth.is_silent_for(SILENCE));
-    served.iter_mut().for_each(|client| client.ask(b"ten", b"ten"));
+    served
+        .iter_mut()
+        .for_each(|client| client.ask(b"ten", b"ten"));
     drop(eleventh);
     twelfth.expect(b"twelve");
     drop((served, twelfth));
@@ -47,7 +55,10 @@ fn the_eleventh_connection_waits_until_one_of_ten_leaves() {
 #[test]
 fn the_limit_is_of_the_whole_process() {
     const CLIENTS: usize = 60;
-    let server = Launch::echo().set("server.shards=2").set("limits.connections_max=10").start();
+    let server = Launch::echo()
+        .set("server.shards=2")
+        .set("limits.connections_max=10")
+        .start();
     let mut waiting: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
     waiting.iter_mut().for_each(|client| client.send(b"x"));
     let mut served: Vec<Client> = Vec::new();
@@ -56,7 +67,11 @@ fn the_limit_is_of_the_whole_process() {
         served.extend(take_served(&mut waiting));
         (served.len() == 10).then_some(())
     });
-    assert!(!waiting.iter().any(|client| !client.is_silent_for(Duration::from_millis(5))));
+    assert!(
+        !waiting
+            .iter()
+            .any(|client| !client.is_silent_for(Duration::from_millis(5)))
+    );
     while !waiting.is_empty() {
         served.clear();
         within(BOUND, "those who left make room", || {
@@ -71,14 +86,21 @@ fn the_limit_is_of_the_whole_process() {
 
 #[test]
 fn a_limit_per_shard_is_exact() {
-    let server =
-        Launch::echo().set("server.shards=1").set("limits.connections_per_shard_max=3").set("limits.accepts_in_flight_max=1024").start();
+    let server = Launch::echo()
+        .set("server.shards=1")
+        .set("limits.connections_per_shard_max=3")
+        .set("limits.accepts_in_flight_max=1024")
+        .start();
     let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| client.send(b"x"));
-    clients[..3].iter_mut().for_each(|client| client.expect(b"x"));
+    clients[..3]
+        .iter_mut()
+        .for_each(|client| client.expect(b"x"));
     assert!(clients[3].is_silent_for(SILENCE));
     clients.drain(..2);
-    clients[1..].iter_mut().for_each(|client| client.expect(b"x"));
+    clients[1..]
+        .iter_mut()
+        .for_each(|client| client.expect(b"x"));
     drop(clients);
     server.stop();
 }
@@ -86,10 +108,26 @@ fn a_limit_per_shard_is_exact() {
 #[test]
 fn the_descriptor_limit_bounds_connections_and_is_survived() {
     const CLIENTS: usize = 600;
-    let server = Launch::echo().set("server.shards=1").after("ulimit -n 256").start();
+    let server = Launch::echo()
+        .set("server.shards=1")
+        .after("ulimit -n 256")
+        .start();
     let line = server.wait_for_log("admission", BOUND);
-    assert_eq!(line.field("follows").as_deref(), Some("the descriptor limit"), "{}", line.text);
-    assert_eq!((line.number("descriptors_max"), line.number("connections_max")), (256, 256), "{}", line.text);
+    assert_eq!(
+        line.field("follows").as_deref(),
+        Some("the descriptor limit"),
+        "{}",
+        line.text
+    );
+    assert_eq!(
+        (
+            line.number("descriptors_max"),
+            line.number("connections_max")
+        ),
+        (256, 256),
+        "{}",
+        line.text
+    );
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| client.send(b"x"));
     let mut first = clients.remove(0);
@@ -117,10 +155,13 @@ fn stuff(client: &mut Client, patience: Duration) -> u64 {
 }
 
 fn small_socket_buffers(launch: Launch) -> Launch {
-    launch.set("socket.receive_buffer=65536").set("socket.send_buffer=65536")
+    launch
+        .set("socket.receive_buffer=65536")
+        .set("socket.send_buffer=65536")
 }
 
-/// Thirty-two clients send all they can and read nothing: each costs the server `each_max` bytes at most, and its write deadline ends it.
+/// Thirty-two clients send all they can and read nothing: each costs the server `each_max` bytes at
+/// most, and its write deadline ends it.
 fn stuff_and_never_read(launch: Launch, each_max: u64) {
     const CLIENTS: usize = 32;
     let server = small_socket_buffers(launch)
@@ -142,9 +183,15 @@ fn stuff_and_never_read(launch: Launch, each_max: u64) {
     let grown = resident_bytes(server.pid()).saturating_sub(before);
     let most = stuffed.iter().map(|(taken, _)| *taken).max().unwrap();
     // The kernel's buffers at both ends take the rest: without a bound this would never end.
-    assert!(most < 32 * MIB, "{most} bytes taken from one that reads nothing");
+    assert!(
+        most < 32 * MIB,
+        "{most} bytes taken from one that reads nothing"
+    );
     let each = grown / CLIENTS as u64;
-    assert!(each < each_max, "{each} bytes kept for each that reads nothing");
+    assert!(
+        each < each_max,
+        "{each} bytes kept for each that reads nothing"
+    );
     server.wait_for_closed("write_timeout", CLIENTS);
     server.connect().ask(b"next", b"next");
     drop(stuffed);
@@ -177,9 +224,16 @@ fn a_flooding_handler_waits_for_its_client() {
     flooded.send(b"flood\n");
     let start = Instant::now();
     server.wait_for_closed("write_timeout", 1);
-    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(900),
+        "{:?}",
+        start.elapsed()
+    );
     let grown = resident_bytes(server.pid()).saturating_sub(before);
-    assert!(grown < 4 * MIB * u64::from(tests::slack()), "grew by {grown} bytes for one that reads nothing");
+    assert!(
+        grown < 4 * MIB * u64::from(tests::slack()),
+        "grew by {grown} bytes for one that reads nothing"
+    );
     server.connect().ask(b"next\n", b"next\n");
     drop(flooded);
     server.stop();
@@ -187,7 +241,11 @@ fn a_flooding_handler_waits_for_its_client() {
 
 /// A server that grows by no more than a few megabytes, unless it keeps what it should refuse.
 fn frugal() -> Server {
-    Launch::ping().alone().set("app.inline_max=4096").set("buffers.count=256").start()
+    Launch::ping()
+        .alone()
+        .set("app.inline_max=4096")
+        .set("buffers.count=256")
+        .start()
 }
 
 /// Two hundred clients send `header`, then 128 KiB of `endless`, and are all told `why`.
@@ -210,13 +268,21 @@ fn refused(server: &Server, header: &[u8], endless: &[u8], why: &str) {
     for client in &mut clients {
         assert_ne!(client.receive_all().1, End::Open);
     }
-    assert!(grown < 8 * MIB * u64::from(tests::slack()), "{why}: grew by {grown} bytes");
+    assert!(
+        grown < 8 * MIB * u64::from(tests::slack()),
+        "{why}: grew by {grown} bytes"
+    );
 }
 
 #[test]
 fn a_giant_length_is_refused_from_the_header() {
     let server = frugal();
-    refused(&server, b"*1\r\n$4294967295\r\n", b"", "invalid bulk length");
+    refused(
+        &server,
+        b"*1\r\n$4294967295\r\n",
+        b"",
+        "invalid bulk length",
+    );
     refused(&server, b"*4294967295\r\n", b"", "invalid multibulk length");
     refused(&server, b"*1\r\n$1048577\r\n", b"", "invalid bulk length");
     refused(&server, b"*1025\r\n", b"", "invalid multibulk length");
@@ -256,7 +322,11 @@ fn a_frame_cut_short_by_its_client_is_a_protocol_error() {
     client.half_close();
     client.expect_eof();
     let counts = server.stop();
-    assert_eq!(counts.of("protocol_error") + counts.of("peer_closed"), 1, "{counts:?}");
+    assert_eq!(
+        counts.of("protocol_error") + counts.of("peer_closed"),
+        1,
+        "{counts:?}"
+    );
 }
 
 #[test]

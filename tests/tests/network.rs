@@ -19,25 +19,42 @@ fn start(cable: &Cable, launch: Launch) -> Server {
 
 fn wait_for_traffic(server: &Server, connections: u64) {
     server.wait_for_line(0, BOUND, "traffic in the stats", |line| {
-        line.message() == "stats" && line.number("connections") == connections && line.number("bytes_per_second") > 0
+        line.message() == "stats"
+            && line.number("connections") == connections
+            && line.number("bytes_per_second") > 0
     });
 }
 
-/// By how much the kernel may be late: it looks when it retransmits, at intervals that double from a round trip measured on a busy machine.
+/// By how much the kernel may be late: it looks when it retransmits, at intervals that double from
+/// a round trip measured on a busy machine.
 const KERNEL_LATE_MAX: Duration = Duration::from_secs(7);
 
 /// Fails unless the peer was found within what the start said of peers of this kind.
 fn assert_within_the_bound_said(server: &Server, kind: &str, cut: Instant) {
     let taken = cut.elapsed();
-    let said = server.wait_for_log("a silent peer is found within", BOUND).field(kind).unwrap();
-    let seconds = said.strip_suffix('s').and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("{said} is not in seconds"));
-    assert!(taken < Duration::from_secs(seconds) + KERNEL_LATE_MAX, "took {taken:?}, said were {said}");
+    let said = server
+        .wait_for_log("a silent peer is found within", BOUND)
+        .field(kind)
+        .unwrap();
+    let seconds = said
+        .strip_suffix('s')
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or_else(|| panic!("{said} is not in seconds"));
+    assert!(
+        taken < Duration::from_secs(seconds) + KERNEL_LATE_MAX,
+        "took {taken:?}, said were {said}"
+    );
 }
 
 #[test]
 fn a_reader_that_vanishes_is_found_by_the_user_timeout() {
     let Some(cable) = Cable::lay() else { return };
-    let server = start(&cable, Launch::hostile().set("socket.user_timeout=\"1s\"").set("timeouts.write=\"off\""));
+    let server = start(
+        &cable,
+        Launch::hostile()
+            .set("socket.user_timeout=\"1s\"")
+            .set("timeouts.write=\"off\""),
+    );
     let client = cable.talk(server.addr(), "flood");
     wait_for_traffic(&server, 1);
     cable.cut();
@@ -69,11 +86,17 @@ fn an_idle_peer_that_vanishes_is_found_by_keepalive() {
     assert_eq!(server.stop().of("peer_unreachable"), 1);
 }
 
-/// The peer is not gone, only out of reach for a while: it loses nothing, and nobody takes it for dead.
+/// The peer is not gone, only out of reach for a while: it loses nothing, and nobody takes it for
+/// dead.
 #[test]
 fn a_link_that_comes_back_in_time_costs_nobody_his_connection() {
     let Some(cable) = Cable::lay() else { return };
-    let server = start(&cable, Launch::hostile().set("socket.user_timeout=\"20s\"").set("timeouts.write=\"20s\""));
+    let server = start(
+        &cable,
+        Launch::hostile()
+            .set("socket.user_timeout=\"20s\"")
+            .set("timeouts.write=\"20s\""),
+    );
     let client = cable.talk(server.addr(), "flood");
     wait_for_traffic(&server, 1);
     cable.cut();

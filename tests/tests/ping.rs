@@ -10,13 +10,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tests::{BOUND, Client, End, Launch, Random, Redis as RedisAtPort, Server, needs, resident_bytes, within};
+use tests::{
+    BOUND, Client, End, Launch, Random, Redis as RedisAtPort, Server, needs, resident_bytes, within,
+};
 
 /// Runs one of Redis's tools against the server; `timeout` bounds it.
 fn tool(server: &Server, name: &str, arguments: &[&str]) -> Output {
     let address = server.addr();
     Command::new("timeout")
-        .args(["60", name, "-h", &address.ip().to_string(), "-p", &address.port().to_string()])
+        .args([
+            "60",
+            name,
+            "-h",
+            &address.ip().to_string(),
+            "-p",
+            &address.port().to_string(),
+        ])
         .args(arguments)
         .stdin(Stdio::null())
         .output()
@@ -55,7 +64,12 @@ fn redis_cli_in_a_terminal_is_answered() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    session.stdin.take().unwrap().write_all(b"ping\r\nexit\r\n").unwrap();
+    session
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"ping\r\nexit\r\n")
+        .unwrap();
     let output = session.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("PONG"), "{text}");
@@ -64,14 +78,21 @@ fn redis_cli_in_a_terminal_is_answered() {
 
 fn benchmark(arguments: &[&str]) {
     let server = Launch::ping().alone().start();
-    let output = tool(&server, "redis-benchmark", &[&["-t", "ping", "-q"], arguments].concat());
+    let output = tool(
+        &server,
+        "redis-benchmark",
+        &[&["-t", "ping", "-q"], arguments].concat(),
+    );
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     println!("{}", text.replace('\r', "\n"));
     assert!(output.status.success(), "{text}");
     assert!(!text.contains("Error"), "{text}");
     for test in ["PING_INLINE", "PING_MBULK"] {
         let result = format!("{test}: ");
-        assert!(text.contains(&result) && text.contains("requests per second"), "{text}");
+        assert!(
+            text.contains(&result) && text.contains("requests per second"),
+            "{text}"
+        );
     }
     server.stop();
 }
@@ -102,7 +123,10 @@ fn a_pipeline_is_answered_by_one_send() {
     for _ in 0..100 {
         client.send(&b"PING\r\n".repeat(16));
         let length = client.stream().read(&mut first).unwrap();
-        assert_eq!(first[..length].escape_ascii().to_string(), "+PONG\\r\\n".repeat(16));
+        assert_eq!(
+            first[..length].escape_ascii().to_string(),
+            "+PONG\\r\\n".repeat(16)
+        );
     }
     server.stop();
 }
@@ -114,7 +138,9 @@ fn a_pipeline_longer_than_every_queue_is_answered() {
     let mut writer = client.stream().try_clone().unwrap();
     let requests = 200_000;
     let sender = std::thread::spawn(move || {
-        writer.write_all(&b"*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\n".repeat(requests)).unwrap();
+        writer
+            .write_all(&b"*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\n".repeat(requests))
+            .unwrap();
         writer.shutdown(Shutdown::Write).unwrap();
     });
     client.expect(&b"$5\r\nhello\r\n".repeat(requests));
@@ -127,7 +153,11 @@ fn a_pipeline_longer_than_every_queue_is_answered() {
 fn a_request_may_arrive_byte_by_byte() {
     let server = Launch::ping().start();
     let mut client = server.connect();
-    for request in [&b"PING\r\n"[..], b"*2\r\n$4\r\nPING\r\n$2\r\nhi\r\n", b"ECHO \"a b\"\n"] {
+    for request in [
+        &b"PING\r\n"[..],
+        b"*2\r\n$4\r\nPING\r\n$2\r\nhi\r\n",
+        b"ECHO \"a b\"\n",
+    ] {
         for byte in request {
             client.send(&[*byte]);
         }
@@ -187,7 +217,10 @@ fn random_garbage_never_kills_the_server() {
     }
     server.connect().ask(b"PING\r\n", b"+PONG\r\n");
     let grown = resident_bytes(server.pid()).saturating_sub(before);
-    assert!(grown < (16 << 20) * u64::from(tests::slack()), "grew by {grown} bytes");
+    assert!(
+        grown < (16 << 20) * u64::from(tests::slack()),
+        "grew by {grown} bytes"
+    );
     let lines = server.log().lines().len();
     assert!(lines < 100, "garbage filled the log with {lines} lines");
     assert!(server.stop().accepted > CONNECTIONS as u64);
@@ -196,8 +229,13 @@ fn random_garbage_never_kills_the_server() {
 /// Fails the test unless the next line is `+PONG` and a time in microseconds.
 fn expect_time(client: &mut Client) {
     let line = receive_line(client);
-    let time = line.strip_prefix("+PONG ").and_then(|rest| rest.strip_suffix(" us\r\n"));
-    assert!(time.is_some_and(|time| time.parse::<u64>().is_ok()), "{line:?}");
+    let time = line
+        .strip_prefix("+PONG ")
+        .and_then(|rest| rest.strip_suffix(" us\r\n"));
+    assert!(
+        time.is_some_and(|time| time.parse::<u64>().is_ok()),
+        "{line:?}"
+    );
 }
 
 fn receive_line(client: &mut Client) -> String {
@@ -209,7 +247,10 @@ fn receive_line(client: &mut Client) -> String {
 }
 
 fn passing_on_to(upstream: std::net::SocketAddr) -> Server {
-    Launch::ping().set("server.shards=1").set(&format!("upstream.next.addr=\"{upstream}\"")).start()
+    Launch::ping()
+        .set("server.shards=1")
+        .set(&format!("upstream.next.addr=\"{upstream}\""))
+        .start()
 }
 
 #[test]
@@ -223,7 +264,10 @@ fn ping_is_passed_on_and_answered_with_the_time_it_took() {
             client.send(b"PING\r\n");
             expect_time(&mut client);
         }
-        client.ask(b"PING hello\r\nECHO you\r\n", b"$5\r\nhello\r\n$3\r\nyou\r\n");
+        client.ask(
+            b"PING hello\r\nECHO you\r\n",
+            b"$5\r\nhello\r\n$3\r\nyou\r\n",
+        );
         client.send(&b"*1\r\n$4\r\nPING\r\n".repeat(100));
         (0..100).for_each(|_| expect_time(&mut client));
     }
@@ -242,7 +286,10 @@ fn an_upstream_that_fails_is_an_error_and_the_client_goes_on() {
     client.send(b"PING\r\n");
     expect_time(&mut client);
     redis.kill();
-    let refused = format!("-ERR upstream next: cannot connect to {}: Connection refused (os error 111)\r\n", redis.addr());
+    let refused = format!(
+        "-ERR upstream next: cannot connect to {}: Connection refused (os error 111)\r\n",
+        redis.addr()
+    );
     within(BOUND, "the failure is told", || {
         client.send(b"PING\r\n");
         let line = receive_line(&mut client);
@@ -251,10 +298,16 @@ fn an_upstream_that_fails_is_an_error_and_the_client_goes_on() {
     });
     client.ask(b"ECHO hello\r\n", b"$5\r\nhello\r\n");
     redis.start_again();
-    within(std::time::Duration::from_secs(1) * tests::slack(), "the upstream is found again", || {
-        client.send(b"PING\r\n");
-        receive_line(&mut client).starts_with("+PONG ").then_some(())
-    });
+    within(
+        std::time::Duration::from_secs(1) * tests::slack(),
+        "the upstream is found again",
+        || {
+            client.send(b"PING\r\n");
+            receive_line(&mut client)
+                .starts_with("+PONG ")
+                .then_some(())
+        },
+    );
     server.stop();
 }
 
@@ -274,7 +327,13 @@ fn without_inline_commands(listener: &TcpListener) -> Vec<u8> {
     let mut request = [0; 64];
     let length = stream.read(&mut request).unwrap();
     let is_array = request.starts_with(b"*");
-    stream.write_all(if is_array { b"+PONG\r\n" } else { b"-ERR inline commands are not supported\r\n" }).unwrap();
+    stream
+        .write_all(if is_array {
+            b"+PONG\r\n"
+        } else {
+            b"-ERR inline commands are not supported\r\n"
+        })
+        .unwrap();
     request[..length].to_vec()
 }
 
@@ -286,7 +345,10 @@ fn ping_is_passed_on_as_an_array() {
     let mut client = server.connect();
     client.send(b"PING\r\n");
     expect_time(&mut client);
-    assert_eq!(upstream.join().unwrap().escape_ascii().to_string(), "*1\\r\\n$4\\r\\nPING\\r\\n");
+    assert_eq!(
+        upstream.join().unwrap().escape_ascii().to_string(),
+        "*1\\r\\n$4\\r\\nPING\\r\\n"
+    );
     server.stop();
 }
 
@@ -299,11 +361,24 @@ struct Redis {
 impl Redis {
     fn start() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unique = format!("redis-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let unique = format!(
+            "redis-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
         fs::create_dir_all(&directory).unwrap();
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--unixsocket", "socket", "--save", "", "--appendonly", "no"])
+            .args([
+                "--port",
+                "0",
+                "--unixsocket",
+                "socket",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
             .current_dir(&directory)
             .stdout(Stdio::null())
             .spawn()
@@ -355,7 +430,13 @@ fn answer(server: &Server, input: &[u8]) -> Vec<u8> {
 
 fn compare(server: &Server, redis: &Redis, input: &[u8]) {
     let (ours, theirs) = (answer(server, input), redis.answer(input));
-    assert!(ours == theirs, "to   {}\nours {}\nhis  {}", input.escape_ascii(), ours.escape_ascii(), theirs.escape_ascii());
+    assert!(
+        ours == theirs,
+        "to   {}\nours {}\nhis  {}",
+        input.escape_ascii(),
+        ours.escape_ascii(),
+        theirs.escape_ascii()
+    );
 }
 
 #[test]
@@ -428,7 +509,8 @@ fn the_replies_are_those_of_a_real_redis_server() {
         "zz \"x\\x00y\" b\r\n",
         "PING\r\nPING \"\r\nPING\r\n",
         "*3\r\n$2\r\nzz\r\n$3\r\na\r\n\r\n$1\r\nb\r\n",
-        // Not `PING\0`: Redis finds commands by hash and then compares up to the first zero, so its answer depends on a seed of the process.
+        // Not `PING\0`: Redis finds commands by hash and then compares up to the first zero, so its
+        // answer depends on a seed of the process.
         "*2\r\n$4\r\nECHO\r\n$3\r\na\0b\r\n",
         "*2\r\n$3\r\nz\0z\r\n$3\r\na\0b\r\n",
         "PING",
@@ -464,10 +546,15 @@ fn random_requests_get_the_replies_of_a_real_redis_server() {
     needs!("redis-server");
     let redis = Redis::start();
     // As generous as Redis, so that only the protocol decides.
-    let server = Launch::ping().set("app.arguments_max=1048576").set("app.bulk_max=67108864").start();
+    let server = Launch::ping()
+        .set("app.arguments_max=1048576")
+        .set("app.bulk_max=67108864")
+        .start();
     let mut random = Random::new();
     for _ in 0..5000 {
-        let input: Vec<u8> = (0..1 + random.below(4)).flat_map(|_| request(&mut random)).collect();
+        let input: Vec<u8> = (0..1 + random.below(4))
+            .flat_map(|_| request(&mut random))
+            .collect();
         compare(&server, &redis, &input);
     }
     server.stop();
@@ -478,7 +565,11 @@ fn random_requests_get_the_replies_of_a_real_redis_server() {
 fn request(random: &mut Random) -> Vec<u8> {
     const NAMES: [&str; 8] = ["PING", "ping", "ECHO", "eCHo", "PING", "ECHO", "zz", "QUIT"];
     const GARBAGE: &[u8] = b"\"\"''\\\\x4n \t\x0b$*:-019az\xff\r";
-    let garbage = |random: &mut Random, length: usize| -> Vec<u8> { (0..length).map(|_| GARBAGE[random.below(GARBAGE.len())]).collect() };
+    let garbage = |random: &mut Random, length: usize| -> Vec<u8> {
+        (0..length)
+            .map(|_| GARBAGE[random.below(GARBAGE.len())])
+            .collect()
+    };
     let name = NAMES[random.below(NAMES.len())];
     let end = if random.below(2) == 0 { "\r\n" } else { "\n" };
     match random.below(8) {
@@ -487,10 +578,15 @@ fn request(random: &mut Random) -> Vec<u8> {
                 .map(|_| {
                     let longest = if random.below(8) == 0 { 200 } else { 6 };
                     let length = random.below(longest);
-                    random.bytes(length).into_iter().map(|byte| byte.max(1)).collect()
+                    random
+                        .bytes(length)
+                        .into_iter()
+                        .map(|byte| byte.max(1))
+                        .collect()
                 })
                 .collect();
-            let mut text = format!("*{}\r\n${}\r\n{name}\r\n", words.len() + 1, name.len()).into_bytes();
+            let mut text =
+                format!("*{}\r\n${}\r\n{name}\r\n", words.len() + 1, name.len()).into_bytes();
             for word in words {
                 text.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
                 text.extend_from_slice(&word);
@@ -500,7 +596,13 @@ fn request(random: &mut Random) -> Vec<u8> {
         }
         3..6 => {
             let length = random.below(20);
-            [name.as_bytes(), b" ", &garbage(random, length), end.as_bytes()].concat()
+            [
+                name.as_bytes(),
+                b" ",
+                &garbage(random, length),
+                end.as_bytes(),
+            ]
+            .concat()
         }
         6 => {
             let length = random.below(12);

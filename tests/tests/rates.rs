@@ -1,4 +1,5 @@
-//! Least rates: who delivers a request, or takes its answer, more slowly than the settings allow is closed; who owes nothing is not.
+//! Least rates: who delivers a request, or takes its answer, more slowly than the settings allow is
+//! closed; who owes nothing is not.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{ErrorKind, Read, Write};
@@ -8,30 +9,43 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tests::{Client, End, Launch, Server};
 
-/// Two windows of a second, in which nobody is judged but at the end of the second, and what a busy machine takes on top: a window more each
-/// time that the shard itself was late.
+/// Two windows of a second, in which nobody is judged but at the end of the second, and what a busy
+/// machine takes on top: a window more each time that the shard itself was late.
 const FOUND_MAX: Duration = Duration::from_secs(6);
 /// Longer than any window in which somebody could be found.
 const WHILE: Duration = Duration::from_millis(3200);
 const PAUSE: Duration = Duration::from_millis(50);
 
 fn hostile(behaviour: &str) -> Launch {
-    Launch::hostile().set(&format!("app.behaviour=\"{behaviour}\"")).set("limits.rate_window=\"1s\"")
+    Launch::hostile()
+        .set(&format!("app.behaviour=\"{behaviour}\""))
+        .set("limits.rate_window=\"1s\"")
 }
 
 fn receiving(launch: Launch) -> Server {
-    launch.set("limits.receive_rate_min=1000").set("limits.rate_window=\"1s\"").set("timeouts.read=\"off\"").start()
+    launch
+        .set("limits.receive_rate_min=1000")
+        .set("limits.rate_window=\"1s\"")
+        .set("timeouts.read=\"off\"")
+        .start()
 }
 
 /// A server whose handler writes for ever. The kernel at our end takes little ahead.
 fn flooding(launch: Launch) -> (Server, Client) {
-    let server = launch.debug().set("limits.send_rate_min=65536").set("socket.send_buffer=65536").start();
+    let server = launch
+        .debug()
+        .set("limits.send_rate_min=65536")
+        .set("socket.send_buffer=65536")
+        .start();
     let mut client = server.connect();
-    socket2::SockRef::from(&*client.stream()).set_recv_buffer_size(65_536).unwrap();
+    socket2::SockRef::from(&*client.stream())
+        .set_recv_buffer_size(65_536)
+        .unwrap();
     (server, client)
 }
 
-/// Reads `length` bytes at a time, with pauses, for as long as the connection stands and `time` has not passed. Gives how long that was.
+/// Reads `length` bytes at a time, with pauses, for as long as the connection stands and `time` has
+/// not passed. Gives how long that was.
 fn sip(client: &mut Client, length: usize, time: Duration) -> Duration {
     let start = Instant::now();
     let mut bytes = vec![0; length];
@@ -39,7 +53,13 @@ fn sip(client: &mut Client, length: usize, time: Duration) -> Duration {
         match client.stream().read_exact(&mut bytes) {
             Ok(()) => thread::sleep(PAUSE),
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof), "{error}");
+                assert!(
+                    matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+                    ),
+                    "{error}"
+                );
                 break;
             }
         }
@@ -67,21 +87,37 @@ fn drip_is_found(launch: Launch) {
     let server = receiving(launch);
     let mut client = server.connect();
     let stood = drip(&mut client, b"x", 2 * FOUND_MAX);
-    assert!(stood >= Duration::from_secs(1), "judged after {stood:?}, before its first window was over");
+    assert!(
+        stood >= Duration::from_secs(1),
+        "judged after {stood:?}, before its first window was over"
+    );
     assert!(stood <= FOUND_MAX, "{stood:?}");
     drop(client);
     let counts = server.stop();
-    assert_eq!((counts.of("receive_too_slow"), counts.closed), (1, 1), "{counts:?}");
+    assert_eq!(
+        (counts.of("receive_too_slow"), counts.closed),
+        (1, 1),
+        "{counts:?}"
+    );
 }
 
 #[test]
 fn a_request_that_comes_in_too_slowly_is_closed() {
-    side_by_side([|| drip_is_found(Launch::ping()), || drip_is_found(hostile("gather"))]);
+    side_by_side([
+        || drip_is_found(Launch::ping()),
+        || drip_is_found(hostile("gather")),
+    ]);
 }
 
 #[test]
 fn who_keeps_the_rates_or_owes_nothing_is_not_judged() {
-    side_by_side([a_steady_sender, who_owes_no_bytes, whose_handler_rests, a_steady_reader, who_rests_between_answers]);
+    side_by_side([
+        a_steady_sender,
+        who_owes_no_bytes,
+        whose_handler_rests,
+        a_steady_reader,
+        who_rests_between_answers,
+    ]);
 }
 
 fn a_steady_sender() {
@@ -140,10 +176,17 @@ fn a_reader_of_a_few_bytes_now_and_then_is_closed() {
     let (server, mut client) = flooding(hostile("flood"));
     let stood = sip(&mut client, 50, 2 * FOUND_MAX);
     server.wait_for_closed("send_too_slow", 1);
-    assert!(stood >= Duration::from_secs(1), "judged after {stood:?}, before its first window was over");
+    assert!(
+        stood >= Duration::from_secs(1),
+        "judged after {stood:?}, before its first window was over"
+    );
     drop(client);
     let counts = server.stop();
-    assert_eq!((counts.of("send_too_slow"), counts.closed), (1, 1), "{counts:?}");
+    assert_eq!(
+        (counts.of("send_too_slow"), counts.closed),
+        (1, 1),
+        "{counts:?}"
+    );
 }
 
 fn a_steady_reader() {
@@ -159,8 +202,12 @@ fn a_steady_reader() {
 #[test]
 fn a_reader_of_a_few_bytes_now_and_then_ends_with_its_lifetime_where_there_is_no_rate() {
     let lifetime = Duration::from_millis(1500);
-    let (server, mut client) =
-        flooding(hostile("flood").set("timeouts.lifetime=\"1500ms\"").set("timeouts.first_byte=\"1s\"").set("limits.rate_window=\"1h\""));
+    let (server, mut client) = flooding(
+        hostile("flood")
+            .set("timeouts.lifetime=\"1500ms\"")
+            .set("timeouts.first_byte=\"1s\"")
+            .set("limits.rate_window=\"1h\""),
+    );
     sip(&mut client, 50, lifetime);
     server.wait_for_closed("lifetime_exceeded", 1);
     drop(client);
@@ -168,7 +215,10 @@ fn a_reader_of_a_few_bytes_now_and_then_ends_with_its_lifetime_where_there_is_no
 }
 
 fn who_rests_between_answers() {
-    let server = Launch::echo().set("limits.send_rate_min=65536").set("limits.rate_window=\"1s\"").start();
+    let server = Launch::echo()
+        .set("limits.send_rate_min=65536")
+        .set("limits.rate_window=\"1s\"")
+        .start();
     let mut client = server.connect();
     let message = vec![b'm'; 100_000];
     let start = Instant::now();
@@ -180,16 +230,29 @@ fn who_rests_between_answers() {
     assert_eq!(server.stop().of("peer_closed"), 1);
 }
 
-/// Peers of the same machine stop with the server and go on with it: what they did not send and take meanwhile is not held against them.
+/// Peers of the same machine stop with the server and go on with it: what they did not send and
+/// take meanwhile is not held against them.
 #[test]
 fn nobody_is_judged_for_a_pause_of_the_whole_machine() {
     const PIECE: [u8; 100] = [b'x'; 100];
     // A window three times as long as the grace after a stop, which would make up for a short one.
-    let window = |launch: Launch| launch.set("server.shards=1").set("limits.rate_window=\"3s\"");
-    let gathering = window(Launch::hostile()).set("limits.receive_rate_min=1500").set("timeouts.read=\"off\"").start();
-    let flooding = window(Launch::hostile()).set("limits.send_rate_min=240000").set("socket.send_buffer=65536").start();
+    let window = |launch: Launch| {
+        launch
+            .set("server.shards=1")
+            .set("limits.rate_window=\"3s\"")
+    };
+    let gathering = window(Launch::hostile())
+        .set("limits.receive_rate_min=1500")
+        .set("timeouts.read=\"off\"")
+        .start();
+    let flooding = window(Launch::hostile())
+        .set("limits.send_rate_min=240000")
+        .set("socket.send_buffer=65536")
+        .start();
     let (mut sender, mut taker) = (gathering.connect(), flooding.connect());
-    socket2::SockRef::from(&*taker.stream()).set_recv_buffer_size(65_536).unwrap();
+    socket2::SockRef::from(&*taker.stream())
+        .set_recv_buffer_size(65_536)
+        .unwrap();
     sender.send(b"gather\n");
     taker.send(b"flood\n");
     let mut sent = 0;
@@ -206,9 +269,13 @@ fn nobody_is_judged_for_a_pause_of_the_whole_machine() {
     };
     // Both are being measured, in a window that has just begun.
     go_on(Duration::from_millis(3300));
-    [&gathering, &flooding].into_iter().for_each(|server| server.signal(Signal::STOP));
+    [&gathering, &flooding]
+        .into_iter()
+        .for_each(|server| server.signal(Signal::STOP));
     thread::sleep(Duration::from_secs(4));
-    [&gathering, &flooding].into_iter().for_each(|server| server.signal(Signal::CONT));
+    [&gathering, &flooding]
+        .into_iter()
+        .for_each(|server| server.signal(Signal::CONT));
     go_on(Duration::from_secs(4));
     sender.send(b"\n");
     sender.expect(&vec![b'x'; sent]);

@@ -16,12 +16,24 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Asks again and again until the server ends the connection; fails if it does so in mid-reply.
 fn ask_until_eof(address: SocketAddr, asked: &AtomicU64) {
-    let request = [format!("*2\r\n$4\r\nECHO\r\n${PAYLOAD}\r\n").as_bytes(), &[b'p'; PAYLOAD], b"\r\n"].concat();
-    let reply = [format!("${PAYLOAD}\r\n").as_bytes(), &[b'p'; PAYLOAD], b"\r\n"].concat();
+    let request = [
+        format!("*2\r\n$4\r\nECHO\r\n${PAYLOAD}\r\n").as_bytes(),
+        &[b'p'; PAYLOAD],
+        b"\r\n",
+    ]
+    .concat();
+    let reply = [
+        format!("${PAYLOAD}\r\n").as_bytes(),
+        &[b'p'; PAYLOAD],
+        b"\r\n",
+    ]
+    .concat();
     let mut stream = connect(address).unwrap();
     let mut bytes = vec![0; reply.len()];
     loop {
-        stream.write_all(&request).unwrap_or_else(|error| panic!("sending: {error}"));
+        stream
+            .write_all(&request)
+            .unwrap_or_else(|error| panic!("sending: {error}"));
         let mut got = 0;
         while got < bytes.len() {
             match stream.read(&mut bytes[got..]) {
@@ -47,12 +59,18 @@ fn sigterm_under_load_cuts_nobody_in_mid_request() {
             for _ in 0..CLIENTS {
                 scope.spawn(|| ask_until_eof(address, &asked));
             }
-            within(BOUND, "a load", || (asked.load(Ordering::Relaxed) > 5000).then_some(()));
+            within(BOUND, "a load", || {
+                (asked.load(Ordering::Relaxed) > 5000).then_some(())
+            });
             let start = Instant::now();
             server.signal(Signal::TERM);
             assert_eq!(server.wait_exit(BOUND), Some(0));
             // Everybody hangs up when told to, so there is nothing to wait for.
-            assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+            assert!(
+                start.elapsed() < Duration::from_secs(3),
+                "took {:?}",
+                start.elapsed()
+            );
         });
         let counts = server.counts();
         counts.assert_balanced();
@@ -64,8 +82,12 @@ fn sigterm_under_load_cuts_nobody_in_mid_request() {
 fn a_request_that_is_half_in_is_heard_to_its_end_and_answered() {
     let mut server = Launch::ping().start();
     let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
-    clients.iter_mut().for_each(|client| client.ask(b"PING\r\n", b"+PONG\r\n"));
-    clients.iter_mut().for_each(|client| client.send(b"*2\r\n$4\r\nECHO\r\n$10\r\nhello"));
+    clients
+        .iter_mut()
+        .for_each(|client| client.ask(b"PING\r\n", b"+PONG\r\n"));
+    clients
+        .iter_mut()
+        .for_each(|client| client.send(b"*2\r\n$4\r\nECHO\r\n$10\r\nhello"));
     thread::sleep(Duration::from_millis(100));
     server.signal(Signal::TERM);
     server.wait_for_log("draining", BOUND);
@@ -89,7 +111,11 @@ fn a_drain_listens_to_the_silent_for_as_long_as_the_settings_say() {
     client.ask(b"before", b"before");
     server.signal(Signal::TERM);
     let told = Instant::now();
-    assert!(client.is_silent_for(Duration::from_secs(1)), "it was ended after {:?}", told.elapsed());
+    assert!(
+        client.is_silent_for(Duration::from_secs(1)),
+        "it was ended after {:?}",
+        told.elapsed()
+    );
     client.ask(b"a slow request", b"a slow request");
     client.expect_eof(); // it was answered, and nobody begins another
     assert_eq!(server.wait_exit(BOUND), Some(0));
@@ -119,27 +145,43 @@ fn idle_connections_are_ended_politely() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = Launch::echo().start();
         let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
-        clients[CLIENTS / 2..].iter_mut().for_each(|client| client.ask(b"x", b"x"));
+        clients[CLIENTS / 2..]
+            .iter_mut()
+            .for_each(|client| client.ask(b"x", b"x"));
         let start = Instant::now();
         server.signal(signal);
         clients.iter_mut().for_each(Client::expect_eof);
         drop(clients);
         assert_eq!(server.wait_exit(BOUND), Some(0));
-        assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "took {:?}",
+            start.elapsed()
+        );
         let counts = server.counts();
         counts.assert_balanced();
-        assert_eq!((counts.accepted, counts.of("drained")), (200, 200), "{counts:?}");
+        assert_eq!(
+            (counts.accepted, counts.of("drained")),
+            (200, 200),
+            "{counts:?}"
+        );
     }
 }
 
 #[test]
 fn clients_in_the_queue_are_served() {
     const QUEUED: usize = 20;
-    let mut server = Launch::ping().set("server.shards=1").set("limits.connections_max=2").start();
+    let mut server = Launch::ping()
+        .set("server.shards=1")
+        .set("limits.connections_max=2")
+        .start();
     let mut held: Vec<Client> = (0..2).map(|_| server.connect()).collect();
-    held.iter_mut().for_each(|client| client.ask(b"PING\r\n", b"+PONG\r\n"));
+    held.iter_mut()
+        .for_each(|client| client.ask(b"PING\r\n", b"+PONG\r\n"));
     let mut queued: Vec<Client> = (0..QUEUED).map(|_| server.connect()).collect();
-    queued.iter_mut().for_each(|client| client.send(b"PING\r\n"));
+    queued
+        .iter_mut()
+        .for_each(|client| client.send(b"PING\r\n"));
     server.signal(Signal::TERM);
     for mut client in held {
         client.expect_eof();
@@ -174,7 +216,10 @@ fn nobody_new_is_let_in_while_draining() {
 
 /// A server that cannot drain, because a handler never returns.
 fn stuck(drain: &str) -> (Server, Client) {
-    let server = Launch::hostile().alone().set(&format!("timeouts.drain={drain:?}")).start();
+    let server = Launch::hostile()
+        .alone()
+        .set(&format!("timeouts.drain={drain:?}"))
+        .start();
     let mut client = server.connect();
     client.send(b"stall\n");
     server.connect().ask(b"x\n", b"x\n");
@@ -188,8 +233,14 @@ fn the_drain_deadline_cuts_who_does_not_finish() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(BOUND), Some(0));
     let taken = start.elapsed();
-    assert!(taken >= Duration::from_secs(1), "cut after {taken:?}, before the deadline");
-    assert!(taken < Duration::from_millis(2500), "cut only after {taken:?}");
+    assert!(
+        taken >= Duration::from_secs(1),
+        "cut after {taken:?}, before the deadline"
+    );
+    assert!(
+        taken < Duration::from_millis(2500),
+        "cut only after {taken:?}"
+    );
     assert_ne!(client.receive_all().1, End::Open);
     let counts = server.counts();
     counts.assert_balanced();
@@ -206,7 +257,11 @@ fn a_second_signal_ends_it_at_once() {
         let start = Instant::now();
         server.signal(second);
         assert_eq!(server.wait_exit(BOUND), Some(1), "not a clean end");
-        assert!(start.elapsed() < Duration::from_secs(1), "took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "took {:?}",
+            start.elapsed()
+        );
         drop(client);
     }
 }
@@ -230,8 +285,16 @@ fn a_signal_that_comes_twice_within_half_a_second_is_one() {
             server.signal(signal);
             thread::sleep(SAME_SIGNAL / 10); // or they would be one in the kernel
         }
-        assert_eq!(server.wait_exit(BOUND), Some(0), "a clean end, at the deadline of the drain");
-        assert!(start.elapsed() >= Duration::from_secs(1), "took {:?}", start.elapsed());
+        assert_eq!(
+            server.wait_exit(BOUND),
+            Some(0),
+            "a clean end, at the deadline of the drain"
+        );
+        assert!(
+            start.elapsed() >= Duration::from_secs(1),
+            "took {:?}",
+            start.elapsed()
+        );
         drop(client);
     }
 }
@@ -248,7 +311,11 @@ fn a_client_that_keeps_sending_does_not_hold_up_the_end() {
     let start = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(BOUND), Some(0));
-    assert!(start.elapsed() < Duration::from_millis(4500), "took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(4500),
+        "took {:?}",
+        start.elapsed()
+    );
     let _ = client.stream().shutdown(Shutdown::Both);
     sender.join().unwrap();
     receiver.join().unwrap();
@@ -264,11 +331,18 @@ fn sigterm_during_start_ends_it_cleanly() {
         server.signal(Signal::TERM);
         let start = Instant::now();
         let code = server.wait_exit(BOUND);
-        assert!(start.elapsed() < Duration::from_secs(2), "hung for {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "hung for {:?}",
+            start.elapsed()
+        );
         let log = server.log().text();
         // Before the program has installed its handlers the kernel's default ends it.
         let ended_by_default = code.is_none() && log.is_empty();
-        assert!(code == Some(0) || ended_by_default, "step {step}: exit {code:?}\n{log}");
+        assert!(
+            code == Some(0) || ended_by_default,
+            "step {step}: exit {code:?}\n{log}"
+        );
         assert!(!log.contains("panicked"), "step {step}:\n{log}");
     }
 }
@@ -281,7 +355,10 @@ fn sigterm_ends_it_cleanly_as_soon_as_a_connect_succeeds() {
         let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let mut server = Launch::echo().alone().set(&format!("server.listen=\"{address}\"")).spawn();
+        let mut server = Launch::echo()
+            .alone()
+            .set(&format!("server.listen=\"{address}\""))
+            .spawn();
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(start.elapsed() < BOUND, "it does not listen");

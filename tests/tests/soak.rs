@@ -8,7 +8,11 @@ use tests::{Program, alone};
 #[test]
 fn a_short_soak_leaves_nothing_behind() {
     let _turn = alone();
-    let output = Command::new(Program::Soak.path()).arg("3").stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(Program::Soak.path())
+        .arg("3")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     println!("{told}{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{:?}", output.status);

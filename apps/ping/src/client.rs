@@ -6,7 +6,8 @@ use std::num::NonZeroU64;
 /// Longest name of a client, in bytes; Redis takes one as long as a bulk string may be.
 pub(crate) const NAME_MAX: usize = 256;
 
-/// The state of one client's connection. A client that has said nothing speaks RESP2, has no name and costs no memory.
+/// The state of one client's connection. A client that has said nothing speaks RESP2, has no name
+/// and costs no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Client(Option<Box<Said>>);
 
@@ -34,7 +35,10 @@ pub(crate) enum InvalidName {
 
 impl Client {
     pub(crate) fn protocol(&self) -> Protocol {
-        self.0.as_ref().map(|said| said.protocol).unwrap_or_default()
+        self.0
+            .as_ref()
+            .map(|said| said.protocol)
+            .unwrap_or_default()
     }
 
     pub(crate) fn set_protocol(&mut self, protocol: Protocol) {
@@ -46,7 +50,8 @@ impl Client {
         self.0.as_ref().map(|said| &*said.name).unwrap_or_default()
     }
 
-    /// Names it in printable ASCII without blanks, as Redis wants it; an empty name takes the name away.
+    /// Names it in printable ASCII without blanks, as Redis wants it; an empty name takes the name
+    /// away.
     pub(crate) fn set_name(&mut self, name: &[u8]) -> Result<(), InvalidName> {
         match name {
             _ if name.len() > NAME_MAX => return Err(InvalidName::TooLong),
@@ -64,7 +69,10 @@ impl Client {
     /// Forgets everything but its number.
     pub(crate) fn reset(&mut self) {
         if let Some(said) = &mut self.0 {
-            **said = Said { id: said.id, ..Said::default() };
+            **said = Said {
+                id: said.id,
+                ..Said::default()
+            };
         }
     }
 
@@ -77,7 +85,8 @@ pub(crate) fn is_printable(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_graphic)
 }
 
-/// The numbers that a shard gives its clients: every `shards`-th one, so that no two shards give the same and none asks another.
+/// The numbers that a shard gives its clients: every `shards`-th one, so that no two shards give
+/// the same and none asks another.
 #[derive(Debug)]
 pub(crate) struct Ids {
     next: Cell<NonZeroU64>,
@@ -86,7 +95,10 @@ pub(crate) struct Ids {
 
 impl Ids {
     pub(crate) fn of_shard(shard: u32, shards: u32) -> Self {
-        Self { next: Cell::new(NonZeroU64::MIN.saturating_add(shard.into())), shards }
+        Self {
+            next: Cell::new(NonZeroU64::MIN.saturating_add(shard.into())),
+            shards,
+        }
     }
 
     fn draw(&self) -> NonZeroU64 {
@@ -104,7 +116,10 @@ mod tests {
     fn a_client_that_says_nothing_costs_one_pointer() {
         assert_eq!(size_of::<Client>(), size_of::<usize>());
         let mut client = Client::default();
-        assert_eq!((client.protocol(), client.name()), (Protocol::Resp2, &b""[..]));
+        assert_eq!(
+            (client.protocol(), client.name()),
+            (Protocol::Resp2, &b""[..])
+        );
         client.reset();
         assert!(client.0.is_none());
     }
@@ -116,14 +131,19 @@ mod tests {
         client.set_name(b"me").expect("a good name");
         let id = client.id(&ids);
         client.reset();
-        assert_eq!((client.protocol(), client.name()), (Protocol::Resp2, &b""[..]));
+        assert_eq!(
+            (client.protocol(), client.name()),
+            (Protocol::Resp2, &b""[..])
+        );
         assert_eq!(client.id(&ids), id);
     }
 
     #[test]
     fn no_two_clients_of_any_shards_have_one_number() {
         let shards: Vec<Ids> = (0..3).map(|shard| Ids::of_shard(shard, 3)).collect();
-        let mut drawn: Vec<u64> = (0..30).map(|turn| Client::default().id(&shards[turn % 7 % 3]).get()).collect();
+        let mut drawn: Vec<u64> = (0..30)
+            .map(|turn| Client::default().id(&shards[turn % 7 % 3]).get())
+            .collect();
         assert_eq!(drawn[..3], [1, 2, 3]);
         drawn.sort_unstable();
         drawn.dedup();
@@ -134,9 +154,15 @@ mod tests {
     fn a_name_is_printable_and_has_a_bound() {
         let mut client = Client::default();
         assert_eq!(client.set_name(&[b'~'; NAME_MAX]), Ok(()));
-        assert_eq!(client.set_name(&[b'!'; NAME_MAX + 1]), Err(InvalidName::TooLong));
+        assert_eq!(
+            client.set_name(&[b'!'; NAME_MAX + 1]),
+            Err(InvalidName::TooLong)
+        );
         for byte in [0, b' ', b'\n', 0x7f, 0x80, 0xff] {
-            assert_eq!(client.set_name(&[b'a', byte]), Err(InvalidName::NotPrintable));
+            assert_eq!(
+                client.set_name(&[b'a', byte]),
+                Err(InvalidName::NotPrintable)
+            );
         }
         assert_eq!(client.name(), [b'~'; NAME_MAX]);
         assert_eq!(client.set_name(b""), Ok(()));

@@ -16,12 +16,16 @@ const PONG: &[u8] = b"+PONG";
 /// Longest answer, in bytes: an error line of Redis is one of those.
 const ANSWER_MAX: usize = 4096;
 
-/// Answers with the time that the upstream took. If it fails, that is the answer, and the connection goes on.
+/// Answers with the time that the upstream took. If it fails, that is the answer, and the
+/// connection goes on.
 ///
 /// Boxed by the caller: its future is many times that of a connection that does not forward.
 pub(crate) async fn forward(conn: &mut Conn, next: &Pool) -> Result<(), Error> {
     match ask(next).await {
-        Ok(took) => conn.write(&format!("+PONG {} us\r\n", took.as_micros())).await,
+        Ok(took) => {
+            conn.write(&format!("+PONG {} us\r\n", took.as_micros()))
+                .await
+        }
         Err(error) => {
             let reply = reply::error(format!("ERR {error}").into_bytes());
             conn.write(&reply).await
@@ -40,12 +44,17 @@ async fn ask(next: &Pool) -> Result<Duration, Error> {
         return Ok(took);
     }
     let said = Escaped(answer.bytes.trim_ascii_end());
-    Err(Error::handler(format!("upstream {UPSTREAM}: answered {said}")))
+    Err(Error::handler(format!(
+        "upstream {UPSTREAM}: answered {said}"
+    )))
 }
 
 fn line(bytes: &[u8]) -> Step<()> {
     match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) => Step::Frame { value: (), length: end + 1 },
+        Some(end) => Step::Frame {
+            value: (),
+            length: end + 1,
+        },
         None => Step::NeedMore,
     }
 }

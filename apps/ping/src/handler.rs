@@ -18,7 +18,12 @@ pub(crate) struct Ping {
 
 impl Ping {
     pub(crate) fn new(limits: Limits, next: Option<Pool>, ids: Ids) -> Self {
-        Self { limits, frame_max: limits.frame_max(), next, ids }
+        Self {
+            limits,
+            frame_max: limits.frame_max(),
+            next,
+            ids,
+        }
     }
 }
 
@@ -31,7 +36,9 @@ impl Handler for Ping {
             let frame = match conn.read_frame(self.frame_max, parse).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(()),
-                Err(Error::Protocol(why)) => return Box::pin(refuse(conn, why, scan.unexpected())).await,
+                Err(Error::Protocol(why)) => {
+                    return Box::pin(refuse(conn, why, scan.unexpected())).await;
+                }
                 Err(Error::Truncated) => return Box::pin(cut_short(conn)).await,
                 Err(error) => return Err(error),
             };
@@ -85,7 +92,8 @@ mod tests {
         size_of::<F>()
     }
 
-    /// The memory of an idle connection is a promise: `make compare` measures it, and this is the part of it that is the handler's.
+    /// The memory of an idle connection is a promise: `make compare` measures it, and this is the
+    /// part of it that is the handler's.
     #[test]
     fn forwarding_is_not_paid_for_by_an_idle_connection() {
         let served = size(|ping: &Ping, conn| ping.serve(conn));

@@ -1,5 +1,5 @@
-//! A server that answers `PING`, `ECHO`, `QUIT` and what clients say before them with the bytes a Redis server would send, and passes
-//! `PING` on if it is told to.
+//! A server that answers `PING`, `ECHO`, `QUIT` and what clients say before them with the bytes a
+//! Redis server would send, and passes `PING` on if it is told to.
 
 mod client;
 mod forward;
@@ -18,6 +18,10 @@ use settings::PingSettings;
 
 fn main() -> ExitCode {
     corelane::run(|shard, settings: &PingSettings| {
-        Ping::new(settings.limits(), shard.pool(UPSTREAM), Ids::of_shard(shard.id.0, shard.shards))
+        Ping::new(
+            settings.limits(),
+            shard.pool(UPSTREAM),
+            Ids::of_shard(shard.id.0, shard.shards),
+        )
     })
 }

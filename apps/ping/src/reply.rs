@@ -20,7 +20,8 @@ pub(crate) enum Reply<'a> {
     Nothing,
     Pong,
     Bulk(Cow<'a, [u8]>),
-    /// What goes out as it stands: an error, or the answer to a command that sets up the connection.
+    /// What goes out as it stands: an error, or the answer to a command that sets up the
+    /// connection.
     Whole(Vec<u8>),
     /// `+OK`, then close.
     Goodbye,
@@ -29,8 +30,16 @@ pub(crate) enum Reply<'a> {
 }
 
 /// The answer to `request`, which came as `frame` from `client`.
-pub(crate) fn answer<'a>(request: Request, frame: &'a [u8], client: &mut Client, ids: &Ids) -> Reply<'a> {
-    let mut words = Words { arguments: request.arguments(frame), left: request.count() };
+pub(crate) fn answer<'a>(
+    request: Request,
+    frame: &'a [u8],
+    client: &mut Client,
+    ids: &Ids,
+) -> Reply<'a> {
+    let mut words = Words {
+        arguments: request.arguments(frame),
+        left: request.count(),
+    };
     let Some(name) = words.next() else {
         return Reply::Nothing;
     };
@@ -171,7 +180,11 @@ mod tests {
     use crate::resp::{Limits, parse};
     use corelane::Step;
 
-    const LIMITS: Limits = Limits { inline_max: 1024, bulk_max: 1024, arguments_max: 64 };
+    const LIMITS: Limits = Limits {
+        inline_max: 1024,
+        bulk_max: 1024,
+        arguments_max: 64,
+    };
 
     /// What a client is answered who says `frame` first.
     fn reply(frame: &[u8]) -> Reply<'_> {
@@ -187,8 +200,13 @@ mod tests {
     fn error(frame: &[u8]) -> String {
         match reply(frame) {
             Reply::Whole(reply) => {
-                let why = reply.strip_prefix(b"-ERR ").and_then(|reply| reply.strip_suffix(b"\r\n"));
-                why.unwrap_or_default().escape_ascii().to_string().replace("\\'", "'")
+                let why = reply
+                    .strip_prefix(b"-ERR ")
+                    .and_then(|reply| reply.strip_suffix(b"\r\n"));
+                why.unwrap_or_default()
+                    .escape_ascii()
+                    .to_string()
+                    .replace("\\'", "'")
             }
             other => panic!("{} was answered with {other:?}", frame.escape_ascii()),
         }
@@ -201,7 +219,10 @@ mod tests {
         assert_eq!(reply(b"*1\r\n$4\r\nping\r\n"), Reply::Pong);
         assert_eq!(reply(b"PI\"NG\"\r\n"), Reply::Pong);
         assert_eq!(reply(b"echo hello\r\n"), Reply::Bulk(b"hello".into()));
-        assert_eq!(reply(b"*2\r\n$4\r\nECHO\r\n$2\r\n\r\n\r\n"), Reply::Bulk(b"\r\n".into()));
+        assert_eq!(
+            reply(b"*2\r\n$4\r\nECHO\r\n$2\r\n\r\n\r\n"),
+            Reply::Bulk(b"\r\n".into())
+        );
         assert_eq!(reply(b"quit now\r\n"), Reply::Goodbye);
     }
 
@@ -216,20 +237,37 @@ mod tests {
 
     #[test]
     fn a_wrong_number_of_arguments_is_told() {
-        assert_eq!(error(b"PING a b\n"), "wrong number of arguments for 'ping' command");
-        assert_eq!(error(b"ECHO\n"), "wrong number of arguments for 'echo' command");
-        assert_eq!(error(b"ECHO a b\n"), "wrong number of arguments for 'echo' command");
+        assert_eq!(
+            error(b"PING a b\n"),
+            "wrong number of arguments for 'ping' command"
+        );
+        assert_eq!(
+            error(b"ECHO\n"),
+            "wrong number of arguments for 'echo' command"
+        );
+        assert_eq!(
+            error(b"ECHO a b\n"),
+            "wrong number of arguments for 'echo' command"
+        );
     }
 
     #[test]
     fn an_unknown_command_is_quoted_up_to_128_bytes() {
-        let unknown = |name: &str, arguments: &str| format!("unknown command '{name}', with args beginning with: {arguments}");
+        let unknown = |name: &str, arguments: &str| {
+            format!("unknown command '{name}', with args beginning with: {arguments}")
+        };
         assert_eq!(error(b"foo a b\n"), unknown("foo", "'a' 'b' "));
         assert_eq!(error(b"*1\r\n$5\r\nPING\0\r\n"), unknown("PING", ""));
         let long = format!("foo {} bbbb c\n", "a".repeat(124));
-        assert_eq!(error(long.as_bytes()), unknown("foo", &format!("'{}' 'b' ", "a".repeat(124))));
+        assert_eq!(
+            error(long.as_bytes()),
+            unknown("foo", &format!("'{}' 'b' ", "a".repeat(124)))
+        );
         let long = format!("foo {} b\n", "a".repeat(125));
-        assert_eq!(error(long.as_bytes()), unknown("foo", &format!("'{}' ", "a".repeat(125))));
+        assert_eq!(
+            error(long.as_bytes()),
+            unknown("foo", &format!("'{}' ", "a".repeat(125)))
+        );
         let long = format!("{}\n", "f".repeat(300));
         assert_eq!(error(long.as_bytes()), unknown(&"f".repeat(128), ""));
     }

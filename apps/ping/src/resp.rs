@@ -150,7 +150,10 @@ impl Scan {
             Some(_) => self.inline(bytes, limits),
         };
         match request {
-            Ok(value) => Step::Frame { value, length: self.position as usize },
+            Ok(value) => Step::Frame {
+                value,
+                length: self.position as usize,
+            },
             Err(Stop::NeedMore) => Step::NeedMore,
             Err(Stop::Invalid(why)) => Step::Invalid(why),
         }
@@ -173,7 +176,10 @@ impl Scan {
             let number = self.header(bytes, limits, TOO_BIG_COUNT)?;
             let count = number.filter(|count| *count <= i64::from(limits.arguments_max));
             // A negative count announces nothing, as in Redis.
-            self.count = count.ok_or(Stop::Invalid(INVALID_COUNT))?.try_into().unwrap_or(0);
+            self.count = count
+                .ok_or(Stop::Invalid(INVALID_COUNT))?
+                .try_into()
+                .unwrap_or(0);
             self.left = self.count;
         }
         while self.left > 0 {
@@ -214,7 +220,12 @@ impl Scan {
     }
 
     /// The number in the header at `position`, which moves behind it. None: it is no number.
-    fn header(&mut self, bytes: &[u8], limits: &Limits, too_big: &'static str) -> Result<Option<i64>, Stop> {
+    fn header(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        too_big: &'static str,
+    ) -> Result<Option<i64>, Stop> {
         let end = self.find(b'\r', bytes, limits, too_big)?;
         // The byte behind \r should be \n; Redis waits for it and does not look.
         if bytes.len() < end + 2 {
@@ -226,7 +237,13 @@ impl Scan {
     }
 
     /// Where the line at `position` ends.
-    fn find(&mut self, wanted: u8, bytes: &[u8], limits: &Limits, too_big: &'static str) -> Result<usize, Stop> {
+    fn find(
+        &mut self,
+        wanted: u8,
+        bytes: &[u8],
+        limits: &Limits,
+        too_big: &'static str,
+    ) -> Result<usize, Stop> {
         let line_max = self.position as usize + limits.inline_max as usize;
         // One byte past the longest line tells a line that ends from one that is too long.
         let window = &bytes[..bytes.len().min(line_max + 1)];
@@ -237,7 +254,11 @@ impl Scan {
             return Ok(from + distance);
         }
         self.searched = window.len() as u32;
-        Err(if window.len() > line_max { Stop::Invalid(too_big) } else { Stop::NeedMore })
+        Err(if window.len() > line_max {
+            Stop::Invalid(too_big)
+        } else {
+            Stop::NeedMore
+        })
     }
 }
 
@@ -264,7 +285,11 @@ pub(crate) fn decimal(text: &[u8]) -> Option<i64> {
         let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
         value.checked_mul(10)?.checked_sub(digit)
     })?;
-    if negative { Some(negated) } else { negated.checked_neg() }
+    if negative {
+        Some(negated)
+    } else {
+        negated.checked_neg()
+    }
 }
 
 #[cfg(any(test, fuzzing))]

@@ -29,13 +29,21 @@ pub(crate) struct PingSettings {
 impl PingSettings {
     /// The same bounds, as the parser wants them.
     pub(crate) fn limits(&self) -> Limits {
-        Limits { inline_max: self.inline_max, bulk_max: self.bulk_max, arguments_max: self.arguments_max }
+        Limits {
+            inline_max: self.inline_max,
+            bulk_max: self.bulk_max,
+            arguments_max: self.arguments_max,
+        }
     }
 }
 
 impl Default for PingSettings {
     fn default() -> Self {
-        Self { inline_max: INLINE_MAX, bulk_max: BULK_MAX, arguments_max: ARGUMENTS_MAX }
+        Self {
+            inline_max: INLINE_MAX,
+            bulk_max: BULK_MAX,
+            arguments_max: ARGUMENTS_MAX,
+        }
     }
 }
 
@@ -52,7 +60,12 @@ impl Settings for PingSettings {
         ]
         .into_iter()
         .filter(|(_, value, range)| !range.contains(value))
-        .map(|(key, value, range)| (key, format!("is {value}, must be {} to {}", range.start(), range.end())))
+        .map(|(key, value, range)| {
+            (
+                key,
+                format!("is {value}, must be {} to {}", range.start(), range.end()),
+            )
+        })
         .collect()
     }
 }
@@ -68,7 +81,11 @@ mod tests {
 
     #[test]
     fn every_value_out_of_range_is_named() {
-        let settings = PingSettings { inline_max: 0, bulk_max: u32::MAX, arguments_max: 0 };
+        let settings = PingSettings {
+            inline_max: 0,
+            bulk_max: u32::MAX,
+            arguments_max: 0,
+        };
         let keys: Vec<_> = settings.check().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["inline_max", "bulk_max", "arguments_max"]);
     }

@@ -1,6 +1,8 @@
-//! The commands with which clients set up their connections, answered as by a Redis 7.0 that has one database, no password and no keys.
+//! The commands with which clients set up their connections, answered as by a Redis 7.0 that has
+//! one database, no password and no keys.
 //!
-//! `CLIENT SETINFO` is of Redis 7.2: clients send it to every server, and what they tell is checked and not kept.
+//! `CLIENT SETINFO` is of Redis 7.2: clients send it to every server, and what they tell is checked
+//! and not kept.
 
 use super::client::{Client, Ids, InvalidName, NAME_MAX, Protocol, is_printable};
 use super::reply::{QUOTED_MAX, Words, bulk_header, cut, error, is, until_nul, wrong_number};
@@ -17,16 +19,27 @@ const NO_PASSWORD: &[u8] =
 
 /// What a ready check asks for: sections and their fields, in Redis's order.
 const INFO: [(&str, &[(&str, &str)]); 4] = [
-    ("Server", &[("redis_version", VERSION), ("redis_mode", "standalone")]),
+    (
+        "Server",
+        &[("redis_version", VERSION), ("redis_mode", "standalone")],
+    ),
     ("Persistence", &[("loading", "0")]),
-    ("Replication", &[("role", "master"), ("connected_slaves", "0")]),
+    (
+        "Replication",
+        &[("role", "master"), ("connected_slaves", "0")],
+    ),
     ("Cluster", &[("cluster_enabled", "0")]),
 ];
 /// Names that stand for all sections.
 const INFO_ALL: [&str; 3] = ["default", "all", "everything"];
 
 /// The whole reply to the command `name` with `words` behind it; none: it is no command of these.
-pub(crate) fn answer(name: &[u8], words: Words<'_>, client: &mut Client, ids: &Ids) -> Option<Vec<u8>> {
+pub(crate) fn answer(
+    name: &[u8],
+    words: Words<'_>,
+    client: &mut Client,
+    ids: &Ids,
+) -> Option<Vec<u8>> {
     let is = |command: &str| name.eq_ignore_ascii_case(command.as_bytes());
     let reply = match () {
         () if is("hello") => hello(words, client, ids),
@@ -44,8 +57,8 @@ pub(crate) fn answer(name: &[u8], words: Words<'_>, client: &mut Client, ids: &I
 /// The whole reply, or the text of an error.
 type Answer = Result<Vec<u8>, Vec<u8>>;
 
-/// `HELLO [VERSION [AUTH USER PASSWORD] [SETNAME NAME]]`. As in Redis 7.0 an option counts even if one behind it is wrong; the version
-/// does not.
+/// `HELLO [VERSION [AUTH USER PASSWORD] [SETNAME NAME]]`. As in Redis 7.0 an option counts even if
+/// one behind it is wrong; the version does not.
 fn hello(mut words: Words<'_>, client: &mut Client, ids: &Ids) -> Answer {
     let protocol = words.next().map(|version| protocol(&version)).transpose()?;
     while let Some(option) = words.next() {
@@ -55,7 +68,12 @@ fn hello(mut words: Words<'_>, client: &mut Client, ids: &Ids) -> Answer {
         } else if is(&option, "setname") && words.left() >= 1 {
             set_name(&words.word(), client)?;
         } else {
-            return Err([b"ERR Syntax error in HELLO option '", until_nul(&option), b"'"].concat());
+            return Err([
+                b"ERR Syntax error in HELLO option '",
+                until_nul(&option),
+                b"'",
+            ]
+            .concat());
         }
     }
     if let Some(protocol) = protocol {
@@ -89,7 +107,9 @@ fn greeting(client: &mut Client, ids: &Ids) -> Vec<u8> {
 
 /// `CLIENT ID | GETNAME | SETNAME NAME | SETINFO OPTION TEXT`.
 fn client_command(mut words: Words<'_>, client: &mut Client, ids: &Ids) -> Answer {
-    let Some(subcommand) = words.next() else { return Err(wrong_number("client")) };
+    let Some(subcommand) = words.next() else {
+        return Err(wrong_number("client"));
+    };
     let says = |name: &str| subcommand.eq_ignore_ascii_case(name.as_bytes());
     match words.left() {
         0 if says("id") => Ok(format!(":{}\r\n", client.id(ids)).into_bytes()),
@@ -114,8 +134,12 @@ fn get_name(client: &Client) -> Vec<u8> {
 
 fn set_name(name: &[u8], client: &mut Client) -> Result<(), Vec<u8>> {
     client.set_name(name).map_err(|why| match why {
-        InvalidName::TooLong => format!("ERR Client names cannot be longer than {NAME_MAX} bytes").into_bytes(),
-        InvalidName::NotPrintable => b"ERR Client names cannot contain spaces, newlines or special characters.".to_vec(),
+        InvalidName::TooLong => {
+            format!("ERR Client names cannot be longer than {NAME_MAX} bytes").into_bytes()
+        }
+        InvalidName::NotPrintable => {
+            b"ERR Client names cannot contain spaces, newlines or special characters.".to_vec()
+        }
     })
 }
 
@@ -124,7 +148,12 @@ fn check_info(option: &[u8], text: &[u8]) -> Answer {
         return Err([b"ERR Unrecognized option '", until_nul(option), b"'"].concat());
     }
     if !is_printable(text) {
-        return Err([b"ERR ", until_nul(option), b" cannot contain spaces, newlines or special characters."].concat());
+        return Err([
+            b"ERR ",
+            until_nul(option),
+            b" cannot contain spaces, newlines or special characters.",
+        ]
+        .concat());
     }
     Ok(OK.to_vec())
 }
@@ -141,16 +170,27 @@ fn auth(mut words: Words<'_>) -> Answer {
 
 /// The only user is `default`, whom any password lets in, as in a Redis without a password.
 fn log_in(user: &[u8]) -> Result<(), Vec<u8>> {
-    if user == b"default" { Ok(()) } else { Err(WRONG_PASSWORD.to_vec()) }
+    if user == b"default" {
+        Ok(())
+    } else {
+        Err(WRONG_PASSWORD.to_vec())
+    }
 }
 
 /// `SELECT 0`.
 fn select(mut words: Words<'_>) -> Answer {
-    let (Some(index), 0) = (words.next(), words.left()) else { return Err(wrong_number("select")) };
+    let (Some(index), 0) = (words.next(), words.left()) else {
+        return Err(wrong_number("select"));
+    };
     match decimal(&index).map(i32::try_from) {
         Some(Ok(0)) => Ok(OK.to_vec()),
         Some(Ok(_)) => Err(b"ERR DB index is out of range".to_vec()),
-        Some(Err(_)) => Err(format!("ERR value is out of range, value must between {} and {}", i32::MIN, i32::MAX).into_bytes()),
+        Some(Err(_)) => Err(format!(
+            "ERR value is out of range, value must between {} and {}",
+            i32::MIN,
+            i32::MAX
+        )
+        .into_bytes()),
         None => Err(b"ERR value is not an integer or out of range".to_vec()),
     }
 }
@@ -163,9 +203,12 @@ fn reset(words: Words<'_>, client: &mut Client) -> Answer {
     Ok(b"+RESET\r\n".to_vec())
 }
 
-/// `COMMAND [COUNT | DOCS [NAME...]]`, of no command at all: there are none with keys, which is what clients look for.
+/// `COMMAND [COUNT | DOCS [NAME...]]`, of no command at all: there are none with keys, which is
+/// what clients look for.
 fn command(mut words: Words<'_>, protocol: Protocol) -> Answer {
-    let Some(subcommand) = words.next() else { return Ok(b"*0\r\n".to_vec()) };
+    let Some(subcommand) = words.next() else {
+        return Ok(b"*0\r\n".to_vec());
+    };
     let says = |name: &str| subcommand.eq_ignore_ascii_case(name.as_bytes());
     match (words.left(), protocol) {
         (0, _) if says("count") => Ok(b":0\r\n".to_vec()),
@@ -186,7 +229,11 @@ fn info(words: Words<'_>, protocol: Protocol) -> Vec<u8> {
             *wanted |= all || says(name);
         }
     }
-    let sections = INFO.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(section, _)| info_section(section));
+    let sections = INFO
+        .iter()
+        .zip(wanted)
+        .filter(|(_, wanted)| *wanted)
+        .map(|(section, _)| info_section(section));
     let sections: Vec<String> = sections.collect();
     let text = sections.join("\r\n");
     match protocol {
@@ -196,12 +243,22 @@ fn info(words: Words<'_>, protocol: Protocol) -> Vec<u8> {
 }
 
 fn info_section((name, fields): &(&str, &[(&str, &str)])) -> String {
-    let lines: String = fields.iter().map(|(field, value)| format!("{field}:{value}\r\n")).collect();
+    let lines: String = fields
+        .iter()
+        .map(|(field, value)| format!("{field}:{value}\r\n"))
+        .collect();
     format!("# {name}\r\n{lines}")
 }
 
 fn unknown_subcommand(subcommand: &[u8], command: &str) -> Vec<u8> {
-    [b"ERR unknown subcommand '", cut(subcommand, QUOTED_MAX), b"'. Try ", command.as_bytes(), b" HELP."].concat()
+    [
+        b"ERR unknown subcommand '",
+        cut(subcommand, QUOTED_MAX),
+        b"'. Try ",
+        command.as_bytes(),
+        b" HELP.",
+    ]
+    .concat()
 }
 
 fn bulk(text: &[u8]) -> Vec<u8> {
@@ -216,7 +273,11 @@ mod tests {
     use super::*;
     use corelane::Step;
 
-    const LIMITS: Limits = Limits { inline_max: 4096, bulk_max: 4096, arguments_max: 64 };
+    const LIMITS: Limits = Limits {
+        inline_max: 4096,
+        bulk_max: 4096,
+        arguments_max: 64,
+    };
 
     /// One connection's client.
     struct Asked(Client, Ids);
@@ -229,9 +290,13 @@ mod tests {
         /// The reply to a line.
         fn say(&mut self, line: &str) -> String {
             let frame = [line.as_bytes(), b"\r\n"].concat();
-            let Step::Frame { value, .. } = parse(&frame, &LIMITS) else { panic!("{line:?} is no request") };
+            let Step::Frame { value, .. } = parse(&frame, &LIMITS) else {
+                panic!("{line:?} is no request")
+            };
             match answer(value, &frame, &mut self.0, &self.1) {
-                Reply::Whole(reply) => String::from_utf8(reply).unwrap_or_else(|_| panic!("{line:?}")),
+                Reply::Whole(reply) => {
+                    String::from_utf8(reply).unwrap_or_else(|_| panic!("{line:?}"))
+                }
                 other => panic!("{line:?} was answered with {other:?}"),
             }
         }
@@ -240,12 +305,28 @@ mod tests {
     #[test]
     fn a_hello_that_fails_changes_no_protocol() {
         let mut asked = Asked::new();
-        for refused in ["HELLO 3 AUTH bob x SETNAME me", "HELLO 3 AUTH default", "HELLO 3 x", "HELLO 4 SETNAME me"] {
+        for refused in [
+            "HELLO 3 AUTH bob x SETNAME me",
+            "HELLO 3 AUTH default",
+            "HELLO 3 x",
+            "HELLO 4 SETNAME me",
+        ] {
             assert!(asked.say(refused).starts_with('-'), "{refused}");
-            assert_eq!((asked.0.protocol(), asked.0.name()), (Protocol::Resp2, &b""[..]), "{refused}");
+            assert_eq!(
+                (asked.0.protocol(), asked.0.name()),
+                (Protocol::Resp2, &b""[..]),
+                "{refused}"
+            );
         }
-        assert!(asked.say("HELLO 3 AUTH default x SETNAME you SETNAME me").starts_with("%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n"));
-        assert_eq!((asked.0.protocol(), asked.0.name()), (Protocol::Resp3, &b"me"[..]));
+        assert!(
+            asked
+                .say("HELLO 3 AUTH default x SETNAME you SETNAME me")
+                .starts_with("%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n")
+        );
+        assert_eq!(
+            (asked.0.protocol(), asked.0.name()),
+            (Protocol::Resp3, &b"me"[..])
+        );
     }
 
     #[test]
@@ -254,25 +335,55 @@ mod tests {
         assert!(asked.say("HELLO").starts_with("*14\r\n"));
         asked.say("HELLO 3");
         assert!(asked.say("HELLO").starts_with("%7\r\n"));
-        assert!(asked.say("HELLO 2").contains("proto\r\n:2\r\n$2\r\nid\r\n:7\r\n"), "the number stays");
+        assert!(
+            asked
+                .say("HELLO 2")
+                .contains("proto\r\n:2\r\n$2\r\nid\r\n:7\r\n"),
+            "the number stays"
+        );
     }
 
     #[test]
     fn what_the_protocols_differ_in() {
         let mut asked = Asked::new();
-        let questions = ["CLIENT GETNAME", "COMMAND DOCS ping", "INFO cluster", "INFO none"];
+        let questions = [
+            "CLIENT GETNAME",
+            "COMMAND DOCS ping",
+            "INFO cluster",
+            "INFO none",
+        ];
         let replies = |asked: &mut Asked| questions.map(|question| asked.say(question));
         let cluster = "# Cluster\r\ncluster_enabled:0\r\n\r\n";
-        assert_eq!(replies(&mut asked), ["$-1\r\n", "*0\r\n", &format!("$30\r\n{cluster}"), "$0\r\n\r\n"]);
+        assert_eq!(
+            replies(&mut asked),
+            [
+                "$-1\r\n",
+                "*0\r\n",
+                &format!("$30\r\n{cluster}"),
+                "$0\r\n\r\n"
+            ]
+        );
         asked.say("HELLO 3");
-        assert_eq!(replies(&mut asked), ["_\r\n", "%0\r\n", &format!("=34\r\ntxt:{cluster}"), "=4\r\ntxt:\r\n"]);
+        assert_eq!(
+            replies(&mut asked),
+            [
+                "_\r\n",
+                "%0\r\n",
+                &format!("=34\r\ntxt:{cluster}"),
+                "=4\r\ntxt:\r\n"
+            ]
+        );
     }
 
     #[test]
     fn a_name_is_kept_until_it_is_taken_away() {
         let mut asked = Asked::new();
         assert_eq!(asked.say("CLIENT SETNAME me"), "+OK\r\n");
-        assert!(asked.say("CLIENT SETNAME \"a b\"").starts_with("-ERR Client names cannot contain"));
+        assert!(
+            asked
+                .say("CLIENT SETNAME \"a b\"")
+                .starts_with("-ERR Client names cannot contain")
+        );
         assert_eq!(asked.say("client getname"), "$2\r\nme\r\n");
         assert_eq!(asked.say("CLIENT SETNAME \"\""), "+OK\r\n");
         assert_eq!(asked.say("CLIENT GETNAME"), "$-1\r\n");
@@ -286,7 +397,10 @@ mod tests {
         let refused = "-ERR Client names cannot be longer than 256 bytes\r\n";
         assert_eq!(asked.say(&format!("CLIENT SETNAME {longer}")), refused);
         assert_eq!(asked.say(&format!("HELLO 3 SETNAME {longer}")), refused);
-        assert_eq!(asked.say("CLIENT GETNAME"), format!("$256\r\n{longest}\r\n"));
+        assert_eq!(
+            asked.say("CLIENT GETNAME"),
+            format!("$256\r\n{longest}\r\n")
+        );
     }
 
     #[test]
@@ -295,9 +409,18 @@ mod tests {
         for (line, reply) in [
             ("CLIENT SETINFO LIB-NAME redis-py", "+OK\r\n"),
             ("client setinfo lib-ver \"\"", "+OK\r\n"),
-            ("CLIENT SETINFO lib-name \"a b\"", "-ERR lib-name cannot contain spaces, newlines or special characters.\r\n"),
-            ("CLIENT SETINFO \"x\\r\\ny\" z", "-ERR Unrecognized option 'x  y'\r\n"),
-            ("CLIENT SETINFO lib-ver", "-ERR wrong number of arguments for 'client|setinfo' command\r\n"),
+            (
+                "CLIENT SETINFO lib-name \"a b\"",
+                "-ERR lib-name cannot contain spaces, newlines or special characters.\r\n",
+            ),
+            (
+                "CLIENT SETINFO \"x\\r\\ny\" z",
+                "-ERR Unrecognized option 'x  y'\r\n",
+            ),
+            (
+                "CLIENT SETINFO lib-ver",
+                "-ERR wrong number of arguments for 'client|setinfo' command\r\n",
+            ),
         ] {
             assert_eq!(asked.say(line), reply, "{line}");
         }
@@ -308,9 +431,17 @@ mod tests {
     fn an_error_is_one_line_whatever_was_said() {
         let mut asked = Asked::new();
         let odd = "\"a\\r\\nb\\x00c\"";
-        for line in [format!("HELLO 3 {odd}"), format!("CLIENT {odd}"), format!("COMMAND {odd}"), format!("CLIENT SETINFO {odd} x")] {
+        for line in [
+            format!("HELLO 3 {odd}"),
+            format!("CLIENT {odd}"),
+            format!("COMMAND {odd}"),
+            format!("CLIENT SETINFO {odd} x"),
+        ] {
             let reply = asked.say(&line);
-            assert!(reply.starts_with("-ERR ") && reply.contains("'a  b'"), "{reply:?}");
+            assert!(
+                reply.starts_with("-ERR ") && reply.contains("'a  b'"),
+                "{reply:?}"
+            );
             assert_eq!(reply.find("\r\n"), Some(reply.len() - 2), "{reply:?}");
         }
     }

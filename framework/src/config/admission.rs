@@ -4,14 +4,18 @@ use super::check::SHARD_CONNECTIONS_MAX;
 use super::raw::RawLimits;
 use super::value::{Checker, Whole};
 
-const ADDRESS_CONNECTIONS: Whole = Whole::new("a whole number of connections", 1, SHARD_CONNECTIONS_MAX).or_zero("no cap");
+const ADDRESS_CONNECTIONS: Whole =
+    Whole::new("a whole number of connections", 1, SHARD_CONNECTIONS_MAX).or_zero("no cap");
 const PREFIX_V6: Whole = Whole::new("a whole number of bits", 1, 128);
-const ACCEPT_RATE: Whole = Whole::new("a whole number of accepts", 1, 10_000_000).or_zero("no bound");
-const ACCEPT_BURST: Whole = Whole::new("a whole number of accepts", 1, 10_000_000).or_zero("as many as limits.accepts_per_second_max");
+const ACCEPT_RATE: Whole =
+    Whole::new("a whole number of accepts", 1, 10_000_000).or_zero("no bound");
+const ACCEPT_BURST: Whole = Whole::new("a whole number of accepts", 1, 10_000_000)
+    .or_zero("as many as limits.accepts_per_second_max");
 /// It is sent whole or not at all: that much fits into the send buffer of any new socket.
 const REFUSAL_BYTES_MAX: usize = 1024;
 
-pub(super) const ON_FULL: [(&str, OnFull); 2] = [("wait", OnFull::Wait), ("refuse", OnFull::Refuse)];
+pub(super) const ON_FULL: [(&str, OnFull); 2] =
+    [("wait", OnFull::Wait), ("refuse", OnFull::Refuse)];
 
 /// Who is let in. Each shard counts for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +81,33 @@ pub(super) fn check(raw: &RawLimits, checker: &mut Checker<'_>) -> Admission {
     let each = &raw.connections_per_address_max;
     Admission {
         on_full: checker.word("limits.on_full", &raw.on_full, &ON_FULL, &default.on_full),
-        refuse_with: checker.text("limits.refuse_with", &raw.refuse_with, REFUSAL_BYTES_MAX, &default.refuse_with),
+        refuse_with: checker.text(
+            "limits.refuse_with",
+            &raw.refuse_with,
+            REFUSAL_BYTES_MAX,
+            &default.refuse_with,
+        ),
         reclaim: checker.boolean("limits.reclaim", &raw.reclaim, default.reclaim),
-        connections_per_address_max: checker.whole_or_none("limits.connections_per_address_max", each, &ADDRESS_CONNECTIONS),
-        address_prefix_v6: checker.whole("limits.address_prefix_v6", &raw.address_prefix_v6, &PREFIX_V6, default.address_prefix_v6),
-        accepts_per_second_max: checker.whole_or_none("limits.accepts_per_second_max", &raw.accepts_per_second_max, &ACCEPT_RATE),
-        accepts_burst_max: checker.whole_or_none("limits.accepts_burst_max", &raw.accepts_burst_max, &ACCEPT_BURST),
+        connections_per_address_max: checker.whole_or_none(
+            "limits.connections_per_address_max",
+            each,
+            &ADDRESS_CONNECTIONS,
+        ),
+        address_prefix_v6: checker.whole(
+            "limits.address_prefix_v6",
+            &raw.address_prefix_v6,
+            &PREFIX_V6,
+            default.address_prefix_v6,
+        ),
+        accepts_per_second_max: checker.whole_or_none(
+            "limits.accepts_per_second_max",
+            &raw.accepts_per_second_max,
+            &ACCEPT_RATE,
+        ),
+        accepts_burst_max: checker.whole_or_none(
+            "limits.accepts_burst_max",
+            &raw.accepts_burst_max,
+            &ACCEPT_BURST,
+        ),
     }
 }

@@ -1,9 +1,16 @@
-//! Durations as an operator writes them: a whole number and a unit, "250ms", "30s", "5m", "2h", "1d".
+//! Durations as an operator writes them: a whole number and a unit, "250ms", "30s", "5m", "2h",
+//! "1d".
 
 use std::time::Duration;
 
 /// Milliseconds of each unit, the longest first.
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
 
 /// Read a duration; `None` where the text is not one or is too long to count in milliseconds.
 pub(super) fn parse(text: &str) -> Option<Duration> {
@@ -41,7 +48,9 @@ pub(super) fn guess(text: &str) -> Option<String> {
 }
 
 fn split(text: &str) -> (&str, &str) {
-    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -51,7 +60,9 @@ mod tests {
 
     #[test]
     fn every_unit_is_read_and_written_back() {
-        for text in ["250ms", "30s", "5m", "2h", "1d", "365d", "0s", "1500ms", "90s"] {
+        for text in [
+            "250ms", "30s", "5m", "2h", "1d", "365d", "0s", "1500ms", "90s",
+        ] {
             assert_eq!(parse(text).map(format).as_deref(), Some(text));
         }
         assert_eq!(parse("60s").map(format).as_deref(), Some("1m"));
@@ -59,7 +70,10 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        let not_durations = ["", "s", "30", "30 s", " 30s", "30S", "-1s", "+1s", "1.5s", "1e3s", "30sec", "off", "\u{661}s"];
+        let not_durations = [
+            "", "s", "30", "30 s", " 30s", "30S", "-1s", "+1s", "1.5s", "1e3s", "30sec", "off",
+            "\u{661}s",
+        ];
         for text in not_durations {
             assert_eq!(parse(text), None, "{text:?}");
         }

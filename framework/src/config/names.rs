@@ -3,35 +3,51 @@
 use super::Settings;
 use super::raw::{Keys, NAMED, SECTIONS, known_keys};
 
-/// Every section and its keys; `None` where any key is taken. [`NAMED`] is among them, with the keys of each section in it.
+/// Every section and its keys; `None` where any key is taken. [`NAMED`] is among them, with the
+/// keys of each section in it.
 pub(super) struct Known(Vec<(&'static str, Option<Keys>)>);
 
 impl Known {
     /// The framework's sections, and `[app]` with the keys of `S`.
     pub(super) fn of<S: Settings>() -> Self {
-        let ours = SECTIONS.iter().chain([&NAMED]).map(|(name, keys)| (*name, keys()));
+        let ours = SECTIONS
+            .iter()
+            .chain([&NAMED])
+            .map(|(name, keys)| (*name, keys()));
         Self(ours.chain([("app", known_keys::<S>())]).collect())
     }
 
     /// `None`: no such section. `Some(None)`: a section that takes any key.
     pub(super) fn keys_of(&self, section: &str) -> Option<Option<Keys>> {
-        self.0.iter().find(|(name, _)| *name == section).map(|(_, keys)| *keys)
+        self.0
+            .iter()
+            .find(|(name, _)| *name == section)
+            .map(|(_, keys)| *keys)
     }
 
-    /// What to say to someone who wrote a section that does not exist, or a key outside of any section.
+    /// What to say to someone who wrote a section that does not exist, or a key outside of any
+    /// section.
     pub(super) fn nearest_section(&self, written: &str) -> Option<String> {
         let sections = self.0.iter().map(|(name, _)| *name);
         if let Some(near) = nearest(written, sections.clone()) {
             return Some(format!("did you mean [{}]?", placed(near)));
         }
-        let elsewhere = self.owner_of(written).map(|owner| format!("did you mean {}.{written}?", placed(owner)));
+        let elsewhere = self
+            .owner_of(written)
+            .map(|owner| format!("did you mean {}.{written}?", placed(owner)));
         elsewhere.or_else(|| Some(format!("the sections are {}", list(sections.map(placed)))))
     }
 
-    /// What to say to someone who wrote a key that `section` does not have; a section in [`NAMED`] goes by both names.
+    /// What to say to someone who wrote a key that `section` does not have; a section in [`NAMED`]
+    /// goes by both names.
     pub(super) fn nearest_key(&self, section: &str, written: &str) -> String {
         let kind = section.split('.').next().unwrap_or_default();
-        let keys = self.keys_of(kind).flatten().unwrap_or_default().iter().copied();
+        let keys = self
+            .keys_of(kind)
+            .flatten()
+            .unwrap_or_default()
+            .iter()
+            .copied();
         if let Some(owner) = self.owner_of(written) {
             return format!("did you mean {}.{written}?", placed(owner));
         }
@@ -45,14 +61,21 @@ impl Known {
     }
 
     fn owner_of(&self, key: &str) -> Option<&'static str> {
-        let owner = self.0.iter().find(|(_, keys)| keys.is_some_and(|keys| keys.contains(&key)))?;
+        let owner = self
+            .0
+            .iter()
+            .find(|(_, keys)| keys.is_some_and(|keys| keys.contains(&key)))?;
         Some(owner.0)
     }
 }
 
 /// A section as an operator would write it.
 pub(super) fn placed(section: &str) -> &str {
-    if section == NAMED.0 { "upstream.NAME" } else { section }
+    if section == NAMED.0 {
+        "upstream.NAME"
+    } else {
+        section
+    }
 }
 
 fn list(names: impl Iterator<Item = &'static str>) -> String {
@@ -60,12 +83,16 @@ fn list(names: impl Iterator<Item = &'static str>) -> String {
 }
 
 /// The known name nearest to the written one, if it is near enough to have been meant.
-pub(super) fn nearest(written: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub(super) fn nearest(
+    written: &str,
+    known: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
     let near = known.map(|name| (distance(written, name), name)).min()?;
     (near.0 <= near.1.len().div_ceil(3)).then_some(near.1)
 }
 
-/// Edit distance (Levenshtein): the insertions, deletions and replacements that make one name the other.
+/// Edit distance (Levenshtein): the insertions, deletions and replacements that make one name the
+/// other.
 fn distance(written: &str, known: &str) -> usize {
     if written.len().abs_diff(known.len()) > known.len() {
         return usize::MAX; // too far in any case, and an operator's key may be as long as the file

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-/// Problems reported of one start; a file that is not settings at all would otherwise fill the terminal.
+/// Problems reported of one start; a file that is not settings at all would otherwise fill the
+/// terminal.
 pub(super) const PROBLEMS_MAX: usize = 100;
 
 /// Characters of an operator's text that a message repeats.
@@ -11,8 +12,8 @@ const QUOTE_MAX: usize = 60;
 
 /// One thing that is wrong with the settings.
 ///
-/// Its `Display` says where, which key, what was found and what was expected; a second line, where there is one, says
-/// what to do:
+/// Its `Display` says where, which key, what was found and what was expected; a second line, where
+/// there is one, says what to do:
 ///
 /// ```text
 /// echo.toml:12:8: timeouts.idle: found "5 minutes", expected a duration from 100ms to 365d, like "250ms", "30s" or "5m", or "off"
@@ -29,14 +30,23 @@ pub(crate) struct Problem {
 impl Problem {
     /// A problem with a file as a whole.
     pub(super) fn of_file(name: &str, what: String, help: Option<String>) -> Self {
-        Self { place: name.to_owned(), key: String::new(), what, help }
+        Self {
+            place: name.to_owned(),
+            key: String::new(),
+            what,
+            help,
+        }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [&self.place, &self.key, &self.what];
-        let said: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+        let said: Vec<&str> = parts
+            .into_iter()
+            .map(String::as_str)
+            .filter(|part| !part.is_empty())
+            .collect();
         out.write_str(&said.join(": "))?;
         match &self.help {
             Some(help) => write!(out, "\n    help: {help}"),
@@ -78,12 +88,16 @@ impl<'i> Sources<'i> {
             base += text.len() + 1; // the end of a text is an offset of its own
             source
         });
-        Self { texts: texts.collect() }
+        Self {
+            texts: texts.collect(),
+        }
     }
 
     /// (offset, whether it is a file, text) of every source, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, bool, &'i str)> + '_ {
-        self.texts.iter().map(|source| (source.base, source.file.is_some(), source.text))
+        self.texts
+            .iter()
+            .map(|source| (source.base, source.file.is_some(), source.text))
     }
 
     /// Turn faults into problems, in the order of their places.
@@ -91,16 +105,28 @@ impl<'i> Sources<'i> {
         faults.sort_by_key(|fault| fault.at.unwrap_or(usize::MAX));
         let more = faults.len().saturating_sub(PROBLEMS_MAX);
         faults.truncate(PROBLEMS_MAX);
-        let mut problems: Vec<Problem> = faults.into_iter().map(|fault| self.problem(fault)).collect();
+        let mut problems: Vec<Problem> = faults
+            .into_iter()
+            .map(|fault| self.problem(fault))
+            .collect();
         if more > 0 {
-            problems.push(Problem::of_file("", format!("and {more} more problems"), None));
+            problems.push(Problem::of_file(
+                "",
+                format!("and {more} more problems"),
+                None,
+            ));
         }
         problems
     }
 
     fn problem(&self, fault: Fault) -> Problem {
         let place = fault.at.map(|at| self.place(at)).unwrap_or_default();
-        Problem { place, key: fault.key, what: fault.what, help: fault.help }
+        Problem {
+            place,
+            key: fault.key,
+            what: fault.what,
+            help: fault.help,
+        }
     }
 
     fn place(&self, at: usize) -> String {
@@ -120,16 +146,31 @@ impl<'i> Sources<'i> {
 /// The line that holds `offset`, without its end: a newline belongs to the line it ends.
 pub(super) fn line_range(text: &str, offset: usize) -> Range<usize> {
     let offset = offset.min(text.len());
-    let start = text.as_bytes()[..offset].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    let end = text.as_bytes()[offset..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| offset + at);
+    let start = text.as_bytes()[..offset]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let end = text.as_bytes()[offset..]
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(text.len(), |at| offset + at);
     start..end
 }
 
 /// Both count from 1; a column is a character.
 fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let start = line_range(text, offset).start;
-    let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = text.char_indices().skip_while(|(at, _)| *at < start).take_while(|(at, _)| *at < offset).count() + 1;
+    let line = text.as_bytes()[..start]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1;
+    let column = text
+        .char_indices()
+        .skip_while(|(at, _)| *at < start)
+        .take_while(|(at, _)| *at < offset)
+        .count()
+        + 1;
     (line, column)
 }
 
@@ -160,7 +201,10 @@ mod tests {
         assert_eq!(line_and_column(text, 0), (1, 1));
         assert_eq!(line_and_column(text, 5), (1, 6));
         assert_eq!(line_and_column(text, 6), (2, 1));
-        assert_eq!(line_and_column(text, text.find('=').map_or(0, |first| first + 9)), (2, 4));
+        assert_eq!(
+            line_and_column(text, text.find('=').map_or(0, |first| first + 9)),
+            (2, 4)
+        );
         assert_eq!(line_and_column(text, text.len()), (3, 2));
         assert_eq!(line_and_column("", 0), (1, 1));
         assert_eq!(line_and_column("x", 99), (1, 2));
@@ -180,13 +224,22 @@ mod tests {
     #[test]
     fn hostile_text_is_escaped_and_cut() {
         assert_eq!(cut("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
-        assert_eq!(cut(&"x".repeat(1000)), format!("{}...", "x".repeat(QUOTE_MAX)));
+        assert_eq!(
+            cut(&"x".repeat(1000)),
+            format!("{}...", "x".repeat(QUOTE_MAX))
+        );
     }
 
     #[test]
     fn a_flood_of_problems_is_cut_and_counted() {
-        let fault = |at| Fault { at: Some(at), key: String::new(), what: "bad".to_owned(), help: None };
-        let problems = Sources::new(Some(("f", "")), &[]).resolve((0..PROBLEMS_MAX + 7).map(fault).collect());
+        let fault = |at| Fault {
+            at: Some(at),
+            key: String::new(),
+            what: "bad".to_owned(),
+            help: None,
+        };
+        let problems =
+            Sources::new(Some(("f", "")), &[]).resolve((0..PROBLEMS_MAX + 7).map(fault).collect());
         assert_eq!(problems.len(), PROBLEMS_MAX + 1);
         assert_eq!(problems[PROBLEMS_MAX].to_string(), "and 7 more problems");
     }

@@ -1,4 +1,5 @@
-//! Settings of every sort: those an operator meant well, those he mistyped, and bytes that are no settings at all.
+//! Settings of every sort: those an operator meant well, those he mistyped, and bytes that are no
+//! settings at all.
 
 use std::fmt::Write;
 
@@ -10,7 +11,10 @@ use super::duration;
 use super::properties::hold_for;
 use crate::proptests::cases;
 
-const SHIPPED: [&str; 2] = [include_str!("../../../configs/echo.toml"), include_str!("../../../configs/ping.toml")];
+const SHIPPED: [&str; 2] = [
+    include_str!("../../../configs/echo.toml"),
+    include_str!("../../../configs/ping.toml"),
+];
 /// Values of every sort, some of which fit some keys.
 const VALUES: &[&str] = &[
     "0",
@@ -67,20 +71,29 @@ const VALUES: &[&str] = &[
     "\"\"\"\nx\n\"\"\"",
 ];
 
-/// Every key that the shipped files show, commented out or not, with its section and the value shown.
+/// Every key that the shipped files show, commented out or not, with its section and the value
+/// shown.
 fn keys() -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for file in SHIPPED {
         let mut section = String::new();
         for line in file.lines().map(|line| line.trim_start_matches("# ")) {
-            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            if let Some(name) = line
+                .strip_prefix('[')
+                .and_then(|line| line.strip_suffix(']'))
+            {
                 section = name.to_owned();
-            } else if let Some((key, value)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
+            } else if let Some((key, value)) =
+                line.split_once(" = ").filter(|(key, _)| !key.contains(' '))
+            {
                 found.push((section.clone(), key.to_owned(), value.to_owned()));
             }
         }
     }
-    found.extend(["text", "count", "perhaps", "flags", "nested.depth"].map(|key| ("app".to_owned(), key.to_owned(), "1".to_owned())));
+    found.extend(
+        ["text", "count", "perhaps", "flags", "nested.depth"]
+            .map(|key| ("app".to_owned(), key.to_owned(), "1".to_owned())),
+    );
     found
 }
 
@@ -89,41 +102,60 @@ fn setting() -> impl Strategy<Value = (String, String, String)> {
     let known = proptest::sample::select(keys());
     let value = prop_oneof![Just(None), proptest::sample::select(VALUES).prop_map(Some)];
     let typed = prop_oneof![9 => Just(None), 1 => "[a-z_.\"]{0,12}".prop_map(Some)];
-    (known, value, typed)
-        .prop_map(|((section, key, shown), value, typed)| (section, typed.unwrap_or(key), value.map_or(shown, str::to_owned)))
+    (known, value, typed).prop_map(|((section, key, shown), value, typed)| {
+        (
+            section,
+            typed.unwrap_or(key),
+            value.map_or(shown, str::to_owned),
+        )
+    })
 }
 
 /// A file of such lines under their sections, and a few arguments.
 fn settings() -> impl Strategy<Value = Vec<u8>> {
-    (proptest::collection::vec(setting(), 0..8), proptest::collection::vec(setting(), 0..3), any::<bool>()).prop_map(|(file, sets, bom)| {
-        let mut file = file;
-        file.sort();
-        file.dedup_by(|a, b| (&a.0, &a.1) == (&b.0, &b.1));
-        let mut text = if bom { "\u{feff}".to_owned() } else { String::new() };
-        let mut current = String::new();
-        for (section, key, value) in file {
-            if section != current {
-                writeln!(text, "[{section}]").expect("a text takes all");
-                current = section;
+    (
+        proptest::collection::vec(setting(), 0..8),
+        proptest::collection::vec(setting(), 0..3),
+        any::<bool>(),
+    )
+        .prop_map(|(file, sets, bom)| {
+            let mut file = file;
+            file.sort();
+            file.dedup_by(|a, b| (&a.0, &a.1) == (&b.0, &b.1));
+            let mut text = if bom {
+                "\u{feff}".to_owned()
+            } else {
+                String::new()
+            };
+            let mut current = String::new();
+            for (section, key, value) in file {
+                if section != current {
+                    writeln!(text, "[{section}]").expect("a text takes all");
+                    current = section;
+                }
+                writeln!(text, "{key} = {value}").expect("a text takes all");
             }
-            writeln!(text, "{key} = {value}").expect("a text takes all");
-        }
-        for (section, key, value) in sets {
-            write!(text, "\0{section}.{key}={value}").expect("a text takes all");
-        }
-        text.into_bytes()
-    })
+            for (section, key, value) in sets {
+                write!(text, "\0{section}.{key}={value}").expect("a text takes all");
+            }
+            text.into_bytes()
+        })
 }
 
 /// A shipped file with a piece of it replaced.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let file = proptest::sample::select(&SHIPPED[..]);
-    let piece = prop_oneof![proptest::collection::vec(any::<u8>(), 0..6), "[\\[\\]{}=\"'\n.,# 0-9a]{0,6}".prop_map(String::into_bytes)];
-    (file, any::<prop::sample::Index>(), 0..80_usize, piece).prop_map(|(file, at, length, piece)| {
-        let (mut bytes, at) = (file.as_bytes().to_vec(), at.index(file.len()));
-        bytes.splice(at..(at + length).min(file.len()), piece);
-        bytes
-    })
+    let piece = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..6),
+        "[\\[\\]{}=\"'\n.,# 0-9a]{0,6}".prop_map(String::into_bytes)
+    ];
+    (file, any::<prop::sample::Index>(), 0..80_usize, piece).prop_map(
+        |(file, at, length, piece)| {
+            let (mut bytes, at) = (file.as_bytes().to_vec(), at.index(file.len()));
+            bytes.splice(at..(at + length).min(file.len()), piece);
+            bytes
+        },
+    )
 }
 
 proptest! {
@@ -177,7 +209,12 @@ proptest! {
 #[test]
 fn some_of_those_settings_are_accepted_and_some_are_not() {
     let mut runner = TestRunner::new(cases(1));
-    let drawn = (0..400).map(|_| settings().new_tree(&mut runner).expect("nothing is filtered").current());
+    let drawn = (0..400).map(|_| {
+        settings()
+            .new_tree(&mut runner)
+            .expect("nothing is filtered")
+            .current()
+    });
     let accepted = drawn.filter(|bytes| hold_for(bytes)).count();
     assert!((40..360).contains(&accepted), "{accepted} of 400");
 }

@@ -1,4 +1,5 @@
-//! Settings as they were written: every key optional, of whatever type, with the place where it stood.
+//! Settings as they were written: every key optional, of whatever type, with the place where it
+//! stood.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +35,8 @@ pub(super) struct Raw {
 /// The name of a section, and how to learn its keys.
 type Section = (&'static str, fn() -> Option<Keys>);
 
-/// The section of [`Raw`] that holds sections with names of the operator's choice, all with these keys.
+/// The section of [`Raw`] that holds sections with names of the operator's choice, all with these
+/// keys.
 pub(super) const NAMED: (&str, fn() -> Option<Keys>) = ("upstream", known_keys::<RawUpstream>);
 
 /// Each other section of [`Raw`].
@@ -256,11 +258,23 @@ impl From<&Config> for Raw {
             server: RawServer {
                 listen: text(config.server.listen.to_string()),
                 shards: number(config.server.shards),
-                cpus: written(Value::List(config.server.cpus.iter().map(|cpu| spanned(cpu_value(*cpu))).collect())),
-                pin: config.server.pin.map_or_else(|| text("auto".to_owned()), |pin| written(Value::Boolean(pin))),
+                cpus: written(Value::List(
+                    config
+                        .server
+                        .cpus
+                        .iter()
+                        .map(|cpu| spanned(cpu_value(*cpu)))
+                        .collect(),
+                )),
+                pin: config.server.pin.map_or_else(
+                    || text("auto".to_owned()),
+                    |pin| written(Value::Boolean(pin)),
+                ),
                 spin: time_or_off(config.server.spin),
             },
-            listener: RawListener { backlog: number(config.listener.backlog) },
+            listener: RawListener {
+                backlog: number(config.listener.backlog),
+            },
             socket: socket(&config.socket),
             buffers: RawBuffers {
                 profile: None, // size and count say it all
@@ -272,10 +286,16 @@ impl From<&Config> for Raw {
             log: RawLog {
                 level: text(config.log.level.as_str().to_ascii_lowercase()),
                 format: text(config.log.format.word().to_owned()),
-                stats_interval: text(duration::format(config.log.stats_interval.unwrap_or_default())),
+                stats_interval: text(duration::format(
+                    config.log.stats_interval.unwrap_or_default(),
+                )),
                 lines_per_reason_max: number(config.log.lines_per_reason_max),
             },
-            upstream: config.upstreams.iter().map(|(name, settings)| (name.clone(), Spanned::new(0..0, upstream(settings)))).collect(),
+            upstream: config
+                .upstreams
+                .iter()
+                .map(|(name, settings)| (name.clone(), Spanned::new(0..0, upstream(settings))))
+                .collect(),
         }
     }
 }
@@ -339,7 +359,9 @@ fn limits(limits: &super::Limits) -> RawLimits {
         on_full: text(limits.admission.on_full.word().to_owned()),
         refuse_with: text(limits.admission.refuse_with.clone()),
         reclaim: written(Value::Boolean(limits.admission.reclaim)),
-        connections_per_address_max: number(limits.admission.connections_per_address_max.unwrap_or(0)),
+        connections_per_address_max: number(
+            limits.admission.connections_per_address_max.unwrap_or(0),
+        ),
         address_prefix_v6: number(limits.admission.address_prefix_v6),
         accepts_per_second_max: number(limits.admission.accepts_per_second_max.unwrap_or(0)),
         accepts_burst_max: number(limits.admission.accepts_burst_max.unwrap_or(0)),
@@ -349,7 +371,11 @@ fn limits(limits: &super::Limits) -> RawLimits {
 fn upstream(upstream: &super::Upstream) -> RawUpstream {
     RawUpstream {
         addr: text(upstream.addr.to_string()),
-        source: text(upstream.source.map_or_else(|| "any".to_owned(), |source| source.to_string())),
+        source: text(
+            upstream
+                .source
+                .map_or_else(|| "any".to_owned(), |source| source.to_string()),
+        ),
         connections_max: number(upstream.connections_max),
         idle_max: number(upstream.idle_max),
         waiting_max: number(upstream.waiting_max),
@@ -392,8 +418,8 @@ pub(super) type Keys = &'static [&'static str];
 
 /// The keys `T` knows, as its own `Deserialize` names them; `None` where it takes any key.
 ///
-/// Asking the type makes a misspelt key an error even where the author of an application's settings left out
-/// `deny_unknown_fields`.
+/// Asking the type makes a misspelt key an error even where the author of an application's settings
+/// left out `deny_unknown_fields`.
 pub(super) fn known_keys<T: DeserializeOwned>() -> Option<Keys> {
     let mut keys = None;
     // Always an error: the probe has no values to give.
@@ -407,10 +433,17 @@ impl<'de> Deserializer<'de> for KeyProbe<'_> {
     type Error = ProbeFailed;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, ProbeFailed> {
-        Err(ProbeFailed::custom("only the names of the keys were asked for"))
+        Err(ProbeFailed::custom(
+            "only the names of the keys were asked for",
+        ))
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, keys: Keys, visitor: V) -> Result<V::Value, ProbeFailed> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        keys: Keys,
+        visitor: V,
+    ) -> Result<V::Value, ProbeFailed> {
         *self.0 = Some(keys);
         self.deserialize_any(visitor)
     }

@@ -31,7 +31,12 @@ struct Nested {
 
 impl Default for Greeter {
     fn default() -> Self {
-        Self { greeting: "hello".to_owned(), repeat: 1, name: None, nested: Nested::default() }
+        Self {
+            greeting: "hello".to_owned(),
+            repeat: 1,
+            name: None,
+            nested: Nested::default(),
+        }
     }
 }
 
@@ -41,8 +46,15 @@ impl Settings for Greeter {
     const LISTEN: &'static str = "127.0.0.1:7007";
 
     fn check(&self) -> Vec<(&'static str, String)> {
-        let silent = ("repeat", "found 0, expected a whole number from 1 to 255".to_owned());
-        if self.repeat == 0 { vec![silent] } else { Vec::new() }
+        let silent = (
+            "repeat",
+            "found 0, expected a whole number from 1 to 255".to_owned(),
+        );
+        if self.repeat == 0 {
+            vec![silent]
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -64,7 +76,8 @@ struct Written(PathBuf);
 
 impl Written {
     fn new(test: &str, contents: impl AsRef<[u8]>) -> Self {
-        let directory = std::env::temp_dir().join(format!("corelane-config-{}-{test}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("corelane-config-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join("test.toml"), contents).unwrap();
         Self(directory)
@@ -90,7 +103,8 @@ fn load_text<S: Settings>(text: &str, words: &[&str]) -> Result<Loaded<S>, Vec<P
     load_from(Some(("t.toml", text)), &words)
 }
 
-/// The messages of a file and arguments that must be refused, with "t.toml" for the name of the file.
+/// The messages of a file and arguments that must be refused, with "t.toml" for the name of the
+/// file.
 fn refusals(text: &str, words: &[&str]) -> Vec<String> {
     let problems = load_text::<Greeter>(text, words).expect_err("refused");
     problems.iter().map(Problem::to_string).collect()
@@ -104,12 +118,21 @@ fn accepted(text: &str, words: &[&str]) -> Loaded<Greeter> {
 #[test]
 fn without_file_and_arguments_the_settings_are_the_defaults() {
     let loaded = load::<Greeter>(None, &[]).unwrap();
-    assert_eq!(loaded, Loaded { config: Config::default(), app: Greeter::default() });
+    assert_eq!(
+        loaded,
+        Loaded {
+            config: Config::default(),
+            app: Greeter::default()
+        }
+    );
 }
 
 #[test]
 fn the_shipped_files_hold_the_defaults() {
-    assert_eq!(load_text::<Any>(ECHO, &[]).unwrap().config, Config::default());
+    assert_eq!(
+        load_text::<Any>(ECHO, &[]).unwrap().config,
+        Config::default()
+    );
     let mut ping = load_text::<Any>(PING, &[]).unwrap().config;
     assert_eq!(ping.server.listen.to_string(), "127.0.0.1:7379");
     ping.server.listen = Config::default().server.listen;
@@ -122,7 +145,10 @@ fn the_load_test_file_is_patient() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:7007");
     assert_eq!(config.timeouts.first_byte, None);
     assert_eq!(config.timeouts.idle, Some(Duration::from_secs(600)));
-    assert_eq!((config.listener.backlog, config.limits.connections_max), (65_535, None));
+    assert_eq!(
+        (config.listener.backlog, config.limits.connections_max),
+        (65_535, None)
+    );
 }
 
 #[test]
@@ -130,46 +156,98 @@ fn every_key_is_explained_in_the_shipped_files() {
     for file in [ECHO, PING] {
         let lines: Vec<&str> = file.lines().collect();
         for (section, keys) in raw::SECTIONS {
-            assert!(lines.contains(&format!("[{section}]").as_str()), "[{section}]");
+            assert!(
+                lines.contains(&format!("[{section}]").as_str()),
+                "[{section}]"
+            );
             for key in keys().unwrap() {
                 // size and count would override the profile, so they stand there as a comment.
-                let at = lines.iter().position(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+                let at = lines.iter().position(|line| {
+                    line.trim_start_matches("# ")
+                        .starts_with(&format!("{key} = "))
+                });
                 let at = at.unwrap_or_else(|| panic!("{section}.{key} is missing"));
-                assert!(lines[at - 1].starts_with("# "), "{section}.{key} is not explained");
+                assert!(
+                    lines[at - 1].starts_with("# "),
+                    "{section}.{key} is not explained"
+                );
             }
         }
     }
 }
 
-/// The sections with names of the operator's choice are shown in ping.toml as comments; uncommented they hold the defaults.
+/// The sections with names of the operator's choice are shown in ping.toml as comments; uncommented
+/// they hold the defaults.
 #[test]
 fn every_key_of_an_upstream_is_explained_and_shown_with_its_default() {
     let (_, shown) = PING.split_once("# [upstream.next]\n").unwrap();
-    let lines: Vec<&str> = shown.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+    let lines: Vec<&str> = shown
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap())
+        .collect();
     let is_key = |line: &str, key: &str| line.starts_with(&format!("{key} = "));
     let keys = raw::NAMED.1().unwrap();
     for key in keys {
-        let at = lines.iter().position(|line| is_key(line, key)).unwrap_or_else(|| panic!("{key} is missing"));
-        assert!(at > 0 && !keys.iter().any(|other| is_key(lines[at - 1], other)), "{key} is not explained");
+        let at = lines
+            .iter()
+            .position(|line| is_key(line, key))
+            .unwrap_or_else(|| panic!("{key} is missing"));
+        assert!(
+            at > 0 && !keys.iter().any(|other| is_key(lines[at - 1], other)),
+            "{key} is not explained"
+        );
     }
-    let settings = lines.iter().filter(|line| keys.iter().any(|key| is_key(line, key)));
-    let text = settings.fold("[upstream.next]\n".to_owned(), |text, line| text + line + "\n");
+    let settings = lines
+        .iter()
+        .filter(|line| keys.iter().any(|key| is_key(line, key)));
+    let text = settings.fold("[upstream.next]\n".to_owned(), |text, line| {
+        text + line + "\n"
+    });
     let upstreams = accepted(&text, &[]).config.upstreams;
-    assert_eq!(upstreams["next"], Upstream::at("127.0.0.1:6379".parse().unwrap()));
+    assert_eq!(
+        upstreams["next"],
+        Upstream::at("127.0.0.1:6379".parse().unwrap())
+    );
 }
 
 #[test]
 fn upstreams_have_names_of_the_operators_choice() {
     let text = "[upstream.next]\naddr = \"127.0.0.1:1\"\nconnections_max = 3\n[upstream.Other_2-b]\naddr = \"[::1]:2\"\nsource = \"::1\"\n";
-    let config =
-        accepted(text, &["upstream.next.idle_max=2", "upstream.next.request_timeout=\"off\"", "limits.outbound_per_shard_max=5"]).config;
-    assert_eq!(config.upstreams.keys().collect::<Vec<_>>(), ["Other_2-b", "next"]);
+    let config = accepted(
+        text,
+        &[
+            "upstream.next.idle_max=2",
+            "upstream.next.request_timeout=\"off\"",
+            "limits.outbound_per_shard_max=5",
+        ],
+    )
+    .config;
+    assert_eq!(
+        config.upstreams.keys().collect::<Vec<_>>(),
+        ["Other_2-b", "next"]
+    );
     let next = &config.upstreams["next"];
-    assert_eq!((next.connections_max, next.idle_max, next.request_timeout), (3, 2, None));
-    assert_eq!(config.upstreams["Other_2-b"].source, Some("::1".parse().unwrap()));
+    assert_eq!(
+        (next.connections_max, next.idle_max, next.request_timeout),
+        (3, 2, None)
+    );
+    assert_eq!(
+        config.upstreams["Other_2-b"].source,
+        Some("::1".parse().unwrap())
+    );
     assert_eq!(config.outbound_per_shard(), 5 + 3 + 8);
-    let alone = accepted("", &["upstream.a.addr=\"127.0.0.1:1\"", "upstream.a.connections_max=1"]).config;
-    assert_eq!(alone.upstreams["a"].idle_max, 1, "what was not said follows what was");
+    let alone = accepted(
+        "",
+        &[
+            "upstream.a.addr=\"127.0.0.1:1\"",
+            "upstream.a.connections_max=1",
+        ],
+    )
+    .config;
+    assert_eq!(
+        alone.upstreams["a"].idle_max, 1,
+        "what was not said follows what was"
+    );
 }
 
 #[test]
@@ -191,10 +269,20 @@ fn mistakes_in_an_upstream_are_named_with_their_place() {
     for (text, message) in table {
         assert_eq!(refusals(text, &[]), [message], "{text}");
     }
-    let many = (0..9).map(|name| format!("[upstream.u{name}]\naddr = \"127.0.0.1:1\"\nconnections_max = 65536\n")).collect::<String>();
+    let many = (0..9)
+        .map(|name| {
+            format!("[upstream.u{name}]\naddr = \"127.0.0.1:1\"\nconnections_max = 65536\n")
+        })
+        .collect::<String>();
     let found = refusals(&many, &[]);
-    assert!(found.len() == 1 && found[0].contains("a shard is to open 589824 connections"), "{found:#?}");
-    let both = refusals("[upstream.a]\nwaiting_max = -1\n[upstream.b]\naddr = 1\n", &["upstream.c.idle_max=-1"]);
+    assert!(
+        found.len() == 1 && found[0].contains("a shard is to open 589824 connections"),
+        "{found:#?}"
+    );
+    let both = refusals(
+        "[upstream.a]\nwaiting_max = -1\n[upstream.b]\naddr = 1\n",
+        &["upstream.c.idle_max=-1"],
+    );
     assert_eq!(both.len(), 5, "{both:#?}");
 }
 
@@ -217,10 +305,28 @@ fn printed_settings_load_as_the_same_settings() {
             "upstream.b.source=\"127.0.0.2\"",
         ],
         &[],
-        &["limits.receive_rate_min=100", "limits.send_rate_min=1073741824", "limits.rate_window=\"30s\""],
-        &["socket.keepalive=false", "socket.user_timeout=\"off\"", "socket.send_buffer=8192"],
-        &["buffers.profile=\"large\"", "server.cpus=[3, 1]", "server.listen=\"[::1]:0\"", "server.shards=7", "server.spin=\"5ms\""],
-        &["server.pin=true", "limits.blocking_threads_per_shard_max=3", "limits.blocking_waiting_per_shard_max=0"],
+        &[
+            "limits.receive_rate_min=100",
+            "limits.send_rate_min=1073741824",
+            "limits.rate_window=\"30s\"",
+        ],
+        &[
+            "socket.keepalive=false",
+            "socket.user_timeout=\"off\"",
+            "socket.send_buffer=8192",
+        ],
+        &[
+            "buffers.profile=\"large\"",
+            "server.cpus=[3, 1]",
+            "server.listen=\"[::1]:0\"",
+            "server.shards=7",
+            "server.spin=\"5ms\"",
+        ],
+        &[
+            "server.pin=true",
+            "limits.blocking_threads_per_shard_max=3",
+            "limits.blocking_waiting_per_shard_max=0",
+        ],
         &["server.pin=false"],
         &[
             "timeouts.idle=\"1500ms\"",
@@ -229,7 +335,13 @@ fn printed_settings_load_as_the_same_settings() {
             "timeouts.request=\"90s\"",
             "limits.watchdog=\"off\"",
         ],
-        &["app.greeting=\"a \\\" b\"", "app.name=\"x\"", "app.nested.depth=3", "log.stats_interval=\"10s\"", "log.format=\"json\""],
+        &[
+            "app.greeting=\"a \\\" b\"",
+            "app.name=\"x\"",
+            "app.nested.depth=3",
+            "log.stats_interval=\"10s\"",
+            "log.format=\"json\"",
+        ],
     ];
     for change in changes {
         let loaded = accepted("", change);
@@ -240,15 +352,31 @@ fn printed_settings_load_as_the_same_settings() {
 #[test]
 fn arguments_win_over_the_file_and_later_over_earlier() {
     let file = "[server]\nshards = 2\ncpus = [0]\n[timeouts]\nidle = \"1m\"\n";
-    let loaded = accepted(file, &["server.shards=3", "server.shards=4", "timeouts.idle=\"off\""]);
-    assert_eq!((loaded.config.server.shards, loaded.config.server.cpus), (4, vec![0]));
+    let loaded = accepted(
+        file,
+        &[
+            "server.shards=3",
+            "server.shards=4",
+            "timeouts.idle=\"off\"",
+        ],
+    );
+    assert_eq!(
+        (loaded.config.server.shards, loaded.config.server.cpus),
+        (4, vec![0])
+    );
     assert_eq!(loaded.config.timeouts.idle, None);
 }
 
 #[test]
 fn a_profile_sets_the_buffers_that_are_not_named() {
     let loaded = accepted("[buffers]\nprofile = \"medium\"\ncount = 64\n", &[]);
-    assert_eq!(loaded.config.buffers, Buffers { size: 16_384, count: 64 });
+    assert_eq!(
+        loaded.config.buffers,
+        Buffers {
+            size: 16_384,
+            count: 64
+        }
+    );
 }
 
 #[test]
@@ -299,17 +427,38 @@ fn each_wrong_value_is_named_with_its_place_and_what_was_expected() {
 #[test]
 fn unknown_names_are_answered_with_the_nearest() {
     let table = [
-        ("[sever]\nshards = 1", "t.toml:1:2: sever: no such section\n    help: did you mean [server]?"),
-        ("[server]\nshard = 1", "t.toml:2:1: server.shard: no such key\n    help: did you mean server.shards?"),
-        ("[server]\nbacklog = 1", "t.toml:2:1: server.backlog: no such key\n    help: did you mean listener.backlog?"),
-        ("backlog = 1", "t.toml:1:1: backlog: no such section\n    help: did you mean listener.backlog?"),
+        (
+            "[sever]\nshards = 1",
+            "t.toml:1:2: sever: no such section\n    help: did you mean [server]?",
+        ),
+        (
+            "[server]\nshard = 1",
+            "t.toml:2:1: server.shard: no such key\n    help: did you mean server.shards?",
+        ),
+        (
+            "[server]\nbacklog = 1",
+            "t.toml:2:1: server.backlog: no such key\n    help: did you mean listener.backlog?",
+        ),
+        (
+            "backlog = 1",
+            "t.toml:1:1: backlog: no such section\n    help: did you mean listener.backlog?",
+        ),
         (
             "[log]\ncolour = 1",
             "t.toml:2:1: log.colour: no such key\n    help: the keys of [log] are level, format, stats_interval, lines_per_reason_max",
         ),
-        ("log = 1", "t.toml:1:1: log: found integer, expected the section [log]"),
-        ("[[log]]\n", "t.toml:1:3: log: found array, expected the section [log]"),
-        ("[app]\ngreting = 1", "t.toml:2:1: app.greting: no such key\n    help: did you mean app.greeting?"),
+        (
+            "log = 1",
+            "t.toml:1:1: log: found integer, expected the section [log]",
+        ),
+        (
+            "[[log]]\n",
+            "t.toml:1:3: log: found array, expected the section [log]",
+        ),
+        (
+            "[app]\ngreting = 1",
+            "t.toml:2:1: app.greting: no such key\n    help: did you mean app.greeting?",
+        ),
     ];
     for (text, message) in table {
         assert_eq!(refusals(text, &[]), [message], "{text}");
@@ -320,35 +469,80 @@ fn unknown_names_are_answered_with_the_nearest() {
 fn mistakes_of_syntax_are_all_reported_and_hide_nothing_after_them() {
     let text = "[server\nshards = 1\n[timeouts]\nidle = 30s\nread = \"5m\nwrite\nidle = \"0s\"\n[log]\nlevel = 1\n";
     let found = refusals(text, &[]);
-    let places: Vec<&str> = found.iter().map(|message| message.split(' ').next().unwrap()).collect();
-    assert_eq!(places, ["t.toml:1:8:", "t.toml:4:8:", "t.toml:5:11:", "t.toml:6:6:", "t.toml:7:8:", "t.toml:9:9:"]);
-    assert!(found[1].ends_with("help: the line is `idle = 30s`"), "{}", found[1]);
+    let places: Vec<&str> = found
+        .iter()
+        .map(|message| message.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "t.toml:1:8:",
+            "t.toml:4:8:",
+            "t.toml:5:11:",
+            "t.toml:6:6:",
+            "t.toml:7:8:",
+            "t.toml:9:9:"
+        ]
+    );
+    assert!(
+        found[1].ends_with("help: the line is `idle = 30s`"),
+        "{}",
+        found[1]
+    );
 }
 
 #[test]
 fn a_duplicate_key_is_refused() {
     let found = refusals("[server]\nshards = 1\nshards = 2\n", &[]);
-    assert_eq!(found, ["t.toml:3:1: not TOML: duplicate key\n    help: the line is `shards = 2`"]);
+    assert_eq!(
+        found,
+        ["t.toml:3:1: not TOML: duplicate key\n    help: the line is `shards = 2`"]
+    );
 }
 
 #[test]
 fn a_wrong_argument_is_named_whole() {
     let off = "--set timeouts.idle=off: `off` is not a TOML value\n    help: a text needs quotes: --set 'timeouts.idle=\"off\"'";
     assert_eq!(refusals("", &["timeouts.idle=off"]), [off]);
-    for words in ["server.shards", "=1", "", "# a comment = 1", "server..shards=1"] {
-        let expected = format!("--set {words}: expected section.key=VALUE\n    help: for example --set server.shards=2");
+    for words in [
+        "server.shards",
+        "=1",
+        "",
+        "# a comment = 1",
+        "server..shards=1",
+    ] {
+        let expected = format!(
+            "--set {words}: expected section.key=VALUE\n    help: for example --set server.shards=2"
+        );
         assert_eq!(refusals("", &[words]), [expected]);
     }
-    let found = refusals("[server]\nshards = 2\n", &["log.level=\"info\"", "server.shards=-1", "server.cpus=[1, 1]"]);
-    assert_eq!(found[0].split(", expected").next(), Some("--set server.shards=-1: server.shards: found -1"));
-    assert_eq!(found[1], "--set server.cpus=[1, 1]: server.cpus: names core 1 twice");
+    let found = refusals(
+        "[server]\nshards = 2\n",
+        &[
+            "log.level=\"info\"",
+            "server.shards=-1",
+            "server.cpus=[1, 1]",
+        ],
+    );
+    assert_eq!(
+        found[0].split(", expected").next(),
+        Some("--set server.shards=-1: server.shards: found -1")
+    );
+    assert_eq!(
+        found[1],
+        "--set server.cpus=[1, 1]: server.cpus: names core 1 twice"
+    );
 }
 
 #[test]
 fn contradictions_are_refused_with_the_arithmetic() {
     let table: [(&[&str], &str); 10] = [
         (
-            &["limits.connections_max=10", "limits.connections_per_shard_max=2", "server.shards=3"],
+            &[
+                "limits.connections_max=10",
+                "limits.connections_per_shard_max=2",
+                "server.shards=3",
+            ],
             "limits.connections_max: 10 connections, but 3 shards of 2 connections hold 6",
         ),
         (
@@ -359,7 +553,10 @@ fn contradictions_are_refused_with_the_arithmetic() {
             &["buffers.profile=\"large\"", "limits.write_queue_max=4096"],
             "limits.write_queue_max: a received chunk of 65536 bytes (buffers.size) does not fit a write queue of 4096",
         ),
-        (&["buffers.size=1048576"], "buffers.size: a received chunk of 1048576 bytes (buffers.size) does not fit a write queue of 262144"),
+        (
+            &["buffers.size=1048576"],
+            "buffers.size: a received chunk of 1048576 bytes (buffers.size) does not fit a write queue of 262144",
+        ),
         (
             &["limits.recv_queue_max=9", "buffers.count=16"],
             "limits.recv_queue_max: one connection may hold 9 of the shard's 16 buffers, which is more than half",
@@ -369,7 +566,10 @@ fn contradictions_are_refused_with_the_arithmetic() {
             "limits.unread_per_shard_max: one connection may hold 8 buffers of 4096 bytes unread, which is 32768, but its shard only 16384",
         ),
         (
-            &["buffers.profile=\"large\"", "limits.unread_per_shard_max=65536"],
+            &[
+                "buffers.profile=\"large\"",
+                "limits.unread_per_shard_max=65536",
+            ],
             "limits.unread_per_shard_max: one connection may hold 8 buffers of 65536 bytes unread, which is 524288, but its shard only 65536",
         ),
         (
@@ -380,7 +580,10 @@ fn contradictions_are_refused_with_the_arithmetic() {
             &["timeouts.first_byte=\"1m\"", "timeouts.lifetime=\"30s\""],
             "timeouts.first_byte: a connection that lives 30s (timeouts.lifetime) cannot wait 1m for its first byte",
         ),
-        (&["timeouts.accept_pause_min=\"2s\""], "timeouts.accept_pause_min: the first pause of accepting is 2s, the longest 1600ms"),
+        (
+            &["timeouts.accept_pause_min=\"2s\""],
+            "timeouts.accept_pause_min: the first pause of accepting is 2s, the longest 1600ms",
+        ),
     ];
     for (words, message) in table {
         let found = refusals("", words);
@@ -391,21 +594,55 @@ fn contradictions_are_refused_with_the_arithmetic() {
 
 #[test]
 fn no_contradiction_is_found_with_a_value_that_is_wrong_or_misspelt() {
-    assert_eq!(refusals("[limits]\nwrite_queue_max = 1\n[buffers]\nsize = 1048576\n", &[]).len(), 1);
-    assert_eq!(refusals("[limits]\nwrite_queu_max = 2097152\n[buffers]\nsize = 1048576\n", &[]).len(), 1);
+    assert_eq!(
+        refusals(
+            "[limits]\nwrite_queue_max = 1\n[buffers]\nsize = 1048576\n",
+            &[]
+        )
+        .len(),
+        1
+    );
+    assert_eq!(
+        refusals(
+            "[limits]\nwrite_queu_max = 2097152\n[buffers]\nsize = 1048576\n",
+            &[]
+        )
+        .len(),
+        1
+    );
 }
 
 #[test]
 fn an_application_has_its_own_problems_in_the_same_list() {
-    let text = "[app]\nrepeat = 300\ngreeting = 5\n[app.nested]\ndepht = 1\n[server]\nshards = -1\n";
+    let text =
+        "[app]\nrepeat = 300\ngreeting = 5\n[app.nested]\ndepht = 1\n[server]\nshards = -1\n";
     let found = refusals(text, &[]);
-    assert_eq!(found[0], "t.toml:2:10: app.repeat: invalid value: integer `300`, expected u8");
-    assert_eq!(found[1], "t.toml:3:12: app.greeting: invalid type: integer `5`, expected a string");
-    assert_eq!(found[2], "t.toml:5:1: app.nested.depht: unknown field `depht`, expected `depth`");
-    assert!(found[3].starts_with("t.toml:7:10: server.shards"), "{}", found[3]);
+    assert_eq!(
+        found[0],
+        "t.toml:2:10: app.repeat: invalid value: integer `300`, expected u8"
+    );
+    assert_eq!(
+        found[1],
+        "t.toml:3:12: app.greeting: invalid type: integer `5`, expected a string"
+    );
+    assert_eq!(
+        found[2],
+        "t.toml:5:1: app.nested.depht: unknown field `depht`, expected `depth`"
+    );
+    assert!(
+        found[3].starts_with("t.toml:7:10: server.shards"),
+        "{}",
+        found[3]
+    );
     let check = "app.repeat: found 0, expected a whole number from 1 to 255";
-    assert_eq!(refusals("[app]\nrepeat = 0", &[]), [format!("t.toml:2:10: {check}")]);
-    assert_eq!(refusals("", &["app.repeat=0"]), [format!("--set app.repeat=0: {check}")]);
+    assert_eq!(
+        refusals("[app]\nrepeat = 0", &[]),
+        [format!("t.toml:2:10: {check}")]
+    );
+    assert_eq!(
+        refusals("", &["app.repeat=0"]),
+        [format!("--set app.repeat=0: {check}")]
+    );
 }
 
 #[test]
@@ -422,7 +659,10 @@ fn a_file_that_cannot_be_read_is_refused_by_name() {
     let first = |path: &Path| load::<Greeter>(Some(path), &[]).expect_err("refused")[0].to_string();
     let missing = Written::new("missing", "");
     let nowhere = missing.0.join("nowhere.toml");
-    assert!(first(&nowhere).starts_with(&format!("{}: cannot be read: No such file", nowhere.display())));
+    assert!(first(&nowhere).starts_with(&format!(
+        "{}: cannot be read: No such file",
+        nowhere.display()
+    )));
     assert!(first(&missing.0).contains("cannot be read: Is a directory"));
     let latin = file("latin", b"[server]\n# gr\xfc\xdfe\n");
     assert!(first(&latin.path()).contains("line 2 is not UTF-8 text"));
@@ -435,18 +675,32 @@ fn a_file_that_cannot_be_read_is_refused_by_name() {
 #[test]
 fn a_file_may_start_with_a_byte_order_mark_and_end_its_lines_as_it_likes() {
     let marked = Written::new("marked", "\u{feff}[server]\r\nshards = 2\r\n");
-    assert_eq!(load::<Greeter>(Some(&marked.path()), &[]).unwrap().config.server.shards, 2);
+    assert_eq!(
+        load::<Greeter>(Some(&marked.path()), &[])
+            .unwrap()
+            .config
+            .server
+            .shards,
+        2
+    );
     let wrong = Written::new("wrong", "\u{feff}[server]\r\nshards = -2\r\n");
     let path = wrong.path();
     let found = load::<Greeter>(Some(&path), &[]).unwrap_err()[0].to_string();
-    assert!(found.starts_with(&format!("{}:2:10: server.shards", path.display())), "{found}");
+    assert!(
+        found.starts_with(&format!("{}:2:10: server.shards", path.display())),
+        "{found}"
+    );
     let first = Written::new("first", "\u{feff}[sever]\n");
     let path = first.path();
     let found = load::<Greeter>(Some(&path), &[]).unwrap_err()[0].to_string();
-    assert!(found.starts_with(&format!("{}:1:2: sever", path.display())), "the mark is no column: {found}");
+    assert!(
+        found.starts_with(&format!("{}:1:2: sever", path.display())),
+        "the mark is no column: {found}"
+    );
 }
 
-/// Pieces of TOML in random order with random characters between, and the shipped file with one character changed.
+/// Pieces of TOML in random order with random characters between, and the shipped file with one
+/// character changed.
 #[test]
 fn no_text_makes_it_panic() {
     const PIECES: [&str; 25] = [

@@ -25,11 +25,19 @@ pub(super) struct Whole {
 
 impl Whole {
     pub(super) const fn new(noun: &'static str, min: u32, max: u32) -> Self {
-        Self { noun, min, max, zero: None }
+        Self {
+            noun,
+            min,
+            max,
+            zero: None,
+        }
     }
 
     pub(super) const fn or_zero(self, meaning: &'static str) -> Self {
-        Self { zero: Some(meaning), ..self }
+        Self {
+            zero: Some(meaning),
+            ..self
+        }
     }
 
     fn read(&self, value: &Value) -> Option<u32> {
@@ -46,7 +54,8 @@ impl fmt::Display for Whole {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { noun, min, max, .. } = self;
         write!(out, "{noun} from {min} to {max}")?;
-        self.zero.map_or(Ok(()), |zero| write!(out, ", or 0 for {zero}"))
+        self.zero
+            .map_or(Ok(()), |zero| write!(out, ", or 0 for {zero}"))
     }
 }
 
@@ -62,15 +71,26 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) const fn new(min: Duration, max: Duration) -> Self {
-        Self { min, max, whole_seconds: false, none: None }
+        Self {
+            min,
+            max,
+            whole_seconds: false,
+            none: None,
+        }
     }
 
     pub(super) const fn or(self, none: &'static str) -> Self {
-        Self { none: Some(none), ..self }
+        Self {
+            none: Some(none),
+            ..self
+        }
     }
 
     pub(super) const fn in_whole_seconds(self) -> Self {
-        Self { whole_seconds: true, ..self }
+        Self {
+            whole_seconds: true,
+            ..self
+        }
     }
 
     /// `Some(None)` is the word for "none".
@@ -100,10 +120,18 @@ impl Times {
 
 impl fmt::Display for Times {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = if self.whole_seconds { " of whole seconds" } else { "" };
+        let whole = if self.whole_seconds {
+            " of whole seconds"
+        } else {
+            ""
+        };
         let (min, max) = (duration::format(self.min), duration::format(self.max));
-        write!(out, "a duration{whole} from {min} to {max}, like \"30s\" or \"5m\"")?;
-        self.none.map_or(Ok(()), |none| write!(out, ", or \"{none}\" for none"))
+        write!(
+            out,
+            "a duration{whole} from {min} to {max}, like \"30s\" or \"5m\""
+        )?;
+        self.none
+            .map_or(Ok(()), |none| write!(out, ", or \"{none}\" for none"))
     }
 }
 
@@ -112,7 +140,8 @@ impl fmt::Display for Times {
 /// A wrong value is reported and read as its default, so that the check goes on to the next.
 pub(super) struct Checker<'a> {
     faults: &'a mut Vec<Fault>,
-    /// Every line could be read and every key was known: a key that is not there was not meant to be.
+    /// Every line could be read and every key was known: a key that is not there was not meant to
+    /// be.
     complete: bool,
     /// Keys whose value was wrong.
     failed: Vec<String>,
@@ -121,11 +150,16 @@ pub(super) struct Checker<'a> {
 impl<'a> Checker<'a> {
     pub(super) fn new(faults: &'a mut Vec<Fault>) -> Self {
         let complete = faults.is_empty();
-        Self { faults, complete, failed: Vec::new() }
+        Self {
+            faults,
+            complete,
+            failed: Vec::new(),
+        }
     }
 
     pub(super) fn whole(&mut self, key: &str, item: &Item, range: &Whole, default: u32) -> u32 {
-        self.read(key, item, range, |value| range.read(value)).unwrap_or(default)
+        self.read(key, item, range, |value| range.read(value))
+            .unwrap_or(default)
     }
 
     /// A number for which 0 means that there is none.
@@ -134,9 +168,18 @@ impl<'a> Checker<'a> {
         (number != 0).then_some(number)
     }
 
-    pub(super) fn power_of_two(&mut self, key: &str, item: &Item, range: &Whole, default: u32) -> u32 {
+    pub(super) fn power_of_two(
+        &mut self,
+        key: &str,
+        item: &Item,
+        range: &Whole,
+        default: u32,
+    ) -> u32 {
         let expected = format!("{range}, and a power of two");
-        self.read(key, item, expected, |value| range.read(value).filter(|number| number.is_power_of_two())).unwrap_or(default)
+        self.read(key, item, expected, |value| {
+            range.read(value).filter(|number| number.is_power_of_two())
+        })
+        .unwrap_or(default)
     }
 
     pub(super) fn boolean(&mut self, key: &str, item: &Item, default: bool) -> bool {
@@ -144,7 +187,8 @@ impl<'a> Checker<'a> {
             Value::Boolean(value) => Some(*value),
             _ => None,
         };
-        self.read(key, item, "true or false", read).unwrap_or(default)
+        self.read(key, item, "true or false", read)
+            .unwrap_or(default)
     }
 
     /// True, false, or the word for neither, which is also the default.
@@ -155,37 +199,79 @@ impl<'a> Checker<'a> {
             _ => None,
         };
         let guess = |value: &Value| match value {
-            Value::Text(text) if matches!(&**text, "true" | "false") => Some(format!("write {text} without quotes")),
+            Value::Text(text) if matches!(&**text, "true" | "false") => {
+                Some(format!("write {text} without quotes"))
+            }
             _ => None,
         };
-        self.read_or_help(key, item, format!("true, false or \"{word}\""), read, guess).flatten()
+        self.read_or_help(key, item, format!("true, false or \"{word}\""), read, guess)
+            .flatten()
     }
 
     /// Any text of so many bytes.
-    pub(super) fn text(&mut self, key: &str, item: &Item, bytes_max: usize, default: &str) -> String {
+    pub(super) fn text(
+        &mut self,
+        key: &str,
+        item: &Item,
+        bytes_max: usize,
+        default: &str,
+    ) -> String {
         let read = |value: &Value| match value {
             Value::Text(text) if text.len() <= bytes_max => Some(text.clone()),
             _ => None,
         };
-        self.read(key, item, format!("a text of at most {bytes_max} bytes"), read).unwrap_or_else(|| default.to_owned())
+        self.read(
+            key,
+            item,
+            format!("a text of at most {bytes_max} bytes"),
+            read,
+        )
+        .unwrap_or_else(|| default.to_owned())
     }
 
     /// A duration that cannot be off.
-    pub(super) fn time(&mut self, key: &str, item: &Item, range: &Times, default: Duration) -> Duration {
-        self.time_or_none(key, item, range, Some(default)).unwrap_or(default)
+    pub(super) fn time(
+        &mut self,
+        key: &str,
+        item: &Item,
+        range: &Times,
+        default: Duration,
+    ) -> Duration {
+        self.time_or_none(key, item, range, Some(default))
+            .unwrap_or(default)
     }
 
-    pub(super) fn time_or_none(&mut self, key: &str, item: &Item, range: &Times, default: Option<Duration>) -> Option<Duration> {
+    pub(super) fn time_or_none(
+        &mut self,
+        key: &str,
+        item: &Item,
+        range: &Times,
+        default: Option<Duration>,
+    ) -> Option<Duration> {
         let guess = |value: &Value| range.guess(value).map(|text| format!("write \"{text}\""));
-        self.read_or_help(key, item, range, |value| range.read(value), guess).unwrap_or(default)
+        self.read_or_help(key, item, range, |value| range.read(value), guess)
+            .unwrap_or(default)
     }
 
     /// One of a few words, each with what it stands for.
-    pub(super) fn word<T: Clone>(&mut self, key: &str, item: &Item, words: &[(&'static str, T)], default: &T) -> T {
+    pub(super) fn word<T: Clone>(
+        &mut self,
+        key: &str,
+        item: &Item,
+        words: &[(&'static str, T)],
+        default: &T,
+    ) -> T {
         let names: Vec<&'static str> = words.iter().map(|(word, _)| *word).collect();
-        let expected = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let expected = names
+            .iter()
+            .map(|name| format!("\"{name}\""))
+            .collect::<Vec<_>>()
+            .join(", ");
         let read = |value: &Value| match value {
-            Value::Text(text) => words.iter().find(|(word, _)| word == text).map(|(_, meaning)| meaning.clone()),
+            Value::Text(text) => words
+                .iter()
+                .find(|(word, _)| word == text)
+                .map(|(_, meaning)| meaning.clone()),
             _ => None,
         };
         let guess = |value: &Value| match value {
@@ -193,19 +279,32 @@ impl<'a> Checker<'a> {
             _ => None,
         };
         let help = |value: &Value| guess(value).map(|near| format!("did you mean \"{near}\"?"));
-        self.read_or_help(key, item, format!("one of {expected}"), read, help).unwrap_or_else(|| default.clone())
+        self.read_or_help(key, item, format!("one of {expected}"), read, help)
+            .unwrap_or_else(|| default.clone())
     }
 
     pub(super) fn address(&mut self, key: &str, item: &Item, default: SocketAddr) -> SocketAddr {
         let expected = "an IP address and a port, like \"127.0.0.1:7007\" or \"[::]:7007\"";
-        self.read_or_help(key, item, expected, parsed, guess_address).unwrap_or(default)
+        self.read_or_help(key, item, expected, parsed, guess_address)
+            .unwrap_or(default)
     }
 
-    /// The address of somebody else. It has no default: where nothing was written, that is reported at `section`.
-    pub(super) fn address_of_other(&mut self, key: &str, item: &Item, section: Range<usize>) -> Option<SocketAddr> {
+    /// The address of somebody else. It has no default: where nothing was written, that is reported
+    /// at `section`.
+    pub(super) fn address_of_other(
+        &mut self,
+        key: &str,
+        item: &Item,
+        section: Range<usize>,
+    ) -> Option<SocketAddr> {
         let expected = "an IP address and a port, like \"127.0.0.1:6379\" or \"[::1]:6379\"";
         if item.is_none() && self.complete {
-            self.fault(key, section, format!("is missing, expected {expected}"), None);
+            self.fault(
+                key,
+                section,
+                format!("is missing, expected {expected}"),
+                None,
+            );
         }
         self.read(key, item, expected, parsed)
     }
@@ -216,11 +315,23 @@ impl<'a> Checker<'a> {
             Value::Text(text) if text == none => Some(None),
             value => parsed(value).map(Some),
         };
-        self.read(key, item, format!("an IP address, or \"{none}\" for the kernel's choice"), read).flatten()
+        self.read(
+            key,
+            item,
+            format!("an IP address, or \"{none}\" for the kernel's choice"),
+            read,
+        )
+        .flatten()
     }
 
     /// A list of whole numbers, none of them twice.
-    pub(super) fn distinct(&mut self, key: &str, item: &Item, name: &str, range: &Whole) -> Vec<usize> {
+    pub(super) fn distinct(
+        &mut self,
+        key: &str,
+        item: &Item,
+        name: &str,
+        range: &Whole,
+    ) -> Vec<usize> {
         let Some(item) = item else { return Vec::new() };
         let Value::List(items) = item.get_ref() else {
             self.report(key, item, format!("a list, each {range}"), None);
@@ -231,7 +342,12 @@ impl<'a> Checker<'a> {
             match range.read(item.get_ref()) {
                 None => self.report(key, item, range, None),
                 Some(number) if numbers.contains(&(number as usize)) => {
-                    self.fault(key, item.span(), format!("names {name} {number} twice"), None);
+                    self.fault(
+                        key,
+                        item.span(),
+                        format!("names {name} {number} twice"),
+                        None,
+                    );
                 }
                 Some(number) => numbers.push(number as usize),
             }
@@ -241,10 +357,13 @@ impl<'a> Checker<'a> {
 
     /// Refuse a combination of values that are each well in themselves.
     ///
-    /// It is said at the first of `keys` that was written. Not said where one of them is wrong in itself, or may be the
-    /// one that was misspelt: the operator would be sent after a mistake that is not there.
+    /// It is said at the first of `keys` that was written. Not said where one of them is wrong in
+    /// itself, or may be the one that was misspelt: the operator would be sent after a mistake that
+    /// is not there.
     pub(super) fn contradiction(&mut self, keys: &[(&str, &Item)], what: String, help: &str) {
-        let unsure = |(key, item): &(&str, &Item)| self.failed.iter().any(|failed| failed == key) || (!self.complete && item.is_none());
+        let unsure = |(key, item): &(&str, &Item)| {
+            self.failed.iter().any(|failed| failed == key) || (!self.complete && item.is_none())
+        };
         if keys.iter().any(unsure) {
             return;
         }
@@ -255,7 +374,13 @@ impl<'a> Checker<'a> {
         self.fault(key, span, what, Some(help.to_owned()));
     }
 
-    fn read<T>(&mut self, key: &str, item: &Item, expected: impl fmt::Display, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        key: &str,
+        item: &Item,
+        expected: impl fmt::Display,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
         self.read_or_help(key, item, expected, read, |_| None)
     }
 
@@ -276,13 +401,29 @@ impl<'a> Checker<'a> {
         value
     }
 
-    fn report(&mut self, key: &str, item: &Spanned<Value>, expected: impl fmt::Display, help: Option<String>) {
-        self.fault(key, item.span(), format!("found {}, expected {expected}", item.get_ref()), help);
+    fn report(
+        &mut self,
+        key: &str,
+        item: &Spanned<Value>,
+        expected: impl fmt::Display,
+        help: Option<String>,
+    ) {
+        self.fault(
+            key,
+            item.span(),
+            format!("found {}, expected {expected}", item.get_ref()),
+            help,
+        );
     }
 
     fn fault(&mut self, key: &str, span: Range<usize>, what: String, help: Option<String>) {
         self.failed.push(key.to_owned());
-        self.faults.push(Fault { at: Some(span.start), key: key.to_owned(), what, help });
+        self.faults.push(Fault {
+            at: Some(span.start),
+            key: key.to_owned(),
+            what,
+            help,
+        });
     }
 }
 
@@ -301,5 +442,7 @@ fn guess_address(value: &Value) -> Option<String> {
         Value::Text(text) => text.rsplit(':').next()?.parse().ok()?,
         _ => return None,
     };
-    Some(format!("write \"127.0.0.1:{port}\" for this machine alone, \"0.0.0.0:{port}\" for every interface"))
+    Some(format!(
+        "write \"127.0.0.1:{port}\" for this machine alone, \"0.0.0.0:{port}\" for every interface"
+    ))
 }

@@ -12,11 +12,14 @@ use crate::chunk::Chunk;
 use crate::error::Error;
 use crate::shard::Interest;
 
-/// Copies each connection's input to the other until both have ended, and gives the bytes from `a` to `b` and from `b` to `a`.
+/// Copies each connection's input to the other until both have ended, and gives the bytes from `a`
+/// to `b` and from `b` to `a`.
 ///
-/// What was received is sent from where it lies. A peer that ends its side has that passed on to the other, and may still be answered:
-/// a half-close (shutdown(2)). A side that takes nothing is not read for, up to `limits.write_queue_max` of each. When the server drains, it goes
-/// on until neither side has said anything for `timeouts.drain_quiet`; that is taken for the end of the accepted side.
+/// What was received is sent from where it lies. A peer that ends its side has that passed on to
+/// the other, and may still be answered: a half-close (shutdown(2)). A side that takes nothing is
+/// not read for, up to `limits.write_queue_max` of each. When the server drains, it goes on until
+/// neither side has said anything for `timeouts.drain_quiet`; that is taken for the end of the
+/// accepted side.
 ///
 /// ```
 /// use corelane::{Conn, Connector, Error, Handler, copy_bidirectional};
@@ -35,12 +38,13 @@ use crate::shard::Interest;
 ///
 /// A proxy of bulk wants larger receive buffers than the default: `buffers.profile = "medium"`.
 ///
-/// Dropped half-way it leaves both connections as they are: what was read is queued for the other, or unread.
+/// Dropped half-way it leaves both connections as they are: what was read is queued for the other,
+/// or unread.
 ///
 /// # Errors
 ///
-/// [`Error::Closed`] when either connection has failed. The other is aborted then ([`Conn::abort`]): its peer must not take half of a stream
-/// for the whole.
+/// [`Error::Closed`] when either connection has failed. The other is aborted then
+/// ([`Conn::abort`]): its peer must not take half of a stream for the whole.
 pub async fn copy_bidirectional(a: &mut Conn, b: &mut Conn) -> Result<(u64, u64), Error> {
     let outcome = {
         let ((mut from_a, mut to_a), (mut from_b, mut to_b)) = (a.split(), b.split());

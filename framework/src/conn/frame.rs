@@ -16,7 +16,8 @@ use crate::shard::{Interest, Reading, Shard};
 pub enum Step<T> {
     /// They are the beginning of a frame.
     NeedMore,
-    /// Their first `length` bytes are a frame that means `value`. At least one byte, at most those offered.
+    /// Their first `length` bytes are a frame that means `value`. At least one byte, at most those
+    /// offered.
     Frame {
         /// What the frame means.
         value: T,
@@ -50,7 +51,14 @@ pub struct ReadFrame<'a, T, P> {
 
 impl<T, P> ReadFrame<'_, T, P> {
     pub(super) fn of(handle: Handle, frame_max: usize, parse: P) -> Self {
-        Self { handle, frame_max, parse, pending: false, value: PhantomData, borrow: PhantomData }
+        Self {
+            handle,
+            frame_max,
+            parse,
+            pending: false,
+            value: PhantomData,
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -62,7 +70,9 @@ impl<T, P: FnMut(&[u8]) -> Step<T>> Future for ReadFrame<'_, T, P> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let read = &mut *self;
-        let poll = read.handle.poll_frame(context, read.frame_max, &mut read.parse);
+        let poll = read
+            .handle
+            .poll_frame(context, read.frame_max, &mut read.parse);
         read.pending = poll.is_pending();
         poll
     }
@@ -90,7 +100,13 @@ pub struct ReadLine<'a> {
 
 impl ReadLine<'_> {
     pub(super) fn of(handle: Handle, line_max: usize) -> Self {
-        Self { handle, line_max, scanned: 0, pending: false, borrow: PhantomData }
+        Self {
+            handle,
+            line_max,
+            scanned: 0,
+            pending: false,
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -99,13 +115,22 @@ impl Future for ReadLine<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let read = &mut *self;
-        let poll = read.handle.poll_frame(context, read.line_max, &mut |bytes| find_line(bytes, &mut read.scanned));
+        let poll = read
+            .handle
+            .poll_frame(context, read.line_max, &mut |bytes| {
+                find_line(bytes, &mut read.scanned)
+            });
         read.pending = poll.is_pending();
         poll.map_ok(|frame| {
-            frame.map(|Frame { value: length, mut bytes }| {
-                bytes.truncate(length);
-                bytes
-            })
+            frame.map(
+                |Frame {
+                     value: length,
+                     mut bytes,
+                 }| {
+                    bytes.truncate(length);
+                    bytes
+                },
+            )
         })
     }
 }
@@ -118,7 +143,8 @@ impl Drop for ReadLine<'_> {
     }
 }
 
-/// A line ends with `\n`; a `\r` before it belongs to the end. The value is the length without the end.
+/// A line ends with `\n`; a `\r` before it belongs to the end. The value is the length without the
+/// end.
 fn find_line(bytes: &[u8], scanned: &mut usize) -> Step<usize> {
     match memchr::memchr(b'\n', &bytes[*scanned..]) {
         None => {
@@ -128,7 +154,10 @@ fn find_line(bytes: &[u8], scanned: &mut usize) -> Step<usize> {
         Some(offset) => {
             let end = *scanned + offset;
             let line = &bytes[..end];
-            Step::Frame { value: line.strip_suffix(b"\r").unwrap_or(line).len(), length: end + 1 }
+            Step::Frame {
+                value: line.strip_suffix(b"\r").unwrap_or(line).len(),
+                length: end + 1,
+            }
         }
     }
 }
@@ -139,9 +168,15 @@ pub(super) async fn read_exact(handle: Handle, length: usize) -> Result<Option<C
         return Ok(Some(Chunk::empty()));
     }
     let parse = move |bytes: &[u8]| {
-        if bytes.len() < length { Step::NeedMore } else { Step::Frame { value: (), length } }
+        if bytes.len() < length {
+            Step::NeedMore
+        } else {
+            Step::Frame { value: (), length }
+        }
     };
-    Ok(ReadFrame::of(handle, length, parse).await?.map(|frame| frame.bytes))
+    Ok(ReadFrame::of(handle, length, parse)
+        .await?
+        .map(|frame| frame.bytes))
 }
 
 impl Handle {
@@ -159,7 +194,9 @@ impl Handle {
             };
             // No borrow of the shard is held: the parser is somebody else's code.
             match parse(&unread) {
-                Step::Frame { length, .. } if length > frame_max => return self.refuse(unread, Error::FrameTooLong { max: frame_max }),
+                Step::Frame { length, .. } if length > frame_max => {
+                    return self.refuse(unread, Error::FrameTooLong { max: frame_max });
+                }
                 Step::Frame { value, length } if length <= unread.len() => {
                     let bytes = unread.split_to(length);
                     self.end_frame(unread);
@@ -205,7 +242,8 @@ impl Handle {
         })
     }
 
-    /// `unread` is not yet a frame: more of it from the queue, or a wait under the frame's deadline.
+    /// `unread` is not yet a frame: more of it from the queue, or a wait under the frame's
+    /// deadline.
     fn poll_more(self, context: &mut Context<'_>, unread: Chunk) -> Result<Poll<()>, Error> {
         let span = unread.into_span();
         Shard::with(|shard| {
@@ -250,13 +288,35 @@ mod tests {
         assert_eq!(find_line(b"hel", &mut scanned), Step::NeedMore);
         assert_eq!(scanned, 3);
         assert_eq!(find_line(b"hello\r", &mut scanned), Step::NeedMore);
-        assert_eq!(find_line(b"hello\r\nmore", &mut scanned), Step::Frame { value: 5, length: 7 });
-        assert_eq!(find_line(b"a\nb", &mut 2), Step::NeedMore, "what was scanned is not looked at again");
+        assert_eq!(
+            find_line(b"hello\r\nmore", &mut scanned),
+            Step::Frame {
+                value: 5,
+                length: 7
+            }
+        );
+        assert_eq!(
+            find_line(b"a\nb", &mut 2),
+            Step::NeedMore,
+            "what was scanned is not looked at again"
+        );
     }
 
     #[test]
     fn lines_end_with_or_without_a_carriage_return() {
-        assert_eq!(find_line(b"\n", &mut 0), Step::Frame { value: 0, length: 1 });
-        assert_eq!(find_line(b"a\rb\n", &mut 0), Step::Frame { value: 3, length: 4 });
+        assert_eq!(
+            find_line(b"\n", &mut 0),
+            Step::Frame {
+                value: 0,
+                length: 1
+            }
+        );
+        assert_eq!(
+            find_line(b"a\rb\n", &mut 0),
+            Step::Frame {
+                value: 3,
+                length: 4
+            }
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The operations of a connection as polls, under its futures, its halves and the futures-io traits.
+//! The operations of a connection as polls, under its futures, its halves and the futures-io
+//! traits.
 
 use std::task::{Context, Poll};
 
@@ -8,7 +9,8 @@ use crate::error::Error;
 use crate::ring::Key;
 use crate::shard::{Interest, Reading, Shard, State};
 
-/// The name of a connection of this thread's shard. Whoever has it sees to it that nobody reads, or writes, twice at a time.
+/// The name of a connection of this thread's shard. Whoever has it sees to it that nobody reads, or
+/// writes, twice at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handle {
     pub(super) key: Key,
@@ -19,12 +21,20 @@ impl Handle {
         self.poll_read_until(State::input_is_over, context)
     }
 
-    /// As [`Self::poll_read`], for who passes on what comes: a drain does not end it while the peer speaks.
-    pub(super) fn poll_read_stream(self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+    /// As [`Self::poll_read`], for who passes on what comes: a drain does not end it while the peer
+    /// speaks.
+    pub(super) fn poll_read_stream(
+        self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Chunk>, Error>> {
         self.poll_read_until(State::stream_is_over, context)
     }
 
-    fn poll_read_until(self, is_over: fn(&mut State, Key) -> bool, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+    fn poll_read_until(
+        self,
+        is_over: fn(&mut State, Key) -> bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Chunk>, Error>> {
         Shard::with(|shard| {
             let mut state = shard.state();
             if let Some(reason) = state.failure(self.key) {
@@ -46,7 +56,11 @@ impl Handle {
         })
     }
 
-    pub(super) fn poll_write(self, context: &mut Context<'_>, data: &mut Output<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_write(
+        self,
+        context: &mut Context<'_>,
+        data: &mut Output<'_>,
+    ) -> Poll<Result<(), Error>> {
         Shard::with(|shard| {
             let mut state = shard.state();
             while !data.is_empty() {
@@ -58,8 +72,12 @@ impl Handle {
                     return Poll::Pending;
                 }
                 match data {
-                    Output::Chunk(chunk) => state.push_output(self.key, std::mem::take(chunk).into_span()),
-                    Output::Slice(slice) => *slice = &slice[state.collect_output(self.key, slice)..],
+                    Output::Chunk(chunk) => {
+                        state.push_output(self.key, std::mem::take(chunk).into_span())
+                    }
+                    Output::Slice(slice) => {
+                        *slice = &slice[state.collect_output(self.key, slice)..]
+                    }
                 }
             }
             Poll::Ready(Ok(()))
@@ -67,7 +85,11 @@ impl Handle {
     }
 
     /// As [`Self::poll_write`], and ends once there was room for some of `bytes`. Gives how many.
-    pub(super) fn poll_write_some(self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Error>> {
+    pub(super) fn poll_write_some(
+        self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, Error>> {
         Shard::with(|shard| {
             let mut state = shard.state();
             if let Some(error) = state.output_refusal(self.key) {

@@ -23,7 +23,16 @@ pub struct WriteHalf<'a> {
 }
 
 pub(super) fn halves<'a>(handle: Handle) -> (ReadHalf<'a>, WriteHalf<'a>) {
-    (ReadHalf { handle, borrow: PhantomData }, WriteHalf { handle, borrow: PhantomData })
+    (
+        ReadHalf {
+            handle,
+            borrow: PhantomData,
+        },
+        WriteHalf {
+            handle,
+            borrow: PhantomData,
+        },
+    )
 }
 
 impl ReadHalf<'_> {
@@ -41,7 +50,11 @@ impl ReadHalf<'_> {
     /// # Errors
     ///
     /// As for [`Conn::read_frame`].
-    pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(&mut self, frame_max: usize, parse: P) -> ReadFrame<'_, T, P> {
+    pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(
+        &mut self,
+        frame_max: usize,
+        parse: P,
+    ) -> ReadFrame<'_, T, P> {
         ReadFrame::of(self.handle, frame_max, parse)
     }
 

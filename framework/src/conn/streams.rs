@@ -1,7 +1,9 @@
-//! The futures-io traits, for libraries that speak them. They copy; [`Conn::read`] and [`Conn::write`] do not.
+//! The futures-io traits, for libraries that speak them. They copy; [`Conn::read`] and
+//! [`Conn::write`] do not.
 //!
-//! What a library polls and then drops goes on waiting until its event comes, for the traits know no dropping: it wakes its task once for
-//! nothing, and the deadlines of a read run on until the task is polled next.
+//! What a library polls and then drops goes on waiting until its event comes, for the traits know
+//! no dropping: it wakes its task once for nothing, and the deadlines of a read run on until the
+//! task is polled next.
 
 use std::io;
 use std::pin::Pin;
@@ -13,8 +15,14 @@ use super::handle::Handle;
 use super::{Conn, ReadHalf, WriteHalf};
 
 impl Handle {
-    fn poll_read_into(self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Some(mut chunk) = ready!(self.poll_read(context))? else { return Poll::Ready(Ok(0)) };
+    fn poll_read_into(
+        self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(mut chunk) = ready!(self.poll_read(context))? else {
+            return Poll::Ready(Ok(0));
+        };
         let head = chunk.split_to(chunk.len().min(buffer.len()));
         buffer[..head.len()].copy_from_slice(&head);
         self.unread(chunk);

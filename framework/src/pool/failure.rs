@@ -17,7 +17,10 @@ pub struct UpstreamError {
 
 impl UpstreamError {
     pub(super) fn new(upstream: &Arc<str>, failure: UpstreamFailure) -> Self {
-        Self { upstream: Arc::clone(upstream), failure }
+        Self {
+            upstream: Arc::clone(upstream),
+            failure,
+        }
     }
 
     /// The upstream's name in the settings.

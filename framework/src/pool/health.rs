@@ -1,5 +1,6 @@
-//! Whether the upstream can be connected to. One that could not is left alone for a moment, then tried by one request at a time: a dead
-//! upstream does not cost a connect per request, and one that is back is found within [`BACK_OFF_MAX`].
+//! Whether the upstream can be connected to. One that could not is left alone for a moment, then
+//! tried by one request at a time: a dead upstream does not cost a connect per request, and one
+//! that is back is found within [`BACK_OFF_MAX`].
 
 use std::io;
 use std::sync::Arc;
@@ -48,7 +49,9 @@ impl Health {
     fn ask(&mut self, now: Instant) -> Result<Leave, Arc<io::Error>> {
         match self {
             Self::Up => Ok(Leave::Free),
-            Self::Down(outage) if outage.probing || now < outage.again_at => Err(Arc::clone(&outage.error)),
+            Self::Down(outage) if outage.probing || now < outage.again_at => {
+                Err(Arc::clone(&outage.error))
+            }
             Self::Down(outage) => {
                 outage.probing = true;
                 Ok(Leave::Probe)
@@ -68,7 +71,12 @@ impl Health {
             Self::Down(outage) if leave == Leave::Probe => outage.failures.saturating_add(1),
             Self::Down(_) => return false, // it began before the outage was known
         };
-        *self = Self::Down(Outage { failures, again_at: now + back_off(failures), probing: false, error });
+        *self = Self::Down(Outage {
+            failures,
+            again_at: now + back_off(failures),
+            probing: false,
+            error,
+        });
         failures == 1
     }
 
@@ -95,11 +103,22 @@ pub(super) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     pub(super) fn begin(pool: &'a Inner, now: Instant) -> Result<Self, UpstreamFailure> {
         let leave = pool.health.borrow_mut().ask(now);
-        let leave = leave.map_err(|error| UpstreamFailure::Down { addr: pool.upstream.addr, error })?;
-        Ok(Self { pool, leave, ended: false })
+        let leave = leave.map_err(|error| UpstreamFailure::Down {
+            addr: pool.upstream.addr,
+            error,
+        })?;
+        Ok(Self {
+            pool,
+            leave,
+            ended: false,
+        })
     }
 
-    pub(super) fn end(mut self, outcome: Result<Conn, Error>, now: Instant) -> Result<Conn, UpstreamFailure> {
+    pub(super) fn end(
+        mut self,
+        outcome: Result<Conn, Error>,
+        now: Instant,
+    ) -> Result<Conn, UpstreamFailure> {
         self.ended = true;
         let (name, addr) = (&*self.pool.name, self.pool.upstream.addr);
         let error = match outcome {
@@ -112,7 +131,13 @@ impl<'a> Attempt<'a> {
             Err(Error::Connect(error)) => Arc::new(error),
             Err(error) => Arc::new(error.into()),
         };
-        if self.pool.health.borrow_mut().failed(self.leave, Arc::clone(&error), now) && may_log(Subject::UpstreamDown) {
+        if self
+            .pool
+            .health
+            .borrow_mut()
+            .failed(self.leave, Arc::clone(&error), now)
+            && may_log(Subject::UpstreamDown)
+        {
             tracing::warn!(upstream = name, %addr, %error, "an upstream cannot be connected to");
         }
         Err(UpstreamFailure::Connect { addr, error })
@@ -143,25 +168,51 @@ mod tests {
     #[test]
     fn a_dead_upstream_is_tried_by_one_request_at_a_time() {
         let (mut health, now) = (Health::default(), Instant::now());
-        assert_eq!([health.ask(now).ok(), health.ask(now).ok()], [Some(Leave::Free); 2]);
-        assert!(health.failed(Leave::Free, refused(), now), "the first failure is news");
-        assert!(!health.failed(Leave::Free, refused(), now), "the second, of the same moment, is not");
-        assert!(health.ask(now + BACK_OFF_MIN - Duration::from_millis(1)).is_err());
+        assert_eq!(
+            [health.ask(now).ok(), health.ask(now).ok()],
+            [Some(Leave::Free); 2]
+        );
+        assert!(
+            health.failed(Leave::Free, refused(), now),
+            "the first failure is news"
+        );
+        assert!(
+            !health.failed(Leave::Free, refused(), now),
+            "the second, of the same moment, is not"
+        );
+        assert!(
+            health
+                .ask(now + BACK_OFF_MIN - Duration::from_millis(1))
+                .is_err()
+        );
         let later = now + BACK_OFF_MIN;
         assert_eq!(health.ask(later).ok(), Some(Leave::Probe));
         assert!(health.ask(later).is_err(), "one tries already");
         health.given_up(Leave::Probe);
-        assert_eq!(health.ask(later).ok(), Some(Leave::Probe), "a request that was taken back leaves it to the next");
+        assert_eq!(
+            health.ask(later).ok(),
+            Some(Leave::Probe),
+            "a request that was taken back leaves it to the next"
+        );
         assert!(!health.failed(Leave::Probe, refused(), later));
-        assert!(health.ask(later + BACK_OFF_MIN).is_err(), "the second pause is longer");
-        assert_eq!(health.ask(later + 2 * BACK_OFF_MIN).ok(), Some(Leave::Probe));
+        assert!(
+            health.ask(later + BACK_OFF_MIN).is_err(),
+            "the second pause is longer"
+        );
+        assert_eq!(
+            health.ask(later + 2 * BACK_OFF_MIN).ok(),
+            Some(Leave::Probe)
+        );
         assert!(health.connected() && !health.connected());
         assert_eq!(health.ask(later).ok(), Some(Leave::Free));
     }
 
     #[test]
     fn the_pause_grows_to_its_bound() {
-        assert_eq!([1, 2, 3, 4].map(back_off).map(|pause| pause.as_millis()), [50, 100, 200, 400]);
+        assert_eq!(
+            [1, 2, 3, 4].map(back_off).map(|pause| pause.as_millis()),
+            [50, 100, 200, 400]
+        );
         assert_eq!([5, 6, 100, u32::MAX].map(back_off), [BACK_OFF_MAX; 4]);
     }
 }

@@ -1,4 +1,5 @@
-//! Who may use a connection: as many as there may be connections; the others wait for their turn, first come, first served.
+//! Who may use a connection: as many as there may be connections; the others wait for their turn,
+//! first come, first served.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,10 +13,12 @@ use super::{Inner, UpstreamFailure};
 use crate::metrics::UpstreamCounters;
 use crate::shard::{Shard, Sleep, Sleeper, rouse, sleep};
 
-/// A wait that ends so much later than it was to was not at fault: the shard was stopped or starved, and with it those who have a place.
+/// A wait that ends so much later than it was to was not at fault: the shard was stopped or
+/// starved, and with it those who have a place.
 const LATE: Duration = Duration::from_millis(250);
 
-/// A place that comes free is handed to the first who waits, so one that came later cannot take it from him.
+/// A place that comes free is handed to the first who waits, so one that came later cannot take it
+/// from him.
 #[derive(Debug)]
 pub(super) struct Places {
     all: u32,
@@ -37,7 +40,14 @@ struct Full;
 
 impl Places {
     pub(super) fn new(all: u32, waiting_max: u32, counters: Arc<UpstreamCounters>) -> Self {
-        Self { all, free: all, waiting_max, waiting: BTreeMap::new(), last_ticket: 0, counters }
+        Self {
+            all,
+            free: all,
+            waiting_max,
+            waiting: BTreeMap::new(),
+            last_ticket: 0,
+            counters,
+        }
     }
 
     pub(super) fn in_use(&self) -> usize {
@@ -132,13 +142,19 @@ impl<'a> Admission<'a> {
         let ticket = self.pool.places.borrow_mut().draw(sleeper);
         let waiting_max = self.pool.upstream.waiting_max;
         let ticket = ticket.map_err(|Full| UpstreamFailure::Full { waiting_max })?;
-        self.queued = Some(Queued { ticket, timeout: sleep(self.pool.upstream.connect_timeout), prolonged: false });
+        self.queued = Some(Queued {
+            ticket,
+            timeout: sleep(self.pool.upstream.connect_timeout),
+            prolonged: false,
+        });
         Ok(())
     }
 
     /// Whether it has waited for long enough.
     fn times_out(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(queued) = &mut self.queued else { return false };
+        let Some(queued) = &mut self.queued else {
+            return false;
+        };
         let mut over = Pin::new(&mut queued.timeout).poll(context).is_ready();
         if over && !queued.prolonged && queued.timeout.overdue() > LATE {
             (queued.timeout, queued.prolonged) = (sleep(self.pool.upstream.connect_timeout), true);
@@ -164,17 +180,30 @@ impl Future for Admission<'_> {
                 if let Some(place) = self.admitted(ticket) {
                     return Poll::Ready(Ok(place));
                 }
-                let replaced = self.pool.places.borrow_mut().waiting.insert(ticket, sleeper());
+                let replaced = self
+                    .pool
+                    .places
+                    .borrow_mut()
+                    .waiting
+                    .insert(ticket, sleeper());
                 drop(replaced); // with no borrow held: it may be anybody's waker
             }
         }
-        if self.times_out(context) { Poll::Ready(Err(UpstreamFailure::Busy(self.pool.upstream.connect_timeout))) } else { Poll::Pending }
+        if self.times_out(context) {
+            Poll::Ready(Err(UpstreamFailure::Busy(
+                self.pool.upstream.connect_timeout,
+            )))
+        } else {
+            Poll::Pending
+        }
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        let Some(queued) = self.queued.take() else { return };
+        let Some(queued) = self.queued.take() else {
+            return;
+        };
         let left = self.pool.places.borrow_mut().leave(queued.ticket);
         if !left {
             drop(Place(Rc::clone(self.pool))); // it was handed over already: the next in the queue gets it
@@ -195,7 +224,10 @@ mod tests {
     #[test]
     fn places_and_the_queue_have_bounds() {
         let mut places = Places::new(2, 1, Arc::default());
-        assert_eq!([places.take(), places.take(), places.take()], [true, true, false]);
+        assert_eq!(
+            [places.take(), places.take(), places.take()],
+            [true, true, false]
+        );
         assert!(places.draw(sleeper()).is_ok() && places.draw(sleeper()).is_err());
         assert_eq!((places.in_use(), places.waiting()), (2, 1));
     }
@@ -206,7 +238,10 @@ mod tests {
         assert!(places.take());
         let tickets = [0; 3].map(|_| places.draw(sleeper()).expect("there is room to wait"));
         assert!(places.give_back().is_some());
-        assert_eq!(tickets.map(|ticket| places.waits(ticket)), [false, true, true]);
+        assert_eq!(
+            tickets.map(|ticket| places.waits(ticket)),
+            [false, true, true]
+        );
         assert!(!places.take(), "it was handed over");
         assert!(places.give_back().is_some() && places.give_back().is_some());
         assert!(places.give_back().is_none() && places.take());

@@ -12,14 +12,16 @@ use crate::cgroup;
 use crate::config::Config;
 use crate::ring::{self, ProbeError};
 
-/// Facts of this machine and this process. A fact that could not be learned is `None`, and nothing is made of it.
+/// Facts of this machine and this process. A fact that could not be learned is `None`, and nothing
+/// is made of it.
 #[derive(Debug)]
 pub(super) struct Facts {
     /// As uname(2) gives it, "6.18.44-generic".
     pub(super) release: String,
     /// What became of setting up a ring like a shard's.
     pub(super) ring: Result<(), ProbeError>,
-    /// Whether the ring tells what peers have not acknowledged; `None` where no setting needs it, or the ring itself is refused.
+    /// Whether the ring tells what peers have not acknowledged; `None` where no setting needs it,
+    /// or the ring itself is refused.
     pub(super) tells_unacknowledged: Option<bool>,
     /// sysctl kernel.io_uring_disabled; `None` before Linux 6.6.
     pub(super) io_uring_disabled: Option<u32>,
@@ -51,8 +53,16 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn gather(config: &Config, task_bytes: usize) -> Self {
-        let tells_unacknowledged = config.limits.send_rate_min.and_then(|_| ring::tells_unacknowledged().ok());
-        Self { ring: ring::probe(), tells_unacknowledged, port: port::probe(config.server.listen), ..Self::without_probes(task_bytes) }
+        let tells_unacknowledged = config
+            .limits
+            .send_rate_min
+            .and_then(|_| ring::tells_unacknowledged().ok());
+        Self {
+            ring: ring::probe(),
+            tells_unacknowledged,
+            port: port::probe(config.server.listen),
+            ..Self::without_probes(task_bytes)
+        }
     }
 
     /// Without a ring set up or a port opened to see whether that can be: both are taken for fine.
@@ -60,7 +70,10 @@ impl Facts {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         Self {
-            release: rustix::system::uname().release().to_string_lossy().into_owned(),
+            release: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
             ring: Ok(()),
             tells_unacknowledged: None,
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
@@ -70,7 +83,10 @@ impl Facts {
             port: Ok(()),
             memory_total: cgroup::meminfo(&meminfo, "MemTotal"),
             memory_available: cgroup::meminfo(&meminfo, "MemAvailable"),
-            memory_max: cgroup::memory_groups().iter().filter_map(cgroup::Group::memory_max).min(),
+            memory_max: cgroup::memory_groups()
+                .iter()
+                .filter_map(cgroup::Group::memory_max)
+                .min(),
             tcp_memory_max: tcp_memory_max(),
             task_bytes: task_bytes as u64,
             somaxconn: number("/proc/sys/net/core/somaxconn"),
@@ -80,13 +96,20 @@ impl Facts {
     }
 }
 
-/// Raise the soft limits that the server needs to the hard ones, as any process may. The only place that sets a limit.
+/// Raise the soft limits that the server needs to the hard ones, as any process may. The only place
+/// that sets a limit.
 pub(super) fn raise_limits() {
     for resource in [Resource::Memlock, Resource::Nofile] {
         let Rlimit { current, maximum } = getrlimit(resource);
         if current != maximum {
             // Where this is refused the facts tell the limit that remains, and the check judges it.
-            let _ = setrlimit(resource, Rlimit { current: maximum, maximum });
+            let _ = setrlimit(
+                resource,
+                Rlimit {
+                    current: maximum,
+                    maximum,
+                },
+            );
         }
     }
 }
@@ -99,7 +122,8 @@ fn number<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Pages that all TCP sockets of the machine may have in buffers: the third number of net.ipv4.tcp_mem (tcp(7)), in bytes.
+/// Pages that all TCP sockets of the machine may have in buffers: the third number of
+/// net.ipv4.tcp_mem (tcp(7)), in bytes.
 fn tcp_memory_max() -> Option<u64> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_mem").ok()?;
     let pages: u64 = text.split_whitespace().nth(2)?.parse().ok()?;
@@ -113,9 +137,22 @@ mod tests {
 
     #[test]
     fn this_machine_gives_its_facts() {
-        let server = Server { listen: ([127, 0, 0, 1], 0).into(), ..Server::default() };
-        let facts = Facts::gather(&Config { server, ..Config::default() }, 0);
+        let server = Server {
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..Server::default()
+        };
+        let facts = Facts::gather(
+            &Config {
+                server,
+                ..Config::default()
+            },
+            0,
+        );
         assert!(!facts.release.is_empty() && !facts.cores.is_empty() && facts.nofile > 0);
-        assert!(facts.memory_available.is_some() && facts.memory_total > facts.memory_available && facts.port.is_ok());
+        assert!(
+            facts.memory_available.is_some()
+                && facts.memory_total > facts.memory_available
+                && facts.port.is_ok()
+        );
     }
 }

@@ -11,7 +11,9 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// Of the kernel's problems the first, for the others would follow from it.
 pub(super) fn problem(facts: &Facts) -> Option<Problem> {
-    version_problem(&facts.release).or_else(|| ring_problem(facts)).or_else(|| rate_problem(facts))
+    version_problem(&facts.release)
+        .or_else(|| ring_problem(facts))
+        .or_else(|| rate_problem(facts))
 }
 
 fn version_problem(release: &str) -> Option<Problem> {
@@ -36,8 +38,12 @@ fn version(release: &str) -> Option<(u32, u32)> {
 fn ring_problem(facts: &Facts) -> Option<Problem> {
     let problem = match facts.ring.as_ref().err()? {
         ProbeError::SetupRefused(error) => setup_problem(error, facts.io_uring_disabled),
-        ProbeError::MissingFeature { name, since } => missing("feature", name, since, &facts.release),
-        ProbeError::MissingOperation { name, since } => missing("operation", name, since, &facts.release),
+        ProbeError::MissingFeature { name, since } => {
+            missing("feature", name, since, &facts.release)
+        }
+        ProbeError::MissingOperation { name, since } => {
+            missing("operation", name, since, &facts.release)
+        }
         ProbeError::BufferRingRefused(error) => refused("a ring of receive buffers", error),
         ProbeError::FileTableRefused(error) => refused("a table of direct descriptors", error),
     };
@@ -102,10 +108,16 @@ fn refused(what: &str, error: &io::Error) -> Problem {
     let remedy = match error.raw_os_error() {
         Some(libc::EMFILE) => "raise `ulimit -n`, or LimitNOFILE= in the unit",
         Some(libc::ENFILE) => "raise sysctl fs.file-max",
-        Some(libc::ENOMEM) => "run `ulimit -l unlimited`, set LimitMEMLOCK=infinity in the unit, or free memory",
+        Some(libc::ENOMEM) => {
+            "run `ulimit -l unlimited`, set LimitMEMLOCK=infinity in the unit, or free memory"
+        }
         _ => "see what io_uring_setup(2) and io_uring_register(2) say of this error",
     };
-    Problem::new(format!("{what} was refused"), format!("the kernel says: {error}"), remedy)
+    Problem::new(
+        format!("{what} was refused"),
+        format!("the kernel says: {error}"),
+        remedy,
+    )
 }
 
 #[cfg(test)]

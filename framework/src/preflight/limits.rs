@@ -4,12 +4,13 @@ use super::Problem;
 use super::facts::Facts;
 use crate::config::{Config, SHARD_CONNECTIONS_MAX, Socket};
 
-/// Locked memory without which an executor is not made, in bytes. It looks at the soft limit alone: root and
-/// CAP_IPC_LOCK make no difference.
+/// Locked memory without which an executor is not made, in bytes. It looks at the soft limit alone:
+/// root and CAP_IPC_LOCK make no difference.
 const MEMLOCK_MIN: u64 = 512 * 1024;
 
-/// Descriptors of a shard, connections not among them, for they live in the ring's own table. Measured: the executor's
-/// three rings and its eventfd, the socket ring, the listener, and the two eventfds that wake the shard.
+/// Descriptors of a shard, connections not among them, for they live in the ring's own table.
+/// Measured: the executor's three rings and its eventfd, the socket ring, the listener, and the two
+/// eventfds that wake the shard.
 const SHARD_DESCRIPTORS: u64 = 8;
 /// Descriptors for all else: standard streams, signals, the log, and what handlers open.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -35,9 +36,17 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
     let (named, allowed) = (&config.server.cpus, &facts.cores);
     if allowed.is_empty() {
         let remedy = "see what `taskset -cp $$` says";
-        return Err(Problem::new("no core to run on", "sched_getaffinity(2) names none", remedy));
+        return Err(Problem::new(
+            "no core to run on",
+            "sched_getaffinity(2) names none",
+            remedy,
+        ));
     }
-    let foreign: Vec<usize> = named.iter().copied().filter(|core| !allowed.contains(core)).collect();
+    let foreign: Vec<usize> = named
+        .iter()
+        .copied()
+        .filter(|core| !allowed.contains(core))
+        .collect();
     if !foreign.is_empty() {
         return Err(Problem::new(
             format!("server.cpus names {}", list(&foreign)),
@@ -48,36 +57,60 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
     let cores = if named.is_empty() { allowed } else { named };
     if config.server.spin.is_some() && config.server.shards as usize > cores.len() {
         return Err(Problem::new(
-            format!("server.spin has {} shards poll without a rest", config.server.shards),
-            format!("they have {}: those that share one would wait for each other's polls", list(cores)),
+            format!(
+                "server.spin has {} shards poll without a rest",
+                config.server.shards
+            ),
+            format!(
+                "they have {}: those that share one would wait for each other's polls",
+                list(cores)
+            ),
             "start no more shards than cores (server.shards), or leave server.spin out",
         ));
     }
     Ok(cores.clone())
 }
 
-/// Connections of the process: what was asked for if there is room, else as many as there is room for.
+/// Connections of the process: what was asked for if there is room, else as many as there is room
+/// for.
 pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result<u32, Problem> {
     let limits = &config.limits;
     own_descriptors(facts, shards)?;
     let outbound = u64::from(config.beside_per_shard());
-    let table = facts.nofile.min(SHARD_CONNECTIONS_MAX.into()).saturating_sub(outbound);
+    let table = facts
+        .nofile
+        .min(SHARD_CONNECTIONS_MAX.into())
+        .saturating_sub(outbound);
     if table == 0 {
         return Err(Problem::new(
             format!(
                 "a shard is to have {outbound} places beside its clients' (limits.outbound_per_shard_max, the upstreams' connections_max, and \
              limits.accepts_in_flight_max for those who are turned away)"
             ),
-            format!("the descriptor limit of {} leaves none for clients", facts.nofile),
+            format!(
+                "the descriptor limit of {} leaves none for clients",
+                facts.nofile
+            ),
             format!("{}, or lower them", raise(outbound + 1)),
         ));
     }
-    let each = u64::from(limits.connections_per_shard_max.unwrap_or(SHARD_CONNECTIONS_MAX));
+    let each = u64::from(
+        limits
+            .connections_per_shard_max
+            .unwrap_or(SHARD_CONNECTIONS_MAX),
+    );
     if limits.connections_per_shard_max.is_some() && each > table {
-        let remedy = format!("{}, or lower limits.connections_per_shard_max", raise(each + outbound));
+        let remedy = format!(
+            "{}, or lower limits.connections_per_shard_max",
+            raise(each + outbound)
+        );
         return Err(Problem::new(
             format!("limits.connections_per_shard_max is {each}"),
-            format!("the descriptor limit of {} allows a shard {table}{}", facts.nofile, beside(outbound)),
+            format!(
+                "the descriptor limit of {} allows a shard {table}{}",
+                facts.nofile,
+                beside(outbound)
+            ),
             remedy,
         ));
     }
@@ -94,23 +127,45 @@ pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result
         ));
     }
     if u64::from(asked) > room {
-        return Err(too_many(asked, shards, each.min(table), each < table, facts.nofile, outbound));
+        return Err(too_many(
+            asked,
+            shards,
+            each.min(table),
+            each < table,
+            facts.nofile,
+            outbound,
+        ));
     }
     Ok(asked)
 }
 
-fn too_many(asked: u32, shards: u32, each: u64, by_setting: bool, nofile: u64, outbound: u64) -> Problem {
+fn too_many(
+    asked: u32,
+    shards: u32,
+    each: u64,
+    by_setting: bool,
+    nofile: u64,
+    outbound: u64,
+) -> Problem {
     let room = u64::from(shards) * each;
     let more = u64::from(asked).div_ceil(each.max(1));
     let share = u64::from(asked).div_ceil(shards.into());
     let (cause, raise) = match by_setting {
-        true => ("limits.connections_per_shard_max".to_owned(), format!("set limits.connections_per_shard_max={share}")),
-        false => (format!("the descriptor limit of {nofile}{}", beside(outbound)), raise(share + outbound)),
+        true => (
+            "limits.connections_per_shard_max".to_owned(),
+            format!("set limits.connections_per_shard_max={share}"),
+        ),
+        false => (
+            format!("the descriptor limit of {nofile}{}", beside(outbound)),
+            raise(share + outbound),
+        ),
     };
     Problem::new(
         format!("limits.connections_max is {asked}"),
         format!("{shards} shards of {each} connections ({cause}) hold {room}"),
-        format!("{raise}, or start {more} shards (server.shards={more}), or lower limits.connections_max"),
+        format!(
+            "{raise}, or start {more} shards (server.shards={more}), or lower limits.connections_max"
+        ),
     )
 }
 
@@ -119,7 +174,9 @@ fn beside(outbound: u64) -> String {
     if outbound == 0 {
         String::new()
     } else {
-        format!(" less {outbound} for limits.outbound_per_shard_max, the upstreams and those who are turned away")
+        format!(
+            " less {outbound} for limits.outbound_per_shard_max, the upstreams and those who are turned away"
+        )
     }
 }
 
@@ -145,7 +202,9 @@ fn own_descriptors(facts: &Facts, shards: u32) -> Result<(), Problem> {
     }
     Err(Problem::new(
         format!("descriptor limit is {}", facts.nofile),
-        format!("{shards} shards of {SHARD_DESCRIPTORS} and {RESERVED_DESCRIPTORS} for the rest need {need}"),
+        format!(
+            "{shards} shards of {SHARD_DESCRIPTORS} and {RESERVED_DESCRIPTORS} for the rest need {need}"
+        ),
         format!("{}, or start fewer shards (server.shards)", raise(need)),
     ))
 }
@@ -160,15 +219,38 @@ pub(super) fn warnings(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<S
     let crowded = usize::try_from(shards).is_ok_and(|shards| shards > cores.len());
     let crowded = crowded.then(|| format!("{shards} shards share {}", list(cores)));
     let cut = [
-        ("listener.backlog", Some(config.listener.backlog), "net.core.somaxconn", facts.somaxconn),
-        ("socket.receive_buffer", socket.receive_buffer, "net.core.rmem_max", facts.rmem_max),
-        ("socket.send_buffer", socket.send_buffer, "net.core.wmem_max", facts.wmem_max),
+        (
+            "listener.backlog",
+            Some(config.listener.backlog),
+            "net.core.somaxconn",
+            facts.somaxconn,
+        ),
+        (
+            "socket.receive_buffer",
+            socket.receive_buffer,
+            "net.core.rmem_max",
+            facts.rmem_max,
+        ),
+        (
+            "socket.send_buffer",
+            socket.send_buffer,
+            "net.core.wmem_max",
+            facts.wmem_max,
+        ),
     ];
     let cut = cut.into_iter().filter_map(|(key, asked, sysctl, bound)| {
         let (asked, bound) = (asked?, bound?);
-        (asked > bound).then(|| format!("{key} is {asked}, the kernel cuts it to {bound}: run `sysctl -w {sysctl}={asked}`"))
+        (asked > bound).then(|| {
+            format!(
+                "{key} is {asked}, the kernel cuts it to {bound}: run `sysctl -w {sysctl}={asked}`"
+            )
+        })
     });
-    crowded.into_iter().chain(keepalive_warning(socket)).chain(cut).collect()
+    crowded
+        .into_iter()
+        .chain(keepalive_warning(socket))
+        .chain(cut)
+        .collect()
 }
 
 /// TCP_USER_TIMEOUT overrides the number of keepalive probes (tcp(7)).

@@ -1,7 +1,7 @@
 //! The most memory that the settings can take, and whether the machine has it.
 //!
-//! What was not asked for by number, connections and the bytes of a shard, is derived so that all of it fits. Only what was asked for can
-//! be refused.
+//! What was not asked for by number, connections and the bytes of a shard, is derived so that all
+//! of it fits. Only what was asked for can be refused.
 
 use std::fmt;
 
@@ -19,16 +19,19 @@ const GROUP_HAS: &str = "the control group's memory bound is";
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The program itself, its libraries, the control thread and that of the log: more than a build without optimisation was seen to take.
+/// The program itself, its libraries, the control thread and that of the log: more than a build
+/// without optimisation was seen to take.
 const PROGRAM_BYTES: u64 = 16 * MIB;
-/// A shard before its first connection: its thread, the rings of the executor and the sockets, the first of all tables: likewise.
+/// A shard before its first connection: its thread, the rings of the executor and the sockets, the
+/// first of all tables: likewise.
 const SHARD_BYTES: u64 = 2 * MIB;
-/// The kernel's part of a connection: the socket, and the poll or receive in which it waits. An estimate: it changes with the kernel.
+/// The kernel's part of a connection: the socket, and the poll or receive in which it waits. An
+/// estimate: it changes with the kernel.
 const SOCKET_BYTES: u64 = 4 * KIB;
 /// The allocator's own, and the places in queues: a part of what lies in heap buffers.
 const ALLOCATOR_PART: u64 = 4;
-/// Of the memory, what is left to the buffers of the kernel's sockets and to chance where we choose the numbers. In a control group of
-/// version 2 those buffers count.
+/// Of the memory, what is left to the buffers of the kernel's sockets and to chance where we choose
+/// the numbers. In a control group of version 2 those buffers count.
 const SPARED_PART: u64 = 4;
 /// Of what is left beside the fixed parts, what unread and unsent bytes get each.
 const DERIVED_PART: u64 = 6;
@@ -86,7 +89,11 @@ impl fmt::Display for MemoryBound {
                 write!(out, " ({how})")?;
             }
         }
-        write!(out, "; the kernel's sockets {} MiB more", self.kernel_sockets_bytes.div_ceil(MIB))
+        write!(
+            out,
+            "; the kernel's sockets {} MiB more",
+            self.kernel_sockets_bytes.div_ceil(MIB)
+        )
     }
 }
 
@@ -99,7 +106,8 @@ pub(super) struct Settled {
     pub(super) problem: Option<Problem>,
 }
 
-/// Settles what is left open, for `connections_max` accepted connections: all of them where they were asked for, else no more.
+/// Settles what is left open, for `connections_max` accepted connections: all of them where they
+/// were asked for, else no more.
 pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_max: u32) -> Settled {
     let limits = &config.limits;
     let asked = limits.connections_max.is_some() || limits.connections_per_shard_max.is_some();
@@ -107,39 +115,73 @@ pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_ma
     let room = room(facts);
     let Some((room_bytes, _)) = room else {
         let share = share(config, |_| DERIVED_PER_SHARD_BLIND);
-        return Settled { connections_max, bound: bound(config, facts, shards, connections_max, share), problem: None };
+        return Settled {
+            connections_max,
+            bound: bound(config, facts, shards, connections_max, share),
+            problem: None,
+        };
     };
-    let nothing = MemoryShare { unread_max: 0, unsent_max: 0 };
+    let nothing = MemoryShare {
+        unread_max: 0,
+        unsent_max: 0,
+    };
     let fixed = bound(config, facts, shards, 0, nothing).with_sockets();
     let each = connection_bytes(config, facts);
     let rest = (room_bytes - room_bytes / SPARED_PART).saturating_sub(fixed);
-    let left = if asked { rest.saturating_sub(each * u64::from(connections_max)) } else { rest };
-    let explicit = [limits.unread_per_shard_max, limits.unsent_per_shard_max].into_iter().flatten().map(u64::from).sum::<u64>();
+    let left = if asked {
+        rest.saturating_sub(each * u64::from(connections_max))
+    } else {
+        rest
+    };
+    let explicit = [limits.unread_per_shard_max, limits.unsent_per_shard_max]
+        .into_iter()
+        .flatten()
+        .map(u64::from)
+        .sum::<u64>();
     let left = left.saturating_sub(explicit * u64::from(shards)) / 2;
     let derived = (rest / DERIVED_PART).min(left - left / ALLOCATOR_PART) / u64::from(shards);
-    let share = share(config, |least| derived.clamp(least, DERIVED_PER_SHARD_MAX.max(least)));
+    let share = share(config, |least| {
+        derived.clamp(least, DERIVED_PER_SHARD_MAX.max(least))
+    });
     let connections_max = if asked {
         connections_max
     } else {
-        let queues = with_allocator(u64::from(shards) * (u64::from(share.unread_max) + u64::from(share.unsent_max)));
+        let queues = with_allocator(
+            u64::from(shards) * (u64::from(share.unread_max) + u64::from(share.unsent_max)),
+        );
         let fit = rest.saturating_sub(queues) / each;
-        u32::try_from(fit).unwrap_or(u32::MAX).clamp(shards.min(connections_max), connections_max)
+        u32::try_from(fit)
+            .unwrap_or(u32::MAX)
+            .clamp(shards.min(connections_max), connections_max)
     };
     let bound = bound(config, facts, shards, connections_max, share);
-    let problem = room.and_then(|room| problem(&bound, room, u64::from(connections_max) + outbound));
-    Settled { connections_max, bound, problem }
+    let problem =
+        room.and_then(|room| problem(&bound, room, u64::from(connections_max) + outbound));
+    Settled {
+        connections_max,
+        bound,
+        problem,
+    }
 }
 
-/// The receive buffers, the one large thing that a shard takes before any client comes, against what is free now.
+/// The receive buffers, the one large thing that a shard takes before any client comes, against
+/// what is free now.
 pub(super) fn buffers_problem(config: &Config, facts: &Facts, shards: u32) -> Option<Problem> {
     let count = u64::from(config.buffers.count);
     let each = Pool::bytes_each(config.buffers.size);
     let need = each * count * u64::from(shards);
     let machine = facts.memory_available.map(|have| (have, "the machine has"));
     let group = facts.memory_max.map(|have| (have, GROUP_HAS));
-    let (have, whose) = machine.into_iter().chain(group).min().filter(|(have, _)| *have < need)?;
+    let (have, whose) = machine
+        .into_iter()
+        .chain(group)
+        .min()
+        .filter(|(have, _)| *have < need)?;
     Some(Problem::new(
-        format!("the receive buffers take {} MiB ({shards} shards x {count} x {each} bytes)", need.div_ceil(MIB)),
+        format!(
+            "the receive buffers take {} MiB ({shards} shards x {count} x {each} bytes)",
+            need.div_ceil(MIB)
+        ),
         format!("{whose} {} MiB", have / MIB),
         "lower buffers.count, choose a smaller buffers.profile, or start fewer shards (server.shards)",
     ))
@@ -155,44 +197,98 @@ fn room(facts: &Facts) -> Option<(u64, &'static str)> {
 /// What was asked for, or what `derive` makes of the least that one connection needs.
 fn share(config: &Config, derive: impl Fn(u64) -> u64) -> MemoryShare {
     let limits = &config.limits;
-    let bytes = |asked: Option<u32>, least: u64| asked.unwrap_or_else(|| u32::try_from(derive(least)).unwrap_or(u32::MAX));
+    let bytes = |asked: Option<u32>, least: u64| {
+        asked.unwrap_or_else(|| u32::try_from(derive(least)).unwrap_or(u32::MAX))
+    };
     MemoryShare {
-        unread_max: bytes(limits.unread_per_shard_max, u64::from(limits.recv_queue_max) * u64::from(config.buffers.size)),
+        unread_max: bytes(
+            limits.unread_per_shard_max,
+            u64::from(limits.recv_queue_max) * u64::from(config.buffers.size),
+        ),
         unsent_max: bytes(limits.unsent_per_shard_max, limits.write_queue_max.into()),
     }
 }
 
-fn bound(config: &Config, facts: &Facts, shards: u32, connections_max: u32, share: MemoryShare) -> MemoryBound {
+fn bound(
+    config: &Config,
+    facts: &Facts,
+    shards: u32,
+    connections_max: u32,
+    share: MemoryShare,
+) -> MemoryBound {
     let (count, size) = (config.buffers.count, config.buffers.size);
-    let connections = u64::from(connections_max) + u64::from(shards) * u64::from(config.beside_per_shard());
+    let connections =
+        u64::from(connections_max) + u64::from(shards) * u64::from(config.beside_per_shard());
     let each = CONNECTION_BYTES + facts.task_bytes;
     let shards = u64::from(shards);
     let own = connections * OWN_BUFFERS * u64::from(size);
-    let (unread, unsent) = (shards * u64::from(share.unread_max), shards * u64::from(share.unsent_max));
+    let (unread, unsent) = (
+        shards * u64::from(share.unread_max),
+        shards * u64::from(share.unsent_max),
+    );
     let turn = u64::from(config.limits.turn_completions_max.min(count)) * u64::from(size);
     let part = |name, bytes, how: String| Part { name, bytes, how };
     let parts = vec![
         part("program", PROGRAM_BYTES, String::new()),
-        part("shards", shards * SHARD_BYTES, format!("{shards} x {} MiB", SHARD_BYTES / MIB)),
+        part(
+            "shards",
+            shards * SHARD_BYTES,
+            format!("{shards} x {} MiB", SHARD_BYTES / MIB),
+        ),
         part("log queue", log::QUEUE_BYTES_MAX, String::new()),
         part(
             "receive buffers",
             shards * Pool::bytes_max(size, count),
-            format!("{shards} x {count} x {} bytes and spares", Pool::bytes_each(size)),
+            format!(
+                "{shards} x {count} x {} bytes and spares",
+                Pool::bytes_each(size)
+            ),
         ),
-        part("one turn's receives", shards * turn, format!("{shards} x {turn} bytes")),
-        part("connections", connections * each, format!("{connections} x {each} bytes")),
-        part("two buffers each", own, format!("{connections} x {OWN_BUFFERS} x {size} bytes")),
-        part("unread", unread, format!("{shards} x {} bytes", share.unread_max)),
-        part("unsent", unsent, format!("{shards} x {} bytes", share.unsent_max)),
-        part("allocator", with_allocator(own + unread + unsent) - (own + unread + unsent), format!("1/{ALLOCATOR_PART} of the last three")),
+        part(
+            "one turn's receives",
+            shards * turn,
+            format!("{shards} x {turn} bytes"),
+        ),
+        part(
+            "connections",
+            connections * each,
+            format!("{connections} x {each} bytes"),
+        ),
+        part(
+            "two buffers each",
+            own,
+            format!("{connections} x {OWN_BUFFERS} x {size} bytes"),
+        ),
+        part(
+            "unread",
+            unread,
+            format!("{shards} x {} bytes", share.unread_max),
+        ),
+        part(
+            "unsent",
+            unsent,
+            format!("{shards} x {} bytes", share.unsent_max),
+        ),
+        part(
+            "allocator",
+            with_allocator(own + unread + unsent) - (own + unread + unsent),
+            format!("1/{ALLOCATOR_PART} of the last three"),
+        ),
     ];
-    MemoryBound { parts, share, kernel_sockets_bytes: connections * SOCKET_BYTES, kernel_buffers_bytes: facts.tcp_memory_max }
+    MemoryBound {
+        parts,
+        share,
+        kernel_sockets_bytes: connections * SOCKET_BYTES,
+        kernel_buffers_bytes: facts.tcp_memory_max,
+    }
 }
 
 /// What one more connection takes, the kernel's part included.
 fn connection_bytes(config: &Config, facts: &Facts) -> u64 {
-    CONNECTION_BYTES + facts.task_bytes + with_allocator(OWN_BUFFERS * u64::from(config.buffers.size)) + SOCKET_BYTES
+    CONNECTION_BYTES
+        + facts.task_bytes
+        + with_allocator(OWN_BUFFERS * u64::from(config.buffers.size))
+        + SOCKET_BYTES
 }
 
 fn with_allocator(bytes: u64) -> u64 {

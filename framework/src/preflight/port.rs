@@ -1,8 +1,10 @@
 //! Whether the address can be listened on by us alone.
 //!
-//! The shards share their port (SO_REUSEPORT), so a second copy of the server would bind it in silence and take half of
-//! the clients. Only a socket that does not share finds out. Asked here, before anything is started, so that it is told with whatever else
-//! is wrong; who comes between this and our own listeners meets the first of them, which does not share either ([`crate::listen`]).
+//! The shards share their port (SO_REUSEPORT), so a second copy of the server would bind it in
+//! silence and take half of the clients. Only a socket that does not share finds out. Asked here,
+//! before anything is started, so that it is told with whatever else is wrong; who comes between
+//! this and our own listeners meets the first of them, which does not share either
+//! ([`crate::listen`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,8 +22,8 @@ pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
     while_in_use(|| bind(address))
 }
 
-/// SO_REUSEADDR looks past connections in TIME_WAIT, but not past a listener (socket(7)). Bound is enough to know: were
-/// we to listen, a client could connect to this socket, and would be reset.
+/// SO_REUSEADDR looks past connections in TIME_WAIT, but not past a listener (socket(7)). Bound is
+/// enough to know: were we to listen, a client could connect to this socket, and would be reset.
 fn bind(address: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -37,7 +39,9 @@ pub(super) fn problem(address: SocketAddr, error: &io::Error) -> Problem {
         io::ErrorKind::AddrInUse => Problem::new(
             what,
             "another program or another copy of this one does",
-            format!("stop it (`ss -ltnp 'sport = :{port}'` names it), or choose another port in server.listen"),
+            format!(
+                "stop it (`ss -ltnp 'sport = :{port}'` names it), or choose another port in server.listen"
+            ),
         ),
         io::ErrorKind::PermissionDenied => Problem::new(
             what,
@@ -48,9 +52,15 @@ pub(super) fn problem(address: SocketAddr, error: &io::Error) -> Problem {
         io::ErrorKind::AddrNotAvailable => Problem::new(
             what,
             "no interface of this machine has that address",
-            format!("choose one that `ip address` lists, or \"0.0.0.0:{port}\" for all, in server.listen"),
+            format!(
+                "choose one that `ip address` lists, or \"0.0.0.0:{port}\" for all, in server.listen"
+            ),
         ),
-        _ => Problem::new(what, format!("the kernel says: {error}"), "choose another address in server.listen"),
+        _ => Problem::new(
+            what,
+            format!("the kernel says: {error}"),
+            "choose another address in server.listen",
+        ),
     }
 }
 
@@ -64,7 +74,9 @@ mod tests {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         socket.set_reuse_port(reuse_port).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
         socket.listen(1).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         (socket, address)
@@ -75,17 +87,26 @@ mod tests {
         for reuse_port in [false, true] {
             let (_open, address) = listener(reuse_port);
             let error = probe(address).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "reuse_port {reuse_port}");
+            assert_eq!(
+                error.kind(),
+                io::ErrorKind::AddrInUse,
+                "reuse_port {reuse_port}"
+            );
         }
     }
 
     #[test]
     fn a_listener_on_every_interface_is_found_on_one() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into()).unwrap();
+        socket
+            .bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into())
+            .unwrap();
         socket.listen(1).unwrap();
         let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-        assert_eq!(bind(([127, 0, 0, 1], port).into()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            bind(([127, 0, 0, 1], port).into()).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
     }
 
     #[test]

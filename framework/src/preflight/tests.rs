@@ -50,16 +50,34 @@ fn refusal_of(config: &Config, facts: Facts) -> String {
 }
 
 fn ring_refused(errno: i32, io_uring_disabled: Option<u32>) -> Facts {
-    let ring = Err(ProbeError::SetupRefused(io::Error::from_raw_os_error(errno)));
-    Facts { ring, io_uring_disabled, ..good() }
+    let ring = Err(ProbeError::SetupRefused(io::Error::from_raw_os_error(
+        errno,
+    )));
+    Facts {
+        ring,
+        io_uring_disabled,
+        ..good()
+    }
 }
 
 #[test]
 fn a_good_machine_gets_one_shard_per_core_and_all_its_descriptors() {
     let plan = plan(&Config::default(), &good()).unwrap();
     assert_eq!(plan.connections_max, 80_000);
-    let shards: Vec<_> = plan.shards.iter().map(|shard| (shard.id, shard.cpu(), shard.connections_max)).collect();
-    assert_eq!(shards, [(0, None, 20_000), (1, None, 20_000), (2, None, 20_000), (3, None, 20_000)]);
+    let shards: Vec<_> = plan
+        .shards
+        .iter()
+        .map(|shard| (shard.id, shard.cpu(), shard.connections_max))
+        .collect();
+    assert_eq!(
+        shards,
+        [
+            (0, None, 20_000),
+            (1, None, 20_000),
+            (2, None, 20_000),
+            (3, None, 20_000)
+        ]
+    );
     assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
 }
 
@@ -71,7 +89,11 @@ fn shares_add_up_exactly() {
             config.server.shards = shards;
         });
         let plan = plan(&config, &good()).unwrap();
-        let shares: Vec<u32> = plan.shards.iter().map(|shard| shard.connections_max).collect();
+        let shares: Vec<u32> = plan
+            .shards
+            .iter()
+            .map(|shard| shard.connections_max)
+            .collect();
         assert_eq!(shares.iter().sum::<u32>(), connections_max);
         assert!(shares[0] - shares[shares.len() - 1] <= 1, "{shares:?}");
     }
@@ -87,14 +109,24 @@ fn sixty_shards_on_four_cores_hold_a_million_with_one_warning() {
 #[test]
 fn named_cores_are_used_in_their_order() {
     let plan = plan(&settings(|config| config.server.cpus = vec![3, 1]), &good()).unwrap();
-    assert_eq!(plan.shards.iter().map(ShardPlan::cpu).collect::<Vec<_>>(), [Some(3), Some(1)]);
+    assert_eq!(
+        plan.shards.iter().map(ShardPlan::cpu).collect::<Vec<_>>(),
+        [Some(3), Some(1)]
+    );
 }
 
 #[test]
 fn shards_are_pinned_where_that_was_asked_for_or_their_cores_were_named() {
     let affinities = |pin: Option<bool>, cpus: &[usize]| {
-        let config = settings(|config| (config.server.pin, config.server.cpus, config.server.shards) = (pin, cpus.to_vec(), 3));
-        plan(&config, &good()).unwrap().shards.into_iter().map(|shard| shard.affinity).collect::<Vec<_>>()
+        let config = settings(|config| {
+            (config.server.pin, config.server.cpus, config.server.shards) = (pin, cpus.to_vec(), 3)
+        });
+        plan(&config, &good())
+            .unwrap()
+            .shards
+            .into_iter()
+            .map(|shard| shard.affinity)
+            .collect::<Vec<_>>()
     };
     let own = |cores: [usize; 3]| cores.map(|core| Some(vec![core]));
     assert_eq!(affinities(None, &[]), [None, None, None]);
@@ -102,13 +134,22 @@ fn shards_are_pinned_where_that_was_asked_for_or_their_cores_were_named() {
     assert_eq!(affinities(Some(true), &[]), own([0, 1, 2]));
     assert_eq!(affinities(Some(true), &[2, 1]), own([2, 1, 2]));
     assert_eq!(affinities(Some(false), &[]), [None, None, None]);
-    assert_eq!(affinities(Some(false), &[2, 1]), [(); 3].map(|()| Some(vec![2, 1])));
+    assert_eq!(
+        affinities(Some(false), &[2, 1]),
+        [(); 3].map(|()| Some(vec![2, 1]))
+    );
 }
 
 #[test]
 fn an_old_kernel_is_named_and_nothing_that_follows_from_it() {
-    let ring = Err(ProbeError::SetupRefused(io::Error::from_raw_os_error(libc::EINVAL)));
-    let message = refusal(Facts { release: "5.15.0-91-generic".to_owned(), ring, ..good() });
+    let ring = Err(ProbeError::SetupRefused(io::Error::from_raw_os_error(
+        libc::EINVAL,
+    )));
+    let message = refusal(Facts {
+        release: "5.15.0-91-generic".to_owned(),
+        ring,
+        ..good()
+    });
     assert_eq!(
         message,
         "the kernel is Linux 5.15.0-91-generic, its io_uring lacks what a shard needs before Linux 6.1: boot Linux 6.1 or later"
@@ -117,7 +158,11 @@ fn an_old_kernel_is_named_and_nothing_that_follows_from_it() {
 
 #[test]
 fn a_rate_that_this_kernel_cannot_measure_is_refused() {
-    let message = refusal(Facts { release: "6.1.0".to_owned(), tells_unacknowledged: Some(false), ..good() });
+    let message = refusal(Facts {
+        release: "6.1.0".to_owned(),
+        tells_unacknowledged: Some(false),
+        ..good()
+    });
     assert_eq!(
         message,
         "limits.send_rate_min cannot be measured, io_uring tells what peers have taken (SOCKET_URING_OP_SIOCOUTQ) since Linux 6.7, \
@@ -128,46 +173,119 @@ fn a_rate_that_this_kernel_cannot_measure_is_refused() {
 #[test]
 fn each_cause_of_a_forbidden_ring_has_its_own_message() {
     let every = refusal(ring_refused(libc::EPERM, Some(2)));
-    assert!(every.contains("io_uring_disabled is 2: run `sysctl -w kernel.io_uring_disabled=0`"), "{every}");
+    assert!(
+        every.contains("io_uring_disabled is 2: run `sysctl -w kernel.io_uring_disabled=0`"),
+        "{every}"
+    );
     let user = refusal(ring_refused(libc::EPERM, Some(1)));
-    assert!(user.contains("io_uring_disabled is 1") && user.contains("io_uring_group"), "{user}");
+    assert!(
+        user.contains("io_uring_disabled is 1") && user.contains("io_uring_group"),
+        "{user}"
+    );
     for disabled in [None, Some(0)] {
         let seccomp = refusal(ring_refused(libc::EPERM, disabled));
-        assert!(seccomp.contains("seccomp filter") && seccomp.contains("--security-opt seccomp="), "{seccomp}");
+        assert!(
+            seccomp.contains("seccomp filter") && seccomp.contains("--security-opt seccomp="),
+            "{seccomp}"
+        );
     }
     let absent = refusal(ring_refused(libc::ENOSYS, None));
-    assert!(absent.contains("ENOSYS") && absent.contains("CONFIG_IO_URING=y"), "{absent}");
+    assert!(
+        absent.contains("ENOSYS") && absent.contains("CONFIG_IO_URING=y"),
+        "{absent}"
+    );
     let memory = refusal(ring_refused(libc::ENOMEM, Some(0)));
-    assert!(memory.contains("ENOMEM") && memory.contains("ulimit -l unlimited"), "{memory}");
+    assert!(
+        memory.contains("ENOMEM") && memory.contains("ulimit -l unlimited"),
+        "{memory}"
+    );
     let other = refusal(ring_refused(libc::EMFILE, Some(0)));
-    assert!(other.starts_with("an io_uring was refused") && other.contains("ulimit -n"), "{other}");
+    assert!(
+        other.starts_with("an io_uring was refused") && other.contains("ulimit -n"),
+        "{other}"
+    );
 }
 
 #[test]
 fn a_missing_feature_is_named_with_the_version_that_brought_it() {
-    let feature = Err(ProbeError::MissingFeature { name: "IORING_FEAT_EXT_ARG", since: "5.11" });
-    let message = refusal(Facts { ring: feature, ..good() });
-    assert!(message.starts_with("io_uring feature IORING_FEAT_EXT_ARG is missing, Linux 5.11 brought it"), "{message}");
-    let operation = Err(ProbeError::MissingOperation { name: "IORING_OP_SEND", since: "5.6" });
-    let message = refusal(Facts { ring: operation, ..good() });
-    assert!(message.starts_with("io_uring operation IORING_OP_SEND is missing, Linux 5.6 brought it"), "{message}");
-    let buffers = Err(ProbeError::BufferRingRefused(io::Error::from_raw_os_error(libc::ENOMEM)));
-    assert!(refusal(Facts { ring: buffers, ..good() }).starts_with("a ring of receive buffers was refused"));
+    let feature = Err(ProbeError::MissingFeature {
+        name: "IORING_FEAT_EXT_ARG",
+        since: "5.11",
+    });
+    let message = refusal(Facts {
+        ring: feature,
+        ..good()
+    });
+    assert!(
+        message
+            .starts_with("io_uring feature IORING_FEAT_EXT_ARG is missing, Linux 5.11 brought it"),
+        "{message}"
+    );
+    let operation = Err(ProbeError::MissingOperation {
+        name: "IORING_OP_SEND",
+        since: "5.6",
+    });
+    let message = refusal(Facts {
+        ring: operation,
+        ..good()
+    });
+    assert!(
+        message.starts_with("io_uring operation IORING_OP_SEND is missing, Linux 5.6 brought it"),
+        "{message}"
+    );
+    let buffers = Err(ProbeError::BufferRingRefused(io::Error::from_raw_os_error(
+        libc::ENOMEM,
+    )));
+    assert!(
+        refusal(Facts {
+            ring: buffers,
+            ..good()
+        })
+        .starts_with("a ring of receive buffers was refused")
+    );
 }
 
 #[test]
 fn too_little_locked_memory_says_have_need_and_remedy() {
     assert_eq!(
-        refusal(Facts { memlock: 64 * 1024, ..good() }),
+        refusal(Facts {
+            memlock: 64 * 1024,
+            ..good()
+        }),
         "memlock limit is 64 KiB, a shard's executor needs 512 KiB: run `ulimit -l 512` as root, or set LimitMEMLOCK=512K in the unit"
     );
-    assert!(plan(&Config::default(), &Facts { memlock: 512 * 1024, ..good() }).is_ok());
-    assert!(plan(&Config::default(), &Facts { memlock: u64::MAX, ..good() }).is_ok());
+    assert!(
+        plan(
+            &Config::default(),
+            &Facts {
+                memlock: 512 * 1024,
+                ..good()
+            }
+        )
+        .is_ok()
+    );
+    assert!(
+        plan(
+            &Config::default(),
+            &Facts {
+                memlock: u64::MAX,
+                ..good()
+            }
+        )
+        .is_ok()
+    );
 }
 
 #[test]
 fn few_descriptors_mean_few_connections() {
-    let plan = plan(&Config::default(), &Facts { nofile: 256, ..good() }).unwrap();
+    let plan = plan(
+        &Config::default(),
+        &Facts {
+            nofile: 256,
+            ..good()
+        },
+    )
+    .unwrap();
     assert_eq!(plan.connections_max, 4 * 256);
 }
 
@@ -175,7 +293,13 @@ fn few_descriptors_mean_few_connections() {
 fn descriptors_that_do_not_even_hold_the_shards_are_refused() {
     let config = settings(|config| config.server.shards = 60);
     assert_eq!(
-        refusal_of(&config, Facts { nofile: 256, ..good() }),
+        refusal_of(
+            &config,
+            Facts {
+                nofile: 256,
+                ..good()
+            }
+        ),
         "descriptor limit is 256, 60 shards of 8 and 64 for the rest need 544: run `ulimit -n 544` as root, or set \
          LimitNOFILE=544 in the unit, or start fewer shards (server.shards)"
     );
@@ -191,7 +315,10 @@ fn more_connections_than_descriptors_are_refused_with_the_arithmetic() {
          limits.connections_max"
     );
     let config = settings(|config| config.limits.connections_per_shard_max = Some(30_000));
-    assert!(refusal_of(&config, good()).contains("is 30000, the descriptor limit of 20000 allows a shard 20000: run"));
+    assert!(
+        refusal_of(&config, good())
+            .contains("is 30000, the descriptor limit of 20000 allows a shard 20000: run")
+    );
 }
 
 #[test]
@@ -200,9 +327,16 @@ fn a_limit_per_shard_bounds_the_whole() {
     assert_eq!(plan(&config, &good()).unwrap().connections_max, 400);
     config.limits.connections_max = Some(401);
     let message = refusal_of(&config, good());
-    assert!(message.contains("4 shards of 100 connections (limits.connections_per_shard_max) hold 400: set"), "{message}");
+    assert!(
+        message.contains(
+            "4 shards of 100 connections (limits.connections_per_shard_max) hold 400: set"
+        ),
+        "{message}"
+    );
     config.limits.connections_max = Some(3);
-    assert!(refusal_of(&config, good()).contains("over 4 shards that leaves some shard without any"));
+    assert!(
+        refusal_of(&config, good()).contains("over 4 shards that leaves some shard without any")
+    );
 }
 
 #[test]
@@ -210,11 +344,18 @@ fn what_a_shard_opens_itself_has_its_part_of_the_descriptors() {
     let with = |outbound, connections| {
         settings(|config| {
             config.limits.outbound_per_shard_max = outbound;
-            let upstream = |number: u16| Upstream { connections_max: connections, ..Upstream::at(([127, 0, 0, 1], number).into()) };
-            config.upstreams = Arc::new([("a".to_owned(), upstream(1)), ("b".to_owned(), upstream(2))].into());
+            let upstream = |number: u16| Upstream {
+                connections_max: connections,
+                ..Upstream::at(([127, 0, 0, 1], number).into())
+            };
+            config.upstreams =
+                Arc::new([("a".to_owned(), upstream(1)), ("b".to_owned(), upstream(2))].into());
         })
     };
-    assert_eq!(plan(&with(100, 450), &good()).unwrap().shards[0].connections_max, 19_000);
+    assert_eq!(
+        plan(&with(100, 450), &good()).unwrap().shards[0].connections_max,
+        19_000
+    );
     let mut config = with(100, 450);
     config.limits.connections_max = Some(80_000);
     let message = refusal_of(&config, good());
@@ -226,23 +367,43 @@ fn what_a_shard_opens_itself_has_its_part_of_the_descriptors() {
     );
     assert!(message.contains("run `ulimit -n 21000`"), "{message}");
     let message = refusal_of(&with(0, 10_000), good());
-    assert!(message.contains("a shard is to have 20000 places beside its clients'") && message.contains("`ulimit -n 20001`"), "{message}");
+    assert!(
+        message.contains("a shard is to have 20000 places beside its clients'")
+            && message.contains("`ulimit -n 20001`"),
+        "{message}"
+    );
 }
 
 #[test]
 fn an_unlimited_descriptor_limit_is_bounded_by_the_ring() {
-    let facts = Facts { nofile: u64::MAX, ..good() };
+    let facts = Facts {
+        nofile: u64::MAX,
+        ..good()
+    };
     let config = settings(|config| config.limits.connections_max = Some(4 << 20));
-    assert_eq!(plan(&config, &facts).unwrap().shards[0].connections_max, 1 << 20);
-    assert_eq!(plan(&Config::default(), &facts).unwrap().connections_max, 1 << 20);
+    assert_eq!(
+        plan(&config, &facts).unwrap().shards[0].connections_max,
+        1 << 20
+    );
+    assert_eq!(
+        plan(&Config::default(), &facts).unwrap().connections_max,
+        1 << 20
+    );
 }
 
 #[test]
 fn a_core_that_is_not_allowed_is_refused() {
     let config = settings(|config| config.server.cpus = vec![0, 5]);
     let message = refusal_of(&config, good());
-    assert!(message.starts_with("server.cpus names core 5, this process may run only on cores 0-3: take"), "{message}");
-    let message = refusal(Facts { cores: Vec::new(), ..good() });
+    assert!(
+        message
+            .starts_with("server.cpus names core 5, this process may run only on cores 0-3: take"),
+        "{message}"
+    );
+    let message = refusal(Facts {
+        cores: Vec::new(),
+        ..good()
+    });
     assert!(message.starts_with("no core to run on"), "{message}");
 }
 
@@ -255,47 +416,111 @@ fn shards_that_share_a_core_may_not_spin() {
     };
     assert_eq!(plan(&spinning(4), &good()).unwrap().shards.len(), 4);
     let message = refusal_of(&spinning(5), good());
-    assert!(message.starts_with("server.spin has 5 shards poll without a rest, they have cores 0-3: those"), "{message}");
+    assert!(
+        message.starts_with(
+            "server.spin has 5 shards poll without a rest, they have cores 0-3: those"
+        ),
+        "{message}"
+    );
 }
 
 #[test]
 fn each_trouble_with_the_port_has_its_own_remedy() {
-    let failed = |errno| Facts { port: Err(io::Error::from_raw_os_error(errno)), ..good() };
+    let failed = |errno| Facts {
+        port: Err(io::Error::from_raw_os_error(errno)),
+        ..good()
+    };
     let used = refusal(failed(libc::EADDRINUSE));
-    assert!(used.starts_with("cannot listen on 127.0.0.1:7007, another program or another copy"), "{used}");
+    assert!(
+        used.starts_with("cannot listen on 127.0.0.1:7007, another program or another copy"),
+        "{used}"
+    );
     assert!(used.contains("ss -ltnp 'sport = :7007'"), "{used}");
     assert!(refusal(failed(libc::EACCES)).contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
     assert!(refusal(failed(libc::EADDRNOTAVAIL)).contains("`ip address`"));
-    assert!(refusal(failed(libc::EAFNOSUPPORT)).contains("the kernel says: Address family not supported"));
+    assert!(
+        refusal(failed(libc::EAFNOSUPPORT))
+            .contains("the kernel says: Address family not supported")
+    );
 }
 
 #[test]
 fn buffers_that_do_not_fit_the_memory_are_refused_with_the_arithmetic() {
-    let message = refusal(Facts { memory_available: Some(32 << 20), ..good() });
+    let message = refusal(Facts {
+        memory_available: Some(32 << 20),
+        ..good()
+    });
     let start = "the receive buffers take 65 MiB (4 shards x 4096 x 4160 bytes), the machine has 32 MiB: lower";
     assert!(message.starts_with(start), "{message}");
-    let message = refusal(Facts { memory_max: Some(16 << 20), ..good() });
-    assert!(message.contains("the control group's memory bound is 16 MiB"), "{message}");
-    assert!(plan(&Config::default(), &Facts { memory_available: None, ..good() }).is_ok());
+    let message = refusal(Facts {
+        memory_max: Some(16 << 20),
+        ..good()
+    });
+    assert!(
+        message.contains("the control group's memory bound is 16 MiB"),
+        "{message}"
+    );
+    assert!(
+        plan(
+            &Config::default(),
+            &Facts {
+                memory_available: None,
+                ..good()
+            }
+        )
+        .is_ok()
+    );
 }
 
 #[test]
 fn what_nobody_asked_for_is_derived_to_fit() {
     const MIB: u64 = 1 << 20;
     for mib in [128, 256, 512, 1024, 16_384] {
-        let facts = Facts { memory_max: Some(mib * MIB), nofile: u64::MAX, ..good() };
+        let facts = Facts {
+            memory_max: Some(mib * MIB),
+            nofile: u64::MAX,
+            ..good()
+        };
         let plan = plan(&settings(|config| config.server.shards = 2), &facts).unwrap();
         let bytes = plan.memory.bytes() + plan.memory.kernel_sockets_bytes;
         assert!(bytes <= mib * MIB, "{mib} MiB: {}", plan.memory);
         let share = plan.memory.share;
-        assert!(share.unread_max >= 8 * 4096 && share.unsent_max >= 256 * 1024, "{mib} MiB: one connection's bounds: {share:?}");
-        assert!(plan.connections_max >= 500, "{mib} MiB: {} connections", plan.connections_max);
+        assert!(
+            share.unread_max >= 8 * 4096 && share.unsent_max >= 256 * 1024,
+            "{mib} MiB: one connection's bounds: {share:?}"
+        );
+        assert!(
+            plan.connections_max >= 500,
+            "{mib} MiB: {} connections",
+            plan.connections_max
+        );
         assert_eq!(plan.shards[1].memory, share);
     }
-    let plenty = plan(&Config::default(), &Facts { memory_total: Some(1 << 40), ..good() }).unwrap();
-    assert_eq!((plenty.memory.share.unread_max, plenty.connections_max), (1 << 30, 80_000), "nor more than anybody wants");
-    let blind = plan(&Config::default(), &Facts { memory_total: None, ..good() }).unwrap();
-    assert_eq!((blind.memory.share.unsent_max, blind.connections_max), (256 << 20, 80_000));
+    let plenty = plan(
+        &Config::default(),
+        &Facts {
+            memory_total: Some(1 << 40),
+            ..good()
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (plenty.memory.share.unread_max, plenty.connections_max),
+        (1 << 30, 80_000),
+        "nor more than anybody wants"
+    );
+    let blind = plan(
+        &Config::default(),
+        &Facts {
+            memory_total: None,
+            ..good()
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (blind.memory.share.unsent_max, blind.connections_max),
+        (256 << 20, 80_000)
+    );
 }
 
 #[test]
@@ -305,17 +530,29 @@ fn connections_that_were_asked_for_leave_less_to_the_queues() {
             config.server.shards = 1;
             config.limits.connections_max = connections_max;
         });
-        plan(&config, &Facts { memory_max: Some(256 << 20), ..good() }).unwrap()
+        plan(
+            &config,
+            &Facts {
+                memory_max: Some(256 << 20),
+                ..good()
+            },
+        )
+        .unwrap()
     };
     let (open, asked) = (with(None), with(Some(9000)));
     assert_eq!(asked.connections_max, 9000);
-    assert!(open.connections_max < 9000 && asked.memory.share.unread_max < open.memory.share.unread_max);
+    assert!(
+        open.connections_max < 9000 && asked.memory.share.unread_max < open.memory.share.unread_max
+    );
     assert!(asked.memory.bytes() + asked.memory.kernel_sockets_bytes <= 256 << 20);
 }
 
 #[test]
 fn settings_that_cannot_fit_are_refused_with_the_sum() {
-    let facts = || Facts { memory_max: Some(256 << 20), ..good() };
+    let facts = || Facts {
+        memory_max: Some(256 << 20),
+        ..good()
+    };
     let one_shard = |change: fn(&mut Config)| {
         let mut config = settings(change);
         config.server.shards = 1;
@@ -329,14 +566,31 @@ fn settings_that_cannot_fit_are_refused_with_the_sum() {
     let why = "the kernel's sockets 79 MiB more), the control group's memory bound is 256 MiB: lower limits.connections_max (now 20000 connections)";
     assert!(message.contains(why), "{message}");
     let message = one_shard(|config| config.limits.unread_per_shard_max = Some(1 << 30));
-    assert!(message.contains("1024 unread (1 x 1073741824 bytes)"), "{message}");
+    assert!(
+        message.contains("1024 unread (1 x 1073741824 bytes)"),
+        "{message}"
+    );
     let message = one_shard(|config| config.limits.unsent_per_shard_max = Some(1 << 30));
-    assert!(message.contains("1024 unsent (1 x 1073741824 bytes)"), "{message}");
+    assert!(
+        message.contains("1024 unsent (1 x 1073741824 bytes)"),
+        "{message}"
+    );
     let message = one_shard(|config| config.limits.outbound_per_shard_max = 19_000);
     assert!(message.contains("(19001 x 2 x 4096 bytes)"), "{message}");
     let config = settings(|config| config.limits.unsent_per_shard_max = Some(1 << 31));
-    let machine = refusal_of(&config, Facts { memory_total: Some(2 << 30), memory_available: Some(1 << 30), ..good() });
-    assert!(machine.contains("8192 unsent (4 x 2147483648 bytes)") && machine.contains("the machine has 2048 MiB"), "{machine}");
+    let machine = refusal_of(
+        &config,
+        Facts {
+            memory_total: Some(2 << 30),
+            memory_available: Some(1 << 30),
+            ..good()
+        },
+    );
+    assert!(
+        machine.contains("8192 unsent (4 x 2147483648 bytes)")
+            && machine.contains("the machine has 2048 MiB"),
+        "{machine}"
+    );
 }
 
 #[test]
@@ -345,7 +599,11 @@ fn a_user_timeout_that_undercuts_keepalive_is_warned_of() {
         let config = settings(|config| config.socket.user_timeout = timeout);
         plan(&config, &good()).unwrap().warnings
     };
-    assert!(warnings(Some(Duration::from_secs(30))).concat().contains("user_timeout is 30s, keepalive grants a silent peer 120s"));
+    assert!(
+        warnings(Some(Duration::from_secs(30)))
+            .concat()
+            .contains("user_timeout is 30s, keepalive grants a silent peer 120s")
+    );
     assert!(warnings(Some(Duration::from_secs(120))).is_empty());
     assert!(warnings(None).is_empty());
 }
@@ -375,11 +633,23 @@ fn all_problems_are_reported_at_once() {
         nofile: 10,
         ..ring_refused(libc::EPERM, Some(2))
     };
-    assert_eq!(plan(&Config::default(), &facts).expect_err("refused").len(), 5);
+    assert_eq!(
+        plan(&Config::default(), &facts).expect_err("refused").len(),
+        5
+    );
 }
 
 #[test]
 fn this_machine_is_judged_without_a_panic() {
-    let server = Server { listen: ([127, 0, 0, 1], 0).into(), ..Server::default() };
-    let _ = check(&Config { server, ..Config::default() }, 100);
+    let server = Server {
+        listen: ([127, 0, 0, 1], 0).into(),
+        ..Server::default()
+    };
+    let _ = check(
+        &Config {
+            server,
+            ..Config::default()
+        },
+        100,
+    );
 }

@@ -1,8 +1,10 @@
-//! The shard's buffers: provided to the kernel for receiving, or from the heap for collected output and copied-out input.
+//! The shard's buffers: provided to the kernel for receiving, or from the heap for collected output
+//! and copied-out input.
 //!
-//! A [`Span`] is one counted reference to a part of one buffer. A buffer goes back when its last span is released: a provided one
-//! to the kernel, a heap one to the spares or the allocator. A buffer is written only by the kernel while it is published (it has no
-//! span then), or through its one and only span ([`Pool::append`]).
+//! A [`Span`] is one counted reference to a part of one buffer. A buffer goes back when its last
+//! span is released: a provided one to the kernel, a heap one to the spares or the allocator. A
+//! buffer is written only by the kernel while it is published (it has no span then), or through its
+//! one and only span ([`Pool::append`]).
 
 use std::cell::RefCell;
 use std::io;
@@ -14,15 +16,16 @@ use io_uring::types::BufRingEntry;
 use super::mapping::{HEAP_GRAIN, Mapping, heap_allocate, heap_free};
 use super::token::Key;
 
-/// Buffers published to the kernel at first, and at least. The set in use stays small and warm: it grows only when the kernel ran out, and
-/// shrinks again.
+/// Buffers published to the kernel at first, and at least. The set in use stays small and warm: it
+/// grows only when the kernel ran out, and shrinks again.
 const PUBLISHED_FIRST: u32 = 32;
-/// Between two provided buffers. Buffers that all start at a page's start would share one set of the first-level cache, and a batch of a
-/// hundred small messages would push each other out of it.
+/// Between two provided buffers. Buffers that all start at a page's start would share one set of
+/// the first-level cache, and a batch of a hundred small messages would push each other out of it.
 const STAGGER: usize = 64;
 /// Freed heap buffers of the standard size that are kept for reuse.
 const SPARE_HEAP_MAX: usize = 64;
-/// When fewer than one in this many provided buffers is free, input is copied out so that the buffer is free at once.
+/// When fewer than one in this many provided buffers is free, input is copied out so that the
+/// buffer is free at once.
 const LOW_FRACTION: u32 = 8;
 
 /// Every buffer of one shard.
@@ -30,7 +33,8 @@ const LOW_FRACTION: u32 = 8;
 pub(crate) struct Pool {
     /// Bytes of a provided buffer, and of a collecting one.
     size: u32,
-    /// Provided buffers: a power of two, at most 32 768 (io_uring_register(2), IORING_REGISTER_PBUF_RING).
+    /// Provided buffers: a power of two, at most 32 768 (io_uring_register(2),
+    /// IORING_REGISTER_PBUF_RING).
     count: u32,
     entries: Mapping,
     memory: Mapping,
@@ -40,13 +44,15 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct State {
     buffers: Vec<Buffer>,
-    /// Provided buffers that are neither published nor in use; the last freed is published first, while its lines are warm.
+    /// Provided buffers that are neither published nor in use; the last freed is published first,
+    /// while its lines are warm.
     free: Vec<u16>,
     /// Provided buffers that the kernel may fill.
     published: u32,
     /// How many the pool keeps published.
     window: u32,
-    /// The fewest that were left of them since the tail last passed 0, which it does every 65 536 receives.
+    /// The fewest that were left of them since the tail last passed 0, which it does every 65 536
+    /// receives.
     lowest: u32,
     /// More than the first window is published, or was since the memory was given back.
     wide: bool,
@@ -81,8 +87,13 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// No bytes of no buffer: what is left where a span was taken. A pool releases it as it releases any other.
-    pub(crate) const NONE: Self = Self { start: NonNull::dangling(), length: 0, buffer: u32::MAX };
+    /// No bytes of no buffer: what is left where a span was taken. A pool releases it as it
+    /// releases any other.
+    pub(crate) const NONE: Self = Self {
+        start: NonNull::dangling(),
+        length: 0,
+        buffer: u32::MAX,
+    };
 
     pub(crate) fn is_none(&self) -> bool {
         self.buffer == Self::NONE.buffer
@@ -98,8 +109,8 @@ impl Span {
 
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: a span covers initialised bytes of a buffer it references, in a pool that its holder keeps alive; nobody writes to
-        // them while it exists.
+        // SAFETY: a span covers initialised bytes of a buffer it references, in a pool that its
+        // holder keeps alive; nobody writes to them while it exists.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length as usize) }
     }
 
@@ -113,14 +124,23 @@ impl Span {
 }
 
 impl Pool {
-    /// `count` provided buffers of `size` bytes. Their pages are touched, and so resident, only once they are used.
+    /// `count` provided buffers of `size` bytes. Their pages are touched, and so resident, only
+    /// once they are used.
     pub(crate) fn new(size: u32, count: u32) -> io::Result<Self> {
-        assert!(count.is_power_of_two() && count <= 32_768, "checked settings: a power of two, at most 32768");
+        assert!(
+            count.is_power_of_two() && count <= 32_768,
+            "checked settings: a power of two, at most 32768"
+        );
         let entries = Mapping::new(count as usize * size_of::<BufRingEntry>())?;
         let stride = size as usize + STAGGER;
         let memory = Mapping::new(count as usize * stride)?;
         let buffers = (0..count as usize)
-            .map(|index| Buffer { base: memory.at(index * stride), capacity: size, references: 0, owner: None })
+            .map(|index| Buffer {
+                base: memory.at(index * stride),
+                capacity: size,
+                references: 0,
+                owner: None,
+            })
             .collect();
         let state = State {
             buffers,
@@ -135,7 +155,13 @@ impl Pool {
             spare: Vec::new(),
             heap_bytes: 0,
         };
-        let pool = Self { size, count, entries, memory, state: RefCell::new(state) };
+        let pool = Self {
+            size,
+            count,
+            entries,
+            memory,
+            state: RefCell::new(state),
+        };
         pool.publish();
         Ok(pool)
     }
@@ -149,7 +175,8 @@ impl Pool {
         u64::from(size) + STAGGER as u64
     }
 
-    /// What a pool of such buffers takes at most besides the heap buffers in use: the provided ones and the spares.
+    /// What a pool of such buffers takes at most besides the heap buffers in use: the provided ones
+    /// and the spares.
     pub(crate) fn bytes_max(size: u32, count: u32) -> u64 {
         Self::bytes_each(size) * u64::from(count) + u64::from(size) * SPARE_HEAP_MAX as u64
     }
@@ -167,15 +194,26 @@ impl Pool {
 
     /// Moves the buffer of `span` to the account of `owner`.
     pub(crate) fn charge(&self, span: &Span, owner: Key) {
-        if let Some(buffer) = self.state.borrow_mut().buffers.get_mut(span.buffer as usize) {
+        if let Some(buffer) = self
+            .state
+            .borrow_mut()
+            .buffers
+            .get_mut(span.buffer as usize)
+        {
             buffer.owner = Some(owner);
         }
     }
 
-    /// Tells `tell` of each buffer in use, of the heap or provided, on whose account it is and how many bytes it has. Looks at every buffer
-    /// there is.
+    /// Tells `tell` of each buffer in use, of the heap or provided, on whose account it is and how
+    /// many bytes it has. Looks at every buffer there is.
     pub(crate) fn tell_holders(&self, mut tell: impl FnMut(Key, u32)) {
-        for buffer in self.state.borrow().buffers.iter().filter(|buffer| buffer.references > 0 && buffer.capacity > 0) {
+        for buffer in self
+            .state
+            .borrow()
+            .buffers
+            .iter()
+            .filter(|buffer| buffer.references > 0 && buffer.capacity > 0)
+        {
             if let Some(owner) = buffer.owner {
                 tell(owner, buffer.capacity);
             }
@@ -214,7 +252,8 @@ impl Pool {
         }
     }
 
-    /// The kernel found no buffer: keep twice as many published from now on. Of the receives of a batch that found none, the first sees to it.
+    /// The kernel found no buffer: keep twice as many published from now on. Of the receives of a
+    /// batch that found none, the first sees to it.
     pub(crate) fn widen(&self) {
         let mut state = self.state.borrow_mut();
         if state.published > 0 {
@@ -226,7 +265,8 @@ impl Pool {
         self.publish();
     }
 
-    /// Keep as few published as at first, once the kernel has worked off what is: so that little comes in at a time.
+    /// Keep as few published as at first, once the kernel has worked off what is: so that little
+    /// comes in at a time.
     pub(crate) fn narrow(&self) {
         self.state.borrow_mut().window = PUBLISHED_FIRST.min(self.count);
     }
@@ -237,8 +277,9 @@ impl Pool {
         state.wide && state.filled >= PUBLISHED_FIRST
     }
 
-    /// Gives the memory of provided buffers back to the system, if a burst has made many of them resident and none is in use. To be
-    /// called when every completion was reaped. Cheap to ask; the pages come back, zeroed, as they are used again.
+    /// Gives the memory of provided buffers back to the system, if a burst has made many of them
+    /// resident and none is in use. To be called when every completion was reaped. Cheap to ask;
+    /// the pages come back, zeroed, as they are used again.
     pub(crate) fn trim(&self) {
         let mut state = self.state.borrow_mut();
         let in_use = self.count - state.published - state.free.len() as u32;
@@ -246,7 +287,8 @@ impl Pool {
             self.memory.discard();
             state.filled = 0;
             state.window = PUBLISHED_FIRST.min(self.count);
-            // What is published above the window stays so until the kernel has worked it off, and is resident then once more.
+            // What is published above the window stays so until the kernel has worked it off, and
+            // is resident then once more.
             state.wide = state.published > state.window;
         }
     }
@@ -254,7 +296,12 @@ impl Pool {
     /// Buffers that somebody holds.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
-        self.state.borrow().buffers.iter().filter(|buffer| buffer.references > 0).count()
+        self.state
+            .borrow()
+            .buffers
+            .iter()
+            .filter(|buffer| buffer.references > 0)
+            .count()
     }
 
     /// Whether the kernel has buffers to receive into.
@@ -267,7 +314,8 @@ impl Pool {
         self.idle() < self.count / LOW_FRACTION
     }
 
-    /// Whether they did with the last receives. A copy gives its buffer back, so that no fewer than this are ever left.
+    /// Whether they did with the last receives. A copy gives its buffer back, so that no fewer than
+    /// this are ever left.
     pub(crate) fn was_low(&self) -> bool {
         self.idle() <= self.count / LOW_FRACTION
     }
@@ -287,10 +335,15 @@ impl Pool {
         let buffer = &mut state.buffers[usize::from(index)];
         debug_assert_eq!(buffer.references, 0, "a published buffer has no span");
         (buffer.references, buffer.owner) = (1, Some(owner));
-        Span { start: self.base(index), length, buffer: u32::from(index) }
+        Span {
+            start: self.base(index),
+            length,
+            buffer: u32::from(index),
+        }
     }
 
-    /// An empty span at the start of a heap buffer with room for at least `capacity` bytes, on the account of `owner`.
+    /// An empty span at the start of a heap buffer with room for at least `capacity` bytes, on the
+    /// account of `owner`.
     pub(crate) fn allocate(&self, capacity: u32, owner: Option<Key>) -> Span {
         let mut state = self.state.borrow_mut();
         if capacity == self.size
@@ -299,11 +352,20 @@ impl Pool {
             state.heap_bytes += u64::from(capacity);
             let buffer = &mut state.buffers[index as usize];
             (buffer.references, buffer.owner) = (1, owner);
-            return Span { start: buffer.base, length: 0, buffer: index };
+            return Span {
+                start: buffer.base,
+                length: 0,
+                buffer: index,
+            };
         }
         let capacity = capacity.max(1).next_multiple_of(HEAP_GRAIN);
         state.heap_bytes += u64::from(capacity);
-        let buffer = Buffer { base: heap_allocate(capacity), capacity, references: 1, owner };
+        let buffer = Buffer {
+            base: heap_allocate(capacity),
+            capacity,
+            references: 1,
+            owner,
+        };
         let start = buffer.base;
         let index = match state.vacant.pop() {
             Some(index) => {
@@ -315,7 +377,11 @@ impl Pool {
                 state.buffers.len() as u32 - 1
             }
         };
-        Span { start, length: 0, buffer: index }
+        Span {
+            start,
+            length: 0,
+            buffer: index,
+        }
     }
 
     /// `bytes` in a heap buffer of their own.
@@ -331,7 +397,8 @@ impl Pool {
         self.copy(bytes, None)
     }
 
-    /// Copies as much of `bytes` behind `span` as its buffer has room for; nothing while another span shares the buffer.
+    /// Copies as much of `bytes` behind `span` as its buffer has room for; nothing while another
+    /// span shares the buffer.
     pub(crate) fn append(&self, span: &mut Span, bytes: &[u8]) -> usize {
         let state = self.state.borrow();
         let buffer = &state.buffers[span.buffer as usize];
@@ -341,17 +408,28 @@ impl Pool {
         let offset = span.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
         let room = buffer.capacity as usize - offset - span.length as usize;
         let count = room.min(bytes.len());
-        // SAFETY: `count` bytes behind the span lie within its buffer, and no other span or published entry covers them.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), span.start.add(span.length as usize).as_ptr(), count) };
+        // SAFETY: `count` bytes behind the span lie within its buffer, and no other span or
+        // published entry covers them.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                span.start.add(span.length as usize).as_ptr(),
+                count,
+            )
+        };
         span.length += count as u32;
         count
     }
 
-    /// `next` behind `span`, contiguous: in place if there is room, else in a heap buffer that grows by doubling.
+    /// `next` behind `span`, contiguous: in place if there is room, else in a heap buffer that
+    /// grows by doubling.
     pub(crate) fn concatenate(&self, mut span: Span, next: Span) -> Span {
         let copied = self.append(&mut span, next.bytes());
         if copied < next.length as usize {
-            let mut grown = self.allocate((span.length + next.length).max(2 * span.length), self.owner(&span));
+            let mut grown = self.allocate(
+                (span.length + next.length).max(2 * span.length),
+                self.owner(&span),
+            );
             self.append(&mut grown, span.bytes());
             self.append(&mut grown, &next.bytes()[copied..]);
             self.release(std::mem::replace(&mut span, grown));
@@ -360,7 +438,8 @@ impl Pool {
         span
     }
 
-    /// Moves the bytes of a provided buffer to a heap buffer just large enough, so that the provided one is free while they wait.
+    /// Moves the bytes of a provided buffer to a heap buffer just large enough, so that the
+    /// provided one is free while they wait.
     pub(crate) fn set_aside(&self, span: Span) -> Span {
         if span.buffer >= self.count {
             return span;
@@ -374,7 +453,8 @@ impl Pool {
         self.state.borrow().buffers[span.buffer as usize].owner
     }
 
-    /// Makes `next` continue `span` if it lies right behind it in the same buffer. Gives `next` back otherwise.
+    /// Makes `next` continue `span` if it lies right behind it in the same buffer. Gives `next`
+    /// back otherwise.
     pub(crate) fn join(&self, span: &mut Span, next: Span) -> Result<(), Span> {
         // SAFETY: one past the end of a span is within its buffer or one past its end.
         let end = unsafe { span.start.add(span.length as usize) };
@@ -390,7 +470,11 @@ impl Pool {
     pub(crate) fn split(&self, span: &mut Span, count: u32) -> Span {
         assert!(count <= span.length, "a span is split within itself");
         self.state.borrow_mut().buffers[span.buffer as usize].references += 1;
-        let head = Span { start: span.start, length: count, buffer: span.buffer };
+        let head = Span {
+            start: span.start,
+            length: count,
+            buffer: span.buffer,
+        };
         span.advance(count);
         head
     }
@@ -424,12 +508,14 @@ impl Pool {
 
     /// Where provided buffer `index` starts.
     fn base(&self, index: u16) -> NonNull<u8> {
-        self.memory.at(usize::from(index) * (self.size as usize + STAGGER))
+        self.memory
+            .at(usize::from(index) * (self.size as usize + STAGGER))
     }
 
     fn write_entry(&self, tail: u16, index: u16) {
         let place = usize::from(tail) & (self.count as usize - 1);
-        // SAFETY: `place` is within the mapping's `count` entries, and the kernel reads an entry only once the tail has passed it.
+        // SAFETY: `place` is within the mapping's `count` entries, and the kernel reads an entry
+        // only once the tail has passed it.
         let entry = unsafe { self.entries.base.cast::<BufRingEntry>().add(place).as_mut() };
         entry.set_addr(self.base(index).as_ptr() as u64);
         entry.set_len(self.size);
@@ -437,15 +523,23 @@ impl Pool {
     }
 
     fn kernel_tail(&self) -> &AtomicU16 {
-        // SAFETY: the address is of the ring's first entry, whose reserved field is the tail (io_uring_register(2)); the kernel reads it.
-        unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.base.as_ptr().cast()).cast_mut()) }
+        // SAFETY: the address is of the ring's first entry, whose reserved field is the tail
+        // (io_uring_register(2)); the kernel reads it.
+        unsafe {
+            AtomicU16::from_ptr(BufRingEntry::tail(self.entries.base.as_ptr().cast()).cast_mut())
+        }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        for buffer in state.buffers.iter().skip(self.count as usize).filter(|buffer| buffer.capacity > 0) {
+        for buffer in state
+            .buffers
+            .iter()
+            .skip(self.count as usize)
+            .filter(|buffer| buffer.capacity > 0)
+        {
             heap_free(buffer.base, buffer.capacity);
         }
     }
@@ -462,11 +556,18 @@ mod tests {
         assert_eq!(pool.append(&mut span, b"hello "), 6);
         assert_eq!(pool.append(&mut span, b"world"), 5);
         let head = pool.split(&mut span, 6);
-        assert_eq!((head.bytes(), span.bytes()), (&b"hello "[..], &b"world"[..]));
+        assert_eq!(
+            (head.bytes(), span.bytes()),
+            (&b"hello "[..], &b"world"[..])
+        );
         assert_eq!(pool.append(&mut span, b"!"), 0, "shared");
         pool.release(head);
         assert_eq!(pool.append(&mut span, b"!"), 1);
-        assert_eq!(pool.append(&mut span, &[b'x'; 100]), 64 - 12, "its buffer holds 64");
+        assert_eq!(
+            pool.append(&mut span, &[b'x'; 100]),
+            64 - 12,
+            "its buffer holds 64"
+        );
         pool.release(span);
     }
 
@@ -476,7 +577,9 @@ mod tests {
         let mut tail = pool.copy_of(b"one two three");
         let mut head = pool.split(&mut tail, 4);
         let middle = pool.split(&mut tail, 4);
-        let tail = pool.join(&mut head, tail).expect_err("the middle lies between");
+        let tail = pool
+            .join(&mut head, tail)
+            .expect_err("the middle lies between");
         pool.join(&mut head, middle).expect("neighbours");
         pool.join(&mut head, tail).expect("neighbours");
         assert_eq!(head.bytes(), b"one two three");
@@ -487,7 +590,9 @@ mod tests {
     #[test]
     fn standard_buffers_are_kept_and_reused_up_to_a_bound() {
         let pool = Pool::new(4096, 16).expect("memory");
-        let spans: Vec<Span> = (0..SPARE_HEAP_MAX + 10).map(|_| pool.allocate(4096, None)).collect();
+        let spans: Vec<Span> = (0..SPARE_HEAP_MAX + 10)
+            .map(|_| pool.allocate(4096, None))
+            .collect();
         for span in spans {
             pool.release(span);
         }
@@ -502,7 +607,9 @@ mod tests {
     fn provided_buffers_return_to_the_kernel() {
         let pool = Pool::new(256, 256).expect("memory");
         assert_eq!(pool.state.borrow().published, PUBLISHED_FIRST);
-        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16).map(|index| pool.received(index, 1, Key::of_place(7))).collect();
+        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16)
+            .map(|index| pool.received(index, 1, Key::of_place(7)))
+            .collect();
         assert!(pool.is_dry());
         pool.widen();
         assert_eq!(pool.state.borrow().published, 2 * PUBLISHED_FIRST);
@@ -510,13 +617,18 @@ mod tests {
         for span in spans {
             pool.release(span);
         }
-        assert_eq!(pool.state.borrow().free.len(), 256 - 2 * PUBLISHED_FIRST as usize);
+        assert_eq!(
+            pool.state.borrow().free.len(),
+            256 - 2 * PUBLISHED_FIRST as usize
+        );
     }
 
     /// `count` times the kernel fills `at_a_time` buffers, which are given back at once.
     fn pass(pool: &Pool, count: u32, at_a_time: u16) {
         for _ in 0..count {
-            let spans: Vec<Span> = (0..at_a_time).map(|index| pool.received(index, 1, Key::of_place(7))).collect();
+            let spans: Vec<Span> = (0..at_a_time)
+                .map(|index| pool.received(index, 1, Key::of_place(7)))
+                .collect();
             spans.into_iter().for_each(|span| pool.release(span));
             pool.publish();
         }
@@ -526,10 +638,16 @@ mod tests {
     fn no_more_buffers_are_published_than_traffic_takes() {
         let pool = Pool::new(256, 4096).expect("memory");
         let window = || pool.state.borrow().window;
-        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16).map(|index| pool.received(index, 1, Key::of_place(7))).collect();
+        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16)
+            .map(|index| pool.received(index, 1, Key::of_place(7)))
+            .collect();
         pool.widen();
         pool.widen();
-        assert_eq!(window(), 2 * PUBLISHED_FIRST, "one batch found none, by however many receives");
+        assert_eq!(
+            window(),
+            2 * PUBLISHED_FIRST,
+            "one batch found none, by however many receives"
+        );
         spans.into_iter().for_each(|span| pool.release(span));
 
         let (all, half) = (2 * PUBLISHED_FIRST as u16, PUBLISHED_FIRST as u16);
@@ -555,11 +673,21 @@ mod tests {
             pool.tell_holders(|owner, bytes| holders.push((owner.slot.0, bytes)));
             holders
         };
-        assert_eq!(holders(), [(1, 256), (1, 128), (2, 256)], "whole buffers, the copied one just large enough");
+        assert_eq!(
+            holders(),
+            [(1, 256), (1, 128), (2, 256)],
+            "whole buffers, the copied one just large enough"
+        );
         assert_eq!((pool.heap_bytes(), pool.in_use()), (128 + 256, 1));
         pool.charge(&provided, two);
         assert_eq!(holders(), [(2, 256), (1, 128), (2, 256)]);
-        [provided, aside, collected].into_iter().for_each(|span| pool.release(span));
-        assert_eq!((pool.heap_bytes(), pool.in_use(), holders().len()), (0, 0, 0), "a spare is in nobody's use");
+        [provided, aside, collected]
+            .into_iter()
+            .for_each(|span| pool.release(span));
+        assert_eq!(
+            (pool.heap_bytes(), pool.in_use(), holders().len()),
+            (0, 0, 0),
+            "a spare is in nobody's use"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Where the memory of buffers comes from: a mapping for those that the kernel fills, the heap for the others.
+//! Where the memory of buffers comes from: a mapping for those that the kernel fills, the heap for
+//! the others.
 
 use std::alloc::{self, Layout};
 use std::io;
@@ -8,19 +9,22 @@ use std::ptr::NonNull;
 pub(super) const HEAP_GRAIN: u32 = 64;
 
 fn heap_layout(capacity: u32) -> Layout {
-    Layout::from_size_align(capacity as usize, HEAP_GRAIN as usize).expect("a buffer's size is below 2^32, its alignment a power of two")
+    Layout::from_size_align(capacity as usize, HEAP_GRAIN as usize)
+        .expect("a buffer's size is below 2^32, its alignment a power of two")
 }
 
 /// Memory of `capacity` bytes, which is at least one grain.
 pub(super) fn heap_allocate(capacity: u32) -> NonNull<u8> {
     let layout = heap_layout(capacity);
     // SAFETY: the capacity is at least one grain, so the layout is not empty.
-    NonNull::new(unsafe { alloc::alloc(layout) }).unwrap_or_else(|| alloc::handle_alloc_error(layout))
+    NonNull::new(unsafe { alloc::alloc(layout) })
+        .unwrap_or_else(|| alloc::handle_alloc_error(layout))
 }
 
 /// Gives back what [`heap_allocate`] gave for the same capacity.
 pub(super) fn heap_free(base: NonNull<u8>, capacity: u32) {
-    // SAFETY: allocated by `heap_allocate` with the same capacity, and freed once: its place is vacant afterwards.
+    // SAFETY: allocated by `heap_allocate` with the same capacity, and freed once: its place is
+    // vacant afterwards.
     unsafe { alloc::dealloc(base.as_ptr(), heap_layout(capacity)) };
 }
 
@@ -34,13 +38,19 @@ pub(super) struct Mapping {
 impl Mapping {
     /// `length` bytes; pages are resident once they are touched.
     pub(super) fn new(length: usize) -> io::Result<Self> {
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (protection, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
         // SAFETY: a fresh anonymous mapping overlaps nothing.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self { base: NonNull::new(base.cast()).expect("mmap does not return null for a null hint"), length })
+        Ok(Self {
+            base: NonNull::new(base.cast()).expect("mmap does not return null for a null hint"),
+            length,
+        })
     }
 
     /// The place `offset` bytes from the start.
@@ -52,8 +62,10 @@ impl Mapping {
 
     /// Drops the pages; the next touch finds zeroes (madvise(2), MADV_DONTNEED).
     pub(super) fn discard(&self) {
-        // SAFETY: the mapping is ours and whole, and nobody holds a reference into it: the caller has no buffer in use.
-        let done = unsafe { libc::madvise(self.base.as_ptr().cast(), self.length, libc::MADV_DONTNEED) };
+        // SAFETY: the mapping is ours and whole, and nobody holds a reference into it: the caller
+        // has no buffer in use.
+        let done =
+            unsafe { libc::madvise(self.base.as_ptr().cast(), self.length, libc::MADV_DONTNEED) };
         debug_assert_eq!(done, 0, "the range is a whole mapping");
     }
 }

@@ -1,4 +1,5 @@
-//! Socket addresses that the kernel writes (the peer of an accept) and reads (the target of a connect).
+//! Socket addresses that the kernel writes (the peer of an accept) and reads (the target of a
+//! connect).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -13,7 +14,10 @@ pub(super) struct PeerStorage {
 impl Default for PeerStorage {
     fn default() -> Self {
         // SAFETY: sockaddr_in6 is plain numbers; all-zero is AF_UNSPEC.
-        Self { address: unsafe { std::mem::zeroed() }, length: 0 }
+        Self {
+            address: unsafe { std::mem::zeroed() },
+            length: 0,
+        }
     }
 }
 
@@ -24,16 +28,28 @@ impl PeerStorage {
         ((&raw mut self.address).cast(), &raw mut self.length)
     }
 
-    /// What the kernel wrote: IPv4 or IPv6, for the listener is one of them; otherwise the unspecified address.
+    /// What the kernel wrote: IPv4 or IPv6, for the listener is one of them; otherwise the
+    /// unspecified address.
     pub(super) fn get(&self) -> SocketAddr {
         let port = u16::from_be(self.address.sin6_port);
         match i32::from(self.address.sin6_family) {
             libc::AF_INET6 => {
                 let ip = Ipv6Addr::from(self.address.sin6_addr.s6_addr);
-                SocketAddrV6::new(ip, port, self.address.sin6_flowinfo, self.address.sin6_scope_id).into()
+                SocketAddrV6::new(
+                    ip,
+                    port,
+                    self.address.sin6_flowinfo,
+                    self.address.sin6_scope_id,
+                )
+                .into()
             }
-            // A sockaddr_in has its address where a sockaddr_in6 has the flow label: both follow the port (ip(7), ipv6(7)).
-            libc::AF_INET => SocketAddrV4::new(Ipv4Addr::from(self.address.sin6_flowinfo.to_ne_bytes()), port).into(),
+            // A sockaddr_in has its address where a sockaddr_in6 has the flow label: both follow
+            // the port (ip(7), ipv6(7)).
+            libc::AF_INET => SocketAddrV4::new(
+                Ipv4Addr::from(self.address.sin6_flowinfo.to_ne_bytes()),
+                port,
+            )
+            .into(),
             _ => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         }
     }
@@ -48,7 +64,10 @@ pub(super) struct DialStorage {
 
 impl Default for DialStorage {
     fn default() -> Self {
-        Self { descriptor: -1, address: SockAddr::from(SocketAddr::from(([0, 0, 0, 0], 0))) }
+        Self {
+            descriptor: -1,
+            address: SockAddr::from(SocketAddr::from(([0, 0, 0, 0], 0))),
+        }
     }
 }
 
@@ -72,7 +91,13 @@ mod proptests {
         let (at, _length) = storage.pointers();
         let address = SockAddr::from(address);
         // SAFETY: `at` has room for a sockaddr_in6, and no address of ours is longer.
-        unsafe { std::ptr::copy_nonoverlapping(address.as_ptr().cast::<u8>(), at.cast(), address.len() as usize) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                address.as_ptr().cast::<u8>(),
+                at.cast(),
+                address.len() as usize,
+            )
+        };
         storage
     }
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// IP_BIND_ADDRESS_NO_PORT (ip(7)): a bind to port 0 chooses no port yet. The connect does, and then a port needs to be free towards
-/// the target only, not towards everybody.
+/// IP_BIND_ADDRESS_NO_PORT (ip(7)): a bind to port 0 chooses no port yet. The connect does, and
+/// then a port needs to be free towards the target only, not towards everybody.
 pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the kernel reads one int, which lives through the call.
@@ -17,5 +17,9 @@ pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
             size_of_val(&on) as libc::socklen_t,
         )
     };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

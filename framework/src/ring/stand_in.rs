@@ -1,5 +1,6 @@
-//! A stand-in for the kernel, for tests that say themselves what it does. It takes what a ring submits where the kernel would, and reads
-//! and writes the memory lent with it as the kernel does, by the addresses in the submission itself.
+//! A stand-in for the kernel, for tests that say themselves what it does. It takes what a ring
+//! submits where the kernel would, and reads and writes the memory lent with it as the kernel does,
+//! by the addresses in the submission itself.
 #![cfg_attr(not(test), allow(dead_code, reason = "the fuzzers only receive"))]
 
 use std::collections::VecDeque;
@@ -21,7 +22,8 @@ const TOKEN: usize = 4;
 const FILE: usize = 5;
 /// IORING_OP_SENDMSG: its address is of a `msghdr`.
 const SEND_MESSAGE: u8 = 9;
-/// An entry of the ring of buffers, `struct io_uring_buf`; the producer's end lies where the first has its last two bytes.
+/// An entry of the ring of buffers, `struct io_uring_buf`; the producer's end lies where the first
+/// has its last two bytes.
 const ENTRY_BYTES: usize = 16;
 const ENTRY_NUMBER: usize = 12;
 const TAIL: usize = 14;
@@ -48,7 +50,11 @@ impl StandIn {
     pub(super) fn take(&mut self, entry: &squeue::Entry) {
         // SAFETY: an entry is one `struct io_uring_sqe`: 64 bytes of plain numbers.
         let words = unsafe { std::mem::transmute::<squeue::Entry, Words>(entry.clone()) };
-        self.submitted.push(Submission { token: Token::decode(words[TOKEN]), words, parts: Vec::new() });
+        self.submitted.push(Submission {
+            token: Token::decode(words[TOKEN]),
+            words,
+            parts: Vec::new(),
+        });
     }
 }
 
@@ -70,21 +76,34 @@ impl Submission {
     /// The direct descriptor it is for.
     pub(crate) fn descriptor(&self) -> u32 {
         let number = (self.words[0] >> 32) as u32;
-        // The close of a direct descriptor has its number, counted from 1, in another place (io_uring_enter(2), IORING_OP_CLOSE).
-        if self.token.operation == Operation::Close { (self.words[FILE] >> 32) as u32 - 1 } else { number }
+        // The close of a direct descriptor has its number, counted from 1, in another place
+        // (io_uring_enter(2), IORING_OP_CLOSE).
+        if self.token.operation == Operation::Close {
+            (self.words[FILE] >> 32) as u32 - 1
+        } else {
+            number
+        }
     }
 
-    /// Remembers where the bytes of a send lie: the kernel reads the vector when it takes the submission, and the bytes later.
+    /// Remembers where the bytes of a send lie: the kernel reads the vector when it takes the
+    /// submission, and the bytes later.
     fn read_vector(&mut self) {
         if self.words[0] as u8 != SEND_MESSAGE {
-            self.parts = vec![(self.words[ADDRESS] as usize, self.words[LENGTH] as u32 as usize)];
+            self.parts = vec![(
+                self.words[ADDRESS] as usize,
+                self.words[LENGTH] as u32 as usize,
+            )];
             return;
         }
-        // SAFETY: the ring keeps header and vector as they are until the submission is taken, which is now.
+        // SAFETY: the ring keeps header and vector as they are until the submission is taken, which
+        // is now.
         let header = unsafe { &*(self.words[ADDRESS] as *const libc::msghdr) };
         // SAFETY: as above.
         let vector = unsafe { slice::from_raw_parts(header.msg_iov, header.msg_iovlen) };
-        self.parts = vector.iter().map(|part| (part.iov_base as usize, part.iov_len)).collect();
+        self.parts = vector
+            .iter()
+            .map(|part| (part.iov_base as usize, part.iov_len))
+            .collect();
     }
 
     /// How many bytes a send is to send.
@@ -92,7 +111,8 @@ impl Submission {
         self.parts.iter().map(|(_, length)| length).sum()
     }
 
-    /// Whether a send to a peer that has gone would raise SIGPIPE, unless the kernel forbids it by itself.
+    /// Whether a send to a peer that has gone would raise SIGPIPE, unless the kernel forbids it by
+    /// itself.
     pub(crate) fn may_raise_sigpipe(&self) -> bool {
         let flags = (self.words[LENGTH] >> 32) as i32;
         self.is_send() && flags & libc::MSG_NOSIGNAL == 0
@@ -102,8 +122,11 @@ impl Submission {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (address, length) in &self.parts {
-            // SAFETY: whoever sends keeps the bytes until the completion, which has not been told yet.
-            bytes.extend_from_slice(unsafe { slice::from_raw_parts(*address as *const u8, *length) });
+            // SAFETY: whoever sends keeps the bytes until the completion, which has not been told
+            // yet.
+            bytes.extend_from_slice(unsafe {
+                slice::from_raw_parts(*address as *const u8, *length)
+            });
         }
         bytes
     }
@@ -111,8 +134,15 @@ impl Submission {
     /// Leaves the peer's address where an accept wants it.
     pub(crate) fn write_peer(&self, peer: SocketAddr) {
         let peer = SockAddr::from(peer);
-        // SAFETY: the ring keeps the place of an accept in flight, with room for a `sockaddr_in6`, than which no address of ours is longer.
-        unsafe { std::ptr::copy_nonoverlapping(peer.as_ptr().cast::<u8>(), self.words[ADDRESS] as *mut u8, peer.len() as usize) };
+        // SAFETY: the ring keeps the place of an accept in flight, with room for a `sockaddr_in6`,
+        // than which no address of ours is longer.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                peer.as_ptr().cast::<u8>(),
+                self.words[ADDRESS] as *mut u8,
+                peer.len() as usize,
+            )
+        };
     }
 
     /// Leaves the number of the direct descriptor where an installation wants it.
@@ -130,9 +160,14 @@ impl Ring {
 
     /// What was submitted since: the entry into the kernel.
     pub(crate) fn take_submissions(&mut self) -> Vec<Submission> {
-        let Some(stand_in) = &mut self.stand_in else { return Vec::new() };
+        let Some(stand_in) = &mut self.stand_in else {
+            return Vec::new();
+        };
         let mut submitted = std::mem::take(&mut stand_in.submitted);
-        submitted.iter_mut().filter(|submission| submission.is_send()).for_each(Submission::read_vector);
+        submitted
+            .iter_mut()
+            .filter(|submission| submission.is_send())
+            .for_each(Submission::read_vector);
         self.lent.memory.vectors_used = 0;
         submitted
     }
@@ -144,19 +179,25 @@ impl Ring {
         }
     }
 
-    /// Puts `bytes` into the next published buffer, as a receive does; none if no buffer is published.
+    /// Puts `bytes` into the next published buffer, as a receive does; none if no buffer is
+    /// published.
     pub(crate) fn fill_buffer(&mut self, pool: &Pool, bytes: &[u8]) -> Option<u16> {
         let head = &mut self.stand_in.as_mut()?.head;
         let entries = pool.entries_addr() as usize;
         // SAFETY: the tail of a pool's ring of entries, which lives as long as the pool.
-        let tail = unsafe { AtomicU16::from_ptr((entries + TAIL) as *mut u16) }.load(Ordering::Acquire);
+        let tail =
+            unsafe { AtomicU16::from_ptr((entries + TAIL) as *mut u16) }.load(Ordering::Acquire);
         if *head == tail {
             return None;
         }
         let entry = entries + usize::from(*head & (pool.count_u16() - 1)) * ENTRY_BYTES;
-        // SAFETY: an entry before the tail was written by the pool, and its buffer is the kernel's until it is told filled.
+        // SAFETY: an entry before the tail was written by the pool, and its buffer is the kernel's
+        // until it is told filled.
         let number = unsafe {
-            let (buffer, number) = (*(entry as *const usize), *((entry + ENTRY_NUMBER) as *const u16));
+            let (buffer, number) = (
+                *(entry as *const usize),
+                *((entry + ENTRY_NUMBER) as *const u16),
+            );
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer as *mut u8, bytes.len());
             number
         };
@@ -165,8 +206,13 @@ impl Ring {
     }
 
     pub(super) fn reap_stand_in(&mut self, into: &mut Vec<Completion>, most: usize) {
-        let Some(stand_in) = &mut self.stand_in else { return };
-        for completion in stand_in.completed.drain(..most.min(stand_in.completed.len())) {
+        let Some(stand_in) = &mut self.stand_in else {
+            return;
+        };
+        for completion in stand_in
+            .completed
+            .drain(..most.min(stand_in.completed.len()))
+        {
             into.push(account(&mut self.lent, &mut self.quiet, completion));
         }
         if stand_in.completed.is_empty() && stand_in.submitted.is_empty() {

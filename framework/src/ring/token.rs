@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 
 use io_uring::cqueue;
 
-/// A direct descriptor's number, which is also the number of its connection's slot. At most 24 bits.
+/// A direct descriptor's number, which is also the number of its connection's slot. At most 24
+/// bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SlotIndex(pub(crate) u32);
 
@@ -18,7 +19,8 @@ pub(crate) struct Key {
     pub(crate) generation: Generation,
 }
 
-/// Which life of a slot. Not zero, so that an `Option` around a key costs an idle connection nothing.
+/// Which life of a slot. Not zero, so that an `Option` around a key costs an idle connection
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Generation(NonZeroU32);
 
@@ -41,7 +43,10 @@ impl Generation {
 impl Key {
     /// For operations that belong to a place of an array and not to a connection.
     pub(crate) fn of_place(place: u32) -> Self {
-        Self { slot: SlotIndex(place), generation: Generation::FIRST }
+        Self {
+            slot: SlotIndex(place),
+            generation: Generation::FIRST,
+        }
     }
 }
 
@@ -57,7 +62,8 @@ pub(crate) enum Operation {
     Cancel,
     Timer,
     Linger,
-    /// A send that completes only when it fails: [`Ring::reap`](super::Ring::reap) shows it as a `Send`.
+    /// A send that completes only when it fails: [`Ring::reap`](super::Ring::reap) shows it as a
+    /// `Send`.
     QuietSend,
     /// Puts a socket of ours into the table of direct descriptors.
     Install,
@@ -77,7 +83,15 @@ pub(crate) enum Operation {
 impl Operation {
     /// Whether the kernel may touch memory of ours until the operation has completed.
     pub(super) fn lends_memory(self) -> bool {
-        matches!(self, Self::Accept | Self::Receive | Self::Send | Self::QuietSend | Self::Install | Self::Connect)
+        matches!(
+            self,
+            Self::Accept
+                | Self::Receive
+                | Self::Send
+                | Self::QuietSend
+                | Self::Install
+                | Self::Connect
+        )
     }
 }
 
@@ -95,19 +109,42 @@ impl Token {
     }
 
     pub(crate) fn timer(serial: u32) -> Self {
-        Self { operation: Operation::Timer, key: Key { slot: SlotIndex(0), generation: Generation::of(serial) } }
+        Self {
+            operation: Operation::Timer,
+            key: Key {
+                slot: SlotIndex(0),
+                generation: Generation::of(serial),
+            },
+        }
     }
 
     pub(crate) fn alarm(serial: u32) -> Self {
-        Self { operation: Operation::Alarm, ..Self::timer(serial) }
+        Self {
+            operation: Operation::Alarm,
+            ..Self::timer(serial)
+        }
     }
 
-    pub(crate) const WAKE: Self = Self { operation: Operation::Wake, key: Key { slot: SlotIndex(0), generation: Generation::FIRST } };
-    pub(crate) const LINGER: Self = Self { operation: Operation::Linger, key: Key { slot: SlotIndex(0), generation: Generation::FIRST } };
+    pub(crate) const WAKE: Self = Self {
+        operation: Operation::Wake,
+        key: Key {
+            slot: SlotIndex(0),
+            generation: Generation::FIRST,
+        },
+    };
+    pub(crate) const LINGER: Self = Self {
+        operation: Operation::Linger,
+        key: Key {
+            slot: SlotIndex(0),
+            generation: Generation::FIRST,
+        },
+    };
 
     /// Operation in the top byte, slot below it, generation in the low half.
     pub(crate) fn encode(self) -> u64 {
-        u64::from(self.operation as u8) << 56 | u64::from(self.key.slot.0) << 32 | u64::from(self.key.generation.number())
+        u64::from(self.operation as u8) << 56
+            | u64::from(self.key.slot.0) << 32
+            | u64::from(self.key.generation.number())
     }
 
     pub(super) fn decode(data: u64) -> Self {
@@ -130,7 +167,13 @@ impl Token {
             _ => Operation::Timer,
         };
         let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));
-        Self { operation, key: Key { slot, generation: Generation::of(data as u32) } }
+        Self {
+            operation,
+            key: Key {
+                slot,
+                generation: Generation::of(data as u32),
+            },
+        }
     }
 }
 
@@ -148,7 +191,12 @@ pub(crate) struct Completion {
 
 impl Completion {
     pub(super) fn decode(data: u64, result: i32, flags: u32) -> Self {
-        Self { token: Token::decode(data), result, buffer: cqueue::buffer_select(flags), more: cqueue::more(flags) }
+        Self {
+            token: Token::decode(data),
+            result,
+            buffer: cqueue::buffer_select(flags),
+            more: cqueue::more(flags),
+        }
     }
 }
 
@@ -177,7 +225,13 @@ mod tests {
             Operation::Reset,
         ] {
             for (slot, generation) in [(0, 1), (1, u32::MAX), (SLOTS_MAX - 1, 7)] {
-                let token = Token::new(operation, Key { slot: SlotIndex(slot), generation: Generation::of(generation) });
+                let token = Token::new(
+                    operation,
+                    Key {
+                        slot: SlotIndex(slot),
+                        generation: Generation::of(generation),
+                    },
+                );
                 assert_eq!(Token::decode(token.encode()), token);
             }
         }

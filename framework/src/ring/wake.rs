@@ -1,9 +1,12 @@
-//! What wakes a shard that waits: other threads, the control thread, and, while it is parked, completions of its ring.
+//! What wakes a shard that waits: other threads, the control thread, and, while it is parked,
+//! completions of its ring.
 //!
-//! Two descriptors, one for each wait. A shard that waits in its ring has the first watched there; one that is parked waits for the second,
-//! which its ring signals too. The kernel passes no signal on from the first to the second: it signals one eventfd from within the wake-up
-//! of another only after an RCU grace period, and no second time. Measured on Linux 6.18: the first wake of a parked shard came 14 to 29 ms
-//! late that way, and the others never. So whoever signals takes the one that is waited for.
+//! Two descriptors, one for each wait. A shard that waits in its ring has the first watched there;
+//! one that is parked waits for the second, which its ring signals too. The kernel passes no signal
+//! on from the first to the second: it signals one eventfd from within the wake-up of another only
+//! after an RCU grace period, and no second time. Measured on Linux 6.18: the first wake of a
+//! parked shard came 14 to 29 ms late that way, and the others never. So whoever signals takes the
+//! one that is waited for.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -22,8 +25,9 @@ struct Wake {
     /// Two eventfd(2)s: what the ring watches, and what a parked shard waits for.
     in_ring: OwnedFd,
     while_parked: OwnedFd,
-    /// Each side writes one of these and then reads the other (sequentially consistent), so that one of the two sees what the other wrote: a
-    /// signal is seen before the shard parks, or goes to the descriptor of a parked one.
+    /// Each side writes one of these and then reads the other (sequentially consistent), so that
+    /// one of the two sees what the other wrote: a signal is seen before the shard parks, or goes
+    /// to the descriptor of a parked one.
     is_parked: AtomicBool,
     /// Signalled since the last turn began.
     is_signalled: AtomicBool,
@@ -31,16 +35,27 @@ struct Wake {
 
 impl WakeFd {
     pub(crate) fn new() -> io::Result<Self> {
-        let new = || Ok::<_, io::Error>(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let new =
+            || Ok::<_, io::Error>(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (is_parked, is_signalled) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self(Arc::new(Wake { in_ring: new()?, while_parked: new()?, is_parked, is_signalled })))
+        Ok(Self(Arc::new(Wake {
+            in_ring: new()?,
+            while_parked: new()?,
+            is_parked,
+            is_signalled,
+        })))
     }
 
-    /// Wakes the shard. What it is to see was written before. The counters cannot overflow in practice (2^64 - 2), so this does not fail.
+    /// Wakes the shard. What it is to see was written before. The counters cannot overflow in
+    /// practice (2^64 - 2), so this does not fail.
     pub(crate) fn signal(&self) -> io::Result<()> {
         let wake = &*self.0;
         wake.is_signalled.store(true, Ordering::SeqCst);
-        let descriptor = if wake.is_parked.load(Ordering::SeqCst) { &wake.while_parked } else { &wake.in_ring };
+        let descriptor = if wake.is_parked.load(Ordering::SeqCst) {
+            &wake.while_parked
+        } else {
+            &wake.in_ring
+        };
         rustix::io::write(descriptor, &1_u64.to_ne_bytes())?;
         Ok(())
     }
@@ -52,7 +67,8 @@ impl WakeFd {
         }
     }
 
-    /// The shard's: signals go to the parked wait from now on. False when there was one since the turn began: then it must not park.
+    /// The shard's: signals go to the parked wait from now on. False when there was one since the
+    /// turn began: then it must not park.
     pub(crate) fn park(&self) -> bool {
         self.0.is_parked.store(true, Ordering::SeqCst);
         !self.0.is_signalled.load(Ordering::SeqCst)

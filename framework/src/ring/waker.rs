@@ -1,5 +1,6 @@
-//! Wakers that are numbers: what the standard library wants to be a pointer names the task that is to be woken. Such a waker owns nothing,
-//! so holding, cloning and dropping one costs nothing, and it may outlive the task that it names.
+//! Wakers that are numbers: what the standard library wants to be a pointer names the task that is
+//! to be woken. Such a waker owns nothing, so holding, cloning and dropping one costs nothing, and
+//! it may outlive the task that it names.
 
 use std::cell::Cell;
 use std::ptr;
@@ -14,7 +15,8 @@ thread_local! {
 
 /// The waker of the task of that name.
 pub(crate) fn waker(name: usize) -> Waker {
-    // SAFETY: the pointer is a number that nothing dereferences; each function of the table may be called on any thread, any number of times.
+    // SAFETY: the pointer is a number that nothing dereferences; each function of the table may be
+    // called on any thread, any number of times.
     unsafe { Waker::new(ptr::without_provenance(name), &TABLE) }
 }
 
@@ -23,8 +25,9 @@ pub(crate) fn name_of(waker: &Waker) -> Option<usize> {
     ptr::eq(waker.vtable(), &TABLE).then(|| waker.data().addr())
 }
 
-/// Whether a waker was ever cloned on this thread. What waits within a shard takes the name and clones nothing, so a clone means that
-/// something else may end the wait: another thread, a combinator, or what lives in the executor's own rings and only its turn can move.
+/// Whether a waker was ever cloned on this thread. What waits within a shard takes the name and
+/// clones nothing, so a clone means that something else may end the wait: another thread, a
+/// combinator, or what lives in the executor's own rings and only its turn can move.
 pub(crate) fn are_kept() -> bool {
     KEPT.get()
 }

@@ -1,8 +1,9 @@
 //! Accepting: as many single accepts in flight as there are free slots, up to a bound.
 //!
-//! An accept is posted only when a slot is free, so the connection limit is exact, and whoever comes above it waits in the kernel's
-//! queue, unless [`super::admission`] has a spare place for it. The direct descriptor that the kernel allocates is the slot's number. No
-//! turn accepts more than `limits.accepts_in_flight_max`: the others of the shard are served in between.
+//! An accept is posted only when a slot is free, so the connection limit is exact, and whoever
+//! comes above it waits in the kernel's queue, unless [`super::admission`] has a spare place for
+//! it. The direct descriptor that the kernel allocates is the slot's number. No turn accepts more
+//! than `limits.accepts_in_flight_max`: the others of the shard are served in between.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd};
@@ -34,7 +35,13 @@ impl Acceptor {
         let (in_flight_max, timeouts) = (config.limits.accepts_in_flight_max, &config.timeouts);
         let places = (0..in_flight_max).rev().collect();
         let back_off = BackOff::new(timeouts.accept_pause_min, timeouts.accept_pause_max);
-        Self { listener, places, in_flight_max, back_off, recalled: false }
+        Self {
+            listener,
+            places,
+            in_flight_max,
+            back_off,
+            recalled: false,
+        }
     }
 
     fn in_flight(&self) -> u32 {
@@ -43,7 +50,9 @@ impl Acceptor {
 
     /// Whether a client waits in the kernel's queue.
     fn has_queued(&self) -> bool {
-        let Some(listener) = &self.listener else { return false };
+        let Some(listener) = &self.listener else {
+            return false;
+        };
         let mut set = [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
         // An error is taken for "none": the listener is about to be closed anyway.
         poll(&mut set, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
@@ -63,11 +72,18 @@ impl State {
     /// Posts accepts for the slots that are free.
     pub(super) fn post_accepts(&mut self) {
         self.admission.waits_no_more();
-        if self.acceptor.recalled || !self.acceptor.back_off.is_over(self.now) || self.pressure.pauses_accepts() {
+        if self.acceptor.recalled
+            || !self.acceptor.back_off.is_over(self.now)
+            || self.pressure.pauses_accepts()
+        {
             return;
         }
-        let Some(listener) = self.acceptor.listener.as_ref().map(AsRawFd::as_raw_fd) else { return };
-        let allowed = self.accepts_allowed(self.acceptor.in_flight()).min(self.acceptor.back_off.accepts_max());
+        let Some(listener) = self.acceptor.listener.as_ref().map(AsRawFd::as_raw_fd) else {
+            return;
+        };
+        let allowed = self
+            .accepts_allowed(self.acceptor.in_flight())
+            .min(self.acceptor.back_off.accepts_max());
         let acceptor = &mut self.acceptor;
         while acceptor.in_flight() < allowed
             && let Some(place) = acceptor.places.pop()
@@ -106,14 +122,23 @@ impl State {
     }
 
     fn pause_accepting(&mut self, errno: i32) {
-        let Some(pause) = self.acceptor.back_off.begin(self.now) else { return };
+        let Some(pause) = self.acceptor.back_off.begin(self.now) else {
+            return;
+        };
         if self.may_log(Subject::AcceptsPaused) {
             let failed = self.metrics.accepts_failed.get();
-            tracing::warn!(shard = self.id.0, errno, pause_ms = pause.as_millis() as u64, failed, "accepting pauses");
+            tracing::warn!(
+                shard = self.id.0,
+                errno,
+                pause_ms = pause.as_millis() as u64,
+                failed,
+                "accepting pauses"
+            );
         }
     }
 
-    /// The drain's part: serves what the kernel's queue holds, then closes the listener. Called once a turn until that is done.
+    /// The drain's part: serves what the kernel's queue holds, then closes the listener. Called
+    /// once a turn until that is done.
     pub(super) fn drain_listener(&mut self, give_up: bool) {
         if self.acceptor.listener.is_none() {
             return;
@@ -130,16 +155,19 @@ impl State {
         }
     }
 
-    /// Cancels the accepts in flight. One that has a connection by then completes with it, and it is served.
+    /// Cancels the accepts in flight. One that has a connection by then completes with it, and it
+    /// is served.
     fn recall_accepts(&mut self) {
         for place in 0..self.acceptor.in_flight_max {
             if !self.acceptor.places.contains(&place) {
-                self.ring.cancel(Token::new(Operation::Accept, Key::of_place(place)));
+                self.ring
+                    .cancel(Token::new(Operation::Accept, Key::of_place(place)));
             }
         }
     }
 
-    /// Shrinks the kernel's queue, so that new clients turn to another server while this one drains.
+    /// Shrinks the kernel's queue, so that new clients turn to another server while this one
+    /// drains.
     pub(super) fn close_queue(&mut self) {
         if let Some(listener) = &self.acceptor.listener
             && let Err(error) = rustix::net::listen(listener, 0)

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 /// With nobody connected, a map of more places than this gives them back.
 const PLACES_KEPT: usize = 1024;
 
-/// Connections by address, as many entries as there are addresses connected: no more than connections. The map's hash is keyed at random
-/// (`RandomState`), so that nobody chooses addresses that collide.
+/// Connections by address, as many entries as there are addresses connected: no more than
+/// connections. The map's hash is keyed at random (`RandomState`), so that nobody chooses addresses
+/// that collide.
 #[derive(Debug)]
 pub(super) struct Addresses {
     each_max: u32,
@@ -17,12 +18,19 @@ pub(super) struct Addresses {
 
 impl Addresses {
     pub(super) fn new(each_max: u32, prefix_v6: u32) -> Self {
-        Self { each_max, prefix_v6, counts: HashMap::new() }
+        Self {
+            each_max,
+            prefix_v6,
+            counts: HashMap::new(),
+        }
     }
 
     /// Counts one more from `peer`, unless it has as many as it may.
     pub(super) fn admit(&mut self, peer: SocketAddr) -> bool {
-        let count = self.counts.entry(group(peer.ip(), self.prefix_v6)).or_insert(0);
+        let count = self
+            .counts
+            .entry(group(peer.ip(), self.prefix_v6))
+            .or_insert(0);
         let admits = *count < self.each_max;
         *count += u32::from(admits);
         admits
@@ -41,7 +49,8 @@ impl Addresses {
     }
 }
 
-/// What counts as one address: IPv4 whole, also where it comes as v4-mapped (RFC 4291, 2.5.5.2); the first `prefix_v6` bits of IPv6.
+/// What counts as one address: IPv4 whole, also where it comes as v4-mapped (RFC 4291, 2.5.5.2);
+/// the first `prefix_v6` bits of IPv6.
 fn group(address: IpAddr, prefix_v6: u32) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
@@ -59,10 +68,15 @@ mod tests {
 
     #[test]
     fn mapped_is_v4_and_v6_counts_by_its_prefix() {
-        let same = |one: &str, other: &str, prefix| group(peer(one).ip(), prefix) == group(peer(other).ip(), prefix);
+        let same = |one: &str, other: &str, prefix| {
+            group(peer(one).ip(), prefix) == group(peer(other).ip(), prefix)
+        };
         assert!(same("::ffff:10.0.0.1", "10.0.0.1", 64));
         assert!(!same("10.0.0.1", "10.0.0.2", 1));
-        assert!(!same("::ffff:10.0.0.1", "::ffff:10.0.0.2", 64), "mapped ones share the prefix ::/64");
+        assert!(
+            !same("::ffff:10.0.0.1", "::ffff:10.0.0.2", 64),
+            "mapped ones share the prefix ::/64"
+        );
         assert!(same("2001:db8::1", "2001:db8::ffff:0:0:2", 64));
         assert!(!same("2001:db8::1", "2001:db8:0:1::1", 64));
         assert!(!same("2001:db8::1", "2001:db8::2", 128));
@@ -73,10 +87,15 @@ mod tests {
     fn the_cap_is_exact_and_an_address_that_left_takes_no_memory() {
         let mut addresses = Addresses::new(2, 64);
         let (one, other) = (peer("127.0.0.2"), peer("127.0.0.3"));
-        assert_eq!([one, one, one, other].map(|peer| addresses.admit(peer)), [true, true, false, true]);
+        assert_eq!(
+            [one, one, one, other].map(|peer| addresses.admit(peer)),
+            [true, true, false, true]
+        );
         addresses.release(one);
         assert_eq!([one, one].map(|peer| addresses.admit(peer)), [true, false]);
-        [one, one, other].into_iter().for_each(|peer| addresses.release(peer));
+        [one, one, other]
+            .into_iter()
+            .for_each(|peer| addresses.release(peer));
         assert!(addresses.counts.is_empty());
     }
 }

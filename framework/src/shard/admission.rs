@@ -1,7 +1,9 @@
-//! What becomes of a client that was accepted: it is served, it is turned away, or it waits for a place that is being made.
+//! What becomes of a client that was accepted: it is served, it is turned away, or it waits for a
+//! place that is being made.
 //!
-//! Those who are not served, or not yet, have spare places of the table ([`Talk::Aside`]), so that the limit of connections is exact
-//! whatever goes on here. Without spare places, which is the default, an accept is posted only when there is a place to serve.
+//! Those who are not served, or not yet, have spare places of the table ([`Talk::Aside`]), so that
+//! the limit of connections is exact whatever goes on here. Without spare places, which is the
+//! default, an accept is posted only when there is a place to serve.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,8 +19,8 @@ use crate::config::{self, OnFull};
 use crate::error::CloseReason;
 use crate::ring::{Key, SlotIndex};
 
-/// The list of silent peers keeps names of some that are not, or not any more: no more than there are connections, and this many. No key: it
-/// decides only how often the list is cleared.
+/// The list of silent peers keeps names of some that are not, or not any more: no more than there
+/// are connections, and this many. No key: it decides only how often the list is cleared.
 const STALE_MAX: usize = 64;
 
 /// Who is let in.
@@ -55,7 +57,9 @@ impl Admission {
             on_full: settings.on_full,
             refuse_with: settings.refuse_with.as_bytes().into(),
             reclaim: settings.reclaim.then(Reclaim::default),
-            addresses: settings.connections_per_address_max.map(|each| Addresses::new(each, settings.address_prefix_v6)),
+            addresses: settings
+                .connections_per_address_max
+                .map(|each| Addresses::new(each, settings.address_prefix_v6)),
             rate: rate.map(|rate| Rate::new(rate, settings.accepts_burst_max.unwrap_or(rate), now)),
             refilled_at: None,
         }
@@ -84,7 +88,8 @@ impl Reclaim {
 
     fn remember(&mut self, key: Key, table: &mut Table) {
         if self.silent.len() >= 2 * table.open() as usize + STALE_MAX {
-            self.silent.retain(|key| silent_since(table, *key).is_some());
+            self.silent
+                .retain(|key| silent_since(table, *key).is_some());
         }
         self.silent.push_back(key);
     }
@@ -93,18 +98,28 @@ impl Reclaim {
 /// When `key` came, if it is served and has not sent a byte.
 fn silent_since(table: &mut Table, key: Key) -> Option<Tick> {
     let slot = table.get(key)?;
-    (slot.phase == Phase::Serving && slot.talk == Talk::Silent && slot.failed.is_none()).then_some(slot.opened)
+    (slot.phase == Phase::Serving && slot.talk == Talk::Silent && slot.failed.is_none())
+        .then_some(slot.opened)
 }
 
 impl State {
     /// How many accepts may be in flight, beside the bound on their number.
     pub(super) fn accepts_allowed(&mut self, in_flight: u32) -> u32 {
         let admission = &mut self.admission;
-        let may_reclaim = admission.reclaim.as_mut().is_some_and(|reclaim| reclaim.oldest(&mut self.table).is_some());
+        let may_reclaim = admission
+            .reclaim
+            .as_mut()
+            .is_some_and(|reclaim| reclaim.oldest(&mut self.table).is_some());
         let beyond = may_reclaim || admission.on_full == OnFull::Refuse;
         let free = self.table.places_free();
-        let places = if beyond { free } else { free.min(self.table.accepted_free()) };
-        let Some(rate) = &mut admission.rate else { return places };
+        let places = if beyond {
+            free
+        } else {
+            free.min(self.table.accepted_free())
+        };
+        let Some(rate) = &mut admission.rate else {
+            return places;
+        };
         // A token is taken by each that is accepted, so there are never more in flight than tokens.
         let tokens = rate.available(self.clock);
         let waits = tokens == 0 && in_flight == 0 && places > 0;
@@ -155,7 +170,9 @@ impl State {
 
     fn refuse(&mut self, index: SlotIndex, peer: SocketAddr, reason: CloseReason) {
         let key = self.set_aside(index, peer);
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.reason = reason;
         if self.admission.refuse_with.is_empty() {
             return self.begin_close(key);
@@ -163,7 +180,11 @@ impl State {
         slot.phase = Phase::Flushing;
         let text = Rc::clone(&self.admission.refuse_with);
         let taken = self.collect_output(key, &text);
-        debug_assert_eq!(taken, text.len(), "the settings bound the text below any write queue");
+        debug_assert_eq!(
+            taken,
+            text.len(),
+            "the settings bound the text below any write queue"
+        );
         self.flush(key);
         self.set_deadline(key);
     }
@@ -178,7 +199,8 @@ impl State {
         key
     }
 
-    /// Whether those who were turned away take so many places that the next is closed without waiting for its FIN.
+    /// Whether those who were turned away take so many places that the next is closed without
+    /// waiting for its FIN.
     pub(super) fn is_crowded_aside(&self) -> bool {
         self.table.aside() > self.table.spare_max() / 2
     }
@@ -187,10 +209,15 @@ impl State {
 
     /// Whether a client above the limit is kept, for there will be room.
     fn may_hold(&mut self) -> bool {
-        let Some(reclaim) = &mut self.admission.reclaim else { return false };
-        // Whoever would have waited in the backlog may as well wait here; whoever would be refused, only if there is somebody to go.
+        let Some(reclaim) = &mut self.admission.reclaim else {
+            return false;
+        };
+        // Whoever would have waited in the backlog may as well wait here; whoever would be refused,
+        // only if there is somebody to go.
         self.admission.on_full == OnFull::Wait
-            || reclaim.oldest(&mut self.table).is_some_and(|(_, opened)| self.now >= opened.after(self.bounds.reclaim))
+            || reclaim
+                .oldest(&mut self.table)
+                .is_some_and(|(_, opened)| self.now >= opened.after(self.bounds.reclaim))
     }
 
     fn hold(&mut self, index: SlotIndex, peer: SocketAddr) {
@@ -219,18 +246,33 @@ impl State {
 
     /// When [`Self::reclaim`] has something to do, if nothing happens until then.
     pub(super) fn reclaims_at(&mut self) -> Tick {
-        let Some(reclaim) = self.admission.reclaim.as_mut().filter(|reclaim| reclaim.held.len() > reclaim.leaving.len()) else {
+        let Some(reclaim) = self
+            .admission
+            .reclaim
+            .as_mut()
+            .filter(|reclaim| reclaim.held.len() > reclaim.leaving.len())
+        else {
             return Tick::NEVER;
         };
-        reclaim.oldest(&mut self.table).map_or(Tick::NEVER, |(_, opened)| opened.after(self.bounds.reclaim))
+        reclaim
+            .oldest(&mut self.table)
+            .map_or(Tick::NEVER, |(_, opened)| opened.after(self.bounds.reclaim))
     }
 
     /// Serves those who were held, as far as there are places now.
     fn seat_held(&mut self) {
         while self.table.accepted_free() > 0
-            && let Some(key) = self.admission.reclaim.as_mut().and_then(|reclaim| reclaim.held.pop_front())
+            && let Some(key) = self
+                .admission
+                .reclaim
+                .as_mut()
+                .and_then(|reclaim| reclaim.held.pop_front())
         {
-            if self.table.get(key).is_some_and(|slot| slot.phase == Phase::Held) {
+            if self
+                .table
+                .get(key)
+                .is_some_and(|slot| slot.phase == Phase::Held)
+            {
                 self.table.seat(key, self.now);
                 self.begin(key);
             }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::deadline::{Tick, Ticks};
 
-/// Accepts in a row that failed for a reason of their own, and are taken for a fault of the machine. No key: it is to be far more than the
-/// clients that can leave a queue in one go, and no service is refused by it.
+/// Accepts in a row that failed for a reason of their own, and are taken for a fault of the
+/// machine. No key: it is to be far more than the clients that can leave a queue in one go, and no
+/// service is refused by it.
 const RETRIES_MAX: u32 = 10_000;
 
 /// What to do after an accept that failed (accept(2)).
@@ -24,7 +25,9 @@ pub(super) fn classify(errno: i32, recalled: bool) -> AcceptVerdict {
     match errno {
         libc::ECANCELED | libc::EINVAL | libc::EBADF if recalled => AcceptVerdict::Stop,
         // The peer left while it was queued; a firewall forbids it.
-        libc::ECONNABORTED | libc::EPROTO | libc::EPERM | libc::ETIMEDOUT | libc::ECONNRESET => AcceptVerdict::Retry,
+        libc::ECONNABORTED | libc::EPROTO | libc::EPERM | libc::ETIMEDOUT | libc::ECONNRESET => {
+            AcceptVerdict::Retry
+        }
         // A signal; nobody there after all.
         libc::EINTR | libc::EAGAIN => AcceptVerdict::Retry,
         // Errors of the network that accept(2) passes on with the new socket.
@@ -38,7 +41,8 @@ pub(super) fn classify(errno: i32, recalled: bool) -> AcceptVerdict {
 /// The pauses of a shard's accepts.
 #[derive(Debug)]
 pub(super) struct BackOff {
-    /// The first pause; each that follows without an accept in between is twice as long, up to the last.
+    /// The first pause; each that follows without an accept in between is twice as long, up to the
+    /// last.
     first: Duration,
     last: Duration,
     /// No accept is posted before this tick.
@@ -51,7 +55,13 @@ pub(super) struct BackOff {
 
 impl BackOff {
     pub(super) fn new(first: Duration, last: Duration) -> Self {
-        Self { first, last, until: Tick(0), pause: None, retries: 0 }
+        Self {
+            first,
+            last,
+            until: Tick(0),
+            pause: None,
+            retries: 0,
+        }
     }
 
     pub(super) fn is_over(&self, now: Tick) -> bool {
@@ -60,7 +70,11 @@ impl BackOff {
 
     /// When accepting goes on; never if it has not stopped.
     pub(super) fn resumes(&self, now: Tick) -> Tick {
-        if self.is_over(now) { Tick::NEVER } else { self.until }
+        if self.is_over(now) {
+            Tick::NEVER
+        } else {
+            self.until
+        }
     }
 
     /// Accepts that may be posted: after a pause one, to see whether it was long enough.
@@ -68,18 +82,22 @@ impl BackOff {
         if self.pause.is_none() { u32::MAX } else { 1 }
     }
 
-    /// One has failed in a way that says nothing of the next. True: so many have that accepting pauses all the same.
+    /// One has failed in a way that says nothing of the next. True: so many have that accepting
+    /// pauses all the same.
     pub(super) fn retried(&mut self) -> bool {
         self.retries += 1;
         self.retries >= RETRIES_MAX
     }
 
-    /// One has failed and so would the next. The pause that begins; none if those that were posted before it fail too.
+    /// One has failed and so would the next. The pause that begins; none if those that were posted
+    /// before it fail too.
     pub(super) fn begin(&mut self, now: Tick) -> Option<Duration> {
         if !self.is_over(now) {
             return None;
         }
-        let pause = self.pause.map_or(self.first, |before| (2 * before).min(self.last));
+        let pause = self
+            .pause
+            .map_or(self.first, |before| (2 * before).min(self.last));
         self.until = now.after(Ticks::at_least(pause));
         self.pause = Some(pause);
         self.retries = 0;
@@ -99,7 +117,8 @@ mod tests {
     #[test]
     fn every_errno_of_accept_has_its_verdict() {
         use AcceptVerdict::{BackOff, Retry, Stop};
-        // All of accept(2), and what io_uring adds: (errno, while serving, while the drain takes the accepts back).
+        // All of accept(2), and what io_uring adds: (errno, while serving, while the drain takes
+        // the accepts back).
         let table = [
             (libc::EMFILE, BackOff, BackOff),
             (libc::ENFILE, BackOff, BackOff),
@@ -128,7 +147,11 @@ mod tests {
             (4095, BackOff, BackOff),
         ];
         for (errno, serving, recalled) in table {
-            assert_eq!((classify(errno, false), classify(errno, true)), (serving, recalled), "errno {errno}");
+            assert_eq!(
+                (classify(errno, false), classify(errno, true)),
+                (serving, recalled),
+                "errno {errno}"
+            );
         }
     }
 
@@ -139,7 +162,8 @@ mod tests {
             (300, 1000, [300, 600, 1000, 1000, 1000, 1000, 1000]),
             (500, 500, [500; 7]),
         ] {
-            let mut back_off = BackOff::new(Duration::from_millis(first), Duration::from_millis(last));
+            let mut back_off =
+                BackOff::new(Duration::from_millis(first), Duration::from_millis(last));
             let mut now = Tick(1);
             let mut pauses = Vec::new();
             for _ in 0..7 {
@@ -152,7 +176,10 @@ mod tests {
             }
             assert_eq!(pauses, expected);
             back_off.end();
-            assert_eq!((back_off.accepts_max(), back_off.begin(now)), (u32::MAX, Some(Duration::from_millis(first))));
+            assert_eq!(
+                (back_off.accepts_max(), back_off.begin(now)),
+                (u32::MAX, Some(Duration::from_millis(first)))
+            );
         }
     }
 

@@ -14,7 +14,8 @@ pub(super) struct Bounds {
     pub(super) idle: Ticks,
     pub(super) lifetime: Ticks,
     pub(super) close: Ticks,
-    /// How long a silent connection is still listened to once the server drains: a request may be on its way.
+    /// How long a silent connection is still listened to once the server drains: a request may be
+    /// on its way.
     pub(super) drain_quiet: Ticks,
     pub(super) drain: Ticks,
     /// How long a shard stays without room before it closes the greediest.
@@ -27,10 +28,11 @@ pub(super) struct Bounds {
     pub(super) unread_max: u64,
     pub(super) unsent_max: u64,
     pub(super) turn_completions_max: usize,
-    /// Frames and chunks that a handler may read in one poll: with more unread it is the others' turn first, and that of the ring.
+    /// Frames and chunks that a handler may read in one poll: with more unread it is the others'
+    /// turn first, and that of the ring.
     pub(super) reads_per_turn_max: u32,
-    /// Connections that a turn ends because their deadlines have passed: peers who came together end together, and the others of the shard
-    /// wait for a few of them, not for all.
+    /// Connections that a turn ends because their deadlines have passed: peers who came together
+    /// end together, and the others of the shard wait for a few of them, not for all.
     pub(super) expired_per_turn_max: usize,
     /// Connections that are closed at one look at a shortage.
     pub(super) overloaded_per_look_max: usize,
@@ -63,9 +65,13 @@ impl Bounds {
 }
 
 pub(super) fn receive_rate(limits: &Limits) -> Option<Rate> {
-    limits.receive_rate_min.map(|rate| Rate::of_receiving(rate, limits.rate_window))
+    limits
+        .receive_rate_min
+        .map(|rate| Rate::of_receiving(rate, limits.rate_window))
 }
 
 pub(super) fn send_rate(limits: &Limits) -> Option<Rate> {
-    limits.send_rate_min.map(|rate| Rate::of_sending(rate, limits.rate_window))
+    limits
+        .send_rate_min
+        .map(|rate| Rate::of_sending(rate, limits.rate_window))
 }

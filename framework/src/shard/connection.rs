@@ -1,8 +1,9 @@
-//! One connection on its shard, from the accept to the freeing of its slot: its beginning, its deadlines and its end. What it receives
-//! meanwhile is in `input`, what it sends in `output`.
+//! One connection on its shard, from the accept to the freeing of its slot: its beginning, its
+//! deadlines and its end. What it receives meanwhile is in `input`, what it sends in `output`.
 //!
-//! The end has an order: the handler returns, what it wrote is sent, our FIN goes out, the peer's comes in, the descriptor closes,
-//! the slot is free. A connection that failed skips to the closing. A slot is free only when every operation it owes has completed.
+//! The end has an order: the handler returns, what it wrote is sent, our FIN goes out, the peer's
+//! comes in, the descriptor closes, the slot is free. A connection that failed skips to the
+//! closing. A slot is free only when every operation it owes has completed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,7 +25,9 @@ impl State {
 
     /// Its place among the served is taken.
     pub(super) fn begin(&mut self, key: Key) {
-        self.metrics.connections.set(u64::from(self.table.accepted()));
+        self.metrics
+            .connections
+            .set(u64::from(self.table.accepted()));
         self.remember_silent(key);
         self.start(key);
         self.requests.reset(key.slot);
@@ -37,10 +40,13 @@ impl State {
 
     /// The peer's address; unspecified once the connection is gone.
     pub(crate) fn peer(&mut self, key: Key) -> SocketAddr {
-        self.table.get(key).map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |slot| slot.peer.addr())
+        self.table
+            .get(key)
+            .map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |slot| slot.peer.addr())
     }
 
-    /// What is read from now on must have come by `within`, whatever frames it is made of; none: each frame has its own deadline.
+    /// What is read from now on must have come by `within`, whatever frames it is made of; none:
+    /// each frame has its own deadline.
     pub(crate) fn set_read_deadline(&mut self, key: Key, within: Option<Duration>) {
         let deadline = self.now.after(Ticks::of(within));
         if let Some(slot) = self.table.get(key) {
@@ -48,7 +54,8 @@ impl State {
         }
     }
 
-    /// A frame has begun: it must be complete within `timeouts.read`, however many bytes trickle in.
+    /// A frame has begun: it must be complete within `timeouts.read`, however many bytes trickle
+    /// in.
     pub(crate) fn begin_frame(&mut self, key: Key) {
         let deadline = self.now.after(self.bounds.read);
         if let Some(slot) = self.table.get(key)
@@ -72,9 +79,14 @@ impl State {
     pub(super) fn set_deadline(&mut self, key: Key) {
         let (now, bounds, draining) = (self.now, self.bounds, self.drain.is_on());
         let write = self.table.deadlines.of_send(key.slot);
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         let dialed = slot.talk == Talk::Dialed;
-        let (reading, pooled) = (slot.waits.is_reading(), slot.waits.run() == RunState::Pooled);
+        let (reading, pooled) = (
+            slot.waits.is_reading(),
+            slot.waits.run() == RunState::Pooled,
+        );
         let stage = match slot.phase {
             Phase::Connecting => slot.frame_deadline,
             // Whoever has set a deadline for an answer means the request to be sent by then, too.
@@ -83,7 +95,9 @@ impl State {
             Phase::Serving if pooled => slot.frame_deadline,
             Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => slot.frame_deadline,
             Phase::Serving if reading && draining && !dialed => now.after(bounds.drain_quiet),
-            Phase::Serving if reading && slot.talk == Talk::Silent => slot.opened.after(bounds.first_byte),
+            Phase::Serving if reading && slot.talk == Talk::Silent => {
+                slot.opened.after(bounds.first_byte)
+            }
             Phase::Serving if reading => now.after(bounds.idle),
             Phase::Lingering => now.after(bounds.close),
             _ => Tick::NEVER,
@@ -93,17 +107,23 @@ impl State {
             _ => Tick::NEVER,
         };
         let request = match slot.phase {
-            Phase::Serving | Phase::Flushing if !dialed => self.requests.deadline(key.slot, !slot.output.is_empty()),
+            Phase::Serving | Phase::Flushing if !dialed => {
+                self.requests.deadline(key.slot, !slot.output.is_empty())
+            }
             _ => Tick::NEVER,
         };
-        self.table.deadlines.set(key.slot, stage.min(lifetime).min(request));
+        self.table
+            .deadlines
+            .set(key.slot, stage.min(lifetime).min(request));
     }
 
     /// The deadline of `key` has passed.
     pub(super) fn expire(&mut self, key: Key) {
         let (now, bounds, draining) = (self.now, self.bounds, self.drain.is_on());
         let write_over = now >= self.table.deadlines.of_send(key.slot);
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         let passed = Passed {
             write: write_over,
             lifetime: now >= slot.opened.after(bounds.lifetime),
@@ -126,10 +146,17 @@ impl State {
         }
     }
 
-    /// A peer that takes nothing while its handler waits for room, as one does that writes its whole pipeline before it reads: its operator is
-    /// told which limit has brought both to a stand.
+    /// A peer that takes nothing while its handler waits for room, as one does that writes its
+    /// whole pipeline before it reads: its operator is told which limit has brought both to a
+    /// stand.
     fn tell_write_limit(&mut self, key: Key) {
-        let Some(slot) = self.table.get(key).filter(|slot| slot.waits.has(Interest::Space)) else { return };
+        let Some(slot) = self
+            .table
+            .get(key)
+            .filter(|slot| slot.waits.has(Interest::Space))
+        else {
+            return;
+        };
         let (peer, unsent) = (slot.peer, slot.output_bytes);
         if self.may_log(Subject::WriteLimit) {
             let (conn, write_queue_max) = (ConnId::new(self.id, key), self.bounds.write_queue_max);
@@ -142,11 +169,16 @@ impl State {
 
     // ---- the end ----
 
-    /// The connection can go on no more. A handler that runs learns it from its next operation; one that has returned is done with.
+    /// The connection can go on no more. A handler that runs learns it from its next operation; one
+    /// that has returned is done with.
     pub(crate) fn fail(&mut self, key: Key, reason: CloseReason) {
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         match slot.phase {
-            Phase::Serving if slot.waits.run() == RunState::Pooled => self.close_pooled(key, reason),
+            Phase::Serving if slot.waits.run() == RunState::Pooled => {
+                self.close_pooled(key, reason)
+            }
             Phase::Serving => {
                 slot.failed.get_or_insert(reason);
                 self.fire_all(key);
@@ -163,10 +195,16 @@ impl State {
         }
     }
 
-    /// The `Conn` is gone: the end of a connection that the shard opened, unless it was laid by for a pool.
+    /// The `Conn` is gone: the end of a connection that the shard opened, unless it was laid by for
+    /// a pool.
     pub(crate) fn let_go(&mut self, key: Key) {
-        let used = |slot: &mut Slot| slot.phase == Phase::Serving && slot.waits.run() != RunState::Pooled;
-        if self.table.get(key).is_some_and(|slot| slot.talk == Talk::Dialed && used(slot)) {
+        let used =
+            |slot: &mut Slot| slot.phase == Phase::Serving && slot.waits.run() != RunState::Pooled;
+        if self
+            .table
+            .get(key)
+            .is_some_and(|slot| slot.talk == Talk::Dialed && used(slot))
+        {
             self.finish(key, None);
         }
     }
@@ -174,7 +212,9 @@ impl State {
     /// The handler's task is over.
     pub(super) fn finish(&mut self, key: Key, outcome: Option<CloseReason>) {
         self.forget_waits(key);
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.waits.set_run(RunState::Idle);
         slot.reason = match (outcome, slot.failed) {
             (Some(CloseReason::HandlerPanicked), _) => CloseReason::HandlerPanicked,
@@ -189,22 +229,29 @@ impl State {
             return;
         }
         self.table.leaves(key);
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.phase = Phase::Flushing;
         self.release_input(key);
         self.flush(key);
         self.output_moved(key);
     }
 
-    /// Everything is sent: the polite end. Our FIN, then the peer's, then the close. For one that was cut short, the close at once.
+    /// Everything is sent: the polite end. Our FIN, then the peer's, then the close. For one that
+    /// was cut short, the close at once.
     pub(super) fn part(&mut self, key: Key) {
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         let (ended, aside) = (slot.receive == Receive::Ended, slot.talk == Talk::Aside);
         let is_cut = slot.fin == Fin::Unsent && slot.reason.resets();
         if ended || is_cut || (aside && self.is_crowded_aside()) {
             return self.begin_close(key);
         }
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.phase = Phase::Lingering;
         self.close_output(key);
         self.arm_receive(key);
@@ -233,7 +280,9 @@ impl State {
         self.release_input(key);
         self.table.deadlines.set(key.slot, Tick::NEVER);
         self.table.leaves(key);
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.phase = Phase::Closing;
         let waits = match slot.receive {
             Receive::Armed => Some(Operation::Receive),
@@ -251,13 +300,19 @@ impl State {
     }
 
     pub(super) fn close_if_settled(&mut self, key: Key) {
-        let Some(slot) = self.table.get(key) else { return };
-        let receiving = matches!(slot.receive, Receive::Armed | Receive::Polled | Receive::Cancelling);
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
+        let receiving = matches!(
+            slot.receive,
+            Receive::Armed | Receive::Polled | Receive::Cancelling
+        );
         if slot.phase != Phase::Closing || receiving || slot.sending || slot.fin == Fin::Submitted {
             return;
         }
         slot.phase = Phase::Closed;
-        // Without our FIN so far, the close would send it: the peer would take what was cut for whole.
+        // Without our FIN so far, the close would send it: the peer would take what was cut for
+        // whole.
         let is_cut = slot.fin == Fin::Unsent && slot.reason.resets();
         self.release_output(key);
         if is_cut {
@@ -266,10 +321,13 @@ impl State {
         self.ring.close(key);
     }
 
-    /// The descriptor is closed: nothing of the connection is left in the kernel, and the slot is free.
+    /// The descriptor is closed: nothing of the connection is left in the kernel, and the slot is
+    /// free.
     pub(super) fn closed(&mut self, completion: Completion) {
         let key = completion.token.key;
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         let (reason, peer, dialed) = (slot.reason, slot.peer, slot.talk == Talk::Dialed);
         if completion.result < 0 && self.may_log(Subject::CloseFailed) {
             tracing::error!(conn = %ConnId::new(self.id, key), errno = -completion.result, "the descriptor did not close");
@@ -278,7 +336,10 @@ impl State {
         self.table.vacate(key.slot);
         self.requests.reset(key.slot);
         self.flows.reset(key.slot);
-        debug_assert!(self.table.open() > 0 || (self.unread, self.unsent) == (0, 0), "what went into the queues has left them");
+        debug_assert!(
+            self.table.open() > 0 || (self.unread, self.unsent) == (0, 0),
+            "what went into the queues has left them"
+        );
         if dialed {
             self.outbound_closed(key);
             if self.may_log(Subject::OutboundClosed) {
@@ -287,15 +348,23 @@ impl State {
             return;
         }
         self.metrics.closed[reason as usize].add(1);
-        self.has_left(key, peer.addr(), !matches!(reason, CloseReason::Refused | CloseReason::AddressLimit));
-        self.metrics.connections.set(u64::from(self.table.accepted()));
+        self.has_left(
+            key,
+            peer.addr(),
+            !matches!(reason, CloseReason::Refused | CloseReason::AddressLimit),
+        );
+        self.metrics
+            .connections
+            .set(u64::from(self.table.accepted()));
         if self.may_log(Subject::Closed(reason)) {
             tracing::debug!(conn = %ConnId::new(self.id, key), peer = %peer.addr(), %reason, shard = self.id.0, "closed");
         }
     }
 
     fn release_input(&mut self, key: Key) {
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return;
+        };
         while let Some(span) = segments.pop_front(&mut slot.input) {
             self.unread -= u64::from(span.len());
             self.pool.release(span);
@@ -304,7 +373,9 @@ impl State {
     }
 
     fn release_output(&mut self, key: Key) {
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return;
+        };
         while let Some(span) = segments.pop_front(&mut slot.output) {
             self.pool.release(span);
         }
@@ -340,17 +411,29 @@ fn verdict(slot: &Slot, now: Tick, passed: Passed, draining: bool) -> ExpiryVerd
         Phase::Lingering => ExpiryVerdict::Close,
         Phase::Connecting => ExpiryVerdict::GiveUp,
         Phase::Free | Phase::Held | Phase::Closing | Phase::Closed => ExpiryVerdict::Stale,
-        _ if passed.lifetime && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::LifetimeExceeded),
-        _ if passed.request && slot.talk != Talk::Dialed => ExpiryVerdict::Fail(CloseReason::RequestTimeout),
-        Phase::Serving if slot.sending && slot.talk == Talk::Dialed && now >= slot.frame_deadline => {
+        _ if passed.lifetime && slot.talk != Talk::Dialed => {
+            ExpiryVerdict::Fail(CloseReason::LifetimeExceeded)
+        }
+        _ if passed.request && slot.talk != Talk::Dialed => {
+            ExpiryVerdict::Fail(CloseReason::RequestTimeout)
+        }
+        Phase::Serving
+            if slot.sending && slot.talk == Talk::Dialed && now >= slot.frame_deadline =>
+        {
             ExpiryVerdict::Fail(CloseReason::ReadTimeout)
         }
         _ if slot.sending && passed.write => ExpiryVerdict::Fail(CloseReason::WriteTimeout),
         _ if slot.sending => ExpiryVerdict::Stale,
-        Phase::Serving if slot.waits.run() == RunState::Pooled => ExpiryVerdict::Fail(CloseReason::IdleTimeout),
-        Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => ExpiryVerdict::Fail(CloseReason::ReadTimeout),
+        Phase::Serving if slot.waits.run() == RunState::Pooled => {
+            ExpiryVerdict::Fail(CloseReason::IdleTimeout)
+        }
+        Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => {
+            ExpiryVerdict::Fail(CloseReason::ReadTimeout)
+        }
         Phase::Serving if reading && draining && slot.talk != Talk::Dialed => ExpiryVerdict::Part,
-        Phase::Serving if reading && slot.talk == Talk::Silent => ExpiryVerdict::Fail(CloseReason::FirstByteTimeout),
+        Phase::Serving if reading && slot.talk == Talk::Silent => {
+            ExpiryVerdict::Fail(CloseReason::FirstByteTimeout)
+        }
         Phase::Serving if reading => ExpiryVerdict::Fail(CloseReason::IdleTimeout),
         Phase::Serving | Phase::Flushing => ExpiryVerdict::Stale,
     }

@@ -1,15 +1,16 @@
 //! Deadlines: a dense array of ticks, one per slot, swept when the earliest is due.
 //!
-//! Setting one is a store; nothing is linked, allocated or told to the kernel. A round of sweeps reads the array from end to end twice: to
-//! count those whose deadline has passed, and to end them, one after the other.
+//! Setting one is a store; nothing is linked, allocated or told to the kernel. A round of sweeps
+//! reads the array from end to end twice: to count those whose deadline has passed, and to end
+//! them, one after the other.
 
 use std::time::Duration;
 
 use super::spread::Schedule;
 use crate::ring::SlotIndex;
 
-/// Length of a tick. A deadline passes at most three ticks late and never early: it is rounded up to a tick, counts from the next one, and many
-/// that pass together are ended over a tick.
+/// Length of a tick. A deadline passes at most three ticks late and never early: it is rounded up
+/// to a tick, counts from the next one, and many that pass together are ended over a tick.
 pub(crate) const TICK: Duration = Duration::from_millis(125);
 
 /// A point in time: ticks since the shard's start. Wraps after 17 years.
@@ -66,7 +67,8 @@ impl Ticks {
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     ticks: Vec<Tick>,
-    /// By when the kernel must have taken something of the send that it has. What else happens on the connection does not move it.
+    /// By when the kernel must have taken something of the send that it has. What else happens on
+    /// the connection does not move it.
     sends: Vec<Tick>,
     /// No deadline lies before this one, but for those that the round is about.
     earliest: Tick,
@@ -77,19 +79,32 @@ pub(crate) struct Deadlines {
 #[derive(Clone, Copy, Debug)]
 struct Round {
     schedule: Schedule,
-    /// The slot to go on with, and how many from there, around the end of the array, are still to be looked at.
+    /// The slot to go on with, and how many from there, around the end of the array, are still to
+    /// be looked at.
     next: usize,
     left: usize,
 }
 
 impl Round {
-    const OVER: Self = Self { schedule: Schedule::OVER, next: 0, left: 0 };
+    const OVER: Self = Self {
+        schedule: Schedule::OVER,
+        next: 0,
+        left: 0,
+    };
 }
 
 impl Deadlines {
     pub(crate) fn with_capacity(slots: u32) -> Self {
-        let (ticks, sends) = (Vec::with_capacity(slots as usize), Vec::with_capacity(slots as usize));
-        Self { ticks, sends, earliest: Tick::NEVER, round: Round::OVER }
+        let (ticks, sends) = (
+            Vec::with_capacity(slots as usize),
+            Vec::with_capacity(slots as usize),
+        );
+        Self {
+            ticks,
+            sends,
+            earliest: Tick::NEVER,
+            round: Round::OVER,
+        }
     }
 
     /// Makes room for `slot`.
@@ -127,7 +142,11 @@ impl Deadlines {
 
     /// When the next sweep is due; in a round, any time now.
     pub(crate) fn earliest(&self) -> Tick {
-        if self.goes_on() { Tick(0) } else { self.earliest }
+        if self.goes_on() {
+            Tick(0)
+        } else {
+            self.earliest
+        }
     }
 
     /// Whether there may be some whose deadline has passed and who have not been ended.
@@ -140,10 +159,17 @@ impl Deadlines {
         now >= self.earliest || (self.goes_on() && self.round.schedule.allowed(clock, at_once) > 0)
     }
 
-    /// Moves slots whose deadline has passed into `expired`, and forgets their deadlines: `at_once` at most, and of more than that no more
-    /// than may be ended by `clock`. The next sweep goes on where this one stopped, so a million that are due together are looked at twice,
-    /// not once per sweep.
-    pub(crate) fn sweep(&mut self, now: Tick, clock: Duration, at_once: usize, expired: &mut Vec<SlotIndex>) {
+    /// Moves slots whose deadline has passed into `expired`, and forgets their deadlines: `at_once`
+    /// at most, and of more than that no more than may be ended by `clock`. The next sweep goes on
+    /// where this one stopped, so a million that are due together are looked at twice, not once per
+    /// sweep.
+    pub(crate) fn sweep(
+        &mut self,
+        now: Tick,
+        clock: Duration,
+        at_once: usize,
+        expired: &mut Vec<SlotIndex>,
+    ) {
         if now >= self.earliest {
             self.begin_round(now, clock);
         }
@@ -163,8 +189,9 @@ impl Deadlines {
         }
     }
 
-    /// Counts those whose deadline has passed, with those that a round has left over, and finds the first that has not. It goes on where
-    /// that round was: nobody is passed over because others come due again and again.
+    /// Counts those whose deadline has passed, with those that a round has left over, and finds the
+    /// first that has not. It goes on where that round was: nobody is passed over because others
+    /// come due again and again.
     fn begin_round(&mut self, now: Tick, clock: Duration) {
         let (mut due, mut earliest) = (0, Tick::NEVER);
         for tick in &self.ticks {
@@ -173,7 +200,11 @@ impl Deadlines {
             earliest = earliest.min(if is_due { Tick::NEVER } else { *tick });
         }
         self.earliest = earliest;
-        self.round = Round { schedule: Schedule::new(clock, TICK, due), left: self.ticks.len(), ..self.round };
+        self.round = Round {
+            schedule: Schedule::new(clock, TICK, due),
+            left: self.ticks.len(),
+            ..self.round
+        };
     }
 }
 
@@ -184,9 +215,16 @@ mod tests {
     #[test]
     fn a_deadline_never_passes_early() {
         for (now_ms, wait_ms) in [(0, 100), (124, 125), (125, 1), (1_000, 30_000)] {
-            let deadline = Tick::at(Duration::from_millis(now_ms)).after(Ticks::at_least(Duration::from_millis(wait_ms)));
-            assert!(deadline.start() >= Duration::from_millis(now_ms + wait_ms), "{now_ms} + {wait_ms}");
-            assert!(deadline.start() <= Duration::from_millis(now_ms + wait_ms) + 2 * TICK, "{now_ms} + {wait_ms}");
+            let deadline = Tick::at(Duration::from_millis(now_ms))
+                .after(Ticks::at_least(Duration::from_millis(wait_ms)));
+            assert!(
+                deadline.start() >= Duration::from_millis(now_ms + wait_ms),
+                "{now_ms} + {wait_ms}"
+            );
+            assert!(
+                deadline.start() <= Duration::from_millis(now_ms + wait_ms) + 2 * TICK,
+                "{now_ms} + {wait_ms}"
+            );
         }
     }
 
@@ -228,7 +266,10 @@ mod tests {
         deadlines.grow_to(SlotIndex(3));
         deadlines.set(SlotIndex(3), Tick(9));
         assert_eq!(swept(&mut deadlines, Tick(7), part(0, 1), 3), [0, 1, 2]);
-        assert_eq!((deadlines.goes_on(), deadlines.earliest()), (false, Tick(9)));
+        assert_eq!(
+            (deadlines.goes_on(), deadlines.earliest()),
+            (false, Tick(9))
+        );
     }
 
     #[test]
@@ -239,9 +280,15 @@ mod tests {
             assert!(deadlines.is_due(Tick(5), part(step, 100), 4), "{step}");
             ended += swept(&mut deadlines, Tick(5), part(step, 100), 4).len();
             assert_eq!(ended, step as usize + 1);
-            assert!(!deadlines.is_due(Tick(5), part(step, 100), 4), "that was all for now");
+            assert!(
+                !deadlines.is_due(Tick(5), part(step, 100), 4),
+                "that was all for now"
+            );
         }
-        assert_eq!((deadlines.goes_on(), deadlines.earliest()), (false, Tick::NEVER));
+        assert_eq!(
+            (deadlines.goes_on(), deadlines.earliest()),
+            (false, Tick::NEVER)
+        );
     }
 
     #[test]
@@ -262,9 +309,16 @@ mod tests {
         assert_eq!(swept(&mut deadlines, Tick(7), part(1, 4), 2), [1]);
         deadlines.set(SlotIndex(0), Tick(6));
         deadlines.set(SlotIndex(1), Tick(8));
-        assert_eq!(swept(&mut deadlines, Tick(7), part(1, 4), 2), [2], "counted anew");
+        assert_eq!(
+            swept(&mut deadlines, Tick(7), part(1, 4), 2),
+            [2],
+            "counted anew"
+        );
         assert_eq!(swept(&mut deadlines, Tick(7), part(5, 4), 2), [3, 0]);
-        assert_eq!((deadlines.goes_on(), deadlines.earliest()), (false, Tick(8)));
+        assert_eq!(
+            (deadlines.goes_on(), deadlines.earliest()),
+            (false, Tick(8))
+        );
     }
 
     #[test]
@@ -274,7 +328,10 @@ mod tests {
         deadlines.set(SlotIndex(2), Tick(8));
         assert_eq!(swept(&mut deadlines, Tick(5), part(1, 1), 2), [1, 3]);
         assert!(swept(&mut deadlines, Tick(5), part(1, 1), 2).is_empty());
-        assert_eq!((deadlines.goes_on(), deadlines.earliest()), (false, Tick(8)));
+        assert_eq!(
+            (deadlines.goes_on(), deadlines.earliest()),
+            (false, Tick(8))
+        );
     }
 
     #[test]

@@ -1,12 +1,16 @@
-//! Connections that the shard opens itself: from a socket to a slot whose [`Conn`](crate::Conn) belongs to whoever asked for it.
+//! Connections that the shard opens itself: from a socket to a slot whose [`Conn`](crate::Conn)
+//! belongs to whoever asked for it.
 //!
-//! A socket is made and set up by plain system calls, moved into the ring's table of direct descriptors (its number there is the slot's)
-//! and connected by the ring. From then on it lives as an accepted connection does, but for two things: it has no handler's task, so its
-//! events wake the task that waits for it; and it ends when its `Conn` is dropped.
+//! A socket is made and set up by plain system calls, moved into the ring's table of direct
+//! descriptors (its number there is the slot's) and connected by the ring. From then on it lives as
+//! an accepted connection does, but for two things: it has no handler's task, so its events wake
+//! the task that waits for it; and it ends when its `Conn` is dropped.
 //!
-//! A connect to an address of this machine, at a port that the kernel hands out and where nobody listens, may get that very port for its
-//! own end: both SYNs are the same socket's, and it stands, connected to itself (a simultaneous open, RFC 9293, 3.5). That is a refused
-//! connect like any other to a port without a listener. To tell, the plain descriptor is kept until the connect has ended.
+//! A connect to an address of this machine, at a port that the kernel hands out and where nobody
+//! listens, may get that very port for its own end: both SYNs are the same socket's, and it stands,
+//! connected to itself (a simultaneous open, RFC 9293, 3.5). That is a refused connect like any
+//! other to a port without a listener. To tell, the plain descriptor is kept until the connect has
+//! ended.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -82,7 +86,8 @@ pub(super) struct Dials {
     config: Arc<Config>,
     places: Vec<Place>,
     vacant: Vec<u32>,
-    /// Who waits for a place, by the number that was drawn: first come, first served. Nobody joins above `limits.connects_waiting_max`.
+    /// Who waits for a place, by the number that was drawn: first come, first served. Nobody joins
+    /// above `limits.connects_waiting_max`.
     queue: BTreeMap<u64, Sleeper>,
     next_number: u64,
     /// Sockets on their way into the table.
@@ -92,8 +97,20 @@ pub(super) struct Dials {
 impl Dials {
     pub(super) fn new(config: Arc<Config>) -> Self {
         let count = config.limits.connects_in_flight_max;
-        let places = (0..count).map(|_| Place { dial: Dial::Vacant, sleeper: None }).collect();
-        Self { config, places, vacant: (0..count).rev().collect(), queue: BTreeMap::new(), next_number: 0, installing: 0 }
+        let places = (0..count)
+            .map(|_| Place {
+                dial: Dial::Vacant,
+                sleeper: None,
+            })
+            .collect();
+        Self {
+            config,
+            places,
+            vacant: (0..count).rev().collect(),
+            queue: BTreeMap::new(),
+            next_number: 0,
+            installing: 0,
+        }
     }
 }
 
@@ -110,8 +127,16 @@ pub(crate) enum Stage {
 
 impl State {
     /// Begins to connect, or queues for it: under the number it has, if it is queued already.
-    pub(crate) fn begin_dial(&mut self, target: Target, number: Option<u64>, waker: &Waker) -> io::Result<Stage> {
-        let room = self.table.outbound_free().saturating_sub(self.dials.installing);
+    pub(crate) fn begin_dial(
+        &mut self,
+        target: Target,
+        number: Option<u64>,
+        waker: &Waker,
+    ) -> io::Result<Stage> {
+        let room = self
+            .table
+            .outbound_free()
+            .saturating_sub(self.dials.installing);
         if room == 0 && !self.has_outbound_soon() {
             let most = self.table.outbound_max();
             return Err(io::Error::new(
@@ -121,16 +146,24 @@ impl State {
                 ),
             ));
         }
-        let place = if room == 0 { None } else { self.dials.vacant.pop() };
+        let place = if room == 0 {
+            None
+        } else {
+            self.dials.vacant.pop()
+        };
         let Some(place) = place else {
             let most = self.dials.config.limits.connects_waiting_max;
             if number.is_none() && self.dials.queue.len() >= most as usize {
-                let what = format!("{most} connects of the shard wait for their turn already (limits.connects_waiting_max)");
+                let what = format!(
+                    "{most} connects of the shard wait for their turn already (limits.connects_waiting_max)"
+                );
                 return Err(io::Error::new(io::ErrorKind::QuotaExceeded, what));
             }
             return Ok(Stage::Queued(self.queue_dial(number, waker)));
         };
-        if let Some(Sleeper::Other(waker)) = number.and_then(|number| self.dials.queue.remove(&number)) {
+        if let Some(Sleeper::Other(waker)) =
+            number.and_then(|number| self.dials.queue.remove(&number))
+        {
             self.wakes.drop_later(waker);
         }
         let socket = match open_socket(&self.dials.config, &target) {
@@ -142,7 +175,10 @@ impl State {
         };
         self.ring.install(place, socket.as_raw_fd());
         self.dials.installing += 1;
-        self.dials.places[place as usize] = Place { dial: Dial::Installing { socket, target }, sleeper: Some(self.sleeper(waker)) };
+        self.dials.places[place as usize] = Place {
+            dial: Dial::Installing { socket, target },
+            sleeper: Some(self.sleeper(waker)),
+        };
         Ok(Stage::Dialing(place))
     }
 
@@ -206,7 +242,10 @@ impl State {
     }
 
     fn free_place(&mut self, place: u32) {
-        self.dials.places[place as usize] = Place { dial: Dial::Vacant, sleeper: None };
+        self.dials.places[place as usize] = Place {
+            dial: Dial::Vacant,
+            sleeper: None,
+        };
         self.dials.vacant.push(place);
         self.call_next();
     }
@@ -222,14 +261,26 @@ impl State {
         let place = completion.token.key.slot.0;
         self.dials.installing -= 1;
         let dial = std::mem::replace(&mut self.dials.places[place as usize].dial, Dial::Vacant);
-        let Dial::Installing { socket, target } = dial else { return };
+        let Dial::Installing { socket, target } = dial else {
+            return;
+        };
         if completion.result < 1 {
-            let errno = if completion.result < 0 { -completion.result } else { libc::ENFILE };
+            let errno = if completion.result < 0 {
+                -completion.result
+            } else {
+                libc::ENFILE
+            };
             return self.dial_ended(place, Err(errno));
         }
-        let key = self.table.occupy_dialed(self.ring.installed(place), target.address, self.now);
+        let key = self
+            .table
+            .occupy_dialed(self.ring.installed(place), target.address, self.now);
         self.metrics.outbound.set(u64::from(self.table.outbound()));
-        self.dials.places[place as usize].dial = Dial::Connecting { key, socket, port: target.address.port() };
+        self.dials.places[place as usize].dial = Dial::Connecting {
+            key,
+            socket,
+            port: target.address.port(),
+        };
         self.ring.connect(key, place, target.address);
         let deadline = self.now.after(Ticks::at_least(target.timeout));
         if let Some(slot) = self.table.get(key) {
@@ -244,8 +295,12 @@ impl State {
     /// The kernel has connected, or cannot.
     pub(super) fn connected(&mut self, completion: Completion) {
         let key = completion.token.key;
-        let Some((place, met_itself)) = self.let_go_of_socket(key, completion.result) else { return };
-        let Some(slot) = self.table.get(key) else { return };
+        let Some((place, met_itself)) = self.let_go_of_socket(key, completion.result) else {
+            return;
+        };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.sending = false;
         slot.frame_deadline = super::deadline::Tick::NEVER;
         let outcome = match (completion.result, slot.failed) {
@@ -270,12 +325,15 @@ impl State {
         }
     }
 
-    /// The place of the connect that has ended, and whether it has met itself; the table alone holds its socket from here on.
+    /// The place of the connect that has ended, and whether it has met itself; the table alone
+    /// holds its socket from here on.
     fn let_go_of_socket(&mut self, key: Key, result: i32) -> Option<(u32, bool)> {
         let is_this = |at: &Place| matches!(at.dial, Dial::Connecting { key: of, .. } if of == key);
         let place = self.dials.places.iter().position(is_this)?;
         let dial = std::mem::replace(&mut self.dials.places[place].dial, Dial::Vacant);
-        let Dial::Connecting { socket, port, .. } = dial else { return None };
+        let Dial::Connecting { socket, port, .. } = dial else {
+            return None;
+        };
         let met_itself = result == 0 && is_connected_to_itself(&socket, port);
         if met_itself {
             // Its port is somebody's who is about to listen there: no TIME_WAIT may hold it.
@@ -284,13 +342,19 @@ impl State {
         Some((place as u32, met_itself))
     }
 
-    /// The descriptor of an outbound connection is closed. A connect that failed ends with that: its place in the table is free again.
+    /// The descriptor of an outbound connection is closed. A connect that failed ends with that:
+    /// its place in the table is free again.
     pub(super) fn outbound_closed(&mut self, key: Key) {
         self.metrics.outbound.set(u64::from(self.table.outbound()));
-        let failed = self.dials.places.iter().enumerate().find_map(|(place, at)| match at.dial {
-            Dial::Failed { key: of, errno } if of == key => Some((place, errno)),
-            _ => None,
-        });
+        let failed = self
+            .dials
+            .places
+            .iter()
+            .enumerate()
+            .find_map(|(place, at)| match at.dial {
+                Dial::Failed { key: of, errno } if of == key => Some((place, errno)),
+                _ => None,
+            });
         if let Some((place, errno)) = failed {
             self.dial_ended(place as u32, Err(errno));
         }
@@ -308,7 +372,11 @@ impl State {
 
     /// Takes a connect back; it completes nevertheless, and that completion closes the slot.
     pub(super) fn cancel_connect(&mut self, key: Key, reason: CloseReason) {
-        if self.table.get(key).is_none_or(|slot| slot.phase != Phase::Connecting || slot.failed.is_some()) {
+        if self
+            .table
+            .get(key)
+            .is_none_or(|slot| slot.phase != Phase::Connecting || slot.failed.is_some())
+        {
             return;
         }
         self.table.leaves(key);
@@ -319,10 +387,22 @@ impl State {
     }
 }
 
-/// Whether both ends of a connection to `port` are the same. The address that was asked for may not be the peer's: 0.0.0.0 is 127.0.0.1.
+/// Whether both ends of a connection to `port` are the same. The address that was asked for may not
+/// be the peer's: 0.0.0.0 is 127.0.0.1.
 fn is_connected_to_itself(socket: &Socket, port: u16) -> bool {
-    let Some(local) = socket.local_addr().ok().and_then(|address| address.as_socket()) else { return false };
-    let peer = || socket.peer_addr().ok().and_then(|address| address.as_socket());
+    let Some(local) = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+    else {
+        return false;
+    };
+    let peer = || {
+        socket
+            .peer_addr()
+            .ok()
+            .and_then(|address| address.as_socket())
+    };
     local.port() == port && peer().is_some_and(|peer| peer.ip() == local.ip())
 }
 
@@ -331,7 +411,11 @@ fn open_socket(config: &Config, target: &Target) -> io::Result<Socket> {
     #[cfg(feature = "failpoints")]
     crate::failpoint::check(crate::failpoint::Point::Socket)?;
     let domain = Domain::for_address(target.address);
-    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        domain,
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
     set_options(&socket, config)?;
     if target.speaks_first {
         socket.set_tcp_quickack(false)?;

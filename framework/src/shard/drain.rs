@@ -1,5 +1,5 @@
-//! The end of a shard: stop accepting, serve what the kernel's queue holds, let requests in hand finish, end the rest politely, and
-//! at the deadline cut what is left.
+//! The end of a shard: stop accepting, serve what the kernel's queue holds, let requests in hand
+//! finish, end the rest politely, and at the deadline cut what is left.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,7 +13,8 @@ use super::wake::Sleeper;
 use super::{Shard, State};
 use crate::error::CloseReason;
 
-/// After the cut, how long the kernel may take to give back what it holds. No key: no peer has a part in it.
+/// After the cut, how long the kernel may take to give back what it holds. No key: no peer has a
+/// part in it.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// How far the drain has come.
@@ -21,7 +22,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 pub(super) enum Drain {
     #[default]
     Off,
-    /// Connections end by themselves until this tick. Those that the shard opened are closed once nobody is left whom they serve.
+    /// Connections end by themselves until this tick. Those that the shard opened are closed once
+    /// nobody is left whom they serve.
     Polite { until: Tick, outbound_closed: bool },
     /// Everything is being cut, and given up at this tick.
     Cut { until: Tick },
@@ -42,8 +44,9 @@ impl Drain {
     }
 }
 
-/// Waits until the server drains, or the shard of a client ends: for a handler or a task that waits for something else meanwhile, as a sleep or
-/// a message, and would not hear of it. A handler that reads is told by the end of its input.
+/// Waits until the server drains, or the shard of a client ends: for a handler or a task that waits
+/// for something else meanwhile, as a sleep or a message, and would not hear of it. A handler that
+/// reads is told by the end of its input.
 ///
 /// Any number of tasks may wait, each in any number of these. For tasks of a shard.
 pub fn draining() -> Draining {
@@ -67,7 +70,9 @@ impl Future for Draining {
                 return Poll::Ready(());
             }
             let sleeper = state.sleeper(context.waker());
-            let entry = *self.entry.get_or_insert_with(|| state.drainers.next_entry());
+            let entry = *self
+                .entry
+                .get_or_insert_with(|| state.drainers.next_entry());
             let before = state.drainers.by_entry.insert(entry, sleeper);
             drop(state);
             drop(before); // with no borrow held: it may be anybody's waker
@@ -102,7 +107,10 @@ impl Drainers {
 impl State {
     /// The order to drain has come.
     pub(super) fn begin_drain(&mut self) {
-        self.drain = Drain::Polite { until: self.now.after(self.bounds.drain), outbound_closed: false };
+        self.drain = Drain::Polite {
+            until: self.now.after(self.bounds.drain),
+            outbound_closed: false,
+        };
         self.close_queue();
         for (_, waiting) in std::mem::take(&mut self.drainers.by_entry) {
             self.rouse(waiting);
@@ -117,17 +125,29 @@ impl State {
         match self.drain {
             Drain::Off => return false,
             Drain::Polite { until, .. } if self.now >= until => {
-                self.drain = Drain::Cut { until: self.now.after(Ticks::at_least(SETTLE)) };
+                self.drain = Drain::Cut {
+                    until: self.now.after(Ticks::at_least(SETTLE)),
+                };
                 for key in self.table.occupants() {
                     self.fail(key, CloseReason::DrainCut);
                 }
             }
             Drain::Cut { until } if self.now >= until => {
-                tracing::error!(shard = self.id.0, left = self.table.open(), "connections did not settle and are given up");
+                tracing::error!(
+                    shard = self.id.0,
+                    left = self.table.open(),
+                    "connections did not settle and are given up"
+                );
                 return true;
             }
-            Drain::Polite { until, outbound_closed: false } if self.acceptor.is_closed() && self.table.accepted() == 0 => {
-                self.drain = Drain::Polite { until, outbound_closed: true };
+            Drain::Polite {
+                until,
+                outbound_closed: false,
+            } if self.acceptor.is_closed() && self.table.accepted() == 0 => {
+                self.drain = Drain::Polite {
+                    until,
+                    outbound_closed: true,
+                };
                 self.close_outbound();
             }
             Drain::Polite { .. } | Drain::Cut { .. } => {}

@@ -8,15 +8,20 @@ use pin_project_lite::pin_project;
 
 use super::Shard;
 
-/// Awaits `future`, which is ended by something of the executor itself: one of glommio's timers, channels, files or tasks.
+/// Awaits `future`, which is ended by something of the executor itself: one of glommio's timers,
+/// channels, files or tasks.
 ///
-/// Such a future may be awaited as it is; then the executor gets its turn every five milliseconds while the shard has work, and the future is
-/// that much late. In this it has its turn at once, which costs the shard its shortest way from a packet to its handler as long as the
-/// wait lasts. What other threads and tasks of the shard end needs neither: it arrives at once anyway.
+/// Such a future may be awaited as it is; then the executor gets its turn every five milliseconds
+/// while the shard has work, and the future is that much late. In this it has its turn at once,
+/// which costs the shard its shortest way from a packet to its handler as long as the wait lasts.
+/// What other threads and tasks of the shard end needs neither: it arrives at once anyway.
 ///
 /// For tasks of a shard. Dropping it drops `future`.
 pub fn on_executor<F: Future>(future: F) -> OnExecutor<F> {
-    OnExecutor { future, turn: Turn { waits: false } }
+    OnExecutor {
+        future,
+        turn: Turn { waits: false },
+    }
 }
 
 pin_project! {

@@ -1,5 +1,6 @@
-//! What holds of lines, exact lengths and frames, however a peer's bytes come in. Told of bytes, so that property tests, the kept corpus and
-//! the fuzzer ask the same question: the first byte picks how they are read, the second the bound, the third the pieces.
+//! What holds of lines, exact lengths and frames, however a peer's bytes come in. Told of bytes, so
+//! that property tests, the kept corpus and the fuzzer ask the same question: the first byte picks
+//! how they are read, the second the bound, the third the pieces.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -41,7 +42,9 @@ struct Seen {
 
 /// Reads `bytes` in pieces as a handler does, and compares with what the whole means.
 pub(crate) fn hold_for(bytes: &[u8]) {
-    let [way, bound, pieces, stream @ ..] = bytes else { return };
+    let [way, bound, pieces, stream @ ..] = bytes else {
+        return;
+    };
     let bound = 1 + usize::from(*bound) * 4;
     let way = match way % 3 {
         0 => Way::Lines,
@@ -50,14 +53,35 @@ pub(crate) fn hold_for(bytes: &[u8]) {
     };
     let shard = CURRENT.with(|current| current.get().map_or_else(new_shard, Rc::clone));
     let seen = Reader::new(&shard).read(way, bound, stream, u32::from(*pieces));
-    assert_eq!(seen, meaning(way, bound, stream), "{way:?} of {bound} bytes at most");
+    assert_eq!(
+        seen,
+        meaning(way, bound, stream),
+        "{way:?} of {bound} bytes at most"
+    );
     assert_eq!(shard.pool.held(), 0, "nobody holds a buffer");
 }
 
 fn new_shard() -> Rc<Shard> {
-    let limits = Limits { recv_queue_max: 1024, reads_per_turn_max: READS_PER_TURN_MAX, ..Limits::default() };
-    let config = Config { buffers: Buffers { size: BUFFER, count: 64 }, limits, ..Config::default() };
-    stand_in_shard(config, MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX })
+    let limits = Limits {
+        recv_queue_max: 1024,
+        reads_per_turn_max: READS_PER_TURN_MAX,
+        ..Limits::default()
+    };
+    let config = Config {
+        buffers: Buffers {
+            size: BUFFER,
+            count: 64,
+        },
+        limits,
+        ..Config::default()
+    };
+    stand_in_shard(
+        config,
+        MemoryShare {
+            unread_max: u32::MAX,
+            unsent_max: u32::MAX,
+        },
+    )
 }
 
 /// The same, of the whole stream at once and in the plainest way.
@@ -67,15 +91,24 @@ fn meaning(way: Way, bound: usize, stream: &[u8]) -> Seen {
         let frame = match way {
             _ if rest.is_empty() => Err("end"),
             Way::Lines => match rest.iter().position(|byte| *byte == b'\n') {
-                Some(end) if end < bound => Ok((rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]), end + 1)),
+                Some(end) if end < bound => Ok((
+                    rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]),
+                    end + 1,
+                )),
                 None if rest.len() < bound => Err("truncated"),
                 _ => Err("too long"),
             },
-            Way::Exact(length) => rest.get(..length).map(|frame| (frame, length)).ok_or("truncated"),
+            Way::Exact(length) => rest
+                .get(..length)
+                .map(|frame| (frame, length))
+                .ok_or("truncated"),
             Way::Frames => match usize::from(rest[0]) {
                 255 => Err(INVALID),
                 length if length >= bound => Err("too long"),
-                length => rest.get(1..=length).map(|frame| (frame, length + 1)).ok_or("truncated"),
+                length => rest
+                    .get(1..=length)
+                    .map(|frame| (frame, length + 1))
+                    .ok_or("truncated"),
             },
         };
         match frame {
@@ -92,14 +125,28 @@ fn meaning(way: Way, bound: usize, stream: &[u8]) -> Seen {
 async fn read_all(way: Way, bound: usize, conn: &mut Conn, seen: &RefCell<Seen>) {
     let parse = |bytes: &[u8]| match bytes[0] {
         255 => Step::Invalid(INVALID),
-        length if bytes.len() <= usize::from(length) && usize::from(length) < bound => Step::NeedMore,
-        length => Step::Frame { value: (), length: usize::from(length) + 1 },
+        length if bytes.len() <= usize::from(length) && usize::from(length) < bound => {
+            Step::NeedMore
+        }
+        length => Step::Frame {
+            value: (),
+            length: usize::from(length) + 1,
+        },
     };
     loop {
         let frame = match way {
-            Way::Lines => conn.read_line(bound).await.map(|line| line.map(|line| line.to_vec())),
-            Way::Exact(length) => conn.read_exact(length).await.map(|frame| frame.map(|frame| frame.to_vec())),
-            Way::Frames => conn.read_frame(bound, parse).await.map(|frame| frame.map(|frame| frame.bytes[1..].to_vec())),
+            Way::Lines => conn
+                .read_line(bound)
+                .await
+                .map(|line| line.map(|line| line.to_vec())),
+            Way::Exact(length) => conn
+                .read_exact(length)
+                .await
+                .map(|frame| frame.map(|frame| frame.to_vec())),
+            Way::Frames => conn
+                .read_frame(bound, parse)
+                .await
+                .map(|frame| frame.map(|frame| frame.bytes[1..].to_vec())),
         };
         let end = match frame {
             Ok(Some(frame)) => {
@@ -131,7 +178,11 @@ impl<'a> Reader<'a> {
         state.open(SlotIndex(0), ([127, 0, 0, 1], 1).into());
         let key = state.table.occupant(SlotIndex(0)).expect("it was opened");
         drop(state);
-        let mut reader = Self { shard, key, waits: None };
+        let mut reader = Self {
+            shard,
+            key,
+            waits: None,
+        };
         reader.enter();
         reader
     }
@@ -148,11 +199,23 @@ impl<'a> Reader<'a> {
                 while !over {
                     reader.shard.state().begin_poll(reader.key);
                     let read_before = seen.borrow().frames.len();
-                    over = reads.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+                    over = reads
+                        .as_mut()
+                        .poll(&mut Context::from_waker(&waker))
+                        .is_ready();
                     reader.shard.state().settle();
                     let read = seen.borrow().frames.len() - read_before;
-                    assert!(read <= READS_PER_TURN_MAX as usize, "{read} frames in one poll");
-                    if reader.shard.state().table.get(reader.key).is_none_or(|slot| slot.waits.run() != RunState::Due) {
+                    assert!(
+                        read <= READS_PER_TURN_MAX as usize,
+                        "{read} frames in one poll"
+                    );
+                    if reader
+                        .shard
+                        .state()
+                        .table
+                        .get(reader.key)
+                        .is_none_or(|slot| slot.waits.run() != RunState::Due)
+                    {
                         break;
                     }
                 }
@@ -165,7 +228,8 @@ impl<'a> Reader<'a> {
             while !over && !rest.is_empty() {
                 choice = choice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let most = if pieces < 64 { BUFFER } else { 1 + pieces % 8 };
-                let (piece, after) = rest.split_at((1 + (choice >> 16) % most).min(rest.len() as u32) as usize);
+                let (piece, after) =
+                    rest.split_at((1 + (choice >> 16) % most).min(rest.len() as u32) as usize);
                 self.receive(piece);
                 rest = after;
                 // Sometimes more than one piece has come by the time that the handler looks.
@@ -180,11 +244,18 @@ impl<'a> Reader<'a> {
 
     /// The next bytes of the peer, or with none of them its end.
     fn receive(&mut self, piece: &[u8]) {
-        if self.waits.is_some_and(|(token, _)| token.operation == Operation::Poll) {
+        if self
+            .waits
+            .is_some_and(|(token, _)| token.operation == Operation::Poll)
+        {
             self.complete(libc::POLLIN.into(), None, false);
         }
         let multishot = self.waits.is_some_and(|(_, multishot)| multishot);
-        let buffer = if piece.is_empty() { None } else { self.fill(piece) };
+        let buffer = if piece.is_empty() {
+            None
+        } else {
+            self.fill(piece)
+        };
         self.complete(piece.len() as i32, buffer, multishot && !piece.is_empty());
     }
 
@@ -197,7 +268,12 @@ impl<'a> Reader<'a> {
     fn complete(&mut self, result: i32, buffer: Option<u16>, more: bool) {
         let (token, multishot) = self.waits.expect("the connection waits for input");
         self.waits = more.then_some((token, multishot));
-        self.shard.state().ring.complete(Completion { token, result, buffer, more });
+        self.shard.state().ring.complete(Completion {
+            token,
+            result,
+            buffer,
+            more,
+        });
         self.shard.turn(Duration::ZERO);
         self.enter();
     }
@@ -207,8 +283,15 @@ impl<'a> Reader<'a> {
         let mut state = self.shard.state();
         for submission in state.ring.take_submissions() {
             match submission.token.operation {
-                Operation::Receive | Operation::Poll => self.waits = Some((submission.token, submission.is_multishot())),
-                Operation::Close => state.ring.complete(Completion { token: submission.token, result: 0, buffer: None, more: false }),
+                Operation::Receive | Operation::Poll => {
+                    self.waits = Some((submission.token, submission.is_multishot()))
+                }
+                Operation::Close => state.ring.complete(Completion {
+                    token: submission.token,
+                    result: 0,
+                    buffer: None,
+                    more: false,
+                }),
                 Operation::Wake => {}
                 operation => panic!("{operation:?} is not for one who only reads"),
             }
@@ -235,9 +318,14 @@ mod tests {
 
     fn stream() -> impl Strategy<Value = Vec<u8>> {
         let lines = "([a-z]{0,20}\r{0,2}\n?){0,40}".prop_map(String::into_bytes);
-        let frame = proptest::collection::vec(any::<u8>(), 0..60).prop_map(|rest| [&[rest.len() as u8][..], &rest].concat());
+        let frame = proptest::collection::vec(any::<u8>(), 0..60)
+            .prop_map(|rest| [&[rest.len() as u8][..], &rest].concat());
         let frames = proptest::collection::vec(frame, 0..12).prop_map(|frames| frames.concat());
-        prop_oneof![lines, frames, proptest::collection::vec(any::<u8>(), 0..900)]
+        prop_oneof![
+            lines,
+            frames,
+            proptest::collection::vec(any::<u8>(), 0..900)
+        ]
     }
 
     #[test]

@@ -1,13 +1,17 @@
-//! Grace: after the shard itself was late, what peers sent meanwhile is heard before any of them is judged.
+//! Grace: after the shard itself was late, what peers sent meanwhile is heard before any of them is
+//! judged.
 
 use super::deadline::{Tick, Ticks};
 
-/// A shard that looks at its deadlines more ticks later than it meant to was stopped or throttled: so late a deadline may pass anyway.
+/// A shard that looks at its deadlines more ticks later than it meant to was stopped or throttled:
+/// so late a deadline may pass anyway.
 const LATE: u32 = 2;
-/// How long judging is put off at most. No key: it answers a pause of ours, and one look at what has come ends it.
+/// How long judging is put off at most. No key: it answers a pause of ours, and one look at what
+/// has come ends it.
 const GRACE_MAX: Ticks = Ticks::seconds(1);
-/// Turns without a completion, one after the other, that show that nothing from the time of the stop is left in the kernel: the first
-/// of them may reap before it has entered, and an entry runs only part of the deferred work.
+/// Turns without a completion, one after the other, that show that nothing from the time of the
+/// stop is left in the kernel: the first of them may reap before it has entered, and an entry runs
+/// only part of the deferred work.
 const DRY_TURNS: u8 = 3;
 
 /// The time after a stop in which nobody is judged.
@@ -16,12 +20,17 @@ pub(super) struct Grace {
     until: Tick,
     /// Turns without a completion since the last one with some.
     dry_turns: u8,
-    /// There was one, and nobody has been judged since. A shard that is late all the time still judges every other time.
+    /// There was one, and nobody has been judged since. A shard that is late all the time still
+    /// judges every other time.
     is_spent: bool,
 }
 
 impl Grace {
-    pub(super) const NONE: Self = Self { until: Tick(0), dry_turns: 0, is_spent: false };
+    pub(super) const NONE: Self = Self {
+        until: Tick(0),
+        dry_turns: 0,
+        is_spent: false,
+    };
 
     /// Time has come to `now`, when the shard meant to look at `due`. True: a grace begins.
     pub(super) fn begins(&mut self, due: Tick, now: Tick) -> bool {
@@ -29,13 +38,21 @@ impl Grace {
         if !late || self.is_spent {
             return false;
         }
-        *self = Self { until: now.after(GRACE_MAX), dry_turns: 0, is_spent: true };
+        *self = Self {
+            until: now.after(GRACE_MAX),
+            dry_turns: 0,
+            is_spent: true,
+        };
         true
     }
 
     /// A turn has reaped its completions, `dry` if there were none.
     pub(super) fn turned(&mut self, dry: bool) {
-        self.dry_turns = if dry { self.dry_turns.saturating_add(1) } else { 0 };
+        self.dry_turns = if dry {
+            self.dry_turns.saturating_add(1)
+        } else {
+            0
+        };
     }
 
     /// Whether deadlines may be looked at, and rates.
@@ -56,7 +73,11 @@ mod tests {
     #[test]
     fn a_shard_in_time_grants_none() {
         let mut grace = Grace::NONE;
-        assert!(!grace.begins(Tick(100), Tick(100)) && !grace.begins(Tick(100), Tick(102)) && !grace.begins(Tick(100), Tick(7)));
+        assert!(
+            !grace.begins(Tick(100), Tick(100))
+                && !grace.begins(Tick(100), Tick(102))
+                && !grace.begins(Tick(100), Tick(7))
+        );
         assert!(grace.is_over(Tick(102)));
     }
 
@@ -84,7 +105,10 @@ mod tests {
     fn a_shard_that_is_always_late_judges_in_between() {
         let mut grace = Grace::NONE;
         assert!(grace.begins(Tick(0), Tick(100)) && !grace.is_over(Tick(100)));
-        assert!(!grace.begins(Tick(100), Tick(200)), "the last one is not used up");
+        assert!(
+            !grace.begins(Tick(100), Tick(200)),
+            "the last one is not used up"
+        );
         assert!(grace.is_over(Tick(200)));
         grace.judged();
         assert!(grace.begins(Tick(200), Tick(300)));

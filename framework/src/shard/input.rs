@@ -1,4 +1,5 @@
-//! What a connection receives: from the poll or receive in which it waits to the queue that its reader takes from.
+//! What a connection receives: from the poll or receive in which it waits to the queue that its
+//! reader takes from.
 
 use super::State;
 use super::deadline::Tick;
@@ -17,12 +18,19 @@ impl State {
         self.submit_receive(key, Ring::receive_once);
     }
 
-    /// Waits for input if the connection may hold more and does not wait already: in a receive if it speaks often, else in a poll.
+    /// Waits for input if the connection may hold more and does not wait already: in a receive if
+    /// it speaks often, else in a poll.
     pub(crate) fn arm_receive(&mut self, key: Key) {
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         // A handler that waits for input has read all there is, but for the beginning of a frame.
-        let wanted = slot.waits.has(Interest::Input) || slot.input_count < self.bounds.recv_queue_max;
-        if slot.receive != Receive::Disarmed || !wanted || !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
+        let wanted =
+            slot.waits.has(Interest::Input) || slot.input_count < self.bounds.recv_queue_max;
+        if slot.receive != Receive::Disarmed
+            || !wanted
+            || !matches!(slot.phase, Phase::Serving | Phase::Lingering)
+        {
             return;
         }
         let pressed = self.pressure.is_on();
@@ -44,7 +52,9 @@ impl State {
     }
 
     fn submit_receive(&mut self, key: Key, submit: impl FnOnce(&mut Ring, Key)) {
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         if self.pool.is_dry() {
             slot.receive = Receive::Starved;
             self.starved.push(key);
@@ -55,10 +65,13 @@ impl State {
         }
     }
 
-    /// There is something to receive. Who has spoken in this period already is taken for one who goes on to.
+    /// There is something to receive. Who has spoken in this period already is taken for one who
+    /// goes on to.
     pub(super) fn polled(&mut self, completion: Completion) {
         let key = completion.token.key;
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.receive = Receive::Disarmed;
         if !matches!(slot.phase, Phase::Serving | Phase::Lingering) {
             return self.close_if_settled(key);
@@ -70,7 +83,9 @@ impl State {
         }
         match self.tempos.of(key.slot) {
             Tempo::Still => self.submit_receive(key, Ring::receive_once),
-            Tempo::Spoken | Tempo::Dense | Tempo::Ebbing if pressed => self.submit_receive(key, Ring::receive_once),
+            Tempo::Spoken | Tempo::Dense | Tempo::Ebbing if pressed => {
+                self.submit_receive(key, Ring::receive_once)
+            }
             Tempo::Spoken | Tempo::Dense | Tempo::Ebbing => {
                 self.tempos.quicken(key.slot);
                 self.submit_receive(key, Ring::receive);
@@ -95,7 +110,10 @@ impl State {
 
     pub(super) fn received(&mut self, completion: Completion) {
         let key = completion.token.key;
-        let span = completion.buffer.map(|buffer| self.pool.received(buffer, completion.result.max(0) as u32, key));
+        let span = completion.buffer.map(|buffer| {
+            self.pool
+                .received(buffer, completion.result.max(0) as u32, key)
+        });
         let Some(slot) = self.table.get(key) else {
             debug_assert!(false, "a slot lives until its operations have completed");
             span.into_iter().for_each(|span| self.pool.release(span));
@@ -121,7 +139,9 @@ impl State {
         self.metrics.bytes_in.add(u64::from(span.len()));
         self.tempos.spoke(key.slot, self.now);
         let span = self.spare_buffers(span);
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return;
+        };
         if slot.phase != Phase::Serving || slot.failed.is_some() {
             self.pool.release(span);
             if slot.phase == Phase::Lingering {
@@ -139,10 +159,17 @@ impl State {
         slot.input_count = slot.input_count.saturating_add(1);
         let accepted = slot.talk != Talk::Dialed;
         if accepted {
-            slot.talk = if self.drain.is_on() { Talk::Answering } else { Talk::Spoken };
+            slot.talk = if self.drain.is_on() {
+                Talk::Answering
+            } else {
+                Talk::Spoken
+            };
         }
-        let no_room = !slot.waits.has(Interest::Input) && (self.unread >= self.bounds.unread_max || self.pressure.is_full());
-        if (no_room || slot.input_count >= self.bounds.recv_queue_max) && slot.receive == Receive::Armed {
+        let no_room = !slot.waits.has(Interest::Input)
+            && (self.unread >= self.bounds.unread_max || self.pressure.is_full());
+        if (no_room || slot.input_count >= self.bounds.recv_queue_max)
+            && slot.receive == Receive::Armed
+        {
             slot.receive = Receive::Cancelling;
             self.ring.cancel(Token::new(Operation::Receive, key));
             self.requests.excuse(key.slot);
@@ -157,7 +184,8 @@ impl State {
         }
     }
 
-    /// Copies what was received when provided buffers run short: a slow handler must not starve the shard.
+    /// Copies what was received when provided buffers run short: a slow handler must not starve the
+    /// shard.
     fn spare_buffers(&mut self, span: Span) -> Span {
         if !self.pool.is_low() {
             return span;
@@ -167,7 +195,9 @@ impl State {
     }
 
     fn receive_ended(&mut self, key: Key, result: i32) {
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         match -result {
             0 => {
                 slot.receive = Receive::Ended;
@@ -195,11 +225,18 @@ impl State {
         }
     }
 
-    /// A receive or send could not be cancelled. One that the kernel was about to run (EALREADY) is still there: once more. One that it
-    /// did not find (ENOENT) has completed, or a receive went on between two of its completions: a connection that closes must not wait
-    /// for its peer to say more.
+    /// A receive or send could not be cancelled. One that the kernel was about to run (EALREADY) is
+    /// still there: once more. One that it did not find (ENOENT) has completed, or a receive went
+    /// on between two of its completions: a connection that closes must not wait for its peer to
+    /// say more.
     pub(super) fn cancel_failed(&mut self, key: Key, errno: i32) {
-        let Some(slot) = self.table.get(key).filter(|slot| slot.receive == Receive::Cancelling) else { return };
+        let Some(slot) = self
+            .table
+            .get(key)
+            .filter(|slot| slot.receive == Receive::Cancelling)
+        else {
+            return;
+        };
         if errno == libc::EALREADY || slot.phase == Phase::Closing {
             self.ring.cancel(Token::new(Operation::Receive, key));
         } else {
@@ -219,18 +256,24 @@ impl State {
         Some(span)
     }
 
-    /// Whether no more input will be given to the handler: the peer's FIN has come, or the server drains and the peer was answered.
+    /// Whether no more input will be given to the handler: the peer's FIN has come, or the server
+    /// drains and the peer was answered.
     pub(crate) fn input_is_over(&mut self, key: Key) -> bool {
-        let Some(slot) = self.table.get(key) else { return true };
+        let Some(slot) = self.table.get(key) else {
+            return true;
+        };
         if slot.talk == Talk::Answering && slot.frame_deadline == Tick::NEVER {
             slot.talk = Talk::Over;
         }
         self.stream_is_over(key)
     }
 
-    /// As [`Self::input_is_over`] for who passes on a stream and answers nothing: in a drain it is over once the peer has fallen silent.
+    /// As [`Self::input_is_over`] for who passes on a stream and answers nothing: in a drain it is
+    /// over once the peer has fallen silent.
     pub(crate) fn stream_is_over(&mut self, key: Key) -> bool {
-        self.table.get(key).is_none_or(|slot| slot.receive == Receive::Ended || slot.talk == Talk::Over)
+        self.table
+            .get(key)
+            .is_none_or(|slot| slot.receive == Receive::Ended || slot.talk == Talk::Over)
     }
 
     /// Why no more comes behind what is unread, if so.

@@ -1,11 +1,14 @@
-//! What a connection is waited for, and the task that waits: a set of interests beside a run state, one byte of a slot.
+//! What a connection is waited for, and the task that waits: a set of interests beside a run state,
+//! one byte of a slot.
 //!
-//! A handler may wait for several things of its connection at once, each in a future with a waker of its own: it races, joins and splits.
-//! An interest is registered by the future that waits, and goes when its event comes or that future is dropped. So no wait overwrites
-//! another, and none outlives the one who waits.
+//! A handler may wait for several things of its connection at once, each in a future with a waker
+//! of its own: it races, joins and splits. An interest is registered by the future that waits, and
+//! goes when its event comes or that future is dropped. So no wait overwrites another, and none
+//! outlives the one who waits.
 //!
-//! Most wait through the waker of their own task, which nobody has to keep. What comes with another waker, as from a combinator that polls
-//! only those of its futures that were woken, is kept in [`Wakers`].
+//! Most wait through the waker of their own task, which nobody has to keep. What comes with another
+//! waker, as from a combinator that polls only those of its futures that were woken, is kept in
+//! [`Wakers`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +35,8 @@ impl Interest {
     pub(super) const ALL: [Self; 3] = [Self::Input, Self::Space, Self::Flushed];
 }
 
-/// Where the task of a connection stands. One that the shard opened has no task of its own: it is idle or pooled.
+/// Where the task of a connection stands. One that the shard opened has no task of its own: it is
+/// idle or pooled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunState {
     /// It runs, waits, or is over.
@@ -52,7 +56,8 @@ pub(crate) struct Waits(u8);
 impl Waits {
     pub(crate) const NONE: Self = Self(0);
     const INTERESTS: u8 = 0b111;
-    /// The interest in input was confirmed when the task was polled last: its handler does nothing but wait for the peer.
+    /// The interest in input was confirmed when the task was polled last: its handler does nothing
+    /// but wait for the peer.
     const READING: u8 = 1 << 3;
     /// Something was written or waited for since the last look: [`State::settle`].
     const TOUCHED: u8 = 1 << 4;
@@ -66,19 +71,30 @@ impl Waits {
         self.0 & Self::INTERESTS & !(than as u8) != 0
     }
 
-    /// Whether the handler reads and the peer is to speak: what deadlines and least rates are about.
+    /// Whether the handler reads and the peer is to speak: what deadlines and least rates are
+    /// about.
     pub(crate) fn is_reading(self) -> bool {
         self.0 & Self::READING != 0
     }
 
     fn add(&mut self, interest: Interest) {
-        self.0 |= interest as u8 | if interest == Interest::Input { Self::READING } else { 0 };
+        self.0 |= interest as u8
+            | if interest == Interest::Input {
+                Self::READING
+            } else {
+                0
+            };
     }
 
     /// Whether it was there.
     fn take(&mut self, interest: Interest) -> bool {
         let had = self.has(interest);
-        self.0 &= !(interest as u8 | if interest == Interest::Input { Self::READING } else { 0 });
+        self.0 &= !(interest as u8
+            | if interest == Interest::Input {
+                Self::READING
+            } else {
+                0
+            });
         had
     }
 
@@ -98,8 +114,16 @@ impl Waits {
 
 impl fmt::Debug for Waits {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let interests: Vec<Interest> = Interest::ALL.into_iter().filter(|interest| self.has(*interest)).collect();
-        write!(formatter, "{:?} {interests:?}{}", self.run(), if self.is_reading() { " reading" } else { "" })
+        let interests: Vec<Interest> = Interest::ALL
+            .into_iter()
+            .filter(|interest| self.has(*interest))
+            .collect();
+        write!(
+            formatter,
+            "{:?} {interests:?}{}",
+            self.run(),
+            if self.is_reading() { " reading" } else { "" }
+        )
     }
 }
 
@@ -114,7 +138,11 @@ impl Wakers {
     }
 
     fn take(&mut self, slot: SlotIndex, interest: Interest) -> Option<Waker> {
-        if self.0.is_empty() { None } else { self.0.remove(&(slot, interest)) }
+        if self.0.is_empty() {
+            None
+        } else {
+            self.0.remove(&(slot, interest))
+        }
     }
 
     fn has(&self, slot: SlotIndex, interest: Interest) -> bool {
@@ -126,7 +154,9 @@ impl State {
     /// A future waits for `interest` and is woken through `waker`.
     pub(crate) fn wait(&mut self, key: Key, interest: Interest, waker: &Waker) {
         self.touch(key);
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.waits.add(interest);
         self.keep_waker(key, interest, waker);
         if interest == Interest::Input {
@@ -139,15 +169,19 @@ impl State {
         if let Some(slot) = self.table.get(key)
             && slot.waits.take(interest)
         {
-            self.wakes.replaced.extend(self.wakes.wakers.take(key.slot, interest));
+            self.wakes
+                .replaced
+                .extend(self.wakes.wakers.take(key.slot, interest));
         }
     }
 
-    /// Keeps `waker`, unless it is that of the one task which every event without a waker wakes: an accepted connection's own, or the one
-    /// that uses a connection which the shard opened.
+    /// Keeps `waker`, unless it is that of the one task which every event without a waker wakes: an
+    /// accepted connection's own, or the one that uses a connection which the shard opened.
     fn keep_waker(&mut self, key: Key, interest: Interest, waker: &Waker) {
         let sleeper = self.sleeper(waker);
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         let by_task = match &sleeper {
             Sleeper::Task(task) if slot.talk != Talk::Dialed => *task == key,
             Sleeper::Task(task) => {
@@ -160,7 +194,11 @@ impl State {
         };
         let kept = match sleeper {
             _ if by_task => self.wakes.wakers.take(key.slot, interest),
-            Sleeper::Task(_) => self.wakes.wakers.0.insert((key.slot, interest), waker.clone()),
+            Sleeper::Task(_) => self
+                .wakes
+                .wakers
+                .0
+                .insert((key.slot, interest), waker.clone()),
             Sleeper::Other(waker) => self.wakes.wakers.0.insert((key.slot, interest), waker),
         };
         self.wakes.replaced.extend(kept);
@@ -168,7 +206,9 @@ impl State {
 
     /// `interest` has come: whoever waits for it is woken.
     pub(super) fn fire(&mut self, key: Key, interest: Interest) {
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         if !slot.waits.take(interest) {
             return;
         }
@@ -180,20 +220,30 @@ impl State {
         }
     }
 
-    /// The connection can go on no more: all that is waited for has come, and its handler is polled whatever else it waits for.
+    /// The connection can go on no more: all that is waited for has come, and its handler is polled
+    /// whatever else it waits for.
     pub(super) fn fire_all(&mut self, key: Key) {
-        Interest::ALL.into_iter().for_each(|interest| self.fire(key, interest));
-        if self.table.get(key).is_some_and(|slot| slot.talk != Talk::Dialed) {
+        Interest::ALL
+            .into_iter()
+            .for_each(|interest| self.fire(key, interest));
+        if self
+            .table
+            .get(key)
+            .is_some_and(|slot| slot.talk != Talk::Dialed)
+        {
             self.wake(key);
         }
     }
 
     /// Nobody waits for the connection any more.
     pub(super) fn forget_waits(&mut self, key: Key) {
-        Interest::ALL.into_iter().for_each(|interest| self.stop_waiting(key, interest));
+        Interest::ALL
+            .into_iter()
+            .for_each(|interest| self.stop_waiting(key, interest));
     }
 
-    /// The task of `key` is about to be polled: what it waits for then, it says anew. Gives where it stood.
+    /// The task of `key` is about to be polled: what it waits for then, it says anew. Gives where
+    /// it stood.
     pub(super) fn begin_poll(&mut self, key: Key) -> Option<RunState> {
         self.reads_left = self.bounds.reads_per_turn_max;
         let slot = self.table.get(key)?;
@@ -215,10 +265,13 @@ impl State {
         }
     }
 
-    /// A task was polled: what it has written goes out, on whatever connections and whatever it waits for, and the fitting deadlines run.
+    /// A task was polled: what it has written goes out, on whatever connections and whatever it
+    /// waits for, and the fitting deadlines run.
     pub(super) fn settle(&mut self) {
         while let Some(key) = self.touched.pop() {
-            let Some(slot) = self.table.get(key) else { continue };
+            let Some(slot) = self.table.get(key) else {
+                continue;
+            };
             slot.waits.0 &= !Waits::TOUCHED;
             if slot.phase == super::table::Phase::Serving {
                 self.send_output(key);
@@ -235,15 +288,26 @@ mod tests {
     #[test]
     fn interests_and_run_states_do_not_touch_each_other() {
         let mut waits = Waits::NONE;
-        for run in [RunState::Start, RunState::Pooled, RunState::Due, RunState::Idle] {
+        for run in [
+            RunState::Start,
+            RunState::Pooled,
+            RunState::Due,
+            RunState::Idle,
+        ] {
             waits.set_run(run);
             for interest in Interest::ALL {
                 waits.add(interest);
             }
             assert_eq!(waits.run(), run);
             assert!(waits.is_reading() && waits.has_others(Interest::Input));
-            assert!(waits.take(Interest::Input) && !waits.take(Interest::Input) && !waits.is_reading());
-            assert!(waits.take(Interest::Space) && waits.has(Interest::Flushed) && !waits.has_others(Interest::Flushed));
+            assert!(
+                waits.take(Interest::Input) && !waits.take(Interest::Input) && !waits.is_reading()
+            );
+            assert!(
+                waits.take(Interest::Space)
+                    && waits.has(Interest::Flushed)
+                    && !waits.has_others(Interest::Flushed)
+            );
             assert!(waits.take(Interest::Flushed));
             assert_eq!(waits.run(), run);
         }

@@ -1,5 +1,6 @@
-//! A shard against a model of it: its own state, ring and handlers' tasks, with a kernel, peers and handlers that do whatever they may,
-//! in an order that a seed decides. After every turn all that is known of every connection is looked at: [`rules`].
+//! A shard against a model of it: its own state, ring and handlers' tasks, with a kernel, peers and
+//! handlers that do whatever they may, in an order that a seed decides. After every turn all that
+//! is known of every connection is looked at: [`rules`].
 //!
 //! `CORELANE_MODEL_SEED=N` plays the one run of that seed.
 
@@ -49,8 +50,16 @@ fn settings(random: &mut Random) -> Config {
         read: or_off(1000),
         write: or_off(1200),
         idle: or_off(2000),
-        lifetime: if random.one_in(3) { Some(Duration::from_secs(6)) } else { None },
-        request: if random.one_in(3) { Some(Duration::from_millis(1800)) } else { None },
+        lifetime: if random.one_in(3) {
+            Some(Duration::from_secs(6))
+        } else {
+            None
+        },
+        request: if random.one_in(3) {
+            Some(Duration::from_millis(1800))
+        } else {
+            None
+        },
         drain: Duration::from_secs(4),
         close: Duration::from_secs(1),
         overload,
@@ -64,16 +73,34 @@ fn settings(random: &mut Random) -> Config {
         write_queue_max: random.between(300, 2000),
         ..Limits::default()
     };
-    Config { timeouts, limits, buffers: Buffers { size: 256, count: 16 << random.below(3) }, ..Config::default() }
+    Config {
+        timeouts,
+        limits,
+        buffers: Buffers {
+            size: 256,
+            count: 16 << random.below(3),
+        },
+        ..Config::default()
+    }
 }
 
 /// Plays the run of `seed`. Returns how many connections it saw end.
 fn play(seed: u64) -> u64 {
     let mut random = Random::new(seed);
     let config = settings(&mut random);
-    let memory = if random.one_in(3) { random.between(1000, 4000) } else { rules::AMPLE as u32 };
-    let memory = MemoryShare { unread_max: memory, unsent_max: memory };
-    let (bounds, request) = (Bounds::of(&config, memory), Ticks::of(config.timeouts.request));
+    let memory = if random.one_in(3) {
+        random.between(1000, 4000)
+    } else {
+        rules::AMPLE as u32
+    };
+    let memory = MemoryShare {
+        unread_max: memory,
+        unsent_max: memory,
+    };
+    let (bounds, request) = (
+        Bounds::of(&config, memory),
+        Ticks::of(config.timeouts.request),
+    );
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let acceptor = Acceptor::new(Some(listener), &config);
     let shard = stand_in_shard(config, memory);
@@ -125,7 +152,10 @@ impl Run<'_> {
                 return;
             }
         }
-        panic!("not everybody has ended: {:?}", self.stage.world.borrow().lives);
+        panic!(
+            "not everybody has ended: {:?}",
+            self.stage.world.borrow().lives
+        );
     }
 
     /// Time passes, the kernel goes on, and somebody else may wake a handler.
@@ -135,7 +165,12 @@ impl Run<'_> {
         let mut state = self.shard.state();
         let mut world = self.stage.world.borrow_mut();
         for _ in 0..self.random.below(4) {
-            self.kernel.act(&mut state.ring, &self.shard.pool, &mut world, &mut self.random);
+            self.kernel.act(
+                &mut state.ring,
+                &self.shard.pool,
+                &mut world,
+                &mut self.random,
+            );
         }
         drop((state, world));
         if self.random.one_in(3) {
@@ -146,7 +181,8 @@ impl Run<'_> {
         }
     }
 
-    /// A turn of the pump, with a look before the handlers run and one after. True when the shard has drained.
+    /// A turn of the pump, with a look before the handlers run and one after. True when the shard
+    /// has drained.
     fn turn<S, F>(&mut self, tasks: &mut Tasks<S, F>) -> bool
     where
         S: Fn(Key) -> F,
@@ -161,34 +197,57 @@ impl Run<'_> {
         let shard = Rc::clone(&self.shard);
         let look = |run: &mut Self| {
             let (mut state, mut world) = (shard.state(), run.stage.world.borrow_mut());
-            run.kernel.enter(&mut state.ring, &mut world, &mut run.random, now);
+            run.kernel
+                .enter(&mut state.ring, &mut world, &mut run.random, now);
             (state, world)
         };
         {
             let (mut state, mut world) = look(self);
-            world.lives.iter_mut().for_each(|life| life.errors_are_new = false);
+            world
+                .lives
+                .iter_mut()
+                .for_each(|life| life.errors_are_new = false);
             rules::see_turn(&mut state, &self.kernel, &mut world, now);
         }
         tasks.run(&shard);
         assert!(!self.stage.is_broken.get(), "a handler saw a rule broken");
         shard.state().feed();
         let (mut state, mut world) = look(self);
-        let moment = Moment { now, bounds: self.bounds, request: self.request, drains_since: self.drains_since };
+        let moment = Moment {
+            now,
+            bounds: self.bounds,
+            request: self.request,
+            drains_since: self.drains_since,
+        };
         rules::see_rest(&mut state, &self.kernel, &mut world, moment);
         over
     }
 
-    /// Names of connections that are gone are asked for everything: nothing is found and nothing changes.
+    /// Names of connections that are gone are asked for everything: nothing is found and nothing
+    /// changes.
     fn ask_for_the_past(&mut self) {
         let world = self.stage.world.borrow();
-        let Some(key) = world.past.get(self.random.below(world.past.len().max(1) as u32) as usize).copied() else { return };
+        let Some(key) = world
+            .past
+            .get(self.random.below(world.past.len().max(1) as u32) as usize)
+            .copied()
+        else {
+            return;
+        };
         let mut state = self.shard.state();
         let before = rules::fingerprint(&mut state, key.slot);
-        assert!(state.pop_input(key).is_none() && state.input_is_over(key) && state.is_flushed(key) && !state.has_room(key));
+        assert!(
+            state.pop_input(key).is_none()
+                && state.input_is_over(key)
+                && state.is_flushed(key)
+                && !state.has_room(key)
+        );
         assert_eq!(state.failure(key), Some(CloseReason::HandlerClosed));
         assert_eq!(state.begin_poll(key), None);
         state.wait(key, Interest::Input, Waker::noop());
-        Interest::ALL.into_iter().for_each(|interest| state.fire(key, interest));
+        Interest::ALL
+            .into_iter()
+            .for_each(|interest| state.fire(key, interest));
         assert!(!state.lay_by(key, None) && !state.take_up(key));
         state.wake(key);
         state.expire(key);
@@ -199,7 +258,11 @@ impl Run<'_> {
         state.discard(key);
         state.begin_frame(key);
         assert_eq!(state.collect_output(key, b"lost"), 4);
-        assert_eq!(rules::fingerprint(&mut state, key.slot), before, "{key:?} is past and changed its slot");
+        assert_eq!(
+            rules::fingerprint(&mut state, key.slot),
+            before,
+            "{key:?} is past and changed its slot"
+        );
     }
 
     /// What connections took their ends gave back.
@@ -208,11 +271,25 @@ impl Run<'_> {
         let world = self.stage.world.borrow();
         assert_eq!((state.table.open(), world.lives.len()), (0, 0));
         assert_eq!(self.kernel.in_flight(), 0, "nothing is in flight");
-        assert_eq!((self.shard.pool.held(), state.ring.lent()), (0, 0), "nobody holds a buffer");
+        assert_eq!(
+            (self.shard.pool.held(), state.ring.lent()),
+            (0, 0),
+            "nobody holds a buffer"
+        );
         assert_eq!(state.metrics.tasks.get(), 0);
         assert_eq!(state.table.segments.in_use(), 0);
-        assert_eq!(state.metrics.closed.iter().map(|count| count.get()).sum::<u64>(), state.metrics.accepted.get());
-        assert!(state.wakes.wakers.is_empty() && state.wakes.is_empty() && state.touched.is_empty());
+        assert_eq!(
+            state
+                .metrics
+                .closed
+                .iter()
+                .map(|count| count.get())
+                .sum::<u64>(),
+            state.metrics.accepted.get()
+        );
+        assert!(
+            state.wakes.wakers.is_empty() && state.wakes.is_empty() && state.touched.is_empty()
+        );
     }
 }
 
@@ -231,7 +308,10 @@ mod tests {
     impl Drop for Named {
         fn drop(&mut self) {
             if thread::panicking() {
-                eprintln!("again: CORELANE_MODEL_SEED={} cargo test -p corelane --lib ten_thousand_lives", self.0);
+                eprintln!(
+                    "again: CORELANE_MODEL_SEED={} cargo test -p corelane --lib ten_thousand_lives",
+                    self.0
+                );
             }
         }
     }
@@ -248,7 +328,10 @@ mod tests {
 
     #[test]
     fn ten_thousand_lives_keep_every_rule() {
-        if let Some(seed) = std::env::var("CORELANE_MODEL_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        if let Some(seed) = std::env::var("CORELANE_MODEL_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+        {
             play_on_its_thread(seed);
             return;
         }
@@ -259,6 +342,8 @@ mod tests {
                 seed += THREADS;
             }
         };
-        thread::scope(|scope| (0..THREADS).for_each(|first| drop(scope.spawn(move || walk(first)))));
+        thread::scope(|scope| {
+            (0..THREADS).for_each(|first| drop(scope.spawn(move || walk(first))))
+        });
     }
 }

@@ -11,8 +11,9 @@ use super::wake::{Sleeper, rouse};
 
 /// Lets one task of a shard wait for another: a flag, and whoever waits for it.
 ///
-/// Cheaper than a channel and, unlike one from elsewhere, known to the shard: while its tasks wait for nothing but connections, sleeps and
-/// these, it takes the short way from a packet to its handler.
+/// Cheaper than a channel and, unlike one from elsewhere, known to the shard: while its tasks wait
+/// for nothing but connections, sleeps and these, it takes the short way from a packet to its
+/// handler.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -37,10 +38,14 @@ pub struct Notify {
 impl Notify {
     /// One that is not set and that nobody waits for.
     pub const fn new() -> Self {
-        Self { set: Cell::new(false), sleeper: Cell::new(None) }
+        Self {
+            set: Cell::new(false),
+            sleeper: Cell::new(None),
+        }
     }
 
-    /// Sets the flag and wakes who waits for it. Setting it twice before anybody looks is the same as once.
+    /// Sets the flag and wakes who waits for it. Setting it twice before anybody looks is the same
+    /// as once.
     pub fn notify(&self) {
         self.set.set(true);
         match self.sleeper.take() {
@@ -50,7 +55,8 @@ impl Notify {
         }
     }
 
-    /// Waits until the flag is set, and takes it down. Of several who wait, the last to have begun is woken.
+    /// Waits until the flag is set, and takes it down. Of several who wait, the last to have begun
+    /// is woken.
     ///
     /// May be dropped half-way: a flag that is set by then stays set.
     pub fn notified(&self) -> Notified<'_> {
@@ -70,7 +76,10 @@ impl Notify {
 
 impl fmt::Debug for Notify {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Notify").field("set", &self.set.get()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Notify")
+            .field("set", &self.set.get())
+            .finish_non_exhaustive()
     }
 }
 

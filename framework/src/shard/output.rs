@@ -1,4 +1,5 @@
-//! What a connection sends: the queue that its writer fills, and the one send that is in the kernel at a time.
+//! What a connection sends: the queue that its writer fills, and the one send that is in the kernel
+//! at a time.
 
 use super::State;
 use super::interest::{Interest, Waits};
@@ -7,15 +8,18 @@ use crate::error::{CloseReason, Error};
 use crate::ring::buffers::Span;
 use crate::ring::{Completion, Key, SEND_VECTOR_MAX, Tell};
 
-/// A chunk of at most one in this many parts of a buffer is copied behind what was written before: else each would hold a buffer while the peer
-/// does not read.
+/// A chunk of at most one in this many parts of a buffer is copied behind what was written before:
+/// else each would hold a buffer while the peer does not read.
 const SMALL_PART: u32 = 8;
 
 impl State {
-    /// Queues `span` behind what was written; neighbours of one buffer become one. What waits to be sent is on the account of whom it is sent to.
+    /// Queues `span` behind what was written; neighbours of one buffer become one. What waits to be
+    /// sent is on the account of whom it is sent to.
     pub(crate) fn push_output(&mut self, key: Key, mut span: Span) {
         self.touch(key);
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return self.pool.release(span) };
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return self.pool.release(span);
+        };
         slot.output_bytes += span.len();
         self.requests.answered(key.slot);
         self.unsent += u64::from(span.len());
@@ -38,9 +42,18 @@ impl State {
     /// Collects as many of `bytes` as the bound of the queue allows. Returns how many.
     pub(crate) fn collect_output(&mut self, key: Key, bytes: &[u8]) -> usize {
         self.touch(key);
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return bytes.len() };
-        let of_connection = self.bounds.write_queue_max.saturating_sub(slot.output_bytes);
-        let of_shard = self.bounds.unsent_max.saturating_sub(self.unsent).max(u64::from(self.pool.size()));
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return bytes.len();
+        };
+        let of_connection = self
+            .bounds
+            .write_queue_max
+            .saturating_sub(slot.output_bytes);
+        let of_shard = self
+            .bounds
+            .unsent_max
+            .saturating_sub(self.unsent)
+            .max(u64::from(self.pool.size()));
         let room = u64::from(of_connection).min(of_shard) as usize;
         let bytes = &bytes[..room.min(bytes.len())];
         let mut rest = bytes;
@@ -58,30 +71,42 @@ impl State {
         bytes.len()
     }
 
-    /// Submits what was written, unless a send is in the kernel already: that one's completion takes the rest along. A full socket is waited
-    /// for.
+    /// Submits what was written, unless a send is in the kernel already: that one's completion
+    /// takes the rest along. A full socket is waited for.
     pub(super) fn flush(&mut self, key: Key) {
         self.submit_send(key, Tell::Every);
     }
 
     /// As [`Self::flush`], and quietly if nobody waits for the send's end.
     pub(super) fn send_output(&mut self, key: Key) {
-        let waits_for_end = |waits: Waits| waits.has(Interest::Space) || waits.has(Interest::Flushed);
-        let told = self.table.get(key).is_some_and(|slot| waits_for_end(slot.waits));
+        let waits_for_end =
+            |waits: Waits| waits.has(Interest::Space) || waits.has(Interest::Flushed);
+        let told = self
+            .table
+            .get(key)
+            .is_some_and(|slot| waits_for_end(slot.waits));
         self.submit_send(key, if told { Tell::Every } else { Tell::Failure });
     }
 
     fn submit_send(&mut self, key: Key, tell: Tell) {
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return;
+        };
         if slot.sending || slot.output.is_empty() || slot.failed.is_some() {
             self.is_behind |= slot.sending;
             return;
         }
         slot.sending = true;
         // A send that leaves something behind must be told of, or nobody would send the rest.
-        let tell = if segments.iter(slot.output).nth(SEND_VECTOR_MAX).is_some() { Tell::Every } else { tell };
+        let tell = if segments.iter(slot.output).nth(SEND_VECTOR_MAX).is_some() {
+            Tell::Every
+        } else {
+            tell
+        };
         self.ring.send(key, segments.iter(slot.output), tell);
-        self.table.deadlines.set_send(key.slot, self.now.after(self.bounds.write));
+        self.table
+            .deadlines
+            .set_send(key.slot, self.now.after(self.bounds.write));
         if tell == Tell::Every {
             self.flows.waits(key.slot, self.now);
         }
@@ -92,7 +117,9 @@ impl State {
             return;
         }
         let key = completion.token.key;
-        let Some(slot) = self.table.get(key) else { return };
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
         slot.sending = false;
         match completion.result {
             count @ 0.. => {
@@ -111,12 +138,19 @@ impl State {
         self.close_if_settled(key);
     }
 
-    /// The common case in one look at the slot: all that was written is sent, and nobody waited for that.
+    /// The common case in one look at the slot: all that was written is sent, and nobody waited for
+    /// that.
     fn sent_everything(&mut self, completion: Completion) -> bool {
         let key = completion.token.key;
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return false };
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return false;
+        };
         let whole = u32::try_from(completion.result).is_ok_and(|count| count == slot.output_bytes);
-        if !whole || slot.phase != Phase::Serving || slot.waits.has(Interest::Space) || slot.waits.has(Interest::Flushed) {
+        if !whole
+            || slot.phase != Phase::Serving
+            || slot.waits.has(Interest::Space)
+            || slot.waits.has(Interest::Flushed)
+        {
             return false;
         }
         self.metrics.bytes_out.add(u64::from(slot.output_bytes));
@@ -132,7 +166,9 @@ impl State {
 
     /// Releases the `count` bytes that the kernel has taken.
     fn consume_output(&mut self, key: Key, count: u32) {
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return;
+        };
         slot.output_bytes -= count;
         self.unsent -= u64::from(count);
         self.flows.took(key.slot, count, slot.output_bytes == 0);
@@ -145,14 +181,23 @@ impl State {
                 break;
             }
             rest -= front.len();
-            segments.pop_front(&mut slot.output).into_iter().for_each(|span| self.pool.release(span));
+            segments
+                .pop_front(&mut slot.output)
+                .into_iter()
+                .for_each(|span| self.pool.release(span));
         }
     }
 
-    /// What a shorter output queue means: to the handler that waits for it, to the deadline, to a connection that is ending.
+    /// What a shorter output queue means: to the handler that waits for it, to the deadline, to a
+    /// connection that is ending.
     pub(super) fn output_moved(&mut self, key: Key) {
-        let Some(slot) = self.table.get(key) else { return };
-        let (has_space, is_flushed) = (slot.output_bytes <= self.bounds.write_queue_max / 2, slot.output.is_empty());
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
+        let (has_space, is_flushed) = (
+            slot.output_bytes <= self.bounds.write_queue_max / 2,
+            slot.output.is_empty(),
+        );
         let parts = slot.phase == Phase::Flushing && is_flushed;
         if has_space {
             self.fire(key, Interest::Space);
@@ -167,20 +212,29 @@ impl State {
         }
     }
 
-    /// Whether one more write fits: into the connection's bound, and into the shard's unless nothing of the connection is unsent. So who
-    /// waits for room has a send in the kernel, whose end asks again.
+    /// Whether one more write fits: into the connection's bound, and into the shard's unless
+    /// nothing of the connection is unsent. So who waits for room has a send in the kernel, whose
+    /// end asks again.
     pub(crate) fn has_room(&mut self, key: Key) -> bool {
         let fits = self.unsent < self.bounds.unsent_max;
-        self.table.get(key).is_some_and(|slot| slot.output_bytes == 0 || (fits && slot.output_bytes < self.bounds.write_queue_max))
+        self.table.get(key).is_some_and(|slot| {
+            slot.output_bytes == 0 || (fits && slot.output_bytes < self.bounds.write_queue_max)
+        })
     }
 
     pub(crate) fn is_flushed(&mut self, key: Key) -> bool {
-        self.table.get(key).is_none_or(|slot| slot.output.is_empty())
+        self.table
+            .get(key)
+            .is_none_or(|slot| slot.output.is_empty())
     }
 
     /// Why nothing can be written any more, if so.
     pub(crate) fn output_refusal(&mut self, key: Key) -> Option<Error> {
-        let closed = self.table.get(key).is_some_and(|slot| slot.fin != Fin::Unsent).then_some(CloseReason::HandlerClosed);
+        let closed = self
+            .table
+            .get(key)
+            .is_some_and(|slot| slot.fin != Fin::Unsent)
+            .then_some(CloseReason::HandlerClosed);
         self.failure(key).or(closed).map(Error::Closed)
     }
 }

@@ -1,26 +1,33 @@
 //! How long a shard waits in its own ring: until it parks, and for how many completions at a time.
 //!
-//! A timer in the ring ends the first. How dense the traffic is, is counted from turn to turn: where messages come thick, an entry waits
-//! for several, so that they share the price of the entry, of the turn and of the sleep.
+//! A timer in the ring ends the first. How dense the traffic is, is counted from turn to turn:
+//! where messages come thick, an entry waits for several, so that they share the price of the
+//! entry, of the turn and of the sleep.
 
 use std::time::Duration;
 
 use crate::ring::{SlotIndex, Wait};
 
-/// How long a shard without traffic waits in its own ring before it parks: longer than the pauses of a shard that has some traffic, for
-/// parking costs more than a message; shorter than anyone notices, for an order to drain or a deadline may have to wait for it. The
-/// ring's timer is set once per this time and not once per wait: on a virtual machine each setting leaves the guest.
-/// No key, as for the others here: they follow what a wake-up costs, and `limits.gather_completions_max` turns gathering off.
+/// How long a shard without traffic waits in its own ring before it parks: longer than the pauses
+/// of a shard that has some traffic, for parking costs more than a message; shorter than anyone
+/// notices, for an order to drain or a deadline may have to wait for it. The ring's timer is set
+/// once per this time and not once per wait: on a virtual machine each setting leaves the guest. No
+/// key, as for the others here: they follow what a wake-up costs, and
+/// `limits.gather_completions_max` turns gathering off.
 pub(super) const LINGER: Duration = Duration::from_millis(50);
-/// How often a shard that does not rest lets the executor see to its own rings, timers and channels: what handlers wait for may be there.
+/// How often a shard that does not rest lets the executor see to its own rings, timers and
+/// channels: what handlers wait for may be there.
 pub(super) const BREATH_INTERVAL: Duration = Duration::from_millis(5);
-/// The density of traffic is measured over this time, or over a longer one if nothing happened for longer.
+/// The density of traffic is measured over this time, or over a longer one if nothing happened for
+/// longer.
 const PERIOD: Duration = Duration::from_millis(2);
-/// Messages are gathered as long as the density says that they come within this time. On average each waits for half of it at most.
+/// Messages are gathered as long as the density says that they come within this time. On average
+/// each waits for half of it at most.
 const GATHER_AIM: Duration = Duration::from_micros(100);
 /// A message waits no longer than this for others, whatever the density said.
 const GATHER_MAX: Duration = Duration::from_micros(200);
-/// Connections that must have spoken for each message that is waited for: a few that ask and answer in turn must not wait for each other.
+/// Connections that must have spoken for each message that is waited for: a few that ask and answer
+/// in turn must not wait for each other.
 const SPEAKERS_PER_MESSAGE: u32 = 8;
 
 /// What a shard does when it has nothing to do.
@@ -74,8 +81,9 @@ impl Pace {
         self.linger == Linger::Over
     }
 
-    /// What the timer must be set to before the coming wait, if it is not set; it is then taken to be. `breathes`: the executor may have
-    /// something to do for handlers, and the wait is interrupted for its turn.
+    /// What the timer must be set to before the coming wait, if it is not set; it is then taken to
+    /// be. `breathes`: the executor may have something to do for handlers, and the wait is
+    /// interrupted for its turn.
     pub(super) fn begin(&mut self, breathes: bool) -> Option<Duration> {
         if self.linger != Linger::Off {
             return None;
@@ -86,10 +94,18 @@ impl Pace {
     }
 
     pub(super) fn wait(&self) -> Wait {
-        if self.gather > 1 { Wait::ForSome { completions: self.gather, at_most: GATHER_MAX } } else { Wait::ForOne }
+        if self.gather > 1 {
+            Wait::ForSome {
+                completions: self.gather,
+                at_most: GATHER_MAX,
+            }
+        } else {
+            Wait::ForOne
+        }
     }
 
-    /// A turn begins, `now` after the start of the shard: what was counted in a period that is over says how many to wait for.
+    /// A turn begins, `now` after the start of the shard: what was counted in a period that is over
+    /// says how many to wait for.
     pub(super) fn turn(&mut self, now: Duration) {
         let period = now.saturating_sub(self.began);
         if period < PERIOD {
@@ -114,8 +130,16 @@ impl Pace {
 
     /// The timer has gone off.
     pub(super) fn elapsed(&mut self) {
-        self.silent = if self.heard { Duration::ZERO } else { self.silent + self.period };
-        self.linger = if self.silent < LINGER { Linger::Off } else { Linger::Over };
+        self.silent = if self.heard {
+            Duration::ZERO
+        } else {
+            self.silent + self.period
+        };
+        self.linger = if self.silent < LINGER {
+            Linger::Off
+        } else {
+            Linger::Over
+        };
     }
 
     /// The shard was parked. A timer that is still set remains so.
@@ -171,7 +195,10 @@ mod tests {
         assert_eq!(pace.begin(false), Some(LINGER));
         pace.message(SlotIndex(0));
         pace.elapsed();
-        assert_eq!((pace.is_over(), pace.begin(false), pace.begin(false)), (false, Some(LINGER), None));
+        assert_eq!(
+            (pace.is_over(), pace.begin(false), pace.begin(false)),
+            (false, Some(LINGER), None)
+        );
         pace.elapsed();
         assert!(pace.is_over());
         pace.parked();

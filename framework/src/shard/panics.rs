@@ -1,8 +1,9 @@
 //! What is told of a panic on a shard's thread, and how often.
 //!
-//! The panic is caught where its place is not known any more; the hook, which knows it, leaves a note. A flood of handlers' panics must
-//! not become a flood of backtraces: one per interval is described, the others are counted. Nothing is written here: standard error may
-//! be a pipe that nobody reads, and a shard that waits for it could not even be told dead.
+//! The panic is caught where its place is not known any more; the hook, which knows it, leaves a
+//! note. A flood of handlers' panics must not become a flood of backtraces: one per interval is
+//! described, the others are counted. Nothing is written here: standard error may be a pipe that
+//! nobody reads, and a shard that waits for it could not even be told dead.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
@@ -63,16 +64,26 @@ fn running<R>(code: Code, act: impl FnOnce() -> R) -> std::thread::Result<R> {
     result
 }
 
-/// What it was called with. That may quote the peer: an index out of range, a text that is no number.
+/// What it was called with. That may quote the peer: an index out of range, a text that is no
+/// number.
 fn text(panic: &(dyn std::any::Any + Send)) -> Escaped<'_> {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Escaped(text.unwrap_or("(no text)").as_bytes())
 }
 
 fn leave_note(info: &PanicHookInfo<'_>) {
-    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let place = info
+        .location()
+        .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let backtrace = Backtrace::capture();
-    let note = if backtrace.status() == BacktraceStatus::Captured { format!("{place}\n{backtrace}") } else { place };
+    let note = if backtrace.status() == BacktraceStatus::Captured {
+        format!("{place}\n{backtrace}")
+    } else {
+        place
+    };
     NOTE.set(Some(note));
 }
 
@@ -88,8 +99,11 @@ pub(super) fn report(key: Key, panic: &(dyn std::any::Any + Send)) {
 }
 
 impl Shard {
-    /// Whether the panic that happens now is one to describe. A borrowed state means it is our own code's: then it is.
+    /// Whether the panic that happens now is one to describe. A borrowed state means it is our own
+    /// code's: then it is.
     fn describes_panics(&self) -> bool {
-        self.state.try_borrow().map_or(true, |state| state.would_log(Subject::HandlerPanicked))
+        self.state
+            .try_borrow()
+            .map_or(true, |state| state.would_log(Subject::HandlerPanicked))
     }
 }

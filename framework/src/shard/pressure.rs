@@ -1,8 +1,10 @@
-//! What a shard does when it runs short of receive buffers, of bytes that it may hold for its connections, or of memory.
+//! What a shard does when it runs short of receive buffers, of bytes that it may hold for its
+//! connections, or of memory.
 //!
-//! A ladder, climbed the longer the shortage lasts: the greediest are not read from, what they hold is copied out so that receive
-//! buffers come free, they are closed. Whoever holds two buffers at most, as all do that take what they are sent, is none of the greedy:
-//! such a connection is read from and written to on every rung.
+//! A ladder, climbed the longer the shortage lasts: the greediest are not read from, what they hold
+//! is copied out so that receive buffers come free, they are closed. Whoever holds two buffers at
+//! most, as all do that take what they are sent, is none of the greedy: such a connection is read
+//! from and written to on every rung.
 
 use std::collections::HashSet;
 
@@ -16,25 +18,30 @@ use super::{ConnId, State};
 use crate::error::CloseReason;
 use crate::ring::{Key, Operation, SEND_VECTOR_MAX, Token};
 
-/// Between two looks at who holds what, unless much has come meanwhile: a tick, the least that there is.
+/// Between two looks at who holds what, unless much has come meanwhile: a tick, the least that
+/// there is.
 const LOOK_INTERVAL: u32 = 1;
-/// For how many ticks buffers must have been low: the low of a burst passes by itself. No key: nobody is closed for it.
+/// For how many ticks buffers must have been low: the low of a burst passes by itself. No key:
+/// nobody is closed for it.
 const BUFFERS_LOW_MIN: u32 = 1;
-/// Buffers that any connection may hold, one received and one to be sent, whatever the shard is short of. No key: with fewer none is served.
+/// Buffers that any connection may hold, one received and one to be sent, whatever the shard is
+/// short of. No key: with fewer none is served.
 pub(crate) const OWN_BUFFERS: u64 = 2;
-/// The part of what the greedy hold that is to come free by the connections closed at one look. No key, as with the other fractions of the
-/// ladder: an eighth ends the shortage, by its own measure, and how many are closed and when is in the settings.
+/// The part of what the greedy hold that is to come free by the connections closed at one look. No
+/// key, as with the other fractions of the ladder: an eighth ends the shortage, by its own measure,
+/// and how many are closed and when is in the settings.
 const CLOSED_PART: u64 = 8;
 
-/// Receive buffers that come free by copies at one look, and what the connection holds with which that is reached: the shard's others wait
-/// meanwhile. No key, as above.
+/// Receive buffers that come free by copies at one look, and what the connection holds with which
+/// that is reached: the shard's others wait meanwhile. No key, as above.
 const COPIED_OUT_MAX: u32 = 256;
 
 /// What a shard is short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strain {
     None,
-    /// Few receive buffers are free. What is received is copied out meanwhile, so nobody needs to be closed.
+    /// Few receive buffers are free. What is received is copied out meanwhile, so nobody needs to
+    /// be closed.
     Buffers,
     /// `limits.unread_per_shard_max` is reached.
     Unread,
@@ -80,7 +87,14 @@ struct Load {
 
 /// The judgement. A bound that was reached counts until an eighth of it is free again.
 fn strain(load: &Load, unread_max: u64, unsent_max: u64, before: Strain) -> Strain {
-    let reached = |bytes: u64, most: u64| bytes >= if before.is_full() { most - most / 8 } else { most };
+    let reached = |bytes: u64, most: u64| {
+        bytes
+            >= if before.is_full() {
+                most - most / 8
+            } else {
+                most
+            }
+    };
     let all = unread_max + unsent_max;
     if reached(load.unread, unread_max) {
         Strain::Unread
@@ -119,14 +133,17 @@ fn rung(strain: Strain, lasted: u32, patience: Ticks) -> Rung {
     }
 }
 
-/// The greedy, the greediest first. Where there is no room that is all who hold more than their own; where only buffers are low, those
-/// without whom the others hold half of what all hold.
+/// The greedy, the greediest first. Where there is no room that is all who hold more than their
+/// own; where only buffers are low, those without whom the others hold half of what all hold.
 fn greediest(mut holders: Vec<(Key, u64)>, own: u64, strain: Strain) -> Vec<(Key, u64)> {
     let mut rest: u64 = holders.iter().map(|(_, bytes)| bytes).sum();
     let enough = if strain.is_full() { 0 } else { rest / 2 };
     holders.retain(|(_, bytes)| *bytes > own);
     holders.sort_unstable_by_key(|(key, bytes)| (std::cmp::Reverse(*bytes), key.slot));
-    let count = holders.iter().take_while(|(_, bytes)| (rest > enough, rest -= bytes).0).count();
+    let count = holders
+        .iter()
+        .take_while(|(_, bytes)| (rest > enough, rest -= bytes).0)
+        .count();
     holders.truncate(count);
     holders
 }
@@ -189,8 +206,15 @@ impl State {
             buffers_low: self.pool.was_low(),
             memory_short,
         };
-        let Bounds { unread_max, unsent_max, .. } = self.bounds;
-        let (before, strain) = (self.pressure.strain, strain(&load, unread_max, unsent_max, self.pressure.strain));
+        let Bounds {
+            unread_max,
+            unsent_max,
+            ..
+        } = self.bounds;
+        let (before, strain) = (
+            self.pressure.strain,
+            strain(&load, unread_max, unsent_max, self.pressure.strain),
+        );
         if strain == before && strain == Strain::None {
             return;
         }
@@ -202,7 +226,9 @@ impl State {
             self.pool.narrow();
             (self.pressure.since, self.pressure.due) = (self.now, self.now);
         }
-        if self.now >= self.pressure.due || load.heap > self.pressure.looked_at + (unread_max + unsent_max) / 16 {
+        if self.now >= self.pressure.due
+            || load.heap > self.pressure.looked_at + (unread_max + unsent_max) / 16
+        {
             self.climb(&load, own);
         }
     }
@@ -216,8 +242,13 @@ impl State {
     /// Looks who holds what and does what the rung asks for.
     fn climb(&mut self, load: &Load, own: u64) {
         let Pressure { strain, since, .. } = self.pressure;
-        (self.pressure.due, self.pressure.looked_at) = (Tick(self.now.0 + LOOK_INTERVAL), load.heap);
-        let rung = rung(strain, self.now.0.saturating_sub(since.0), self.bounds.overload);
+        (self.pressure.due, self.pressure.looked_at) =
+            (Tick(self.now.0 + LOOK_INTERVAL), load.heap);
+        let rung = rung(
+            strain,
+            self.now.0.saturating_sub(since.0),
+            self.bounds.overload,
+        );
         if rung == Rung::Ground {
             return;
         }
@@ -231,11 +262,17 @@ impl State {
                 }
             }
         }
-        let closed = if rung == Rung::Close { self.doom_greediest(&greedy) } else { 0 };
+        let closed = if rung == Rung::Close {
+            self.doom_greediest(&greedy)
+        } else {
+            0
+        };
         // Who was held back and is none of the greediest any more goes on.
         self.starved.append(&mut self.pressure.held_back);
         if self.may_log(Subject::UnderPressure) {
-            let greediest = greedy.first().map(|(key, _)| ConnId::new(self.id, *key).to_string());
+            let greediest = greedy
+                .first()
+                .map(|(key, _)| ConnId::new(self.id, *key).to_string());
             tracing::warn!(
                 shard = self.id.0,
                 short_of = strain.word(),
@@ -265,40 +302,65 @@ impl State {
                 held[index] += u64::from(bytes);
             }
         });
-        holders.into_iter().map(|key| (key, held[key.slot.0 as usize])).collect()
+        holders
+            .into_iter()
+            .map(|key| (key, held[key.slot.0 as usize]))
+            .collect()
     }
 
     /// The first rung: the greediest are not read from.
     fn hold_back(&mut self, greedy: &[(Key, u64)]) {
         let before = std::mem::take(&mut self.pressure.barred);
-        self.pressure.barred.extend(greedy.iter().map(|(key, _)| *key));
+        self.pressure
+            .barred
+            .extend(greedy.iter().map(|(key, _)| *key));
         for (key, _) in greedy {
             self.metrics.held_back.add(u64::from(!before.contains(key)));
-            let Some(slot) = self.table.get(*key).filter(|slot| slot.phase == Phase::Serving) else { continue };
+            let Some(slot) = self
+                .table
+                .get(*key)
+                .filter(|slot| slot.phase == Phase::Serving)
+            else {
+                continue;
+            };
             let waits = match slot.receive {
                 Receive::Armed => Operation::Receive,
                 Receive::Polled => Operation::Poll,
-                Receive::Disarmed | Receive::Cancelling | Receive::Starved | Receive::Ended => continue,
+                Receive::Disarmed | Receive::Cancelling | Receive::Starved | Receive::Ended => {
+                    continue;
+                }
             };
             slot.receive = Receive::Cancelling;
             self.ring.cancel(Token::new(waits, *key));
         }
     }
 
-    /// The second: provided buffers that lie in the connection's queues are exchanged for heap buffers just large enough.
+    /// The second: provided buffers that lie in the connection's queues are exchanged for heap
+    /// buffers just large enough.
     fn copy_out(&mut self, key: Key) {
-        let Some((slot, segments)) = self.table.get_with_segments(key) else { return };
+        let Some((slot, segments)) = self.table.get_with_segments(key) else {
+            return;
+        };
         let before = self.pool.in_use();
         // The kernel may be reading the first ones of the output.
         let lent = if slot.sending { SEND_VECTOR_MAX } else { 0 };
         for (queue, lent) in [(&mut slot.input, 0), (&mut slot.output, lent)] {
             for place in 0..segments.iter(*queue).count() {
                 if let Some(span) = segments.pop_front(queue) {
-                    segments.push_back(queue, if place < lent { span } else { self.pool.set_aside(span) });
+                    segments.push_back(
+                        queue,
+                        if place < lent {
+                            span
+                        } else {
+                            self.pool.set_aside(span)
+                        },
+                    );
                 }
             }
         }
-        self.metrics.copied_back.add(u64::from(before - self.pool.in_use()));
+        self.metrics
+            .copied_back
+            .add(u64::from(before - self.pool.in_use()));
     }
 
     /// The third. Gives how many are to be closed.
@@ -307,7 +369,12 @@ impl State {
         let (mut freed, mut doomed) = (0, Vec::new());
         for (key, bytes) in greedy.iter().take(self.bounds.overloaded_per_look_max) {
             let open = |phase| matches!(phase, Phase::Serving | Phase::Flushing | Phase::Lingering);
-            if freed > goal || !self.table.get(*key).is_some_and(|slot| slot.failed.is_none() && open(slot.phase)) {
+            if freed > goal
+                || !self
+                    .table
+                    .get(*key)
+                    .is_some_and(|slot| slot.failed.is_none() && open(slot.phase))
+            {
                 continue;
             }
             freed += bytes;
@@ -315,7 +382,9 @@ impl State {
         }
         let count = doomed.len();
         self.pressure.doomed = Spread::new();
-        self.pressure.doomed.add(doomed, self.clock, TICK * LOOK_INTERVAL);
+        self.pressure
+            .doomed
+            .add(doomed, self.clock, TICK * LOOK_INTERVAL);
         count
     }
 
@@ -326,10 +395,17 @@ impl State {
         }
     }
 
-    /// Whether the connection must not be read from for now: it is one of the greediest, or would hold more than its own while there is no
-    /// room. It goes on when its handler reads, or at the end of the shortage at the latest.
+    /// Whether the connection must not be read from for now: it is one of the greediest, or would
+    /// hold more than its own while there is no room. It goes on when its handler reads, or at the
+    /// end of the shortage at the latest.
     pub(super) fn is_held_back(&mut self, key: Key) -> bool {
-        let Some(slot) = self.table.get(key).filter(|slot| slot.phase == Phase::Serving) else { return false };
+        let Some(slot) = self
+            .table
+            .get(key)
+            .filter(|slot| slot.phase == Phase::Serving)
+        else {
+            return false;
+        };
         if self.pressure.barred.contains(&key) {
             return self.note_held_back(key);
         }
@@ -341,7 +417,8 @@ impl State {
         }
         match slot.waits.has(Interest::Input) {
             true if slot.input_count == 0 => false,
-            // Nobody but the end of the shortage asks again for one that waits for the rest of a frame.
+            // Nobody but the end of the shortage asks again for one that waits for the rest of a
+            // frame.
             true => self.note_held_back(key),
             false => true,
         }
@@ -372,56 +449,167 @@ mod tests {
 
     #[test]
     fn a_shortage_has_its_name_and_ends_an_eighth_below_its_bound() {
-        let none = Load { unread: 999, unsent: 1999, heap: 3099, own: 100, ..Load::default() };
+        let none = Load {
+            unread: 999,
+            unsent: 1999,
+            heap: 3099,
+            own: 100,
+            ..Load::default()
+        };
         assert_eq!(judged(none, Strain::None), Strain::None);
         assert_eq!(judged(none, Strain::Unread), Strain::Unread);
-        assert_eq!(judged(Load { unread: 875, unsent: 0, heap: 0, ..none }, Strain::Unread), Strain::Unread);
-        assert_eq!(judged(Load { unread: 874, unsent: 0, heap: 0, ..none }, Strain::Unread), Strain::None);
-        assert_eq!(judged(Load { unsent: 2000, ..none }, Strain::None), Strain::Unsent);
-        assert_eq!(judged(Load { heap: 3100, ..none }, Strain::None), Strain::Held, "both bounds, and what each connection may hold");
-        assert_eq!(judged(Load { buffers_low: true, ..none }, Strain::None), Strain::Buffers);
-        assert_eq!(judged(Load { memory_short: true, ..none }, Strain::None), Strain::Memory);
-        let innocent = Load { memory_short: true, heap: 749, ..Load::default() };
-        assert_eq!(judged(innocent, Strain::None), Strain::None, "somebody else has the memory");
+        assert_eq!(
+            judged(
+                Load {
+                    unread: 875,
+                    unsent: 0,
+                    heap: 0,
+                    ..none
+                },
+                Strain::Unread
+            ),
+            Strain::Unread
+        );
+        assert_eq!(
+            judged(
+                Load {
+                    unread: 874,
+                    unsent: 0,
+                    heap: 0,
+                    ..none
+                },
+                Strain::Unread
+            ),
+            Strain::None
+        );
+        assert_eq!(
+            judged(
+                Load {
+                    unsent: 2000,
+                    ..none
+                },
+                Strain::None
+            ),
+            Strain::Unsent
+        );
+        assert_eq!(
+            judged(Load { heap: 3100, ..none }, Strain::None),
+            Strain::Held,
+            "both bounds, and what each connection may hold"
+        );
+        assert_eq!(
+            judged(
+                Load {
+                    buffers_low: true,
+                    ..none
+                },
+                Strain::None
+            ),
+            Strain::Buffers
+        );
+        assert_eq!(
+            judged(
+                Load {
+                    memory_short: true,
+                    ..none
+                },
+                Strain::None
+            ),
+            Strain::Memory
+        );
+        let innocent = Load {
+            memory_short: true,
+            heap: 749,
+            ..Load::default()
+        };
+        assert_eq!(
+            judged(innocent, Strain::None),
+            Strain::None,
+            "somebody else has the memory"
+        );
     }
 
     #[test]
     fn the_ladder_is_climbed_in_its_order() {
-        let climbed: Vec<Rung> = (0..10).map(|lasted| rung(Strain::Unread, lasted, PATIENCE)).collect();
-        assert_eq!((climbed[0], climbed[1], climbed[7], climbed[8]), (Rung::HoldBack, Rung::CopyOut, Rung::CopyOut, Rung::Close));
+        let climbed: Vec<Rung> = (0..10)
+            .map(|lasted| rung(Strain::Unread, lasted, PATIENCE))
+            .collect();
+        assert_eq!(
+            (climbed[0], climbed[1], climbed[7], climbed[8]),
+            (Rung::HoldBack, Rung::CopyOut, Rung::CopyOut, Rung::Close)
+        );
         assert!(climbed.is_sorted());
-        assert_eq!(rung(Strain::Held, u32::MAX - 1, Ticks::FOREVER), Rung::CopyOut, "\"off\" closes nobody");
-        let buffers: Vec<Rung> = [0, 1, 2, 1000].map(|lasted| rung(Strain::Buffers, lasted, PATIENCE)).into();
-        assert_eq!(buffers, [Rung::Ground, Rung::HoldBack, Rung::CopyOut, Rung::CopyOut], "copies are enough");
+        assert_eq!(
+            rung(Strain::Held, u32::MAX - 1, Ticks::FOREVER),
+            Rung::CopyOut,
+            "\"off\" closes nobody"
+        );
+        let buffers: Vec<Rung> = [0, 1, 2, 1000]
+            .map(|lasted| rung(Strain::Buffers, lasted, PATIENCE))
+            .into();
+        assert_eq!(
+            buffers,
+            [Rung::Ground, Rung::HoldBack, Rung::CopyOut, Rung::CopyOut],
+            "copies are enough"
+        );
     }
 
     #[test]
     fn the_greedy_hold_more_than_their_own_and_come_in_their_order() {
         let holder = |slot, bytes| (Key::of_place(slot), bytes);
         let found = |holders: &[(Key, u64)], strain| -> Vec<u32> {
-            greediest(holders.to_vec(), 8, strain).iter().map(|(key, _)| key.slot.0).collect()
+            greediest(holders.to_vec(), 8, strain)
+                .iter()
+                .map(|(key, _)| key.slot.0)
+                .collect()
         };
         let some = [holder(1, 10), holder(2, 500), holder(3, 20), holder(4, 8)];
-        assert_eq!(found(&some, Strain::Buffers), [2], "without it the others hold less than half");
-        assert_eq!(found(&some, Strain::Unread), [2, 3, 1], "there is no room for any but the fourth, which holds its own");
-        let equal = [holder(4, 100), holder(3, 100), holder(2, 100), holder(1, 100)];
+        assert_eq!(
+            found(&some, Strain::Buffers),
+            [2],
+            "without it the others hold less than half"
+        );
+        assert_eq!(
+            found(&some, Strain::Unread),
+            [2, 3, 1],
+            "there is no room for any but the fourth, which holds its own"
+        );
+        let equal = [
+            holder(4, 100),
+            holder(3, 100),
+            holder(2, 100),
+            holder(1, 100),
+        ];
         assert_eq!(found(&equal, Strain::Buffers), [1, 2]);
         assert!(found(&[holder(1, 8), holder(2, 8)], Strain::Memory).is_empty());
     }
 
     #[test]
-    fn what_waits_to_be_sent_is_held_by_whom_it_is_sent_to_and_what_is_left_of_a_connection_that_is_over_by_nobody() {
-        let shard = stand_in_shard(Config::default(), MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX });
+    fn what_waits_to_be_sent_is_held_by_whom_it_is_sent_to_and_what_is_left_of_a_connection_that_is_over_by_nobody()
+     {
+        let shard = stand_in_shard(
+            Config::default(),
+            MemoryShare {
+                unread_max: u32::MAX,
+                unsent_max: u32::MAX,
+            },
+        );
         let mut state = shard.state();
         let [from, to] = [0, 1].map(|slot| {
             state.open(SlotIndex(slot), ([127, 0, 0, 1], 1).into());
-            state.table.occupant(SlotIndex(slot)).expect("it was opened")
+            state
+                .table
+                .occupant(SlotIndex(slot))
+                .expect("it was opened")
         });
         let buffer = u64::from(state.pool.size());
         let span = state.pool.received(0, 100, from);
         assert_eq!(state.holders(), [(from, buffer)]);
         state.push_output(to, span);
-        let other_life = Key { generation: from.generation.next(), ..from };
+        let other_life = Key {
+            generation: from.generation.next(),
+            ..from
+        };
         let left = state.pool.allocate(64, Some(other_life));
         assert_eq!(state.holders(), [(to, buffer)]);
         state.pool.release(left);
@@ -431,21 +619,44 @@ mod tests {
     fn a_look_stops_copying_out_once_it_has_given_back_so_many_buffers() {
         let mut config = Config::default();
         (config.buffers.size, config.buffers.count) = (256, 4096);
-        let shard = stand_in_shard(config, MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX });
+        let shard = stand_in_shard(
+            config,
+            MemoryShare {
+                unread_max: u32::MAX,
+                unsent_max: u32::MAX,
+            },
+        );
         let state = &mut *shard.state();
         let holders = [0, 1, 2, 3].map(|slot| {
             state.open(SlotIndex(slot), ([127, 0, 0, 1], 1).into());
-            state.table.occupant(SlotIndex(slot)).expect("it was opened")
+            state
+                .table
+                .occupant(SlotIndex(slot))
+                .expect("it was opened")
         });
         for holder in holders.into_iter().cycle().take(4096) {
             state.pool.publish();
-            let filled = state.ring.fill_buffer(&state.pool, &[b'x'; 256]).expect("one is free");
+            let filled = state
+                .ring
+                .fill_buffer(&state.pool, &[b'x'; 256])
+                .expect("one is free");
             let span = state.pool.received(filled, 256, holder);
             state.push_output(holder, span);
         }
-        (state.pressure.strain, state.pressure.since, state.now) = (Strain::Buffers, Tick(0), Tick(2));
-        state.climb(&Load { buffers_low: true, ..Load::default() }, 8);
-        assert_eq!(state.pool.in_use(), 3072, "one of two that hold half of all has had its turn");
+        (state.pressure.strain, state.pressure.since, state.now) =
+            (Strain::Buffers, Tick(0), Tick(2));
+        state.climb(
+            &Load {
+                buffers_low: true,
+                ..Load::default()
+            },
+            8,
+        );
+        assert_eq!(
+            state.pool.in_use(),
+            3072,
+            "one of two that hold half of all has had its turn"
+        );
         assert_eq!(state.metrics.copied_back.get(), 1024);
     }
 }

@@ -1,13 +1,17 @@
-//! Least rates: peers that deliver a request, or take what they are sent, more slowly than the settings allow.
+//! Least rates: peers that deliver a request, or take what they are sent, more slowly than the
+//! settings allow.
 //!
-//! Nothing is timed per connection. What comes and goes is added up beside the table, and once a window those are looked at who owe something:
-//! a request that has begun (`request`), or room for output that waits. The first look only marks a connection; whoever is found in the same
-//! state by the next is judged by what moved in between. A look at many takes a quarter of a window (`Spread`), and the next begins a window after
-//! its end. So each has between one window and two and a half before it is judged, and who owes nothing at one of the looks, or was kept
-//! waiting by us, begins anew.
+//! Nothing is timed per connection. What comes and goes is added up beside the table, and once a
+//! window those are looked at who owe something: a request that has begun (`request`), or room for
+//! output that waits. The first look only marks a connection; whoever is found in the same state by
+//! the next is judged by what moved in between. A look at many takes a quarter of a window
+//! (`Spread`), and the next begins a window after its end. So each has between one window and two
+//! and a half before it is judged, and who owes nothing at one of the looks, or was kept waiting by
+//! us, begins anew.
 //!
-//! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer empties by a third, say. So whoever is
-//! still waiting at a look is asked about: how much of what the kernel has of it is unacknowledged ([`Ring::ask_unacknowledged`]).
+//! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer
+//! empties by a third, say. So whoever is still waiting at a look is asked about: how much of what
+//! the kernel has of it is unacknowledged ([`Ring::ask_unacknowledged`]).
 //!
 //! [`Ring::ask_unacknowledged`]: crate::ring::Ring::ask_unacknowledged
 
@@ -20,8 +24,9 @@ use super::table::{Phase, Receive, Slot, Talk};
 use crate::error::CloseReason;
 use crate::ring::{Completion, Key, SlotIndex};
 
-/// A receiver announces room in steps, of its largest segment and more once its buffer was full: 64 KiB over loopback. No window of sending
-/// is so short that the least rate comes to less, or a steady reader would be found too slow between two steps.
+/// A receiver announces room in steps, of its largest segment and more once its buffer was full: 64
+/// KiB over loopback. No window of sending is so short that the least rate comes to less, or a
+/// steady reader would be found too slow between two steps.
 const TAKEN_LEAST: u64 = 64 * 1024;
 
 /// The part of a window over which a look at all who owe something is spread.
@@ -40,7 +45,11 @@ pub(super) struct Rate {
 impl Rate {
     pub(super) fn of_receiving(per_second: u32, window: Duration) -> Self {
         let least = u64::from(per_second) * window.as_millis() as u64 / 1000;
-        Self { least: u32::try_from(least).unwrap_or(u32::MAX), window: Ticks::at_least(window), look: window / LOOK_PART }
+        Self {
+            least: u32::try_from(least).unwrap_or(u32::MAX),
+            window: Ticks::at_least(window),
+            look: window / LOOK_PART,
+        }
     }
 
     pub(super) fn of_sending(per_second: u32, window: Duration) -> Self {
@@ -65,7 +74,11 @@ pub(super) struct Looks {
 
 impl Looks {
     pub(super) fn new(rate: Option<Rate>) -> Self {
-        Self { rate, due: Tick::NEVER, left: Spread::new() }
+        Self {
+            rate,
+            due: Tick::NEVER,
+            left: Spread::new(),
+        }
     }
 
     /// Somebody owes something from `now` on.
@@ -77,18 +90,34 @@ impl Looks {
 
     /// When a shard at rest is to go on.
     pub(super) fn due(&self, now: Tick) -> Tick {
-        if self.left.is_over() { self.due } else { self.left.goes_on(now) }
+        if self.left.is_over() {
+            self.due
+        } else {
+            self.left.goes_on(now)
+        }
     }
 
     /// Whether there is something to do.
     pub(super) fn is_due(&self, now: Tick, clock: Duration) -> bool {
-        if self.left.is_over() { now >= self.due } else { self.left.is_due(clock) }
+        if self.left.is_over() {
+            now >= self.due
+        } else {
+            self.left.is_due(clock)
+        }
     }
 
-    /// Whose turn it is. When a look begins, `owing` finds those who owe something; the last of them ends it. Between two looks at a connection
-    /// lies a window, however late the first of them was.
-    pub(super) fn take(&mut self, now: Tick, clock: Duration, owing: impl FnOnce() -> Vec<SlotIndex>) -> Vec<SlotIndex> {
-        let Some(rate) = self.rate else { return Vec::new() };
+    /// Whose turn it is. When a look begins, `owing` finds those who owe something; the last of
+    /// them ends it. Between two looks at a connection lies a window, however late the first of
+    /// them was.
+    pub(super) fn take(
+        &mut self,
+        now: Tick,
+        clock: Duration,
+        owing: impl FnOnce() -> Vec<SlotIndex>,
+    ) -> Vec<SlotIndex> {
+        let Some(rate) = self.rate else {
+            return Vec::new();
+        };
         if self.left.is_over() && now >= self.due {
             self.due = Tick::NEVER;
             self.left.add(owing(), clock, rate.look);
@@ -103,7 +132,11 @@ impl Looks {
 
 /// Those of `all` of whom `owes` says so.
 pub(super) fn owing<T>(all: &[T], owes: impl Fn(&T) -> bool) -> Vec<SlotIndex> {
-    all.iter().enumerate().filter(|(_, one)| owes(one)).map(|(index, _)| SlotIndex(index as u32)).collect()
+    all.iter()
+        .enumerate()
+        .filter(|(_, one)| owes(one))
+        .map(|(index, _)| SlotIndex(index as u32))
+        .collect()
 }
 
 /// How long output has waited for its peer.
@@ -128,7 +161,10 @@ struct Flow {
 pub(super) const BYTES: usize = size_of::<Flow>();
 
 impl Flow {
-    const IDLE: Self = Self { bytes: 0, stage: Stage::Idle };
+    const IDLE: Self = Self {
+        bytes: 0,
+        stage: Stage::Idle,
+    };
 }
 
 /// Output that waits for peers, by slot; empty where there is no least rate of sending.
@@ -140,7 +176,10 @@ pub(super) struct Flows {
 
 impl Flows {
     pub(super) fn new(rate: Option<Rate>) -> Self {
-        Self { flows: Vec::new(), looks: Looks::new(rate) }
+        Self {
+            flows: Vec::new(),
+            looks: Looks::new(rate),
+        }
     }
 
     /// A connection begins or ends.
@@ -156,35 +195,65 @@ impl Flows {
 
     /// A send waits for room.
     pub(super) fn waits(&mut self, slot: SlotIndex, now: Tick) {
-        let Some(flow) = self.flows.get_mut(slot.0 as usize) else { return };
+        let Some(flow) = self.flows.get_mut(slot.0 as usize) else {
+            return;
+        };
         if flow.stage == Stage::Idle {
-            *flow = Flow { bytes: 0, stage: Stage::Begun };
+            *flow = Flow {
+                bytes: 0,
+                stage: Stage::Begun,
+            };
             self.looks.one_owes(now);
         }
     }
 
     /// The kernel has taken `count` bytes; with `all` taken nothing waits any more.
     pub(super) fn took(&mut self, slot: SlotIndex, count: u32, all: bool) {
-        let Some(flow) = self.flows.get_mut(slot.0 as usize) else { return };
-        *flow = if all { Flow::IDLE } else { Flow { bytes: flow.bytes.saturating_add(count), ..*flow } };
+        let Some(flow) = self.flows.get_mut(slot.0 as usize) else {
+            return;
+        };
+        *flow = if all {
+            Flow::IDLE
+        } else {
+            Flow {
+                bytes: flow.bytes.saturating_add(count),
+                ..*flow
+            }
+        };
     }
 
     /// Whoever waits now waits from now on: the shard itself was late.
     pub(super) fn excuse_all(&mut self) {
-        for flow in self.flows.iter_mut().filter(|flow| flow.stage == Stage::Marked) {
+        for flow in self
+            .flows
+            .iter_mut()
+            .filter(|flow| flow.stage == Stage::Marked)
+        {
             flow.stage = Stage::Begun;
         }
     }
 
     /// Those who are to be asked about now.
     fn look(&mut self, now: Tick, clock: Duration) -> Vec<SlotIndex> {
-        self.looks.take(now, clock, || owing(&self.flows, |flow| flow.stage != Stage::Idle))
+        self.looks.take(now, clock, || {
+            owing(&self.flows, |flow| flow.stage != Stage::Idle)
+        })
     }
 
-    /// The kernel has `unacknowledged` bytes of the connection. True: its peer has taken too little since the mark.
+    /// The kernel has `unacknowledged` bytes of the connection. True: its peer has taken too little
+    /// since the mark.
     fn is_too_slow(&mut self, slot: SlotIndex, unacknowledged: u32) -> bool {
-        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.looks.rate) else { return false };
-        let before = std::mem::replace(flow, Flow { bytes: unacknowledged, stage: Stage::Marked });
+        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.looks.rate)
+        else {
+            return false;
+        };
+        let before = std::mem::replace(
+            flow,
+            Flow {
+                bytes: unacknowledged,
+                stage: Stage::Marked,
+            },
+        );
         match before.stage {
             Stage::Idle => {
                 *flow = Flow::IDLE; // it was all taken before the answer came
@@ -213,12 +282,15 @@ impl State {
 
     /// Whether there is somebody to look at.
     pub(super) fn rates_are_due(&self) -> bool {
-        let is_due = self.requests.looks.is_due(self.now, self.clock) || self.flows.looks.is_due(self.now, self.clock);
+        let is_due = self.requests.looks.is_due(self.now, self.clock)
+            || self.flows.looks.is_due(self.now, self.clock);
         is_due && self.grace.is_over(self.now)
     }
 
     fn measure_receiving(&mut self, slot: SlotIndex) {
-        let Some(key) = self.table.occupant(slot) else { return };
+        let Some(key) = self.table.occupant(slot) else {
+            return;
+        };
         let owes = self.table.get(key).is_some_and(|slot| owes_input(slot));
         if self.requests.is_too_slow(slot, owes) {
             self.fail(key, CloseReason::ReceiveTooSlow);
@@ -226,7 +298,9 @@ impl State {
     }
 
     fn measure_sending(&mut self, slot: SlotIndex) {
-        let Some(key) = self.table.occupant(slot) else { return };
+        let Some(key) = self.table.occupant(slot) else {
+            return;
+        };
         if self.table.get(key).is_some_and(|slot| owes_room(slot)) {
             self.ring.ask_unacknowledged(key);
         }
@@ -236,7 +310,9 @@ impl State {
     pub(super) fn unacknowledged(&mut self, completion: Completion) {
         let key = completion.token.key;
         // It cannot tell of a socket that has just failed: the send does.
-        let Ok(bytes) = u32::try_from(completion.result) else { return };
+        let Ok(bytes) = u32::try_from(completion.result) else {
+            return;
+        };
         let owes = self.table.get(key).is_some_and(|slot| owes_room(slot));
         if owes && self.flows.is_too_slow(key.slot, bytes) {
             self.fail(key, CloseReason::SendTooSlow);
@@ -249,7 +325,8 @@ impl State {
         self.flows.excuse_all();
     }
 
-    /// The peer of `key` cannot be judged by what it delivers in this window: for a part of it we do not read.
+    /// The peer of `key` cannot be judged by what it delivers in this window: for a part of it we
+    /// do not read.
     pub(super) fn excuse(&mut self, key: Key) {
         self.requests.excuse(key.slot);
     }
@@ -262,7 +339,9 @@ fn owes_input(slot: &Slot) -> bool {
 }
 
 fn owes_room(slot: &Slot) -> bool {
-    slot.sending && matches!(slot.phase, Phase::Serving | Phase::Flushing) && slot.talk != Talk::Dialed
+    slot.sending
+        && matches!(slot.phase, Phase::Serving | Phase::Flushing)
+        && slot.talk != Talk::Dialed
 }
 
 #[cfg(test)]
@@ -280,14 +359,23 @@ mod tests {
     #[test]
     fn a_rate_comes_to_bytes_in_its_window() {
         assert_eq!(Rate::of_receiving(300, Duration::from_secs(10)).least, 3000);
-        assert_eq!(Rate::of_sending(1 << 20, Duration::from_secs(10)).least, 10 << 20);
-        assert_eq!(Rate::of_receiving(1 << 30, Duration::from_secs(3600)).least, u32::MAX);
+        assert_eq!(
+            Rate::of_sending(1 << 20, Duration::from_secs(10)).least,
+            10 << 20
+        );
+        assert_eq!(
+            Rate::of_receiving(1 << 30, Duration::from_secs(3600)).least,
+            u32::MAX
+        );
     }
 
     #[test]
     fn a_window_of_sending_is_longer_than_the_steps_of_a_receiver() {
         let slow = Rate::of_sending(1024, Duration::from_secs(1));
-        assert_eq!((slow.least, slow.window), (65_536, Ticks::at_least(Duration::from_secs(64))));
+        assert_eq!(
+            (slow.least, slow.window),
+            (65_536, Ticks::at_least(Duration::from_secs(64)))
+        );
     }
 
     #[test]
@@ -296,7 +384,10 @@ mod tests {
         flows.waits(SLOT, Tick(0));
         assert!(!flows.is_too_slow(SLOT, 100_000), "not seen waiting before");
         flows.took(SLOT, 65_536, false);
-        assert!(!flows.is_too_slow(SLOT, 100_000), "65 536 bytes were acknowledged");
+        assert!(
+            !flows.is_too_slow(SLOT, 100_000),
+            "65 536 bytes were acknowledged"
+        );
         assert!(flows.is_too_slow(SLOT, 99_999), "one was");
     }
 
@@ -306,7 +397,10 @@ mod tests {
         flows.waits(SLOT, Tick(0));
         assert!(!flows.is_too_slow(SLOT, 100_000));
         flows.took(SLOT, 10, true);
-        assert!(!flows.is_too_slow(SLOT, 100_000), "the question was asked before");
+        assert!(
+            !flows.is_too_slow(SLOT, 100_000),
+            "the question was asked before"
+        );
         flows.waits(SLOT, Tick(5));
         assert!(!flows.is_too_slow(SLOT, 100_000));
         flows.excuse_all();
@@ -321,25 +415,44 @@ mod tests {
         flows.waits(SLOT, Tick(0));
         let due = flows.looks.due(Tick(0));
         assert_eq!(flows.look(due, Duration::ZERO), [SLOT]);
-        assert_eq!(flows.looks.due(due), due.after(Ticks::at_least(Duration::from_secs(1))));
+        assert_eq!(
+            flows.looks.due(due),
+            due.after(Ticks::at_least(Duration::from_secs(1)))
+        );
         flows.took(SLOT, 10, true);
         let due = flows.looks.due(due);
-        assert_eq!((flows.look(due, Duration::ZERO).len(), flows.looks.due(due)), (0, Tick::NEVER));
+        assert_eq!(
+            (flows.look(due, Duration::ZERO).len(), flows.looks.due(due)),
+            (0, Tick::NEVER)
+        );
     }
 
     #[test]
     fn a_look_at_many_takes_a_part_of_a_window_and_the_next_begins_a_window_after_its_end() {
         let mut flows = flows(65_536);
         (0..40).map(SlotIndex).for_each(|slot| flows.reset(slot));
-        (0..40).map(SlotIndex).for_each(|slot| flows.waits(slot, Tick(0)));
+        (0..40)
+            .map(SlotIndex)
+            .for_each(|slot| flows.waits(slot, Tick(0)));
         let (due, begin) = (flows.looks.due(Tick(0)), Duration::from_secs(3));
         assert_eq!(flows.look(due, begin), [SlotIndex(0)]);
-        assert_eq!(flows.looks.due(due), Tick(due.0 + 1), "a shard at rest goes on in the next tick");
-        assert_eq!(flows.look(due, begin + Duration::from_millis(125)).len(), 16, "20, but for the bound of a turn");
+        assert_eq!(
+            flows.looks.due(due),
+            Tick(due.0 + 1),
+            "a shard at rest goes on in the next tick"
+        );
+        assert_eq!(
+            flows.look(due, begin + Duration::from_millis(125)).len(),
+            16,
+            "20, but for the bound of a turn"
+        );
         // So late that the next would be due, were it not for this one.
         let late = Tick(due.0 + 50);
         let rest = [(); 4].map(|()| flows.look(late, begin + Duration::from_secs(9)).len());
         assert_eq!(rest, [16, 7, 0, 0]);
-        assert_eq!(flows.looks.due(late), late.after(Ticks::at_least(Duration::from_secs(1))));
+        assert_eq!(
+            flows.looks.due(late),
+            late.after(Ticks::at_least(Duration::from_secs(1)))
+        );
     }
 }

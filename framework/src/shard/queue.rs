@@ -5,7 +5,8 @@ use crate::ring::buffers::Span;
 /// No segment.
 const NONE: u32 = u32::MAX;
 
-/// A queue, by its last segment; the segments are in the shard's [`Segments`], and the last links to the first.
+/// A queue, by its last segment; the segments are in the shard's [`Segments`], and the last links
+/// to the first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queue {
     last: u32,
@@ -25,7 +26,8 @@ struct Segment {
     next: u32,
 }
 
-/// The slab of all segments of a shard. It grows to the most that were queued at once and does not shrink.
+/// The slab of all segments of a shard. It grows to the most that were queued at once and does not
+/// shrink.
 #[derive(Debug)]
 pub(crate) struct Segments {
     slab: Vec<Segment>,
@@ -34,7 +36,10 @@ pub(crate) struct Segments {
 
 impl Segments {
     pub(crate) fn new() -> Self {
-        Self { slab: Vec::new(), vacant: NONE }
+        Self {
+            slab: Vec::new(),
+            vacant: NONE,
+        }
     }
 
     pub(crate) fn push_back(&mut self, queue: &mut Queue, span: Span) {
@@ -84,7 +89,10 @@ impl Segments {
     /// Segments that hold a span.
     #[cfg(test)]
     pub(crate) fn in_use(&self) -> usize {
-        self.slab.iter().filter(|segment| segment.span.is_some()).count()
+        self.slab
+            .iter()
+            .filter(|segment| segment.span.is_some())
+            .count()
     }
 
     fn first(&self, queue: Queue) -> Option<u32> {
@@ -93,9 +101,16 @@ impl Segments {
 
     /// Puts `span` between the last and the first segment of `queue`.
     fn insert(&mut self, queue: Queue, span: Span) -> u32 {
-        let index = if self.vacant == NONE { self.slab.len() as u32 } else { self.vacant };
+        let index = if self.vacant == NONE {
+            self.slab.len() as u32
+        } else {
+            self.vacant
+        };
         let next = self.first(queue).unwrap_or(index);
-        let segment = Segment { span: Some(span), next };
+        let segment = Segment {
+            span: Some(span),
+            next,
+        };
         match self.slab.get_mut(index as usize) {
             Some(place) => self.vacant = std::mem::replace(place, segment).next,
             None => self.slab.push(segment),

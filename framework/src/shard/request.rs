@@ -1,16 +1,18 @@
 //! Requests: from the first byte of one until its handler reads on, and by when that must be.
 //!
-//! A frame is what a parser sees, a request what a peer wants: its reading, the handler's work and the answer. Where it begins is plain: with
-//! the first byte that comes while there is none. Its end is known by what the handler does, for a handler that frames for itself with `read`
-//! asks for more both between requests and within one:
+//! A frame is what a parser sees, a request what a peer wants: its reading, the handler's work and
+//! the answer. Where it begins is plain: with the first byte that comes while there is none. Its
+//! end is known by what the handler does, for a handler that frames for itself with `read` asks for
+//! more both between requests and within one:
 //!
 //! - who has written something since and reads again, has answered;
 //! - who was given a frame and wants the next one, is done with the first, answered or not;
 //! - who says so.
 //!
-//! The next request begins with what is unread by then, else with the next byte. The former one's answer is covered until the kernel has
-//! taken it, or the next one has begun. So a peer that drips one request gets no second clock, however often its handler reads; and one that
-//! pipelines gets one for each.
+//! The next request begins with what is unread by then, else with the next byte. The former one's
+//! answer is covered until the kernel has taken it, or the next one has begun. So a peer that drips
+//! one request gets no second clock, however often its handler reads; and one that pipelines gets
+//! one for each.
 
 use std::time::Duration;
 
@@ -58,9 +60,15 @@ struct Request {
 pub(super) const BYTES: usize = size_of::<Request>();
 
 impl Request {
-    const NONE: Self = Self { deadline: Tick::NEVER, received: 0, stage: Stage::Between, is_marked: false };
+    const NONE: Self = Self {
+        deadline: Tick::NEVER,
+        received: 0,
+        stage: Stage::Between,
+        is_marked: false,
+    };
 
-    /// Whether a handler that reads on is done with it. `within_frame`: it has read the beginning of a frame, and goes on with that one.
+    /// Whether a handler that reads on is done with it. `within_frame`: it has read the beginning
+    /// of a frame, and goes on with that one.
     fn ends_by(self, reading: Reading, within_frame: bool) -> bool {
         match self.stage {
             Stage::Answered => !within_frame,
@@ -70,7 +78,8 @@ impl Request {
     }
 }
 
-/// The requests of a shard's connections, beside the table. Without a setting that needs them there are none, and each look finds nothing.
+/// The requests of a shard's connections, beside the table. Without a setting that needs them there
+/// are none, and each look finds nothing.
 #[derive(Debug)]
 pub(super) struct Requests {
     requests: Vec<Request>,
@@ -84,7 +93,12 @@ impl Requests {
     /// Each over `within`, and coming in at `rate` at least.
     pub(super) fn new(within: Option<Duration>, rate: Option<Rate>) -> Self {
         let is_on = within.is_some() || rate.is_some();
-        Self { requests: Vec::new(), within: Ticks::of(within), is_on, looks: Looks::new(rate) }
+        Self {
+            requests: Vec::new(),
+            within: Ticks::of(within),
+            is_on,
+            looks: Looks::new(rate),
+        }
     }
 
     /// A connection begins or ends.
@@ -117,33 +131,49 @@ impl Requests {
 
     fn open(&mut self, slot: SlotIndex, now: Tick) -> Tick {
         let deadline = now.after(self.within);
-        self.requests[slot.0 as usize] = Request { deadline, stage: Stage::Open, ..Request::NONE };
+        self.requests[slot.0 as usize] = Request {
+            deadline,
+            stage: Stage::Open,
+            ..Request::NONE
+        };
         self.looks.one_owes(now);
         deadline
     }
 
     /// The handler was given a whole frame.
     pub(super) fn framed(&mut self, slot: SlotIndex) {
-        if self.get(slot).is_some_and(|request| request.stage == Stage::Open) {
+        if self
+            .get(slot)
+            .is_some_and(|request| request.stage == Stage::Open)
+        {
             self.set(slot, Stage::Framed);
         }
     }
 
     /// The handler has written something.
     pub(super) fn answered(&mut self, slot: SlotIndex) {
-        if self.get(slot).is_some_and(|request| matches!(request.stage, Stage::Open | Stage::Framed)) {
+        if self
+            .get(slot)
+            .is_some_and(|request| matches!(request.stage, Stage::Open | Stage::Framed))
+        {
             self.set(slot, Stage::Answered);
         }
     }
 
     /// Those whose rate is to be looked at now: that are not whole yet, as far as the shard knows.
     pub(super) fn look(&mut self, now: Tick, clock: Duration) -> Vec<SlotIndex> {
-        self.looks.take(now, clock, || owing(&self.requests, |request| request.stage == Stage::Open))
+        self.looks.take(now, clock, || {
+            owing(&self.requests, |request| request.stage == Stage::Open)
+        })
     }
 
-    /// True: too little has come of it since the mark. `owes`: its peer is waited for, and can be judged from now on.
+    /// True: too little has come of it since the mark. `owes`: its peer is waited for, and can be
+    /// judged from now on.
     pub(super) fn is_too_slow(&mut self, slot: SlotIndex, owes: bool) -> bool {
-        let (Some(request), Some(rate)) = (self.requests.get_mut(slot.0 as usize), self.looks.rate) else { return false };
+        let (Some(request), Some(rate)) = (self.requests.get_mut(slot.0 as usize), self.looks.rate)
+        else {
+            return false;
+        };
         let slow = owes && request.is_marked && !rate.is_met_by(request.received);
         (request.received, request.is_marked) = (0, owes);
         slow
@@ -157,12 +187,17 @@ impl Requests {
     }
 
     pub(super) fn excuse_all(&mut self) {
-        self.requests.iter_mut().for_each(|request| request.is_marked = false);
+        self.requests
+            .iter_mut()
+            .for_each(|request| request.is_marked = false);
     }
 
-    /// By when the request must be over; never if there is none. One that was answered and read on from is over once nothing is `unsent`.
+    /// By when the request must be over; never if there is none. One that was answered and read on
+    /// from is over once nothing is `unsent`.
     pub(super) fn deadline(&mut self, slot: SlotIndex, unsent: bool) -> Tick {
-        let Some(request) = self.get(slot) else { return Tick::NEVER };
+        let Some(request) = self.get(slot) else {
+            return Tick::NEVER;
+        };
         match request.stage {
             Stage::Between => Tick::NEVER,
             Stage::Leaving if !unsent => {
@@ -175,11 +210,15 @@ impl Requests {
 }
 
 impl State {
-    /// The handler asks for more: the end of a request that it has answered or been given whole, and the beginning of the next if that is
-    /// there already.
+    /// The handler asks for more: the end of a request that it has answered or been given whole,
+    /// and the beginning of the next if that is there already.
     pub(crate) fn read_on(&mut self, key: Key, reading: Reading) {
-        let Some(request) = self.requests.get(key.slot) else { return };
-        let Some(slot) = self.table.get(key).filter(|slot| slot.talk != Talk::Dialed) else { return };
+        let Some(request) = self.requests.get(key.slot) else {
+            return;
+        };
+        let Some(slot) = self.table.get(key).filter(|slot| slot.talk != Talk::Dialed) else {
+            return;
+        };
         let (unread, within_frame) = (!slot.input.is_empty(), slot.frame_deadline != Tick::NEVER);
         let ends = request.ends_by(reading, within_frame);
         if unread && (ends || request.stage == Stage::Between) {
@@ -217,7 +256,10 @@ mod tests {
     fn only_the_first_byte_of_a_request_sets_its_deadline() {
         let mut requests = requests();
         let deadline = requests.heard(SLOT, 1, Tick(10));
-        assert_eq!(deadline, Some(Tick(10).after(Ticks::of(Some(Duration::from_secs(1))))));
+        assert_eq!(
+            deadline,
+            Some(Tick(10).after(Ticks::of(Some(Duration::from_secs(1)))))
+        );
         assert_eq!(requests.heard(SLOT, 1, Tick(12)), None);
         assert_eq!(Some(requests.deadline(SLOT, false)), deadline);
     }
@@ -229,10 +271,18 @@ mod tests {
         requests.answered(SLOT);
         requests.set(SLOT, Stage::Leaving);
         assert_eq!(requests.deadline(SLOT, true), deadline);
-        assert!(requests.heard(SLOT, 1, Tick(20)).is_some_and(|next| next > deadline));
+        assert!(
+            requests
+                .heard(SLOT, 1, Tick(20))
+                .is_some_and(|next| next > deadline)
+        );
         requests.set(SLOT, Stage::Leaving);
         assert_eq!(requests.deadline(SLOT, false), Tick::NEVER);
-        assert_eq!(requests.deadline(SLOT, true), Tick::NEVER, "it is over, whatever is sent later");
+        assert_eq!(
+            requests.deadline(SLOT, true),
+            Tick::NEVER,
+            "it is over, whatever is sent later"
+        );
     }
 
     #[test]
@@ -245,10 +295,24 @@ mod tests {
             (Stage::Leaving, false, false),
         ];
         for (stage, by_bytes, by_frame) in table {
-            let request = Request { stage, ..Request::NONE };
-            assert_eq!(request.ends_by(Reading::Bytes, false), by_bytes, "{stage:?}");
-            assert_eq!(request.ends_by(Reading::Frame, false), by_frame, "{stage:?}");
-            assert!(!request.ends_by(Reading::Frame, true), "{stage:?}: the frame that has begun is not the next one");
+            let request = Request {
+                stage,
+                ..Request::NONE
+            };
+            assert_eq!(
+                request.ends_by(Reading::Bytes, false),
+                by_bytes,
+                "{stage:?}"
+            );
+            assert_eq!(
+                request.ends_by(Reading::Frame, false),
+                by_frame,
+                "{stage:?}"
+            );
+            assert!(
+                !request.ends_by(Reading::Frame, true),
+                "{stage:?}: the frame that has begun is not the next one"
+            );
         }
     }
 
@@ -257,14 +321,26 @@ mod tests {
         let mut requests = requests();
         assert_eq!(requests.looks.due(Tick(0)), Tick::NEVER);
         requests.heard(SLOT, 1, Tick(0));
-        assert_eq!(requests.look(requests.looks.due(Tick(0)), Duration::ZERO), [SLOT]);
-        assert!(!requests.is_too_slow(SLOT, true), "the first window has begun before it");
+        assert_eq!(
+            requests.look(requests.looks.due(Tick(0)), Duration::ZERO),
+            [SLOT]
+        );
+        assert!(
+            !requests.is_too_slow(SLOT, true),
+            "the first window has begun before it"
+        );
         requests.heard(SLOT, 100, Tick(12));
         assert!(!requests.is_too_slow(SLOT, true));
         requests.heard(SLOT, 99, Tick(20));
         assert!(requests.is_too_slow(SLOT, true));
         requests.framed(SLOT);
-        assert_eq!((requests.look(Tick(30), Duration::ZERO).len(), requests.looks.due(Tick(30))), (0, Tick::NEVER));
+        assert_eq!(
+            (
+                requests.look(Tick(30), Duration::ZERO).len(),
+                requests.looks.due(Tick(30))
+            ),
+            (0, Tick::NEVER)
+        );
     }
 
     #[test]
@@ -285,6 +361,9 @@ mod tests {
         requests.reset(SLOT);
         assert_eq!(requests.heard(SLOT, 1, Tick(0)), None);
         requests.answered(SLOT);
-        assert_eq!((requests.deadline(SLOT, true), requests.requests.capacity()), (Tick::NEVER, 0));
+        assert_eq!(
+            (requests.deadline(SLOT, true), requests.requests.capacity()),
+            (Tick::NEVER, 0)
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! The tasks of a shard: one handler's future per connection, and those that were spawned. The pump itself polls them.
+//! The tasks of a shard: one handler's future per connection, and those that were spawned. The pump
+//! itself polls them.
 //!
-//! They are not tasks of the executor. What a connection waits for comes out of the shard's own ring, so the way from a completion to
-//! its handler needs no scheduler in between; and an idle connection needs no memory for one.
+//! They are not tasks of the executor. What a connection waits for comes out of the shard's own
+//! ring, so the way from a completion to its handler needs no scheduler in between; and an idle
+//! connection needs no memory for one.
 
 use std::any::Any;
 use std::future::Future;
@@ -18,8 +20,9 @@ use crate::error::{CloseReason, Error};
 use crate::escape::EscapedText;
 use crate::ring::{Key, prefetch};
 
-/// Passes over the list of those that are due, in search of tasks that woke each other, before the shard looks at its ring again. No key:
-/// those who are left have their turn in the next one, and more passes would only put off the look.
+/// Passes over the list of those that are due, in search of tasks that woke each other, before the
+/// shard looks at its ring again. No key: those who are left have their turn in the next one, and
+/// more passes would only put off the look.
 const PASSES_MAX: usize = 4;
 
 /// The tasks under the numbers of their slots, and how one is made.
@@ -37,7 +40,12 @@ where
     F: Future<Output = Result<(), Error>>,
 {
     pub(super) fn new(serve: S) -> Self {
-        Self { serve, by_slot: Vec::new(), spawned: Vec::new(), due: Vec::new() }
+        Self {
+            serve,
+            by_slot: Vec::new(),
+            spawned: Vec::new(),
+            due: Vec::new(),
+        }
     }
 
     /// Polls the tasks that are due, and then those that they woke.
@@ -52,11 +60,19 @@ where
             if due.is_empty() {
                 break;
             }
-            due.iter().take(2 * PREFETCH_AHEAD).for_each(|coming| self.prefetch_pointer(*coming));
-            due.iter().take(PREFETCH_AHEAD).for_each(|coming| self.prefetch_task(*coming));
+            due.iter()
+                .take(2 * PREFETCH_AHEAD)
+                .for_each(|coming| self.prefetch_pointer(*coming));
+            due.iter()
+                .take(PREFETCH_AHEAD)
+                .for_each(|coming| self.prefetch_task(*coming));
             for (index, key) in due.iter().enumerate() {
-                due.get(index + 2 * PREFETCH_AHEAD).into_iter().for_each(|coming| self.prefetch_pointer(*coming));
-                due.get(index + PREFETCH_AHEAD).into_iter().for_each(|coming| self.prefetch_task(*coming));
+                due.get(index + 2 * PREFETCH_AHEAD)
+                    .into_iter()
+                    .for_each(|coming| self.prefetch_pointer(*coming));
+                due.get(index + PREFETCH_AHEAD)
+                    .into_iter()
+                    .for_each(|coming| self.prefetch_task(*coming));
                 self.poll(shard, *key);
             }
             due.clear();
@@ -83,15 +99,24 @@ where
         if let Some(index) = spawned_index(key) {
             return self.poll_spawned(shard, key, index);
         }
-        let Some(before) = shard.state().begin_poll(key) else { return };
+        let Some(before) = shard.state().begin_poll(key) else {
+            return;
+        };
         if before == RunState::Start {
             self.begin(shard, key);
         }
-        let Some(task) = self.by_slot.get_mut(key.slot.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(task) = self
+            .by_slot
+            .get_mut(key.slot.0 as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
         shard.metrics.serving.set(ConnId::word(key));
         let waker = waker_of(shard.registered.number, key);
         let mut context = Context::from_waker(&waker);
-        // The connection of a handler that panicked is closed and its future dropped: nobody sees what it left half-done.
+        // The connection of a handler that panicked is closed and its future dropped: nobody sees
+        // what it left half-done.
         let outcome = match panics::as_handler(|| task.as_mut().poll(&mut context)) {
             Ok(Poll::Pending) => match shard.state().poll_pends(key) {
                 Some(cut) => Some(cut),
@@ -102,13 +127,16 @@ where
             Err(panic) => Some(panic_reason(key, &*panic)),
         };
         let task = self.by_slot[key.slot.0 as usize].take();
-        let outcome = panics::as_handler(|| drop(task)).map_or_else(|panic| Some(panic_reason(key, &*panic)), |()| outcome);
+        let outcome = panics::as_handler(|| drop(task))
+            .map_or_else(|panic| Some(panic_reason(key, &*panic)), |()| outcome);
         shard.finish(key, outcome);
     }
 
     fn poll_spawned(&mut self, shard: &Shard, key: Key, index: usize) {
         for (key, task) in shard.state().take_born() {
-            let Some(index) = spawned_index(key) else { continue };
+            let Some(index) = spawned_index(key) else {
+                continue;
+            };
             if self.spawned.len() <= index {
                 self.spawned.resize_with(index + 1, || None);
             }
@@ -117,14 +145,17 @@ where
         if !shard.state().begin_spawned(key) {
             return;
         }
-        let Some(task) = self.spawned.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(task) = self.spawned.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
         shard.metrics.serving.set(ConnId::word(key));
         let waker = waker_of(shard.registered.number, key);
-        let outcome = match panics::as_handler(|| task.as_mut().poll(&mut Context::from_waker(&waker))) {
-            Ok(Poll::Pending) => return shard.state().settle(),
-            Ok(Poll::Ready(())) => Ok(()),
-            Err(panic) => Err(panic),
-        };
+        let outcome =
+            match panics::as_handler(|| task.as_mut().poll(&mut Context::from_waker(&waker))) {
+                Ok(Poll::Pending) => return shard.state().settle(),
+                Ok(Poll::Ready(())) => Ok(()),
+                Err(panic) => Err(panic),
+            };
         let task = self.spawned[index].take();
         for outcome in [outcome, panics::as_handler(|| drop(task))] {
             outcome.unwrap_or_else(|panic| panics::report(key, &*panic));
@@ -134,10 +165,19 @@ where
         state.settle();
     }
 
-    /// The shard is over: drops those who still wait. A destructor that panics ends its own task and nothing else.
+    /// The shard is over: drops those who still wait. A destructor that panics ends its own task
+    /// and nothing else.
     pub(super) fn end(self) {
-        let handlers = self.by_slot.into_iter().flatten().map(|task| panics::as_handler(|| drop(task)));
-        let spawned = self.spawned.into_iter().flatten().map(|task| panics::as_handler(|| drop(task)));
+        let handlers = self
+            .by_slot
+            .into_iter()
+            .flatten()
+            .map(|task| panics::as_handler(|| drop(task)));
+        let spawned = self
+            .spawned
+            .into_iter()
+            .flatten()
+            .map(|task| panics::as_handler(|| drop(task)));
         for panic in handlers.chain(spawned).filter_map(Result::err) {
             panics::report(Key::of_place(0), &*panic);
         }
@@ -163,15 +203,22 @@ impl Shard {
 }
 
 impl State {
-    /// Whether a handler that reads on has had its share of this turn, and more to read: then it is polled again in the next one. However small
-    /// the frames are that its peer sends, they take no more of a turn than this.
+    /// Whether a handler that reads on has had its share of this turn, and more to read: then it is
+    /// polled again in the next one. However small the frames are that its peer sends, they take no
+    /// more of a turn than this.
     pub(crate) fn yields(&mut self, key: Key, waker: &Waker) -> bool {
         if self.reads_left > 0 {
             self.reads_left -= 1;
             return false;
         }
         // A connection that the task opened itself is read as the task likes: its peer was asked.
-        let Some(slot) = self.table.get(key).filter(|slot| !slot.input.is_empty() && slot.talk != Talk::Dialed) else { return false };
+        let Some(slot) = self
+            .table
+            .get(key)
+            .filter(|slot| !slot.input.is_empty() && slot.talk != Talk::Dialed)
+        else {
+            return false;
+        };
         let is_due = slot.waits.run() == RunState::Due; // it woke itself
         match self.sleeper(waker) {
             Sleeper::Task(task) if task == key && is_due => {}
@@ -185,7 +232,8 @@ impl State {
         true
     }
 
-    /// The handler waits. A connection that was cut is over, whatever its handler waits for: it had this one poll to clean up.
+    /// The handler waits. A connection that was cut is over, whatever its handler waits for: it had
+    /// this one poll to clean up.
     fn poll_pends(&mut self, key: Key) -> Option<CloseReason> {
         self.settle();
         let slot = self.table.get(key)?;
@@ -199,7 +247,8 @@ impl State {
     }
 }
 
-/// The reason for which a connection ends whose handler has failed with `error`, the text of which is logged.
+/// The reason for which a connection ends whose handler has failed with `error`, the text of which
+/// is logged.
 fn failure_reason(shard: &Shard, key: Key, error: &Error) -> CloseReason {
     let mut state = shard.state();
     if let (Error::Closed(reason), Some(Error::Closed(own))) = (error, state.output_refusal(key))

@@ -1,4 +1,5 @@
-//! Sleeping in the shard's own ring: all sleepers share one timer of the kernel, set to the earliest of them.
+//! Sleeping in the shard's own ring: all sleepers share one timer of the kernel, set to the
+//! earliest of them.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -15,19 +16,24 @@ const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Suspends the task for `duration`, at least; a duration of more than a year is cut to a year.
 ///
-/// Each that waits has an entry in the shard's list until it ends or is dropped. The list has no bound of its own: a task that waits for
-/// many at the same time has an entry for each, beside the future that it holds itself.
+/// Each that waits has an entry in the shard's list until it ends or is dropped. The list has no
+/// bound of its own: a task that waits for many at the same time has an entry for each, beside the
+/// future that it holds itself.
 ///
 /// May be dropped at any time.
 ///
-/// For tasks of a shard: inside [`Handler::serve`](crate::Handler::serve), or in what was given to [`spawn`](crate::spawn).
+/// For tasks of a shard: inside [`Handler::serve`](crate::Handler::serve), or in what was given to
+/// [`spawn`](crate::spawn).
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(Instant::now() + duration.min(SLEEP_MAX))
 }
 
 /// Suspends the task until `instant`, at least. As [`sleep`] otherwise.
 pub fn sleep_until(instant: Instant) -> Sleep {
-    Sleep { until: instant, entry: None }
+    Sleep {
+        until: instant,
+        entry: None,
+    }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -39,7 +45,8 @@ pub struct Sleep {
     entry: Option<Entry>,
 }
 
-/// When a sleeper is due, since the shard's start, and a number that tells it from others that are due then.
+/// When a sleeper is due, since the shard's start, and a number that tells it from others that are
+/// due then.
 type Entry = (Duration, u64);
 
 impl Sleep {
@@ -78,7 +85,8 @@ impl Drop for Sleep {
     }
 }
 
-/// Who sleeps, and what the kernel's timer is set to: as many as there are futures that wait, which are for the tasks to bound.
+/// Who sleeps, and what the kernel's timer is set to: as many as there are futures that wait, which
+/// are for the tasks to bound.
 #[derive(Debug, Default)]
 pub(super) struct Sleepers {
     by_time: BTreeMap<Entry, Sleeper>,
@@ -114,11 +122,18 @@ impl State {
         }
     }
 
-    /// Sets the kernel's timer to the earliest sleeper, or to when more may be accepted. One that is set too early may stay. `clock` tells the time: that of the turn is
-    /// behind it by what the handlers took.
+    /// Sets the kernel's timer to the earliest sleeper, or to when more may be accepted. One that
+    /// is set too early may stay. `clock` tells the time: that of the turn is behind it by what the
+    /// handlers took.
     pub(super) fn set_alarm(&mut self, clock: impl FnOnce() -> Duration) {
-        let first = self.sleepers.by_time.first_key_value().map(|(&(due, _), _)| due);
-        let Some(due) = first.into_iter().chain(self.admission.refilled_at()).min() else { return };
+        let first = self
+            .sleepers
+            .by_time
+            .first_key_value()
+            .map(|(&(due, _), _)| due);
+        let Some(due) = first.into_iter().chain(self.admission.refilled_at()).min() else {
+            return;
+        };
         let sleepers = &mut self.sleepers;
         if sleepers.alarm.is_some_and(|alarm| alarm <= due) {
             return;
@@ -128,7 +143,10 @@ impl State {
         }
         sleepers.alarm_serial = sleepers.alarm_serial.wrapping_add(1).max(1);
         sleepers.alarm = Some(due);
-        self.ring.timer(due.saturating_sub(clock()), Token::alarm(sleepers.alarm_serial));
+        self.ring.timer(
+            due.saturating_sub(clock()),
+            Token::alarm(sleepers.alarm_serial),
+        );
     }
 }
 
@@ -143,14 +161,25 @@ mod tests {
 
     #[test]
     fn a_sleep_is_listed_once_while_it_waits_however_many_a_task_has() {
-        let shard = stand_in_shard(Config::default(), MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX });
+        let shard = stand_in_shard(
+            Config::default(),
+            MemoryShare {
+                unread_max: u32::MAX,
+                unsent_max: u32::MAX,
+            },
+        );
         let listed = || shard.state().sleepers.by_time.len();
         let hours = |count: u32| Box::pin(sleep(Duration::from_secs(3600) * count));
         let mut sleeps: Vec<_> = (1..=1000).map(hours).collect();
         assert_eq!(listed(), 0, "none waits before it is polled");
         for _ in 0..3 {
             for sleep in &mut sleeps {
-                assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+                assert!(
+                    sleep
+                        .as_mut()
+                        .poll(&mut Context::from_waker(Waker::noop()))
+                        .is_pending()
+                );
             }
             assert_eq!(listed(), 1000);
         }

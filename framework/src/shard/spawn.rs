@@ -14,9 +14,11 @@ const SPAWNED_MAX: usize = SPAWNED as usize;
 
 pub(super) type SpawnedTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Starts `task` on this thread's shard, beside the connections' handlers. It is first polled at the end of the turn.
+/// Starts `task` on this thread's shard, beside the connections' handlers. It is first polled at
+/// the end of the turn.
 ///
-/// It ends with the shard at the latest: then it is dropped where it waits. A panic in it ends it and nothing else.
+/// It ends with the shard at the latest: then it is dropped where it waits. A panic in it ends it
+/// and nothing else.
 ///
 /// # Errors
 ///
@@ -28,10 +30,15 @@ pub(super) type SpawnedTask = Pin<Box<dyn Future<Output = ()>>>;
 pub fn spawn(task: impl Future<Output = ()> + 'static) -> Result<(), Error> {
     let task: SpawnedTask = Box::pin(task);
     let refused = Shard::with(|shard| shard.state().spawn(task));
-    if refused.is_none() { Ok(()) } else { Err(Error::TooManyTasks) } // and it is dropped with no borrow held
+    if refused.is_none() {
+        Ok(())
+    } else {
+        Err(Error::TooManyTasks)
+    } // and it is dropped with no borrow held
 }
 
-/// The spawned tasks as far as they concern waking; their futures are in [`Tasks`](super::serve::Tasks).
+/// The spawned tasks as far as they concern waking; their futures are in
+/// [`Tasks`](super::serve::Tasks).
 #[derive(Default)]
 pub(super) struct SpawnTable {
     entries: Vec<Entry>,
@@ -59,13 +66,19 @@ impl State {
             Some(index) => index as usize,
             None if table.entries.len() == SPAWNED_MAX => return Some(task),
             None => {
-                table.entries.push(Entry { generation: Generation::FIRST, is_due: false });
+                table.entries.push(Entry {
+                    generation: Generation::FIRST,
+                    is_due: false,
+                });
                 table.entries.len() - 1
             }
         };
         let entry = &mut table.entries[index];
         entry.is_due = true;
-        let key = Key { slot: SlotIndex(SPAWNED | index as u32), generation: entry.generation };
+        let key = Key {
+            slot: SlotIndex(SPAWNED | index as u32),
+            generation: entry.generation,
+        };
         table.born.push((key, task));
         self.wakes.push(key);
         None
@@ -76,23 +89,33 @@ impl State {
     }
 
     pub(super) fn wake_spawned(&mut self, key: Key) {
-        if self.live_spawned(key).is_some_and(|entry| !std::mem::replace(&mut entry.is_due, true)) {
+        if self
+            .live_spawned(key)
+            .is_some_and(|entry| !std::mem::replace(&mut entry.is_due, true))
+        {
             self.wakes.push(key);
         }
     }
 
     /// The task is about to be polled. False if there is no such task any more.
     pub(super) fn begin_spawned(&mut self, key: Key) -> bool {
-        self.live_spawned(key).map(|entry| entry.is_due = false).is_some()
+        self.live_spawned(key)
+            .map(|entry| entry.is_due = false)
+            .is_some()
     }
 
     fn live_spawned(&mut self, key: Key) -> Option<&mut Entry> {
-        self.spawned.entries.get_mut(spawned_index(key)?).filter(|entry| entry.generation == key.generation)
+        self.spawned
+            .entries
+            .get_mut(spawned_index(key)?)
+            .filter(|entry| entry.generation == key.generation)
     }
 
     /// The task is over.
     pub(super) fn end_spawned(&mut self, key: Key) {
-        let (Some(entry), Some(index)) = (self.live_spawned(key), spawned_index(key)) else { return };
+        let (Some(entry), Some(index)) = (self.live_spawned(key), spawned_index(key)) else {
+            return;
+        };
         entry.generation = entry.generation.next();
         self.spawned.vacant.push(index as u32);
     }

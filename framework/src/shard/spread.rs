@@ -1,16 +1,17 @@
-//! What falls due for many connections together is done evenly over a time, and not all at once: what a hundred ends or questions take of the
-//! shard, others who speak meanwhile would wait for.
+//! What falls due for many connections together is done evenly over a time, and not all at once:
+//! what a hundred ends or questions take of the shard, others who speak meanwhile would wait for.
 //!
-//! While there is traffic turns come thick and fast, and each does the part that is due by then. A shard at rest is woken once a tick, and
-//! does with nobody there to wait what is due by then, [`AT_ONCE_MAX`] in a turn.
+//! While there is traffic turns come thick and fast, and each does the part that is due by then. A
+//! shard at rest is woken once a tick, and does with nobody there to wait what is due by then,
+//! [`AT_ONCE_MAX`] in a turn.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::deadline::Tick;
 
-/// Of what is spread a turn does no more than this, and so few are done at once. No key: whatever it is, all is done in time, and with more the
-/// others wait longer for a turn.
+/// Of what is spread a turn does no more than this, and so few are done at once. No key: whatever
+/// it is, all is done in time, and with more the others wait longer for a turn.
 const AT_ONCE_MAX: usize = 16;
 
 /// So many, from a beginning on, within a time.
@@ -23,14 +24,24 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) const OVER: Self = Self { begin: Duration::ZERO, length: Duration::ZERO, due: 0, done: 0 };
+    pub(super) const OVER: Self = Self {
+        begin: Duration::ZERO,
+        length: Duration::ZERO,
+        due: 0,
+        done: 0,
+    };
 
     pub(super) fn new(begin: Duration, length: Duration, due: usize) -> Self {
-        Self { begin, length, due, done: 0 }
+        Self {
+            begin,
+            length,
+            due,
+            done: 0,
+        }
     }
 
-    /// How many more may be done at `clock`, by a turn that may do `at_once`: of no more than that, all; of many, their part of the time, and
-    /// the first at once.
+    /// How many more may be done at `clock`, by a turn that may do `at_once`: of no more than that,
+    /// all; of many, their part of the time, and the first at once.
     pub(super) fn allowed(&self, clock: Duration, at_once: usize) -> usize {
         let left = self.due - self.done;
         if self.due <= at_once {
@@ -38,7 +49,9 @@ impl Schedule {
         }
         let elapsed = clock.saturating_sub(self.begin);
         let by_now = match self.length.as_nanos() {
-            length if elapsed.as_nanos() < length => 1 + (self.due as u128 * elapsed.as_nanos() / length) as usize,
+            length if elapsed.as_nanos() < length => {
+                1 + (self.due as u128 * elapsed.as_nanos() / length) as usize
+            }
             _ => self.due,
         };
         by_now.saturating_sub(self.done).min(left).min(at_once)
@@ -63,11 +76,20 @@ pub(super) struct Spread<T> {
 
 impl<T> Spread<T> {
     pub(super) fn new() -> Self {
-        Self { left: VecDeque::new(), schedule: Schedule::OVER }
+        Self {
+            left: VecDeque::new(),
+            schedule: Schedule::OVER,
+        }
     }
 
-    /// Has these done from `clock` on, within `length`, with whatever is left of those before, which come first.
-    pub(super) fn add(&mut self, items: impl IntoIterator<Item = T>, clock: Duration, length: Duration) {
+    /// Has these done from `clock` on, within `length`, with whatever is left of those before,
+    /// which come first.
+    pub(super) fn add(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        clock: Duration,
+        length: Duration,
+    ) {
         self.left.extend(items);
         self.schedule = Schedule::new(clock, length, self.left.len());
     }
@@ -84,7 +106,11 @@ impl<T> Spread<T> {
 
     /// When a shard at rest goes on with it; never when all is done.
     pub(super) fn goes_on(&self, now: Tick) -> Tick {
-        if self.is_over() { Tick::NEVER } else { Tick(now.0 + 1) }
+        if self.is_over() {
+            Tick::NEVER
+        } else {
+            Tick(now.0 + 1)
+        }
     }
 
     /// What the turn at `clock` is to do.
@@ -124,7 +150,10 @@ mod tests {
             assert!(spread.is_due(clock));
             done.extend(spread.take(clock));
             assert_eq!(done.len(), step as usize + 1);
-            assert!(!spread.is_due(clock) && spread.take(clock).is_empty(), "no more than its part");
+            assert!(
+                !spread.is_due(clock) && spread.take(clock).is_empty(),
+                "no more than its part"
+            );
         }
         assert_eq!(done, (0..100).collect::<Vec<_>>());
         assert!(spread.is_over());
@@ -144,8 +173,15 @@ mod tests {
         spread.add(0..20, BEGIN, LENGTH);
         assert_eq!(spread.take(BEGIN), [0]);
         spread.add(20..22, BEGIN + LENGTH / 2, LENGTH);
-        assert_eq!(spread.take(BEGIN + LENGTH / 2), [1], "all that is left has the whole time");
-        let rest: Vec<i32> = [(); 3].iter().flat_map(|()| spread.take(BEGIN + 2 * LENGTH)).collect();
+        assert_eq!(
+            spread.take(BEGIN + LENGTH / 2),
+            [1],
+            "all that is left has the whole time"
+        );
+        let rest: Vec<i32> = [(); 3]
+            .iter()
+            .flat_map(|()| spread.take(BEGIN + 2 * LENGTH))
+            .collect();
         assert_eq!(rest, (2..22).collect::<Vec<_>>());
     }
 }

@@ -72,7 +72,8 @@ pub(crate) enum Fin {
     Sent,
 }
 
-/// A peer's address in 22 bytes, where a `SocketAddr` takes 32. An IPv6 flow label is not kept: nothing is done with it.
+/// A peer's address in 22 bytes, where a `SocketAddr` takes 32. An IPv6 flow label is not kept:
+/// nothing is done with it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     /// IPv4 as v4-mapped, so that one rule serves both (RFC 4291, 2.5.5.2).
@@ -85,14 +86,26 @@ pub(crate) struct Peer {
 impl Peer {
     /// No interface has this number: they count from 1 and are signed in the kernel.
     const V4: [u16; 2] = [u16::MAX; 2];
-    const NOBODY: Self = Self { address: [0; 16], port: 0, scope: [0; 2] };
+    const NOBODY: Self = Self {
+        address: [0; 16],
+        port: 0,
+        scope: [0; 2],
+    };
 
     pub(super) fn of(address: SocketAddr) -> Self {
         match address {
-            SocketAddr::V4(v4) => Self { address: v4.ip().to_ipv6_mapped().octets(), port: v4.port(), scope: Self::V4 },
+            SocketAddr::V4(v4) => Self {
+                address: v4.ip().to_ipv6_mapped().octets(),
+                port: v4.port(),
+                scope: Self::V4,
+            },
             SocketAddr::V6(v6) => {
                 let scope = [(v6.scope_id() >> 16) as u16, v6.scope_id() as u16];
-                Self { address: v6.ip().octets(), port: v6.port(), scope }
+                Self {
+                    address: v6.ip().octets(),
+                    port: v6.port(),
+                    scope,
+                }
             }
         }
     }
@@ -101,12 +114,19 @@ impl Peer {
         let ip = Ipv6Addr::from(self.address);
         match ip.to_ipv4_mapped() {
             Some(v4) if self.scope == Self::V4 => SocketAddr::new(v4.into(), self.port),
-            _ => SocketAddrV6::new(ip, self.port, 0, u32::from(self.scope[0]) << 16 | u32::from(self.scope[1])).into(),
+            _ => SocketAddrV6::new(
+                ip,
+                self.port,
+                0,
+                u32::from(self.scope[0]) << 16 | u32::from(self.scope[1]),
+            )
+            .into(),
         }
     }
 }
 
-/// One connection in a cache line: an idle connection owns this, a deadline and its handler's task, nothing else.
+/// One connection in a cache line: an idle connection owns this, a deadline and its handler's task,
+/// nothing else.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Slot {
@@ -119,9 +139,11 @@ pub(crate) struct Slot {
     /// Which life of the slot this is.
     pub(crate) generation: Generation,
     pub(crate) opened: Tick,
-    /// When the frame that has begun must be complete, or the connect; [`Tick::NEVER`] between frames.
+    /// When the frame that has begun must be complete, or the connect; [`Tick::NEVER`] between
+    /// frames.
     pub(crate) frame_deadline: Tick,
-    /// The task that waits for a connection which the shard opened. An accepted one's task is its own.
+    /// The task that waits for a connection which the shard opened. An accepted one's task is its
+    /// own.
     pub(crate) waiter: Option<Key>,
     /// Segments of `input`.
     pub(crate) input_count: u16,
@@ -172,7 +194,8 @@ pub(crate) struct Table {
     accepted_max: u32,
     spare_max: u32,
     outbound_max: u32,
-    /// Slots in use, and those of them that are in spare places, and whose connections the shard opened.
+    /// Slots in use, and those of them that are in spare places, and whose connections the shard
+    /// opened.
     open: u32,
     aside: u32,
     outbound: u32,
@@ -181,8 +204,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Room for so many accepted connections, so many that are accepted and not served, and so many that the shard opens; a slot's memory
-    /// is touched only once the slot is used.
+    /// Room for so many accepted connections, so many that are accepted and not served, and so many
+    /// that the shard opens; a slot's memory is touched only once the slot is used.
     pub(crate) fn with_capacity(accepted_max: u32, spare_max: u32, outbound_max: u32) -> Self {
         let capacity = accepted_max + spare_max + outbound_max;
         Self {
@@ -290,9 +313,22 @@ impl Table {
         self.deadlines.grow_to(index);
         self.open += 1;
         let slot = &mut self.slots[index.0 as usize];
-        debug_assert_eq!(slot.phase, Phase::Free, "the kernel allocates free descriptors only");
-        *slot = Slot { peer: Peer::of(peer), opened: now, generation: slot.generation, phase: Phase::Serving, ..Slot::vacant() };
-        Key { slot: index, generation: slot.generation }
+        debug_assert_eq!(
+            slot.phase,
+            Phase::Free,
+            "the kernel allocates free descriptors only"
+        );
+        *slot = Slot {
+            peer: Peer::of(peer),
+            opened: now,
+            generation: slot.generation,
+            phase: Phase::Serving,
+            ..Slot::vacant()
+        };
+        Key {
+            slot: index,
+            generation: slot.generation,
+        }
     }
 
     /// Ends the life of `index`: whoever still names it by its generation finds nothing.
@@ -303,7 +339,10 @@ impl Table {
         self.aside -= u32::from(slot.talk == Talk::Aside);
         self.outbound -= u32::from(slot.talk == Talk::Dialed);
         self.leaving -= u32::from(slot.talk == Talk::Dialed);
-        *slot = Slot { generation: slot.generation.next(), ..Slot::vacant() };
+        *slot = Slot {
+            generation: slot.generation.next(),
+            ..Slot::vacant()
+        };
     }
 
     /// The slot, if it still lives the life that `key` names.
@@ -322,13 +361,20 @@ impl Table {
     /// The slot as [`Self::get`], and the slab its queues live in.
     pub(crate) fn get_with_segments(&mut self, key: Key) -> Option<(&mut Slot, &mut Segments)> {
         let slot = self.slots.get_mut(key.slot.0 as usize)?;
-        (slot.generation == key.generation && slot.phase != Phase::Free).then_some((slot, &mut self.segments))
+        (slot.generation == key.generation && slot.phase != Phase::Free)
+            .then_some((slot, &mut self.segments))
     }
 
     /// The connection in `index`, if there is one.
     pub(crate) fn occupant(&self, index: SlotIndex) -> Option<Key> {
-        let slot = self.slots.get(index.0 as usize).filter(|slot| slot.phase != Phase::Free)?;
-        Some(Key { slot: index, generation: slot.generation })
+        let slot = self
+            .slots
+            .get(index.0 as usize)
+            .filter(|slot| slot.phase != Phase::Free)?;
+        Some(Key {
+            slot: index,
+            generation: slot.generation,
+        })
     }
 
     /// Slots there are, free or not.
@@ -338,7 +384,9 @@ impl Table {
 
     /// Every connection.
     pub(crate) fn occupants(&self) -> Vec<Key> {
-        (0..self.slots.len() as u32).filter_map(|index| self.occupant(SlotIndex(index))).collect()
+        (0..self.slots.len() as u32)
+            .filter_map(|index| self.occupant(SlotIndex(index)))
+            .collect()
     }
 }
 
@@ -353,7 +401,13 @@ mod tests {
 
     #[test]
     fn peers_keep_their_addresses() {
-        for address in ["127.0.0.1:7", "[::1]:65535", "[fe80::1%3]:1", "[::ffff:10.0.0.1]:80", "0.0.0.0:0"] {
+        for address in [
+            "127.0.0.1:7",
+            "[::1]:65535",
+            "[fe80::1%3]:1",
+            "[::ffff:10.0.0.1]:80",
+            "0.0.0.0:0",
+        ] {
             let address: SocketAddr = address.parse().expect("an address");
             assert_eq!(Peer::of(address).addr(), address);
         }
@@ -365,11 +419,22 @@ mod tests {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         table.occupy(SlotIndex(0), peer, Tick(0));
         let dialed = table.occupy_dialed(SlotIndex(1), peer, Tick(0));
-        assert_eq!((table.open(), table.accepted_free(), table.outbound_free()), (2, 1, 0));
+        assert_eq!(
+            (table.open(), table.accepted_free(), table.outbound_free()),
+            (2, 1, 0)
+        );
         table.leaves(dialed);
         assert_eq!(table.outbound_leaving(), 1);
         table.vacate(dialed.slot);
-        assert_eq!((table.open(), table.accepted_free(), table.outbound_free(), table.outbound_leaving()), (1, 1, 1, 0));
+        assert_eq!(
+            (
+                table.open(),
+                table.accepted_free(),
+                table.outbound_free(),
+                table.outbound_leaving()
+            ),
+            (1, 1, 1, 0)
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How often a connection speaks, and so how it waits for input.
 //!
-//! A multishot receive is the shortest way from a packet to its reader, and costs the kernel some 850 bytes for as long as it waits; a poll
-//! costs 256, and another operation for each message. So who speaks often waits in a receive, and who is silent waits in a poll.
+//! A multishot receive is the shortest way from a packet to its reader, and costs the kernel some
+//! 850 bytes for as long as it waits; a poll costs 256, and another operation for each message. So
+//! who speaks often waits in a receive, and who is silent waits in a poll.
 
 use super::State;
 use super::deadline::{Tick, Ticks};
@@ -9,7 +10,8 @@ use super::spread::Spread;
 use super::table::{Phase, Receive};
 use crate::ring::{Operation, SlotIndex, Token};
 
-/// Who speaks twice within this waits in a receive; who is silent for this long, or up to twice as long, in a poll.
+/// Who speaks twice within this waits in a receive; who is silent for this long, or up to twice as
+/// long, in a poll.
 const PERIOD: Ticks = Ticks::seconds(2);
 
 /// How often a connection has spoken of late.
@@ -38,7 +40,11 @@ pub(super) struct Tempos {
 
 impl Tempos {
     pub(super) fn with_capacity(slots: u32) -> Self {
-        Self { tempos: Vec::with_capacity(slots as usize), due: Tick::NEVER, ebbed: Spread::new() }
+        Self {
+            tempos: Vec::with_capacity(slots as usize),
+            due: Tick::NEVER,
+            ebbed: Spread::new(),
+        }
     }
 
     pub(super) fn begin(&mut self, slot: SlotIndex) {
@@ -56,7 +62,11 @@ impl Tempos {
     pub(super) fn spoke(&mut self, slot: SlotIndex, now: Tick) {
         let tempo = &mut self.tempos[slot.0 as usize];
         if *tempo != Tempo::Dense {
-            *tempo = if *tempo == Tempo::Still { Tempo::Spoken } else { Tempo::Dense };
+            *tempo = if *tempo == Tempo::Still {
+                Tempo::Spoken
+            } else {
+                Tempo::Dense
+            };
             if self.due == Tick::NEVER {
                 self.due = now.after(PERIOD);
             }
@@ -82,20 +92,27 @@ impl Tempos {
                 }
             }
         }
-        self.due = if restless { now.after(PERIOD) } else { Tick::NEVER };
+        self.due = if restless {
+            now.after(PERIOD)
+        } else {
+            Tick::NEVER
+        };
         ebbed
     }
 }
 
 impl State {
-    /// Ends the period if it is over: connections that have fallen silent leave their receive for a poll, in the course of the next.
+    /// Ends the period if it is over: connections that have fallen silent leave their receive for a
+    /// poll, in the course of the next.
     pub(super) fn change_tempo(&mut self) {
         if self.now >= self.tempos.due {
             let ebbed = self.tempos.end_period(self.now);
             self.tempos.ebbed.add(ebbed, self.clock, PERIOD.length());
         }
         for slot in self.tempos.ebbed.take(self.clock) {
-            let Some(key) = self.table.occupant(slot) else { continue };
+            let Some(key) = self.table.occupant(slot) else {
+                continue;
+            };
             let speaks_again = matches!(self.tempos.of(slot), Tempo::Dense | Tempo::Ebbing);
             if let Some(slot) = self.table.get(key)
                 && !speaks_again
@@ -138,7 +155,11 @@ mod tests {
             tempos.spoke(SLOT, Tick(period * 100));
             assert_eq!(tempos.of(SLOT), Tempo::Spoken);
             assert!(tempos.end_period(Tick(period * 100 + 50)).is_empty());
-            assert_eq!((tempos.of(SLOT), tempos.due), (Tempo::Still, Tick::NEVER), "nobody is woken for those who are still");
+            assert_eq!(
+                (tempos.of(SLOT), tempos.due),
+                (Tempo::Still, Tick::NEVER),
+                "nobody is woken for those who are still"
+            );
         }
     }
 
@@ -150,7 +171,10 @@ mod tests {
         assert!(tempos.end_period(Tick(16)).is_empty());
         assert_eq!(tempos.of(SLOT), Tempo::Ebbing);
         tempos.spoke(SLOT, Tick(17));
-        assert!(tempos.end_period(Tick(32)).is_empty(), "it has spoken again");
+        assert!(
+            tempos.end_period(Tick(32)).is_empty(),
+            "it has spoken again"
+        );
         assert_eq!(tempos.end_period(Tick(48)), [SLOT]);
         assert_eq!((tempos.of(SLOT), tempos.due), (Tempo::Still, Tick::NEVER));
     }

@@ -1,5 +1,5 @@
-//! Keeps what peers can cause from filling the log: so many lines about one subject in an interval. The others are counted, and told
-//! when the interval is over.
+//! Keeps what peers can cause from filling the log: so many lines about one subject in an interval.
+//! The others are counted, and told when the interval is over.
 
 use std::fmt;
 
@@ -48,13 +48,19 @@ impl Subject {
     const COUNT: usize = CloseReason::ALL.len() + Self::OTHERS.len();
 
     fn all() -> impl Iterator<Item = Self> {
-        CloseReason::ALL.into_iter().map(Self::Closed).chain(Self::OTHERS)
+        CloseReason::ALL
+            .into_iter()
+            .map(Self::Closed)
+            .chain(Self::OTHERS)
     }
 
     fn index(self) -> usize {
         match self {
             Self::Closed(reason) => reason as usize,
-            other => Self::OTHERS.iter().position(|one| *one == other).map_or(0, |position| CloseReason::ALL.len() + position),
+            other => Self::OTHERS
+                .iter()
+                .position(|one| *one == other)
+                .map_or(0, |position| CloseReason::ALL.len() + position),
         }
     }
 
@@ -63,7 +69,11 @@ impl Subject {
         match self {
             Self::Closed(_) | Self::OutboundClosed | Self::ProtocolBroken => Level::DEBUG,
             Self::UpstreamBack | Self::HandlerFailed => Level::INFO,
-            Self::WriteLimit | Self::AcceptsPaused | Self::ShardBlocked | Self::UnderPressure | Self::UpstreamDown => Level::WARN,
+            Self::WriteLimit
+            | Self::AcceptsPaused
+            | Self::ShardBlocked
+            | Self::UnderPressure
+            | Self::UpstreamDown => Level::WARN,
             Self::HandlerPanicked | Self::CloseFailed => Level::ERROR,
         }
     }
@@ -106,7 +116,11 @@ struct Throttle {
 }
 
 impl Throttle {
-    const NEW: Self = Self { over_at: Tick(0), lines: 0, held_back: 0 };
+    const NEW: Self = Self {
+        over_at: Tick(0),
+        lines: 0,
+        held_back: 0,
+    };
 
     fn is_open(&self, now: Tick, lines_max: u32) -> bool {
         lines_max == 0 || now >= self.over_at || self.lines < lines_max
@@ -138,7 +152,11 @@ pub(crate) struct Throttles {
 
 impl Throttles {
     pub(crate) fn new(lines_max: u32) -> Self {
-        Self { lines_max, by_subject: [Throttle::NEW; Subject::COUNT], due: Tick::NEVER }
+        Self {
+            lines_max,
+            by_subject: [Throttle::NEW; Subject::COUNT],
+            due: Tick::NEVER,
+        }
     }
 
     /// When [`Self::tell_held_back`] has something to tell.
@@ -163,7 +181,9 @@ impl Throttles {
     /// Logs how many lines were held back in the intervals that are over.
     pub(crate) fn tell_held_back(&mut self, shard: ShardId, now: Tick) {
         if now >= self.due {
-            self.take_held_back(now).into_iter().for_each(|(subject, more)| tell(shard, subject, more));
+            self.take_held_back(now)
+                .into_iter()
+                .for_each(|(subject, more)| tell(shard, subject, more));
         }
     }
 
@@ -184,7 +204,8 @@ impl Throttles {
 }
 
 impl State {
-    /// Whether a line about `subject` is to be logged now. If not, it is counted, unless its level is off anyway.
+    /// Whether a line about `subject` is to be logged now. If not, it is counted, unless its level
+    /// is off anyway.
     pub(crate) fn may_log(&mut self, subject: Subject) -> bool {
         if subject.level() > LevelFilter::current() {
             return false;
@@ -239,7 +260,10 @@ mod tests {
         let mut throttles = Throttles::new(2);
         let passed = [10, 10, 11, 17].map(|tick| throttles.pass(LATE, Tick(tick)));
         assert_eq!(passed, [true, true, false, false]);
-        assert!(throttles.pass(Subject::OutboundClosed, Tick(17)), "another subject has lines of its own");
+        assert!(
+            throttles.pass(Subject::OutboundClosed, Tick(17)),
+            "another subject has lines of its own"
+        );
         assert_eq!(throttles.due(), Tick(18));
         assert_eq!(throttles.take_held_back(Tick(17)), []);
         assert_eq!(throttles.take_held_back(Tick(18)), [(LATE, 2)]);
@@ -250,9 +274,14 @@ mod tests {
     #[test]
     fn nothing_that_was_held_back_is_forgotten() {
         let mut throttles = Throttles::new(1);
-        let passed: Vec<bool> = (0..100).map(|tick| throttles.pass(LATE, Tick(tick))).collect();
+        let passed: Vec<bool> = (0..100)
+            .map(|tick| throttles.pass(LATE, Tick(tick)))
+            .collect();
         let passed = passed.into_iter().filter(|passes| *passes).count() as u64;
-        assert_eq!((passed, throttles.take_held_back(Tick::NEVER)), (13, vec![(LATE, 100 - passed)]));
+        assert_eq!(
+            (passed, throttles.take_held_back(Tick::NEVER)),
+            (13, vec![(LATE, 100 - passed)])
+        );
     }
 
     #[test]
@@ -265,6 +294,9 @@ mod tests {
     #[test]
     fn a_panic_is_described_once_an_interval() {
         let mut throttles = Throttles::new(10);
-        assert_eq!([1, 1, 9].map(|tick| throttles.pass(Subject::HandlerPanicked, Tick(tick))), [true, false, true]);
+        assert_eq!(
+            [1, 1, 9].map(|tick| throttles.pass(Subject::HandlerPanicked, Tick(tick))),
+            [true, false, true]
+        );
     }
 }

@@ -1,12 +1,14 @@
 //! The pump: the loop of a shard. One kernel entry serves a whole batch.
 //!
-//! A turn reaps completions, applies them to the table, lets go of every borrow and polls the tasks concerned; what they submit goes out
-//! with the next entry.
+//! A turn reaps completions, applies them to the table, lets go of every borrow and polls the tasks
+//! concerned; what they submit goes out with the next entry.
 //!
-//! Waiting has two forms. Straight after work the shard lingers in its own ring: one system call, the shortest way from a packet to its
-//! handler; with `server.spin` it looks for work first, without any. A longer rest is spent parked in the executor, whose rings and timers
-//! may have work of their own. Whatever wakes the shard ends either: its ring watches what other threads signal, and while it is parked they
-//! and its ring signal the executor. A lingering shard gives the executor its turn every few milliseconds ([`BREATH_INTERVAL`]).
+//! Waiting has two forms. Straight after work the shard lingers in its own ring: one system call,
+//! the shortest way from a packet to its handler; with `server.spin` it looks for work first,
+//! without any. A longer rest is spent parked in the executor, whose rings and timers may have work
+//! of their own. Whatever wakes the shard ends either: its ring watches what other threads signal,
+//! and while it is parked they and its ring signal the executor. A lingering shard gives the
+//! executor its turn every few milliseconds ([`BREATH_INTERVAL`]).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -26,7 +28,8 @@ use crate::failpoint;
 use crate::ring::{Completion, Key, Operation, Token, Wait, are_kept};
 use crate::runtime::{self, WakeWait};
 
-/// How many completions or tasks ahead the state of a connection is fetched: far enough for memory to answer, near enough to find it.
+/// How many completions or tasks ahead the state of a connection is fetched: far enough for memory
+/// to answer, near enough to find it.
 pub(super) const PREFETCH_AHEAD: usize = 4;
 /// A shard that has received nothing for this long gives memory back.
 const TRIM_AFTER: Ticks = Ticks::seconds(2);
@@ -42,7 +45,11 @@ enum Rest {
 
 impl Shard {
     /// Drives the shard until it has drained or its ring has failed.
-    pub(super) async fn pump<S, F>(&self, wake: &WakeWait, tasks: &mut Tasks<S, F>) -> io::Result<()>
+    pub(super) async fn pump<S, F>(
+        &self,
+        wake: &WakeWait,
+        tasks: &mut Tasks<S, F>,
+    ) -> io::Result<()>
     where
         S: Fn(Key) -> F,
         F: Future<Output = Result<(), Error>>,
@@ -105,7 +112,8 @@ impl Shard {
         over
     }
 
-    /// Submits what the tasks wanted and waits in the ring for something to do, or says that the shard can be parked.
+    /// Submits what the tasks wanted and waits in the ring for something to do, or says that the
+    /// shard can be parked.
     fn rest(&self) -> Rest {
         let mut state = self.state();
         state.feed();
@@ -114,7 +122,8 @@ impl Shard {
         if wait != Wait::No {
             self.metrics.busy_since.set(0);
         }
-        // The timer that ends the wait is set and ends this too. Where several completions are gathered, nobody is in such a hurry.
+        // The timer that ends the wait is set and ends this too. Where several completions are
+        // gathered, nobody is in such a hurry.
         if let Some(spin) = self.spin
             && wait == Wait::ForOne
         {
@@ -125,7 +134,8 @@ impl Shard {
             }
         }
         state.ring.enter(wait);
-        // A program that has just ended orders the drain from within the shard: nothing else would end the wait for it.
+        // A program that has just ended orders the drain from within the shard: nothing else would
+        // end the wait for it.
         let is_ordered = self.orders.says_drain() && !state.drain.is_on();
         if wait != Wait::No || is_ordered || state.has_work() {
             return Rest::None;
@@ -137,8 +147,12 @@ impl Shard {
         Rest::None
     }
 
-    /// Leaves the thread to the executor until the wake descriptor is signalled or something that runs there wakes a task of ours.
-    async fn park(&self, mut signals: Pin<&mut impl Stream<Item = io::Result<()>>>) -> io::Result<()> {
+    /// Leaves the thread to the executor until the wake descriptor is signalled or something that
+    /// runs there wakes a task of ours.
+    async fn park(
+        &self,
+        mut signals: Pin<&mut impl Stream<Item = io::Result<()>>>,
+    ) -> io::Result<()> {
         self.metrics.busy_since.set(0);
         #[cfg(feature = "failpoints")]
         failpoint::pause(failpoint::Point::Park);
@@ -169,7 +183,8 @@ impl State {
         self.feed_starved();
     }
 
-    /// Time has come to `clock` since the start. After a stop, what peers sent meanwhile is heard before any deadline is looked at.
+    /// Time has come to `clock` since the start. After a stop, what peers sent meanwhile is heard
+    /// before any deadline is looked at.
     fn tell_time(&mut self, clock: Duration) {
         let now = Tick::at(clock);
         let due = self.next_look().max(self.now);
@@ -182,15 +197,23 @@ impl State {
 
     /// When deadlines or rates are looked at next.
     fn next_look(&self) -> Tick {
-        let looks = self.requests.looks.due(self.now).min(self.flows.looks.due(self.now));
+        let looks = self
+            .requests
+            .looks
+            .due(self.now)
+            .min(self.flows.looks.due(self.now));
         self.table.deadlines.earliest().min(looks)
     }
 
     fn apply_completions(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
-        self.ring.reap(&mut completions, self.bounds.turn_completions_max);
+        self.ring
+            .reap(&mut completions, self.bounds.turn_completions_max);
         self.grace.turned(completions.is_empty());
-        completions.iter().take(PREFETCH_AHEAD).for_each(|coming| self.table.prefetch(coming.token.key));
+        completions
+            .iter()
+            .take(PREFETCH_AHEAD)
+            .for_each(|coming| self.table.prefetch(coming.token.key));
         for (index, completion) in completions.iter().enumerate() {
             if let Some(coming) = completions.get(index + PREFETCH_AHEAD) {
                 self.table.prefetch(coming.token.key);
@@ -217,8 +240,11 @@ impl State {
             Operation::Send | Operation::QuietSend => self.sent(completion),
             Operation::Shutdown => self.shut_down(completion),
             Operation::Close => self.closed(completion),
-            // The turn that it caused does the rest. One that was replaced is not the timer any more.
-            Operation::Timer if completion.token == Token::timer(self.timer.0) => self.timer = Tick::NEVER,
+            // The turn that it caused does the rest. One that was replaced is not the timer any
+            // more.
+            Operation::Timer if completion.token == Token::timer(self.timer.0) => {
+                self.timer = Tick::NEVER
+            }
             Operation::Linger => self.pace.elapsed(),
             Operation::Wake => {
                 self.pace.heard();
@@ -227,7 +253,9 @@ impl State {
                 }
             }
             // What was cancelled completes by itself.
-            Operation::Cancel if completion.result < 0 => self.cancel_failed(completion.token.key, -completion.result),
+            Operation::Cancel if completion.result < 0 => {
+                self.cancel_failed(completion.token.key, -completion.result)
+            }
             Operation::Cancel | Operation::Timer | Operation::Reset => {}
         }
     }
@@ -241,7 +269,10 @@ impl State {
     }
 
     fn sweep_is_due(&self) -> bool {
-        self.table.deadlines.is_due(self.now, self.clock, self.bounds.expired_per_turn_max) && self.grace.is_over(self.now)
+        self.table
+            .deadlines
+            .is_due(self.now, self.clock, self.bounds.expired_per_turn_max)
+            && self.grace.is_over(self.now)
     }
 
     fn sweep(&mut self) {
@@ -250,7 +281,12 @@ impl State {
         }
         self.grace.judged();
         let mut expired = Vec::new();
-        self.table.deadlines.sweep(self.now, self.clock, self.bounds.expired_per_turn_max, &mut expired);
+        self.table.deadlines.sweep(
+            self.now,
+            self.clock,
+            self.bounds.expired_per_turn_max,
+            &mut expired,
+        );
         for slot in expired {
             if let Some(key) = self.table.occupant(slot) {
                 self.expire(key);
@@ -261,7 +297,11 @@ impl State {
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
     fn linger(&mut self) -> Wait {
         let is_behind = std::mem::take(&mut self.is_behind) && self.ring.has_quiet_sends();
-        let is_busy = is_behind || self.ring.has_completions() || !self.wakes.is_empty() || self.sweep_is_due() || self.spread_is_due();
+        let is_busy = is_behind
+            || self.ring.has_completions()
+            || !self.wakes.is_empty()
+            || self.sweep_is_due()
+            || self.spread_is_due();
         if is_busy || self.pace.is_over() || self.wakes.wait_on_executor() {
             return Wait::No;
         }
@@ -273,15 +313,21 @@ impl State {
 
     /// Whether the next turn has something to do already.
     fn has_work(&mut self) -> bool {
-        !self.wakes.is_empty() || self.ring.has_work() || self.sweep_is_due() || self.spread_is_due()
+        !self.wakes.is_empty()
+            || self.ring.has_work()
+            || self.sweep_is_due()
+            || self.spread_is_due()
     }
 
     /// Whether something that is spread over a time has its turn.
     fn spread_is_due(&self) -> bool {
-        self.rates_are_due() || self.tempos.ebbed.is_due(self.clock) || self.pressure.doomed.is_due(self.clock)
+        self.rates_are_due()
+            || self.tempos.ebbed.is_due(self.clock)
+            || self.pressure.doomed.is_due(self.clock)
     }
 
-    /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in between.
+    /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in
+    /// between.
     fn prepare_to_park(&mut self) -> bool {
         #[cfg(feature = "failpoints")]
         failpoint::pause(failpoint::Point::Rest);
@@ -290,9 +336,20 @@ impl State {
             self.trim_due = self.now.after(TRIM_AFTER);
         }
         let (accepts, drain) = (self.acceptor.resumes(self.now), self.drain.wakes(self.now));
-        let own = [self.trim_due, self.tempos.due, self.pressure.due, self.throttles.due()];
-        let spread = [self.tempos.ebbed.goes_on(self.now), self.pressure.doomed.goes_on(self.now)];
-        let others = [accepts, self.reclaims_at(), drain].into_iter().chain(own).chain(spread);
+        let own = [
+            self.trim_due,
+            self.tempos.due,
+            self.pressure.due,
+            self.throttles.due(),
+        ];
+        let spread = [
+            self.tempos.ebbed.goes_on(self.now),
+            self.pressure.doomed.goes_on(self.now),
+        ];
+        let others = [accepts, self.reclaims_at(), drain]
+            .into_iter()
+            .chain(own)
+            .chain(spread);
         self.set_timer(others.fold(self.next_look(), Tick::min));
         self.ring.enter(Wait::No);
         let idle = !self.has_work();
@@ -302,7 +359,8 @@ impl State {
         idle
     }
 
-    /// Has the kernel wake the shard at `next`. One timer at most is in the kernel; an earlier one than needed may stay.
+    /// Has the kernel wake the shard at `next`. One timer at most is in the kernel; an earlier one
+    /// than needed may stay.
     fn set_timer(&mut self, next: Tick) {
         if next >= self.timer {
             return;
@@ -326,8 +384,20 @@ mod tests {
 
     #[test]
     fn a_turn_ends_no_more_connections_than_it_may() {
-        let limits = Limits { expired_per_turn_max: 3, ..Limits::default() };
-        let shard = stand_in_shard(Config { limits, ..Config::default() }, MemoryShare { unread_max: u32::MAX, unsent_max: u32::MAX });
+        let limits = Limits {
+            expired_per_turn_max: 3,
+            ..Limits::default()
+        };
+        let shard = stand_in_shard(
+            Config {
+                limits,
+                ..Config::default()
+            },
+            MemoryShare {
+                unread_max: u32::MAX,
+                unsent_max: u32::MAX,
+            },
+        );
         let (slots, due) = ((0..ACCEPTED_MAX).map(SlotIndex), Tick(5));
         for slot in slots.clone() {
             shard.state().open(slot, ([127, 0, 0, 1], 1).into());
@@ -336,7 +406,12 @@ mod tests {
         let mut left = Vec::new();
         for tick in 0..10 {
             shard.turn(TICK * tick); // at the beginning of the tick in which they are due one is ended
-            left.push(slots.clone().filter(|slot| shard.state().table.deadlines.of(*slot) == due).count());
+            left.push(
+                slots
+                    .clone()
+                    .filter(|slot| shard.state().table.deadlines.of(*slot) == due)
+                    .count(),
+            );
         }
         left.dedup();
         assert_eq!(left, [4, 3, 0]);

@@ -1,8 +1,10 @@
-//! How a task comes to be polled: the list of those that are due, and wakers for whatever else a handler waits for.
+//! How a task comes to be polled: the list of those that are due, and wakers for whatever else a
+//! handler waits for.
 //!
-//! A connection's own events put its key on the list, with no waker in between. The waker that a handler's future sees is its key in a
-//! number ([`crate::ring::waker`]); it works from any thread. From another one it takes the way over the shard's [`Inbox`], the only
-//! lock of a shard, which no connection's data passes.
+//! A connection's own events put its key on the list, with no waker in between. The waker that a
+//! handler's future sees is its key in a number ([`crate::ring::waker`]); it works from any thread.
+//! From another one it takes the way over the shard's [`Inbox`], the only lock of a shard, which no
+//! connection's data passes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,16 +17,21 @@ use super::table::{Phase, Talk};
 use super::{CURRENT, Shard, State};
 use crate::ring::{Generation, Key, SlotIndex, WakeFd, name_of, waker};
 
-/// Bits of a waker's name: the generation in the low half, the slot above it with the bit that tells spawned tasks, the shard on top.
+/// Bits of a waker's name: the generation in the low half, the slot above it with the bit that
+/// tells spawned tasks, the shard on top.
 const GENERATION_BITS: u32 = 32;
 const SLOT_BITS: u32 = 21;
 const SHARDS_MAX: u32 = 1 << (64 - SLOT_BITS - GENERATION_BITS);
-const _: () = assert!(usize::BITS == 64, "a waker's name takes a pointer of 64 bits");
+const _: () = assert!(
+    usize::BITS == 64,
+    "a waker's name takes a pointer of 64 bits"
+);
 
 /// The tasks of a shard that are due, and wakers on their way.
 #[derive(Debug, Default)]
 pub(super) struct Wakes {
-    /// Connections whose tasks are polled at the end of the turn; each at most once, but for one that wakes itself.
+    /// Connections whose tasks are polled at the end of the turn; each at most once, but for one
+    /// that wakes itself.
     due: Vec<Key>,
     /// Those of the next turn: they are due, and have had their share of this one.
     yielded: Vec<Key>,
@@ -49,11 +56,15 @@ pub(crate) enum Sleeper {
 
 impl Wakes {
     pub(super) fn is_empty(&self) -> bool {
-        let (due, yielded) = (self.due.is_empty() && self.outside.is_empty(), self.yielded.is_empty() && self.yielded_outside.is_empty());
+        let (due, yielded) = (
+            self.due.is_empty() && self.outside.is_empty(),
+            self.yielded.is_empty() && self.yielded_outside.is_empty(),
+        );
         due && yielded
     }
 
-    /// The task of `key` is polled at the end of the turn; the caller sees that it is on the list once.
+    /// The task of `key` is polled at the end of the turn; the caller sees that it is on the list
+    /// once.
     pub(super) fn push(&mut self, key: Key) {
         self.due.push(key);
     }
@@ -80,7 +91,11 @@ impl Wakes {
 
     /// A future begins to wait for what lives on the executor, or has ended.
     pub(super) fn on_executor(&mut self, waits: bool) {
-        self.on_executor = if waits { self.on_executor + 1 } else { self.on_executor.saturating_sub(1) };
+        self.on_executor = if waits {
+            self.on_executor + 1
+        } else {
+            self.on_executor.saturating_sub(1)
+        };
     }
 
     pub(super) fn wait_on_executor(&self) -> bool {
@@ -95,13 +110,19 @@ impl State {
         self.wakes.due.push(key);
     }
 
-    /// The task of `key` is polled at the end of the turn: an accepted connection's, or a spawned one.
+    /// The task of `key` is polled at the end of the turn: an accepted connection's, or a spawned
+    /// one.
     pub(super) fn wake(&mut self, key: Key) {
         if spawned_index(key).is_some() {
             return self.wake_spawned(key);
         }
-        let Some(slot) = self.table.get(key) else { return };
-        if slot.phase != Phase::Serving || slot.talk == Talk::Dialed || slot.waits.run() != RunState::Idle {
+        let Some(slot) = self.table.get(key) else {
+            return;
+        };
+        if slot.phase != Phase::Serving
+            || slot.talk == Talk::Dialed
+            || slot.waits.run() != RunState::Idle
+        {
             return;
         }
         slot.waits.set_run(RunState::Due);
@@ -137,7 +158,10 @@ impl State {
 
     /// Wakers that are not ours, to be woken, and those to be dropped; both with no borrow held.
     pub(super) fn take_outside(&mut self) -> (Vec<Waker>, Vec<Waker>) {
-        (std::mem::take(&mut self.wakes.outside), std::mem::take(&mut self.wakes.replaced))
+        (
+            std::mem::take(&mut self.wakes.outside),
+            std::mem::take(&mut self.wakes.replaced),
+        )
     }
 }
 
@@ -147,13 +171,24 @@ pub(super) fn waker_of(shard: ShardNumber, key: Key) -> Waker {
 }
 
 fn name(shard: ShardNumber, key: Key) -> usize {
-    debug_assert!(key.slot.0 < 1 << SLOT_BITS && shard.0 < SHARDS_MAX, "checked settings bound the one, the registry the other");
-    (shard.0 as usize) << (SLOT_BITS + GENERATION_BITS) | (key.slot.0 as usize) << GENERATION_BITS | key.generation.number() as usize
+    debug_assert!(
+        key.slot.0 < 1 << SLOT_BITS && shard.0 < SHARDS_MAX,
+        "checked settings bound the one, the registry the other"
+    );
+    (shard.0 as usize) << (SLOT_BITS + GENERATION_BITS)
+        | (key.slot.0 as usize) << GENERATION_BITS
+        | key.generation.number() as usize
 }
 
 fn named(name: usize) -> (ShardNumber, Key) {
     let slot = SlotIndex((name >> GENERATION_BITS) as u32 & ((1 << SLOT_BITS) - 1));
-    (ShardNumber((name >> (SLOT_BITS + GENERATION_BITS)) as u32), Key { slot, generation: Generation::of(name as u32) })
+    (
+        ShardNumber((name >> (SLOT_BITS + GENERATION_BITS)) as u32),
+        Key {
+            slot,
+            generation: Generation::of(name as u32),
+        },
+    )
 }
 
 /// A shard's number among all that live in the process, whatever they belong to.
@@ -164,7 +199,9 @@ pub(super) struct ShardNumber(u32);
 pub(crate) fn wake_named(name: usize) {
     let (number, key) = named(name);
     let here = CURRENT.try_with(|current| {
-        let shard = current.get().filter(|shard| shard.registered.number == number)?;
+        let shard = current
+            .get()
+            .filter(|shard| shard.registered.number == number)?;
         shard.wake_here(key);
         Some(())
     });
@@ -191,7 +228,8 @@ pub(crate) fn rouse(sleeper: Sleeper) {
     });
 }
 
-/// Names of tasks that other threads woke since the shard last looked. A set, so that it holds no more than there are tasks.
+/// Names of tasks that other threads woke since the shard last looked. A set, so that it holds no
+/// more than there are tasks.
 #[derive(Debug, Default)]
 struct Inbox {
     /// Whether there are names: read every turn, without the lock.
@@ -209,7 +247,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn wake_elsewhere(number: ShardNumber, name: usize) {
     let shards = lock(&SHARDS);
-    let Some((inbox, wake)) = shards.get(&number) else { return };
+    let Some((inbox, wake)) = shards.get(&number) else {
+        return;
+    };
     lock(&inbox.names).insert(name);
     // Whoever found it empty has signalled, or is about to.
     if inbox.full.swap(true, Ordering::AcqRel) {
@@ -231,7 +271,9 @@ impl Registered {
     pub(super) fn new(wake: WakeFd) -> Option<Self> {
         let inbox = Arc::<Inbox>::default();
         let mut shards = lock(&SHARDS);
-        let number = (0..SHARDS_MAX).map(ShardNumber).find(|number| !shards.contains_key(number))?;
+        let number = (0..SHARDS_MAX)
+            .map(ShardNumber)
+            .find(|number| !shards.contains_key(number))?;
         shards.insert(number, (Arc::clone(&inbox), wake));
         Some(Self { number, inbox })
     }
@@ -260,11 +302,20 @@ mod tests {
 
     #[test]
     fn a_name_says_shard_and_task() {
-        for (shard, slot, generation) in
-            [(0, 0, 1), (1023, (1 << SLOT_BITS) - 1, u32::MAX), (3, super::super::spawn::SPAWNED, 9), (7, 1, 2)]
-        {
-            let key = Key { slot: SlotIndex(slot), generation: Generation::of(generation) };
-            assert_eq!(named(name(ShardNumber(shard), key)), (ShardNumber(shard), key));
+        for (shard, slot, generation) in [
+            (0, 0, 1),
+            (1023, (1 << SLOT_BITS) - 1, u32::MAX),
+            (3, super::super::spawn::SPAWNED, 9),
+            (7, 1, 2),
+        ] {
+            let key = Key {
+                slot: SlotIndex(slot),
+                generation: Generation::of(generation),
+            };
+            assert_eq!(
+                named(name(ShardNumber(shard), key)),
+                (ShardNumber(shard), key)
+            );
         }
     }
 }

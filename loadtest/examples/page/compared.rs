@@ -24,14 +24,22 @@ fn cost(server: ServerKind) -> (f64, f64) {
 /// Of these servers, under every load, all of whose figures are so many times what they might be.
 pub(crate) fn of(servers: &[ServerKind], factor: f64) -> Comparison {
     let case = |&(connections, pipeline): &(u32, u32)| {
-        let loads: Vec<Load> = rounds(servers).map(|(round, server)| load(server, pipeline, drift(round) * factor)).collect();
+        let loads: Vec<Load> = rounds(servers)
+            .map(|(round, server)| load(server, pipeline, drift(round) * factor))
+            .collect();
         Case::of(connections, pipeline, servers, &loads)
     };
-    let idles: Vec<Idle> = rounds(servers).map(|(round, server)| idle(server, drift(round) * factor)).collect();
+    let idles: Vec<Idle> = rounds(servers)
+        .map(|(round, server)| idle(server, drift(round) * factor))
+        .collect();
     Comparison {
         command: "loadtest compare --html '<comparison> & page.html'".to_owned(),
         began: "2026-01-15T09:26:53Z".to_owned(),
-        machine: Machine { processor: "Example Processor 2.60 GHz".to_owned(), cores: 2, ..Machine::default() },
+        machine: Machine {
+            processor: "Example Processor 2.60 GHz".to_owned(),
+            cores: 2,
+            ..Machine::default()
+        },
         complete: true,
         rounds: ROUNDS,
         window_s: 0.7,
@@ -75,7 +83,8 @@ fn idle(server: ServerKind, drift: f64) -> Idle {
     Idle {
         server,
         resident_bytes_before: before,
-        resident_bytes_after: before.saturating_add((bytes_per_connection * f64::from(IDLE_CONNECTIONS)) as u64),
+        resident_bytes_after: before
+            .saturating_add((bytes_per_connection * f64::from(IDLE_CONNECTIONS)) as u64),
         bytes_per_connection,
         cpu_share: 0.001,
     }

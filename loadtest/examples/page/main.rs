@@ -1,4 +1,5 @@
-//! Writes the page of a made-up run, to look at: `cargo run --example page -- [even|failures|empty|void|interrupted|comparison] page.html`.
+//! Writes the page of a made-up run, to look at:
+//! `cargo run --example page -- [even|failures|empty|void|interrupted|comparison] page.html`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,7 +22,9 @@ fn main() -> ExitCode {
     };
     let written = match report(kind) {
         Some(report) => page::write(&report, Path::new(path)),
-        None if kind == "comparison" => page::write_comparison(&compared::of_all(), Path::new(path)),
+        None if kind == "comparison" => {
+            page::write_comparison(&compared::of_all(), Path::new(path))
+        }
         None => return usage(),
     };
     match written {
@@ -46,7 +49,10 @@ fn report(kind: &str) -> Option<Report> {
     };
     match kind {
         "even" | "failures" | "empty" => {}
-        "void" => report.void = Some("the load tester itself was 180 ms late with 1 in 100 requests".to_owned()),
+        "void" => {
+            report.void =
+                Some("the load tester itself was 180 ms late with 1 in 100 requests".to_owned())
+        }
         "interrupted" => {
             report.interrupted = true;
             report.connections.established = 412_118;

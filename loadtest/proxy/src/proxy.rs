@@ -31,23 +31,48 @@ enum Process {
 }
 
 impl Proxy {
-    pub(crate) fn start(kind: Kind, core: usize, upstream: SocketAddr, settings: &[String]) -> Self {
+    pub(crate) fn start(
+        kind: Kind,
+        core: usize,
+        upstream: SocketAddr,
+        settings: &[String],
+    ) -> Self {
         match kind {
             Kind::Corelane => {
                 // Buffers as a proxy of bulk wants them; tokio's has 8 KiB for each direction.
-                let launch = Launch::proxy(upstream).set("server.shards=1").set(&format!("server.cpus=[{core}]"));
+                let launch = Launch::proxy(upstream)
+                    .set("server.shards=1")
+                    .set(&format!("server.cpus=[{core}]"));
                 let launch = launch.set("buffers.profile=\"medium\"");
-                let server = settings.iter().fold(launch, |launch, setting| launch.set(setting)).start();
-                Self { addr: server.addr(), process: Process::Corelane(server) }
+                let server = settings
+                    .iter()
+                    .fold(launch, |launch, setting| launch.set(setting))
+                    .start();
+                Self {
+                    addr: server.addr(),
+                    process: Process::Corelane(server),
+                }
             }
             Kind::Tokio => {
                 let mut command = Command::new(Program::TokioProxy.path());
                 command.args(["127.0.0.1:0", &core.to_string(), &upstream.to_string()]);
-                let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+                let mut child = command
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap();
                 let mut line = String::new();
-                BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-                let addr = line.trim().strip_prefix("listening ").and_then(|addr| addr.parse().ok());
-                Self { addr: addr.expect("it says where it listens"), process: Process::Tokio(child) }
+                BufReader::new(child.stdout.take().unwrap())
+                    .read_line(&mut line)
+                    .unwrap();
+                let addr = line
+                    .trim()
+                    .strip_prefix("listening ")
+                    .and_then(|addr| addr.parse().ok());
+                Self {
+                    addr: addr.expect("it says where it listens"),
+                    process: Process::Tokio(child),
+                }
             }
         }
     }
@@ -64,7 +89,10 @@ impl Proxy {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let of_thread = |thread: fs::DirEntry| -> u64 {
             let text = fs::read_to_string(thread.path().join("schedstat")).unwrap();
-            text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap()
+            text.split_whitespace()
+                .next()
+                .and_then(|nanoseconds| nanoseconds.parse().ok())
+                .unwrap()
         };
         Duration::from_nanos(threads.map(Result::unwrap).map(of_thread).sum())
     }

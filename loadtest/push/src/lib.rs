@@ -1,7 +1,9 @@
-//! Handlers that push, the same on Corelane and on tokio: what both servers do alike, and what they and their client say to each other.
+//! Handlers that push, the same on Corelane and on tokio: what both servers do alike, and what they
+//! and their client say to each other.
 //!
-//! The first bytes of a connection say what it is for ([`Request`]). Whatever is measured begins with a time stamp that its sender takes just
-//! before it sends. All stamps are of the wall clock: it is the one by which the kernel tells when bytes came (SO_TIMESTAMPNS, socket(7)).
+//! The first bytes of a connection say what it is for ([`Request`]). Whatever is measured begins
+//! with a time stamp that its sender takes just before it sends. All stamps are of the wall clock:
+//! it is the one by which the kernel tells when bytes came (SO_TIMESTAMPNS, socket(7)).
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +28,10 @@ impl Message {
     /// One that is sent now.
     #[must_use]
     pub fn now(serial: u64) -> Self {
-        Self { serial, sent: now() }
+        Self {
+            serial,
+            sent: now(),
+        }
     }
 
     /// How long ago it was sent.
@@ -48,14 +53,20 @@ impl Message {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (serial, sent) = bytes.split_at_checked(8)?;
-        Some(Self { serial: u64::from_le_bytes(serial.try_into().ok()?), sent: u64::from_le_bytes(sent.try_into().ok()?) })
+        Some(Self {
+            serial: u64::from_le_bytes(serial.try_into().ok()?),
+            sent: u64::from_le_bytes(sent.try_into().ok()?),
+        })
     }
 }
 
 /// Nanoseconds since 1970.
 #[must_use]
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos() as u64
 }
 
 /// What a connection is for.
@@ -63,7 +74,8 @@ pub fn now() -> u64 {
 pub enum Request {
     /// All that comes is sent back, these first bytes too.
     Echo,
-    /// `push NANOSECONDS CORE`: a thread on that core sends a message at that interval, and each is passed on to the peer.
+    /// `push NANOSECONDS CORE`: a thread on that core sends a message at that interval, and each is
+    /// passed on to the peer.
     Push {
         /// Between two messages.
         interval: Duration,
@@ -87,10 +99,13 @@ impl Request {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let mut words = str::from_utf8(bytes).ok()?.split_whitespace();
         match (words.next()?, words.next()?, words.next()) {
-            ("push", interval, Some(core)) => {
-                Some(Self::Push { interval: Duration::from_nanos(interval.parse().ok()?), core: core.parse().ok()? })
-            }
-            ("select", core, None) => Some(Self::Select { core: core.parse().ok()? }),
+            ("push", interval, Some(core)) => Some(Self::Push {
+                interval: Duration::from_nanos(interval.parse().ok()?),
+                core: core.parse().ok()?,
+            }),
+            ("select", core, None) => Some(Self::Select {
+                core: core.parse().ok()?,
+            }),
             _ => None,
         }
     }
@@ -114,14 +129,17 @@ pub fn messages(interval: Duration, core: usize) -> Receiver<Message> {
     messages
 }
 
-/// Messages from a thread of its own, each as soon as the one before it is acknowledged by a message the other way, and that way.
+/// Messages from a thread of its own, each as soon as the one before it is acknowledged by a
+/// message the other way, and that way.
 #[must_use]
 pub fn messages_in_turn(core: usize) -> (Receiver<Message>, async_channel::Sender<()>) {
     let ((channel, messages), (acknowledge, acknowledged)) = (bounded(1), bounded(1));
     thread::spawn(move || {
         pin(core);
         for serial in 0.. {
-            if channel.send_blocking(Message::now(serial)).is_err() || acknowledged.recv_blocking().is_err() {
+            if channel.send_blocking(Message::now(serial)).is_err()
+                || acknowledged.recv_blocking().is_err()
+            {
                 break;
             }
         }
@@ -129,7 +147,8 @@ pub fn messages_in_turn(core: usize) -> (Receiver<Message>, async_channel::Sende
     (messages, acknowledge)
 }
 
-/// Puts this thread on a core; where that is not allowed it stays where it is, as the comparison has checked its cores.
+/// Puts this thread on a core; where that is not allowed it stays where it is, as the comparison
+/// has checked its cores.
 pub fn pin(core: usize) {
     core_affinity::set_for_current(core_affinity::CoreId { id: core });
 }
@@ -140,16 +159,37 @@ mod tests {
 
     #[test]
     fn first_bytes_say_what_a_connection_is_for() {
-        assert_eq!(Request::of(b"push 13000000 1\n"), Request::Push { interval: Duration::from_millis(13), core: 1 });
+        assert_eq!(
+            Request::of(b"push 13000000 1\n"),
+            Request::Push {
+                interval: Duration::from_millis(13),
+                core: 1
+            }
+        );
         assert_eq!(Request::of(b"select 0\n"), Request::Select { core: 0 });
-        for other in [&b"push 13000000\n"[..], b"push x 1", b"select", b"", b"\xff\xff", b"hello"] {
-            assert_eq!(Request::of(other), Request::Echo, "{}", other.escape_ascii());
+        for other in [
+            &b"push 13000000\n"[..],
+            b"push x 1",
+            b"select",
+            b"",
+            b"\xff\xff",
+            b"hello",
+        ] {
+            assert_eq!(
+                Request::of(other),
+                Request::Echo,
+                "{}",
+                other.escape_ascii()
+            );
         }
     }
 
     #[test]
     fn a_message_survives_the_wire() {
-        let message = Message { serial: 7, sent: u64::MAX };
+        let message = Message {
+            serial: 7,
+            sent: u64::MAX,
+        };
         assert_eq!(Message::from_bytes(&message.to_bytes()), Some(message));
         assert_eq!(Message::from_bytes(&[0; MESSAGE_BYTES - 1]), None);
         assert_eq!(Message::from_bytes(&[0; MESSAGE_BYTES + 1]), None);

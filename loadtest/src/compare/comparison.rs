@@ -47,7 +47,8 @@ pub struct Row {
     pub server: ServerKind,
     /// Processor time of a request, in microseconds.
     pub cpu_us_per_request: Spread,
-    /// That time to the reference's, over the rounds' own ratios; none if the reference was not measured.
+    /// That time to the reference's, over the rounds' own ratios; none if the reference was not
+    /// measured.
     pub ratio: Option<Spread>,
     /// Share of the window the server ran: at 1 it had no idle moment.
     pub server_busy: Spread,
@@ -104,7 +105,8 @@ pub struct IdleRow {
     pub resident_bytes_after: Spread,
     /// The difference, per connection.
     pub bytes_per_connection: Spread,
-    /// That memory to the reference's, over the rounds' own ratios; none if the reference was not measured.
+    /// That memory to the reference's, over the rounds' own ratios; none if the reference was not
+    /// measured.
     pub ratio: Option<Spread>,
     /// Processor time while nothing happens, as a share of a core.
     pub cpu_share: Spread,
@@ -128,24 +130,44 @@ pub struct Idle {
 }
 
 impl Case {
-    /// Processor time of `server` to that of `other`, over the rounds' own ratios; none unless both were measured.
+    /// Processor time of `server` to that of `other`, over the rounds' own ratios; none unless both
+    /// were measured.
     pub fn ratio(&self, server: ServerKind, other: ServerKind) -> Option<Spread> {
         let rounds = |server| Some(&self.servers.iter().find(|row| row.server == server)?.rounds);
-        ratio(rounds(server)?, rounds(other)?, |load| load.cpu_us_per_request)
+        ratio(rounds(server)?, rounds(other)?, |load| {
+            load.cpu_us_per_request
+        })
     }
 
     /// The rounds of all servers, summed up.
     pub fn of(connections: u32, pipeline: u32, servers: &[ServerKind], loads: &[Load]) -> Self {
-        let rounds = |server| -> Vec<Load> { loads.iter().filter(|load| load.server == server).cloned().collect() };
+        let rounds = |server| -> Vec<Load> {
+            loads
+                .iter()
+                .filter(|load| load.server == server)
+                .cloned()
+                .collect()
+        };
         let reference = rounds(REFERENCE);
-        let servers = servers.iter().map(|&server| Row::of(server, rounds(server), &reference)).collect();
-        Self { connections, pipeline, servers }
+        let servers = servers
+            .iter()
+            .map(|&server| Row::of(server, rounds(server), &reference))
+            .collect();
+        Self {
+            connections,
+            pipeline,
+            servers,
+        }
     }
 }
 
-/// Machines drift, so each round is set against the same round of the other. One of which the other took nothing has no ratio.
+/// Machines drift, so each round is set against the same round of the other. One of which the other
+/// took nothing has no ratio.
 fn ratio<R>(rounds: &[R], others: &[R], value: fn(&R) -> f64) -> Option<Spread> {
-    let ratios = rounds.iter().zip(others).map(|(round, other)| value(round) / value(other));
+    let ratios = rounds
+        .iter()
+        .zip(others)
+        .map(|(round, other)| value(round) / value(other));
     let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
     (!ratios.is_empty()).then(|| Spread::of(ratios))
 }
@@ -172,10 +194,22 @@ impl Row {
 impl IdleCase {
     /// The rounds of all servers, summed up.
     pub fn of(connections: u32, servers: &[ServerKind], idles: &[Idle]) -> Self {
-        let rounds = |server| -> Vec<Idle> { idles.iter().filter(|idle| idle.server == server).cloned().collect() };
+        let rounds = |server| -> Vec<Idle> {
+            idles
+                .iter()
+                .filter(|idle| idle.server == server)
+                .cloned()
+                .collect()
+        };
         let reference = rounds(REFERENCE);
-        let servers = servers.iter().map(|&server| IdleRow::of(server, rounds(server), &reference)).collect();
-        Self { connections, servers }
+        let servers = servers
+            .iter()
+            .map(|&server| IdleRow::of(server, rounds(server), &reference))
+            .collect();
+        Self {
+            connections,
+            servers,
+        }
     }
 }
 
@@ -198,14 +232,28 @@ impl IdleRow {
 impl Load {
     pub(super) fn costing(server: ServerKind, cpu_us_per_request: f64) -> Self {
         let [server_busy, p50_us, p99_us, requests_per_second] = [0.0; 4];
-        Self { server, cpu_us_per_request, server_busy, p50_us, p99_us, requests_per_second, requests: 0 }
+        Self {
+            server,
+            cpu_us_per_request,
+            server_busy,
+            p50_us,
+            p99_us,
+            requests_per_second,
+            requests: 0,
+        }
     }
 }
 
 #[cfg(test)]
 impl Idle {
     pub(super) fn taking(server: ServerKind, bytes_per_connection: f64) -> Self {
-        Self { server, resident_bytes_before: 0, resident_bytes_after: 0, bytes_per_connection, cpu_share: 0.0 }
+        Self {
+            server,
+            resident_bytes_before: 0,
+            resident_bytes_after: 0,
+            bytes_per_connection,
+            cpu_share: 0.0,
+        }
     }
 }
 
@@ -219,13 +267,31 @@ mod tests {
     fn the_ratio_is_the_median_of_the_rounds_own_ratios() {
         // The machine was twice as slow in the second round: the ratio of that round is not.
         let rounds = [(5.0, 5.0), (11.0, 10.0), (6.0, 5.0)];
-        let loads: Vec<Load> =
-            rounds.iter().flat_map(|&(echo, raw)| [Load::costing(ServerKind::Echo, echo), Load::costing(REFERENCE, raw)]).collect();
+        let loads: Vec<Load> = rounds
+            .iter()
+            .flat_map(|&(echo, raw)| {
+                [
+                    Load::costing(ServerKind::Echo, echo),
+                    Load::costing(REFERENCE, raw),
+                ]
+            })
+            .collect();
         let case = Case::of(100, 1, &[ServerKind::Echo, REFERENCE], &loads);
-        let ratio = Spread { median: 1.1, min: 1.0, max: 1.2 };
+        let ratio = Spread {
+            median: 1.1,
+            min: 1.0,
+            max: 1.2,
+        };
         assert_eq!(case.servers[0].ratio, Some(ratio));
         assert_eq!(case.ratio(ServerKind::Echo, REFERENCE), Some(ratio));
-        assert_eq!(case.servers[1].ratio, Some(Spread { median: 1.0, min: 1.0, max: 1.0 }));
+        assert_eq!(
+            case.servers[1].ratio,
+            Some(Spread {
+                median: 1.0,
+                min: 1.0,
+                max: 1.0
+            })
+        );
         assert_eq!(case.servers[0].cpu_us_per_request.median, 6.0);
         assert_eq!(case.ratio(ServerKind::Echo, ServerKind::Tokio), None);
     }
@@ -240,16 +306,34 @@ mod tests {
             cpu_share: 0.0,
         };
         let comparison = Comparison {
-            cases: vec![Case::of(100, 16, &[ServerKind::RawEpoll], &[Load::costing(ServerKind::RawEpoll, 5.0)])],
-            idle: Some(IdleCase::of(7, &[ServerKind::GoNetpoller], &[idle(1.0), idle(3.0)])),
+            cases: vec![Case::of(
+                100,
+                16,
+                &[ServerKind::RawEpoll],
+                &[Load::costing(ServerKind::RawEpoll, 5.0)],
+            )],
+            idle: Some(IdleCase::of(
+                7,
+                &[ServerKind::GoNetpoller],
+                &[idle(1.0), idle(3.0)],
+            )),
             ..Comparison::default()
         };
         let json = serde_json::json!(comparison);
         let row = &json["cases"][0]["servers"][0];
-        assert_eq!((&json["cases"][0]["pipeline"], &row["server"]), (&16.into(), &"raw_epoll".into()));
-        assert_eq!((&row["rounds"][0]["cpu_us_per_request"], &row["ratio"]), (&5.0.into(), &serde_json::Value::Null));
+        assert_eq!(
+            (&json["cases"][0]["pipeline"], &row["server"]),
+            (&16.into(), &"raw_epoll".into())
+        );
+        assert_eq!(
+            (&row["rounds"][0]["cpu_us_per_request"], &row["ratio"]),
+            (&5.0.into(), &serde_json::Value::Null)
+        );
         let row = &json["idle"]["servers"][0];
-        assert_eq!((&row["server"], &row["bytes_per_connection"]["max"]), (&"go_netpoller".into(), &3.0.into()));
+        assert_eq!(
+            (&row["server"], &row["bytes_per_connection"]["max"]),
+            (&"go_netpoller".into(), &3.0.into())
+        );
         assert_eq!(row["rounds"].as_array().unwrap().len(), 2);
     }
 }

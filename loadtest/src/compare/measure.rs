@@ -1,4 +1,5 @@
-//! One server with a client: what its connections cost while they say nothing, and what a load is measured with.
+//! One server with a client: what its connections cost while they say nothing, and what a load is
+//! measured with.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -21,7 +22,10 @@ const IDLE_DURATION: Duration = Duration::from_secs(1);
 const IDLE_SETTLE: Duration = Duration::from_secs(2);
 /// Load before the memory is looked at first. A server's pools are as large as they are however
 /// many connections it has: touch them once, so that they do not count as the connections' own.
-const PRELUDE: Shape = Shape { connections: 100, pipeline: 1 };
+const PRELUDE: Shape = Shape {
+    connections: 100,
+    pipeline: 1,
+};
 const PRELUDE_DURATION: Duration = Duration::from_millis(500);
 /// Then time for a server that gives memory back when it has nothing to do.
 const PRELUDE_SETTLE: Duration = Duration::from_secs(3);
@@ -30,22 +34,36 @@ const PRELUDE_SETTLE: Duration = Duration::from_secs(3);
 pub(super) fn idle(bench: &Bench<'_>, kind: ServerKind) -> Result<Idle, Error> {
     let server = bench.start(kind)?;
     let prelude = load_plan(bench.arguments, server.addr(), PRELUDE);
-    client(bench, kind, Plan { duration: PRELUDE_DURATION, ..prelude }, &mut ())?;
+    client(
+        bench,
+        kind,
+        Plan {
+            duration: PRELUDE_DURATION,
+            ..prelude
+        },
+        &mut (),
+    )?;
     thread::sleep(PRELUDE_SETTLE);
     let before = server.sample()?;
     let plan = idle_plan(bench.arguments, server.addr());
     let connections = plan.connections;
-    let mut sampler = Sampler { server: &server, samples: Vec::new() };
+    let mut sampler = Sampler {
+        server: &server,
+        samples: Vec::new(),
+    };
     client(bench, kind, plan, &mut sampler)?;
     let samples: Vec<Sample> = sampler.samples.into_iter().collect::<Result<_, _>>()?;
-    let [opened, closed]: [Sample; 2] = samples.try_into().expect("a run that was not interrupted opens and closes one window");
+    let [opened, closed]: [Sample; 2] = samples
+        .try_into()
+        .expect("a run that was not interrupted opens and closes one window");
     let grown = closed.resident_bytes as f64 - before.resident_bytes as f64;
     Ok(Idle {
         server: kind,
         resident_bytes_before: before.resident_bytes,
         resident_bytes_after: closed.resident_bytes,
         bytes_per_connection: grown / f64::from(connections),
-        cpu_share: closed.cpu_ns_since(&opened) as f64 / closed.at.saturating_duration_since(opened.at).as_nanos() as f64,
+        cpu_share: closed.cpu_ns_since(&opened) as f64
+            / closed.at.saturating_duration_since(opened.at).as_nanos() as f64,
     })
 }
 
@@ -56,11 +74,18 @@ impl Bench<'_> {
 }
 
 pub(super) fn load_plan(arguments: &CompareArguments, target: SocketAddr, shape: Shape) -> Plan {
-    let Shape { connections, pipeline } = shape;
+    let Shape {
+        connections,
+        pipeline,
+    } = shape;
     Plan {
         connections,
         cpus: vec![arguments.cpu_client],
-        workload: Workload { protocol: Protocol::Echo, payload: arguments.payload, pipeline },
+        workload: Workload {
+            protocol: Protocol::Echo,
+            payload: arguments.payload,
+            pipeline,
+        },
         warmup: arguments.warmup,
         duration: arguments.duration,
         ..Plan::to(target)
@@ -68,20 +93,40 @@ pub(super) fn load_plan(arguments: &CompareArguments, target: SocketAddr, shape:
 }
 
 fn idle_plan(arguments: &CompareArguments, target: SocketAddr) -> Plan {
-    let plan = load_plan(arguments, target, Shape { connections: arguments.idle, pipeline: 1 });
+    let plan = load_plan(
+        arguments,
+        target,
+        Shape {
+            connections: arguments.idle,
+            pipeline: 1,
+        },
+    );
     let (warmup, duration) = (IDLE_SETTLE, IDLE_DURATION);
-    Plan { mode: Mode::Idle, warmup, duration, ..plan }
+    Plan {
+        mode: Mode::Idle,
+        warmup,
+        duration,
+        ..plan
+    }
 }
 
 /// Carry out the plan on the client's core.
-pub(super) fn client(bench: &Bench<'_>, server: ServerKind, plan: Plan, observer: &mut dyn Observer) -> Result<Report, Error> {
+pub(super) fn client(
+    bench: &Bench<'_>,
+    server: ServerKind,
+    plan: Plan,
+    observer: &mut dyn Observer,
+) -> Result<Report, Error> {
     let report = engine::run(plan, Show::Nothing, bench.stop, observer)?;
     if bench.stop.is_set() {
         return Err(Error::Interrupted);
     }
-    // A load tester at its limit is no matter here: what is compared is the server's processor time per request.
+    // A load tester at its limit is no matter here: what is compared is the server's processor time
+    // per request.
     if !report.is_complete() {
-        return Err(Error::Failed(format!("{server} failed under load:\n{report}")));
+        return Err(Error::Failed(format!(
+            "{server} failed under load:\n{report}"
+        )));
     }
     Ok(report)
 }

@@ -1,8 +1,9 @@
 //! A round: one load upon every server, in slices by turns.
 //!
-//! All servers stand, each with its connections, and one at a time is loaded, for a fraction of a second. What else the machine does
-//! changes from second to second; within a fraction of it, it meets all of them alike. A server's processor time is taken in its own turns,
-//! each of which begins and ends with nothing under way.
+//! All servers stand, each with its connections, and one at a time is loaded, for a fraction of a
+//! second. What else the machine does changes from second to second; within a fraction of it, it
+//! meets all of them alike. A server's processor time is taken in its own turns, each of which
+//! begins and ends with nothing under way.
 
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
@@ -18,7 +19,8 @@ use crate::floor::Floor;
 use crate::orders::Stage;
 use crate::plan::Plan;
 
-/// Long enough that a server's caches are warm for most of it, short enough that the machine is the same in the next one.
+/// Long enough that a server's caches are warm for most of it, short enough that the machine is the
+/// same in the next one.
 const SLICE: Duration = Duration::from_millis(100);
 /// How often it is looked whether what is awaited has come.
 const LOOK_INTERVAL: Duration = Duration::from_micros(500);
@@ -34,30 +36,56 @@ struct Turns {
 
 /// Loads fresh servers. One [`Load`] each, in the order of the bench's servers.
 pub(super) fn round(bench: &Bench<'_>, shape: Shape) -> Result<Vec<Load>, Error> {
-    let servers = bench.servers.iter().map(|kind| bench.start(*kind)).collect::<Result<Vec<Server>, Error>>()?;
+    let servers = bench
+        .servers
+        .iter()
+        .map(|kind| bench.start(*kind))
+        .collect::<Result<Vec<Server>, Error>>()?;
     let floor = Floor::new();
     let (turns, runs) = thread::scope(|scope| {
         let run = |(number, server)| {
-            let plan = Plan { seat: Some(floor.seat(number)), ..load_plan(bench.arguments, Server::addr(server), shape) };
+            let plan = Plan {
+                seat: Some(floor.seat(number)),
+                ..load_plan(bench.arguments, Server::addr(server), shape)
+            };
             scope.spawn(move || client(bench, server.kind(), plan, &mut ()))
         };
         let runs: Vec<_> = (0..).zip(&servers).map(run).collect();
-        let turns = Conductor { bench, servers: &servers, floor: &floor, runs: &runs }.conduct();
+        let turns = Conductor {
+            bench,
+            servers: &servers,
+            floor: &floor,
+            runs: &runs,
+        }
+        .conduct();
         floor.call(Stage::Finishing);
-        (turns, runs.into_iter().map(joined).collect::<Result<Vec<_>, Error>>())
+        (
+            turns,
+            runs.into_iter()
+                .map(joined)
+                .collect::<Result<Vec<_>, Error>>(),
+        )
     });
     let (reports, turns) = (runs?, turns?);
-    servers.iter().zip(&reports).zip(turns).map(|((server, report), turns)| load(server, report, turns)).collect()
+    servers
+        .iter()
+        .zip(&reports)
+        .zip(turns)
+        .map(|((server, report), turns)| load(server, report, turns))
+        .collect()
 }
 
 fn joined(run: ScopedJoinHandle<'_, Run>) -> Run {
-    run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    run.join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn load(server: &Server, report: &Report, turns: Turns) -> Result<Load, Error> {
     let (kind, requests) = (server.kind(), report.latency_us.count);
     if requests == 0 {
-        return Err(Error::Failed(format!("{kind}: no request was answered within the window")));
+        return Err(Error::Failed(format!(
+            "{kind}: no request was answered within the window"
+        )));
     }
     Ok(Load {
         server: kind,
@@ -88,7 +116,10 @@ impl Conductor<'_, '_> {
         }
         self.floor.call(Stage::Measuring);
         self.wait_until(|| self.floor.arrivals() == 2 * count)?;
-        let (numbers, mut sums) = ((0..count).collect::<Vec<_>>(), vec![Turns::default(); count]);
+        let (numbers, mut sums) = (
+            (0..count).collect::<Vec<_>>(),
+            vec![Turns::default(); count],
+        );
         let (slices, length) = slices(self.bench.arguments.duration);
         for (_, number) in turns(&numbers, slices) {
             let (lasted, cpu_ns) = self.let_speak(number, length)?;
@@ -98,8 +129,8 @@ impl Conductor<'_, '_> {
         Ok(sums)
     }
 
-    /// Gives the floor to run `number` for `time`, and for as long as what is under way then takes. How long that was, and the server's
-    /// processor time.
+    /// Gives the floor to run `number` for `time`, and for as long as what is under way then takes.
+    /// How long that was, and the server's processor time.
     fn let_speak(&self, number: usize, time: Duration) -> Result<(Duration, u64), Error> {
         let before = self.servers[number].sample()?;
         self.floor.give(number as u32);
@@ -107,7 +138,10 @@ impl Conductor<'_, '_> {
         self.floor.take();
         self.wait_until(|| !self.floor.is_spoken_on())?;
         let after = self.servers[number].sample()?;
-        Ok((after.at.saturating_duration_since(before.at), after.cpu_ns_since(&before)))
+        Ok((
+            after.at.saturating_duration_since(before.at),
+            after.cpu_ns_since(&before),
+        ))
     }
 
     /// Fails when an end was asked for, or a run has ended early: that one says why.
@@ -124,7 +158,9 @@ impl Conductor<'_, '_> {
 
 /// So many slices, and how long each is, make up `window`.
 fn slices(window: Duration) -> (u32, Duration) {
-    let count = u32::try_from(window.as_nanos().div_ceil(SLICE.as_nanos())).unwrap_or(u32::MAX).max(1);
+    let count = u32::try_from(window.as_nanos().div_ceil(SLICE.as_nanos()))
+        .unwrap_or(u32::MAX)
+        .max(1);
     (count, window / count)
 }
 
@@ -135,14 +171,23 @@ mod tests {
     #[test]
     fn slices_make_up_the_window_and_none_is_longer_than_it_may_be() {
         let ms = Duration::from_millis;
-        for (window, wanted) in [(700, (7, 100)), (50, (1, 50)), (100, (1, 100)), (120, (2, 60)), (0, (1, 0))] {
+        for (window, wanted) in [
+            (700, (7, 100)),
+            (50, (1, 50)),
+            (100, (1, 100)),
+            (120, (2, 60)),
+            (0, (1, 0)),
+        ] {
             assert_eq!(slices(ms(window)), (wanted.0, ms(wanted.1)), "{window} ms");
         }
     }
 
     #[test]
     fn slices_go_forth_and_back() {
-        let whose: Vec<_> = turns(&[0, 1, 2], 3).into_iter().map(|(_, number)| number).collect();
+        let whose: Vec<_> = turns(&[0, 1, 2], 3)
+            .into_iter()
+            .map(|(_, number)| number)
+            .collect();
         assert_eq!(whose, [0, 1, 2, 2, 1, 0, 0, 1, 2]);
     }
 }

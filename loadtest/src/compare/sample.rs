@@ -17,7 +17,11 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn take(pid: u32) -> io::Result<Self> {
-        Ok(Self { at: Instant::now(), cpu_ns: cpu_ns(pid)?, resident_bytes: resident_bytes(pid)? })
+        Ok(Self {
+            at: Instant::now(),
+            cpu_ns: cpu_ns(pid)?,
+            resident_bytes: resident_bytes(pid)?,
+        })
     }
 
     /// A thread that ended in between, as the kernel's own workers do, takes its share with it.
@@ -45,13 +49,21 @@ fn cpu_ns_in_ticks(pid: u32) -> io::Result<u64> {
     Ok(stat_ticks(&stat)? * (1_000_000_000 / clock_ticks_per_second()))
 }
 
-/// Processor time so far of each shard of a Corelane process, in nanoseconds: of the threads "shard-N", for a shard's helpers have its
-/// name too. Empty for other programs, and without CONFIG_SCHED_INFO.
+/// Processor time so far of each shard of a Corelane process, in nanoseconds: of the threads
+/// "shard-N", for a shard's helpers have its name too. Empty for other programs, and without
+/// CONFIG_SCHED_INFO.
 pub(crate) fn shards_cpu_ns(pid: u32) -> BTreeMap<u32, u64> {
     let mut shards = BTreeMap::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
-        if let (Some(shard), Ok(cpu_ns)) = (shard_number(&read("comm")), first_number(&read("schedstat"))) {
+        if let (Some(shard), Ok(cpu_ns)) = (
+            shard_number(&read("comm")),
+            first_number(&read("schedstat")),
+        ) {
             *shards.entry(shard).or_default() += cpu_ns;
         }
     }
@@ -80,11 +92,15 @@ fn stat_ticks(stat: &str) -> io::Result<u64> {
 
 fn first_number(text: &str) -> io::Result<u64> {
     let word = text.split_whitespace().next();
-    word.and_then(|word| word.parse().ok()).ok_or_else(unreadable)
+    word.and_then(|word| word.parse().ok())
+        .ok_or_else(unreadable)
 }
 
 fn unreadable() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "a file in /proc is not as proc(5) describes it")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "a file in /proc is not as proc(5) describes it",
+    )
 }
 
 #[cfg(test)]
@@ -112,10 +128,12 @@ mod tests {
         }
         let (begins, begun) = channel();
         let (quit, quits) = channel::<()>();
-        let thread = thread::Builder::new().name("shard-4242".to_owned()).spawn(move || {
-            begins.send(()).unwrap(); // a thread names itself, so that it has its name by now
-            quits.recv()
-        });
+        let thread = thread::Builder::new()
+            .name("shard-4242".to_owned())
+            .spawn(move || {
+                begins.send(()).unwrap(); // a thread names itself, so that it has its name by now
+                quits.recv()
+            });
         begun.recv().unwrap();
         let found = shards_cpu_ns(std::process::id());
         drop(quit);

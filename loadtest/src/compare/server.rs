@@ -1,5 +1,5 @@
-//! A server process under measurement: found, started on its core, stopped whatever happens. Started from the main thread, so that it does
-//! not outlive this process even if that is killed.
+//! A server process under measurement: found, started on its core, stopped whatever happens.
+//! Started from the main thread, so that it does not outlive this process even if that is killed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -45,7 +45,11 @@ impl Binaries {
     pub(super) fn choose(&self, wanted: &[ServerKind]) -> Result<Vec<ServerKind>, Error> {
         let mut servers = wanted.to_vec();
         if wanted.is_empty() {
-            servers.extend(ServerKind::value_variants().iter().filter(|&&server| self.is_offered(server)));
+            servers.extend(
+                ServerKind::value_variants()
+                    .iter()
+                    .filter(|&&server| self.is_offered(server)),
+            );
         }
         match servers.iter().find(|&&server| !self.has(server)) {
             None => Ok(servers),
@@ -61,7 +65,10 @@ impl Binaries {
     fn is_offered(&self, server: ServerKind) -> bool {
         let left_out = server == ServerKind::GoNetpoller && !self.has(server);
         if left_out {
-            note(format_args!("{server} is left out: build it with `{}`", build_command(server)));
+            note(format_args!(
+                "{server} is left out: build it with `{}`",
+                build_command(server)
+            ));
         }
         !left_out
     }
@@ -116,13 +123,27 @@ pub(super) struct Server {
 
 impl Server {
     /// Start it on `core` and wait until it listens.
-    pub(super) fn start(binaries: &Binaries, kind: ServerKind, core: usize, stop: &Stop) -> Result<Self, Error> {
+    pub(super) fn start(
+        binaries: &Binaries,
+        kind: ServerKind,
+        core: usize,
+        stop: &Stop,
+    ) -> Result<Self, Error> {
         let mut command = binaries.command(kind, core);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(Error::failed(format!("cannot start {kind}")))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command
+            .spawn()
+            .map_err(Error::failed(format!("cannot start {kind}")))?;
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         // From here on a failure drops it, and so stops the process.
-        let mut server = Self { kind, child, addr: unspecified };
+        let mut server = Self {
+            kind,
+            child,
+            addr: unspecified,
+        };
         server.addr = server.await_listening(stop)?;
         Ok(server)
     }
@@ -132,7 +153,8 @@ impl Server {
     }
 
     pub(super) fn sample(&self) -> Result<Sample, Error> {
-        Sample::take(self.child.id()).map_err(Error::failed(format!("cannot observe {}", self.kind)))
+        Sample::take(self.child.id())
+            .map_err(Error::failed(format!("cannot observe {}", self.kind)))
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -153,15 +175,24 @@ impl Server {
                     None => said.push(line),
                 },
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(self.not_started("it ended", &said)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(self.not_started("it ended", &said));
+                }
             }
         }
         Err(self.not_started("it took too long", &said))
     }
 
     fn not_started(&self, why: &str, said: &[String]) -> Error {
-        let said = if said.is_empty() { "nothing".to_owned() } else { said.join("\n") };
-        Error::Failed(format!("{} did not listen within {START_TIMEOUT:?}: {why}. It said: {said}", self.kind))
+        let said = if said.is_empty() {
+            "nothing".to_owned()
+        } else {
+            said.join("\n")
+        };
+        Error::Failed(format!(
+            "{} did not listen within {START_TIMEOUT:?}: {why}. It said: {said}",
+            self.kind
+        ))
     }
 
     /// What it prints, from both pipes. They are read to their end even when nobody listens any
@@ -179,9 +210,12 @@ impl Server {
 
     /// SIGTERM, and SIGKILL if that does not end it in time.
     fn stop(&mut self) {
-        let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return };
+        let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
+            return;
+        };
         // An exited child stays a zombie until waited for, so this pid cannot be someone else's.
-        if matches!(self.child.try_wait(), Ok(Some(_))) || kill_process(pid, Signal::TERM).is_err() {
+        if matches!(self.child.try_wait(), Ok(Some(_))) || kill_process(pid, Signal::TERM).is_err()
+        {
             return;
         }
         let deadline = Instant::now() + STOP_TIMEOUT;
@@ -191,7 +225,10 @@ impl Server {
                 _ => return,
             }
         }
-        note(format_args!("warning: {} is still there {STOP_TIMEOUT:?} after SIGTERM: SIGKILL", self.kind));
+        note(format_args!(
+            "warning: {} is still there {STOP_TIMEOUT:?} after SIGTERM: SIGKILL",
+            self.kind
+        ));
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -9,12 +9,32 @@ use crate::statistics::Spread;
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, pipeline, .. } = *self;
-        writeln!(f, "{}, closed loop", Shape { connections, pipeline })?;
+        let Self {
+            connections,
+            pipeline,
+            ..
+        } = *self;
+        writeln!(
+            f,
+            "{}, closed loop",
+            Shape {
+                connections,
+                pipeline
+            }
+        )?;
         writeln!(
             f,
             "  {:<12} {:>10} {:>13} {:>19} {:>5} {:>8} {:>19} {:>8} {:>19} {:>9}",
-            "server", "us CPU/req", "min-max", "ratio (min-max)", "busy", "p50 us", "ratio (min-max)", "p99 us", "ratio (min-max)", "req/s"
+            "server",
+            "us CPU/req",
+            "min-max",
+            "ratio (min-max)",
+            "busy",
+            "p50 us",
+            "ratio (min-max)",
+            "p99 us",
+            "ratio (min-max)",
+            "req/s"
         )?;
         for row in &self.servers {
             let cpu = row.cpu_us_per_request;
@@ -33,12 +53,17 @@ impl fmt::Display for Case {
                 row.requests_per_second.median,
             )?;
         }
-        writeln!(f, "  ratio: of what stands before it, the median of the rounds' own ratios to {REFERENCE}")
+        writeln!(
+            f,
+            "  ratio: of what stands before it, the median of the rounds' own ratios to {REFERENCE}"
+        )
     }
 }
 
 fn spelled(ratio: Option<Spread>) -> String {
-    ratio.map_or("-".to_owned(), |Spread { median, min, max }| format!("{median:.3} ({min:.2}-{max:.2})"))
+    ratio.map_or("-".to_owned(), |Spread { median, min, max }| {
+        format!("{median:.3} ({min:.2}-{max:.2})")
+    })
 }
 
 impl fmt::Display for IdleCase {
@@ -47,7 +72,13 @@ impl fmt::Display for IdleCase {
         writeln!(
             f,
             "  {:<12} {:>15} {:>17} {:>16} {:>15} {:>23} {:>12}",
-            "server", "RSS before MiB", "RSS with them MiB", "bytes/connection", "min-max", "ratio (min-max)", "% of a core"
+            "server",
+            "RSS before MiB",
+            "RSS with them MiB",
+            "bytes/connection",
+            "min-max",
+            "ratio (min-max)",
+            "% of a core"
         )?;
         for row in &self.servers {
             let bytes = row.bytes_per_connection;

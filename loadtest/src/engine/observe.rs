@@ -97,7 +97,11 @@ impl Machine {
     pub(super) fn rest(&self) -> Option<Rest> {
         let [own, servers] = &self.rests;
         let seconds = seconds(own[0].as_ref()?.at, own[1].as_ref()?.at);
-        Some(Rest { seconds, generator_cpu_cores: cores(own)?, server_cpu_cores: cores(servers) })
+        Some(Rest {
+            seconds,
+            generator_cpu_cores: cores(own)?,
+            server_cpu_cores: cores(servers),
+        })
     }
 
     pub(super) fn began(&self) -> String {
@@ -105,18 +109,29 @@ impl Machine {
     }
 
     pub(super) fn generator(&self) -> Generator {
-        let resident_bytes = self.own[1].as_ref().map_or(0, |sample| sample.resident_bytes);
-        Generator { cpu_cores: cores(&self.own).unwrap_or(0.0), resident_bytes, ..Generator::default() }
+        let resident_bytes = self.own[1]
+            .as_ref()
+            .map_or(0, |sample| sample.resident_bytes);
+        Generator {
+            cpu_cores: cores(&self.own).unwrap_or(0.0),
+            resident_bytes,
+            ..Generator::default()
+        }
     }
 
     /// The server over the window, in which it answered `requests`.
     pub(super) fn server(&self, requests: u64) -> Option<ServerUse> {
         let pid = self.server?;
-        let [Some(opened), Some(closed)] = &self.servers else { return None };
+        let [Some(opened), Some(closed)] = &self.servers else {
+            return None;
+        };
         let cpu_us = closed.cpu_ns_since(opened) as f64 / 1e3;
         Some(ServerUse {
             pid,
-            name: fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned(),
+            name: fs::read_to_string(format!("/proc/{pid}/comm"))
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             cpu_cores: cores(&self.servers)?,
             cpu_us_per_request: (requests > 0).then(|| cpu_us / requests as f64),
             resident_bytes: closed.resident_bytes,
@@ -125,12 +140,19 @@ impl Machine {
 
     /// What each of its shards took over the window.
     pub(super) fn server_shards(&self) -> Vec<ShardTime> {
-        let [Some(opened), Some(closed)] = &self.servers else { return Vec::new() };
+        let [Some(opened), Some(closed)] = &self.servers else {
+            return Vec::new();
+        };
         let elapsed = seconds(opened.at, closed.at);
-        let both = self.shards[1].iter().filter_map(|(shard, after)| Some((*shard, after.saturating_sub(*self.shards[0].get(shard)?))));
-        both.map(|(shard, cpu_ns)| ShardTime { shard, cpu_cores: cpu_ns as f64 / 1e9 / elapsed })
-            .filter(|time| time.cpu_cores.is_finite())
-            .collect()
+        let both = self.shards[1].iter().filter_map(|(shard, after)| {
+            Some((*shard, after.saturating_sub(*self.shards[0].get(shard)?)))
+        });
+        both.map(|(shard, cpu_ns)| ShardTime {
+            shard,
+            cpu_cores: cpu_ns as f64 / 1e9 / elapsed,
+        })
+        .filter(|time| time.cpu_cores.is_finite())
+        .collect()
     }
 
     /// The whole machine, with so many connections open.
@@ -148,7 +170,9 @@ impl Machine {
 
 /// Processor time between two samples, in cores.
 fn cores(samples: &[Option<Sample>; 2]) -> Option<f64> {
-    let [Some(opened), Some(closed)] = samples else { return None };
+    let [Some(opened), Some(closed)] = samples else {
+        return None;
+    };
     let elapsed = seconds(opened.at, closed.at);
     (elapsed > 0.0).then(|| closed.cpu_ns_since(opened) as f64 / 1e9 / elapsed)
 }
@@ -159,7 +183,10 @@ fn seconds(from: Instant, to: Instant) -> f64 {
 
 impl Memory {
     fn now() -> Self {
-        Self { available: meminfo("MemAvailable:"), slab: meminfo("Slab:") }
+        Self {
+            available: meminfo("MemAvailable:"),
+            slab: meminfo("Slab:"),
+        }
     }
 }
 

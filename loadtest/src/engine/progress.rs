@@ -26,13 +26,21 @@ impl Progress {
         match show {
             Show::Nothing => Self::Nothing,
             Show::Progress if std::io::stderr().is_terminal() => {
-                let bar = ProgressBar::with_draw_target(Some(plan.connections.into()), ProgressDrawTarget::stderr());
-                let style = ProgressStyle::with_template("{elapsed:>4} [{bar:24}] {human_pos}/{human_len} {msg}");
+                let bar = ProgressBar::with_draw_target(
+                    Some(plan.connections.into()),
+                    ProgressDrawTarget::stderr(),
+                );
+                let style = ProgressStyle::with_template(
+                    "{elapsed:>4} [{bar:24}] {human_pos}/{human_len} {msg}",
+                );
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar.enable_steady_tick(Duration::from_secs(1));
                 Self::Bar(bar)
             }
-            Show::Progress => Self::Lines { next_s: 0.0, stage: Stage::Ramping },
+            Show::Progress => Self::Lines {
+                next_s: 0.0,
+                stage: Stage::Ramping,
+            },
         }
     }
 
@@ -41,17 +49,24 @@ impl Progress {
         match self {
             Self::Nothing => {}
             Self::Bar(bar) => {
-                let (bar, position, message) = (bar.clone(), sample.connections, words(stage, sample));
+                let (bar, position, message) =
+                    (bar.clone(), sample.connections, words(stage, sample));
                 aside(move || {
                     bar.set_position(position);
                     bar.set_message(message);
                 });
             }
-            Self::Lines { next_s, stage: shown } => {
+            Self::Lines {
+                next_s,
+                stage: shown,
+            } => {
                 if sample.at_s >= *next_s || stage != *shown {
                     (*next_s, *shown) = (sample.at_s + LINE_INTERVAL, stage);
                     let (at_s, connections) = (sample.at_s, sample.connections);
-                    note(format_args!("{at_s:6.1} s  {connections} connections, {served} served, {}", words(stage, sample)));
+                    note(format_args!(
+                        "{at_s:6.1} s  {connections} connections, {served} served, {}",
+                        words(stage, sample)
+                    ));
                 }
             }
         }

@@ -7,13 +7,18 @@ use std::path::Path;
 /// State of a listening socket in /proc/net/tcp (TCP_LISTEN of the kernel's tcp_states.h).
 const LISTEN: &str = "0A";
 
-/// The process that listens on the port of `target`; none if it is not on this machine or not ours to look at.
+/// The process that listens on the port of `target`; none if it is not on this machine or not ours
+/// to look at.
 pub(super) fn find(target: SocketAddr) -> Option<u32> {
     if !target.ip().is_loopback() {
         return None;
     }
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    let inodes: Vec<u64> = tables.iter().flat_map(|table| listeners(table, target.port())).collect();
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .map(|path| fs::read_to_string(path).unwrap_or_default());
+    let inodes: Vec<u64> = tables
+        .iter()
+        .flat_map(|table| listeners(table, target.port()))
+        .collect();
     processes().find(|pid| holds_any(*pid, &inodes))
 }
 
@@ -35,7 +40,9 @@ fn processes() -> impl Iterator<Item = u32> {
 }
 
 fn holds_any(pid: u32, inodes: &[u64]) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
     descriptors.flatten().any(|descriptor| {
         let link = fs::read_link(descriptor.path()).unwrap_or_default();
         socket_inode(&link).is_some_and(|inode| inodes.contains(&inode))
@@ -43,7 +50,11 @@ fn holds_any(pid: u32, inodes: &[u64]) -> bool {
 }
 
 fn socket_inode(link: &Path) -> Option<u64> {
-    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    link.to_str()?
+        .strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -57,7 +68,10 @@ mod tests {
     #[test]
     fn whoever_listens_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(find(listener.local_addr().unwrap()), Some(std::process::id()));
+        assert_eq!(
+            find(listener.local_addr().unwrap()),
+            Some(std::process::id())
+        );
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::observe::{Look, Machine};
-use crate::data::{Connections, FailureCount, Generator, Quantiles, Report, Requests, Sample, ShardShare};
+use crate::data::{
+    Connections, FailureCount, Generator, Quantiles, Report, Requests, Sample, ShardShare,
+};
 use crate::failure::Failures;
 use crate::generator::{Delta, Event, times};
 use crate::plan::{Mode, Plan};
@@ -15,7 +17,8 @@ use crate::system;
 const CURVE_TICKS: u32 = 4;
 
 pub(super) struct Totals {
-    /// Shards that are through with the ramp, that have no connection left, to which nothing is owed, and that are through with everything.
+    /// Shards that are through with the ramp, that have no connection left, to which nothing is
+    /// owed, and that are through with everything.
     pub(super) ramped: u32,
     pub(super) deserted: u32,
     pub(super) settled: u32,
@@ -76,10 +79,21 @@ impl Totals {
             latency: times(),
             lag: times(),
             is_idle: matches!(plan.mode, Mode::Idle | Mode::Slow { .. }),
-            recent: Recent { since: Duration::ZERO, established: 0, requests: 0, latency: times() },
+            recent: Recent {
+                since: Duration::ZERO,
+                established: 0,
+                requests: 0,
+                latency: times(),
+            },
             ramp: None,
             window: None,
-            shards: (0..plan.shards).map(|shard| ShardShare { shard, connections: 0, requests: 0 }).collect(),
+            shards: (0..plan.shards)
+                .map(|shard| ShardShare {
+                    shard,
+                    connections: 0,
+                    requests: 0,
+                })
+                .collect(),
             timeline: Vec::new(),
         }
     }
@@ -135,7 +149,10 @@ impl Totals {
 
     /// Adds a sample to the timeline.
     pub(super) fn sample(&mut self, now: Duration, look: &Look) -> &Sample {
-        let seconds = now.saturating_sub(self.recent.since).as_secs_f64().max(1e-3);
+        let seconds = now
+            .saturating_sub(self.recent.since)
+            .as_secs_f64()
+            .max(1e-3);
         let quantiles = quantiles(&self.recent.latency);
         self.timeline.push(Sample {
             at_s: now.as_secs_f64(),
@@ -153,7 +170,11 @@ impl Totals {
             generator_resident_bytes: look.generator_resident_bytes,
         });
         self.recent.latency.reset();
-        (self.recent.since, self.recent.established, self.recent.requests) = (now, 0, 0);
+        (
+            self.recent.since,
+            self.recent.established,
+            self.recent.requests,
+        ) = (now, 0, 0);
         self.timeline.last().expect("one was just added")
     }
 
@@ -163,7 +184,13 @@ impl Totals {
 
     pub(super) fn report(self, plan: &Plan, machine: &Machine) -> Report {
         let window_s = self.window.map_or(0.0, |window| window.as_secs_f64());
-        let per_second = |count: u64| if window_s > 0.0 { count as f64 / window_s } else { 0.0 };
+        let per_second = |count: u64| {
+            if window_s > 0.0 {
+                count as f64 / window_s
+            } else {
+                0.0
+            }
+        };
         let ramp_s = self.ramp.map_or(0.0, |ramp| ramp.as_secs_f64());
         let is_storm = matches!(plan.mode, Mode::Storm { .. });
         let connects_s = if is_storm { window_s } else { ramp_s };
@@ -177,7 +204,11 @@ impl Totals {
                 established: self.established,
                 served: self.served,
                 ramp_s,
-                connects_per_s: if connects_s > 0.0 { self.established as f64 / connects_s } else { 0.0 },
+                connects_per_s: if connects_s > 0.0 {
+                    self.established as f64 / connects_s
+                } else {
+                    0.0
+                },
             },
             connect_us: quantiles(&self.connect),
             latency_us: quantiles(&self.latency),
@@ -185,12 +216,17 @@ impl Totals {
             requests: Requests {
                 total: self.requests,
                 window_s,
-                offered_per_s: matches!(plan.mode, Mode::Open { .. }).then(|| per_second(self.window_offered)),
+                offered_per_s: matches!(plan.mode, Mode::Open { .. })
+                    .then(|| per_second(self.window_offered)),
                 achieved_per_s: per_second(self.window_requests),
                 unanswered: self.unanswered,
             },
             failures: self.failures.counts(),
-            generator: Generator { lag_us: quantiles(&self.lag), shards: plan.shards, ..machine.generator() },
+            generator: Generator {
+                lag_us: quantiles(&self.lag),
+                shards: plan.shards,
+                ..machine.generator()
+            },
             server: machine.server(self.window_requests),
             memory: machine.memory(self.established.min(plan.connections.into())),
             rest: machine.rest(),
@@ -230,7 +266,14 @@ fn quantiles(times: &Histogram<u64>) -> Quantiles {
 /// Percentile and microseconds, ever denser towards 100 %.
 fn curve(times: &Histogram<u64>) -> Vec<(f64, f64)> {
     let points = times.iter_quantiles(CURVE_TICKS);
-    points.map(|point| (100.0 * point.quantile_iterated_to(), microseconds(point.value_iterated_to().min(times.max())))).collect()
+    points
+        .map(|point| {
+            (
+                100.0 * point.quantile_iterated_to(),
+                microseconds(point.value_iterated_to().min(times.max())),
+            )
+        })
+        .collect()
 }
 
 fn microseconds(nanoseconds: u64) -> f64 {
@@ -240,7 +283,11 @@ fn microseconds(nanoseconds: u64) -> f64 {
 impl Failures {
     /// As the report wants them.
     fn counts(&self) -> Vec<FailureCount> {
-        let count = |(kind, count, examples): (_, u64, &[String])| FailureCount { kind, count, examples: examples.to_vec() };
+        let count = |(kind, count, examples): (_, u64, &[String])| FailureCount {
+            kind,
+            count,
+            examples: examples.to_vec(),
+        };
         self.iter().map(count).collect()
     }
 }
@@ -257,11 +304,21 @@ mod tests {
         }
         let found = quantiles(&times);
         assert_eq!(found.count, 10_000);
-        for (found, wanted) in [(found.p50, 5_000.0), (found.p99, 9_900.0), (found.p99_9, 9_990.0), (found.max, 10_000.0)] {
+        for (found, wanted) in [
+            (found.p50, 5_000.0),
+            (found.p99, 9_900.0),
+            (found.p99_9, 9_990.0),
+            (found.max, 10_000.0),
+        ] {
             assert!((found / wanted - 1.0).abs() < 0.002, "{found} for {wanted}");
         }
         let curve = curve(&times);
-        assert!(curve.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1), "{curve:?}");
+        assert!(
+            curve
+                .windows(2)
+                .all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1),
+            "{curve:?}"
+        );
         assert_eq!(curve.last().map(|point| point.0), Some(100.0));
     }
 

@@ -2,24 +2,28 @@
 
 use crate::data::Report;
 
-/// A load tester that sends one request in a hundred later than this has measured itself, in microseconds.
+/// A load tester that sends one request in a hundred later than this has measured itself, in
+/// microseconds.
 const LAG_P99_MAX_US: f64 = 10_000.0;
 /// Of the cores that its shards may use, the share from which the load tester was at its limit.
 const BUSY_MIN: f64 = 0.97;
 /// A server that used less than this share of what the load tester used was not at its limit.
 const SERVER_BUSY_MAX: f64 = 0.8;
-/// Processor time over a shorter window is not judged, in seconds: the processes are looked at one after the other, and on a busy machine
-/// tens of milliseconds lie between.
+/// Processor time over a shorter window is not judged, in seconds: the processes are looked at one
+/// after the other, and on a busy machine tens of milliseconds lie between.
 const JUDGED_WINDOW_MIN_S: f64 = 0.5;
 
 /// Why the figures say nothing about the server, if so.
 pub(super) fn void(report: &Report) -> Option<String> {
-    late(report).or_else(|| outrun(report)).or_else(|| unmeasured(report))
+    late(report)
+        .or_else(|| outrun(report))
+        .or_else(|| unmeasured(report))
 }
 
 /// Zeros would be read as the fastest of all servers.
 fn unmeasured(report: &Report) -> Option<String> {
-    let is_measured = !matches!(&*report.load.mode, "open" | "closed" | "storm") || report.latency_us.count > 0;
+    let is_measured =
+        !matches!(&*report.load.mode, "open" | "closed" | "storm") || report.latency_us.count > 0;
     (!is_measured && report.is_complete()).then(|| {
         "no request was due in the window: nothing is known of the server. Make it longer (--duration), or its requests more frequent"
             .to_owned()
@@ -37,7 +41,8 @@ fn late(report: &Report) -> Option<String> {
     })
 }
 
-/// A closed loop asks for capacity: what came out is the load tester's own if it was busy all the time while the server was not.
+/// A closed loop asks for capacity: what came out is the load tester's own if it was busy all the
+/// time while the server was not.
 fn outrun(report: &Report) -> Option<String> {
     let is_judged = report.load.mode == "closed" && report.requests.window_s >= JUDGED_WINDOW_MIN_S;
     let server = report.server.as_ref().filter(|_| is_judged)?;
@@ -61,20 +66,32 @@ mod tests {
         let mut report = crate::report::empty();
         report.load.mode = mode.to_owned();
         report.requests.window_s = 1.0;
-        report.machine = Machine { cores: 4, ..Machine::default() };
+        report.machine = Machine {
+            cores: 4,
+            ..Machine::default()
+        };
         report.generator = Generator {
             shards: 1,
             cpu_cores: own,
-            lag_us: Quantiles { count: 1, p99: lag_p99, ..Quantiles::default() },
+            lag_us: Quantiles {
+                count: 1,
+                p99: lag_p99,
+                ..Quantiles::default()
+            },
             ..Generator::default()
         };
-        report.server = Some(ServerUse { cpu_cores: servers, ..ServerUse::default() });
+        report.server = Some(ServerUse {
+            cpu_cores: servers,
+            ..ServerUse::default()
+        });
         report
     }
 
     #[test]
     fn a_late_load_tester_voids_an_open_run() {
-        assert!(void(&report("open", 10_500.0, 0.1, 0.1)).is_some_and(|why| why.contains("10 ms late")));
+        assert!(
+            void(&report("open", 10_500.0, 0.1, 0.1)).is_some_and(|why| why.contains("10 ms late"))
+        );
         assert_eq!(void(&report("open", 500.0, 0.1, 0.1)), None);
     }
 
@@ -87,9 +104,20 @@ mod tests {
 
     #[test]
     fn a_window_without_a_request_voids_a_run_that_asks() {
-        for (mode, is_void) in [("open", true), ("closed", true), ("storm", true), ("idle", false), ("slow", false)] {
+        for (mode, is_void) in [
+            ("open", true),
+            ("closed", true),
+            ("storm", true),
+            ("idle", false),
+            ("slow", false),
+        ] {
             let mut report = report(mode, 0.0, 0.1, 0.1);
-            report.connections = crate::data::Connections { wanted: 1, established: 1, served: 1, ..Default::default() };
+            report.connections = crate::data::Connections {
+                wanted: 1,
+                established: 1,
+                served: 1,
+                ..Default::default()
+            };
             assert_eq!(void(&report).is_some(), is_void, "{mode}");
             report.latency_us.count = 1;
             assert_eq!(void(&report), None, "{mode}");

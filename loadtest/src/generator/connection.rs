@@ -21,7 +21,8 @@ const ROOM_WAIT: Duration = Duration::from_millis(1);
 
 /// Connection `index` of the shard, from its connect to its end.
 ///
-/// The future of this is what a connection costs the load tester while it is held: what is long and soon over is boxed.
+/// The future of this is what a connection costs the load tester while it is held: what is long and
+/// soon over is boxed.
 pub(super) async fn run(generator: Rc<Generator>, index: u32) {
     let mut come = Come::default();
     if matches!(generator.plan.mode, Mode::Storm { .. }) {
@@ -64,7 +65,12 @@ async fn live(generator: &Generator, index: u32, come: &mut Come) -> Result<(), 
 /// The connect, and the first request.
 async fn greet(generator: &Generator, index: u32) -> Result<Life<'_>, Failure> {
     let conn = Box::pin(generator.connect(index)).await?;
-    let mut life = Life { generator, conn, stream: generator.new_stream(), index };
+    let mut life = Life {
+        generator,
+        conn,
+        stream: generator.new_stream(),
+        index,
+    };
     let now = generator.orders.clock();
     Exchange::new(&mut life, 1, now, now).await?;
     Ok(life)
@@ -83,7 +89,8 @@ impl Life<'_> {
     async fn open_loop(&mut self) -> Result<(), Failure> {
         let mut round = 0;
         let outcome = self.ask_by_turns(&mut round).await;
-        self.generator.never_sends_after(self.index, round, &outcome);
+        self.generator
+            .never_sends_after(self.index, round, &outcome);
         outcome
     }
 
@@ -94,7 +101,8 @@ impl Life<'_> {
             *round += 1;
             let now = self.generator.orders.clock();
             if let Some(lag) = lag(intended, free, now) {
-                self.generator.record_request(intended, now, |delta| delta.lagged(lag));
+                self.generator
+                    .record_request(intended, now, |delta| delta.lagged(lag));
             }
             let requests = self.generator.plan.workload.pipeline;
             Exchange::new(self, requests, intended, now).await?;
@@ -107,7 +115,8 @@ impl Life<'_> {
     async fn closed_loop(&mut self) -> Result<(), Failure> {
         let generator = self.generator;
         while generator.orders.stage() < Stage::Settling {
-            self.hold_until(|| generator.may_ask() || generator.orders.stage() >= Stage::Settling).await?;
+            self.hold_until(|| generator.may_ask() || generator.orders.stage() >= Stage::Settling)
+                .await?;
             let _speaking = generator.plan.seat.as_ref().map(Seat::speak);
             while generator.may_ask() {
                 let now = generator.orders.clock();
@@ -135,9 +144,13 @@ impl Life<'_> {
                 if generator.orders.stage() >= Stage::Finishing {
                     return Poll::Ready(Ok(None));
                 }
-                let due = generator.schedule.get().map(|schedule| schedule.due(index, round));
+                let due = generator
+                    .schedule
+                    .get()
+                    .map(|schedule| schedule.due(index, round));
                 if let Some(due) = due {
-                    let (now, closes) = (generator.orders.clock(), generator.orders.window_closes());
+                    let (now, closes) =
+                        (generator.orders.clock(), generator.orders.window_closes());
                     if due >= closes {
                         return Poll::Ready(Ok(None));
                     }
@@ -177,15 +190,25 @@ impl Life<'_> {
         .await
     }
 
-    /// Something happens to a connection that is not asked anything: it is called, bytes come, or it ends.
+    /// Something happens to a connection that is not asked anything: it is called, bytes come, or
+    /// it ends.
     fn poll_quiet(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        if self.generator.turns[self.index as usize].poll_notified(context).is_ready() {
+        if self.generator.turns[self.index as usize]
+            .poll_notified(context)
+            .is_ready()
+        {
             return Poll::Ready(Ok(()));
         }
         match self.conn.poll_read(context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Some(chunk))) => Poll::Ready(self.stream.take(&self.generator.plan.workload, &chunk).map(|_replies| ())),
-            Poll::Ready(Ok(None)) => Poll::Ready(Err(closed_early("while nothing was asked of it"))),
+            Poll::Ready(Ok(Some(chunk))) => Poll::Ready(
+                self.stream
+                    .take(&self.generator.plan.workload, &chunk)
+                    .map(|_replies| ()),
+            ),
+            Poll::Ready(Ok(None)) => {
+                Poll::Ready(Err(closed_early("while nothing was asked of it")))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
         }
     }
@@ -195,7 +218,10 @@ impl Life<'_> {
 async fn storm(generator: &Generator, index: u32) {
     loop {
         generator.wait_for_place().await;
-        if generator.orders.stage() >= Stage::Settling || generator.is_in_vain() || !generator.begin_cycle() {
+        if generator.orders.stage() >= Stage::Settling
+            || generator.is_in_vain()
+            || !generator.begin_cycle()
+        {
             break;
         }
         let mut served = false;
@@ -215,7 +241,12 @@ async fn cycle(generator: &Generator, index: u32, served: &mut bool) -> Result<(
     if connected.is_err() {
         generator.gave_up(1, begun);
     }
-    let mut life = Life { generator, conn: connected?, stream: generator.new_stream(), index };
+    let mut life = Life {
+        generator,
+        conn: connected?,
+        stream: generator.new_stream(),
+        index,
+    };
     Exchange::new(&mut life, 1, begun, generator.orders.clock()).await?;
     *served = true;
     Ok(())
@@ -224,7 +255,8 @@ async fn cycle(generator: &Generator, index: u32, served: &mut bool) -> Result<(
 impl Generator {
     /// Whether a closed loop sends another request.
     fn may_ask(&self) -> bool {
-        matches!(self.orders.stage(), Stage::Warming | Stage::Measuring) && self.plan.seat.as_ref().is_none_or(Seat::has_floor)
+        matches!(self.orders.stage(), Stage::Warming | Stage::Measuring)
+            && self.plan.seat.as_ref().is_none_or(Seat::has_floor)
     }
 
     async fn connect(&self, index: u32) -> Result<Conn, Failure> {
@@ -244,19 +276,26 @@ impl Generator {
                     self.record(|delta| delta.connected(now.saturating_sub(begun)));
                     return Ok(conn);
                 }
-                Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => sleep(ROOM_WAIT).await,
+                Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                    sleep(ROOM_WAIT).await
+                }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Whether what took so long was as quick as `--timeout` wants it. The shard's deadlines come by up to three eighths of a second late.
+    /// Whether what took so long was as quick as `--timeout` wants it. The shard's deadlines come
+    /// by up to three eighths of a second late.
     pub(super) fn in_time(&self, what: &str, took: Duration) -> Result<(), Failure> {
         let timeout = self.plan.timeout;
         if took <= timeout {
             return Ok(());
         }
-        let late = format!("a {what} took {} ms, --timeout is {} ms", took.as_millis(), timeout.as_millis());
+        let late = format!(
+            "a {what} took {} ms, --timeout is {} ms",
+            took.as_millis(),
+            timeout.as_millis()
+        );
         Err(Failure::new(FailureKind::TimedOut, late))
     }
 
@@ -268,7 +307,10 @@ impl Generator {
     fn new_stream(&self) -> Stream {
         let used = self.streams.get();
         self.streams.set(used + 1);
-        Stream::new(self.plan.seed, used * u64::from(self.shards) + u64::from(self.shard))
+        Stream::new(
+            self.plan.seed,
+            used * u64::from(self.shards) + u64::from(self.shard),
+        )
     }
 
     /// Records what is of no one request.
@@ -276,16 +318,29 @@ impl Generator {
         record(self.recorder.borrow_mut().of(false))
     }
 
-    /// Records what became of a request that was to be sent at `intended` and came to its end `now`.
-    pub(super) fn record_request<R>(&self, intended: Duration, now: Duration, record: impl FnOnce(&mut super::Delta) -> R) -> R {
-        record(self.recorder.borrow_mut().of(self.is_measured(intended, now)))
+    /// Records what became of a request that was to be sent at `intended` and came to its end
+    /// `now`.
+    pub(super) fn record_request<R>(
+        &self,
+        intended: Duration,
+        now: Duration,
+        record: impl FnOnce(&mut super::Delta) -> R,
+    ) -> R {
+        record(
+            self.recorder
+                .borrow_mut()
+                .of(self.is_measured(intended, now)),
+        )
     }
 
-    /// Of an open loop, and of a storm, what was to be sent in the window. A closed loop sends nothing while it waits, so that what it has sent
-    /// before is all that can tell of a stall in the window: of it, whatever was under way then.
+    /// Of an open loop, and of a storm, what was to be sent in the window. A closed loop sends
+    /// nothing while it waits, so that what it has sent before is all that can tell of a stall in
+    /// the window: of it, whatever was under way then.
     fn is_measured(&self, intended: Duration, now: Duration) -> bool {
         match self.plan.mode {
-            Mode::Closed => self.orders.window_opens() <= now && intended < self.orders.window_closes(),
+            Mode::Closed => {
+                self.orders.window_opens() <= now && intended < self.orders.window_closes()
+            }
             _ => self.orders.is_within_window(intended),
         }
     }
@@ -337,9 +392,17 @@ impl Generator {
 
 fn never_sent(waited: Duration) -> Failure {
     let waited = waited.as_millis();
-    Failure::new(FailureKind::TimedOut, format!("a request that was due in the window waited {waited} ms for its turn and was never sent"))
+    Failure::new(
+        FailureKind::TimedOut,
+        format!(
+            "a request that was due in the window waited {waited} ms for its turn and was never sent"
+        ),
+    )
 }
 
 pub(super) fn closed_early(when: &str) -> Failure {
-    Failure::new(FailureKind::ClosedEarly, format!("the server closed the connection {when}"))
+    Failure::new(
+        FailureKind::ClosedEarly,
+        format!("the server closed the connection {when}"),
+    )
 }

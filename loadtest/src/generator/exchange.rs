@@ -26,17 +26,25 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(seed: u64, number: u64) -> Self {
-        Self { key: StreamKey::new(seed, number), sent: 0, received: 0 }
+        Self {
+            key: StreamKey::new(seed, number),
+            sent: 0,
+            received: 0,
+        }
     }
 
-    /// Takes what has come, if it is what must come next. Returns how many replies it has completed.
+    /// Takes what has come, if it is what must come next. Returns how many replies it has
+    /// completed.
     pub(super) fn take(&mut self, workload: &Workload, bytes: &[u8]) -> Result<u64, Failure> {
         let owed = workload.replied(self.sent).saturating_sub(self.received);
         let expected = usize::try_from(owed).map_or(bytes, |owed| &bytes[..owed.min(bytes.len())]);
         workload.verify(self.key, self.received, expected)?;
         if expected.len() < bytes.len() {
             let unasked = bytes.len() - expected.len();
-            return Err(Failure::new(FailureKind::WrongBytes, format!("{unasked} bytes came that nothing had asked for")));
+            return Err(Failure::new(
+                FailureKind::WrongBytes,
+                format!("{unasked} bytes came that nothing had asked for"),
+            ));
         }
         let before = self.received / workload.reply_length();
         self.received += bytes.len() as u64;
@@ -56,19 +64,38 @@ pub(super) struct Exchange<'a, 'g> {
 }
 
 impl<'a, 'g> Exchange<'a, 'g> {
-    pub(super) fn new(life: &'a mut Life<'g>, requests: u32, intended: Duration, sent: Duration) -> Self {
-        let Plan { workload, timeout, .. } = &*life.generator.plan;
+    pub(super) fn new(
+        life: &'a mut Life<'g>,
+        requests: u32,
+        intended: Duration,
+        sent: Duration,
+    ) -> Self {
+        let Plan {
+            workload, timeout, ..
+        } = &*life.generator.plan;
         // What the window has left behind has until a timeout after it, not a timeout each.
         let until_settled = (life.generator.orders.window_closes() + *timeout).saturating_sub(sent);
-        life.conn.set_read_deadline(Some(until_settled.min(*timeout)));
+        life.conn
+            .set_read_deadline(Some(until_settled.min(*timeout)));
         let send_end = life.stream.sent + workload.request_length() * u64::from(requests);
         let receive_end = life.stream.received + workload.reply_length() * u64::from(requests);
-        Self { life, send_end, receive_end, intended, sent }
+        Self {
+            life,
+            send_end,
+            receive_end,
+            intended,
+            sent,
+        }
     }
 
     /// Receives until there is nothing more, or all has come.
     fn poll_replies(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Life { generator, conn, stream, .. } = &mut *self.life;
+        let Life {
+            generator,
+            conn,
+            stream,
+            ..
+        } = &mut *self.life;
         while stream.received < self.receive_end {
             let Some(chunk) = ready!(conn.poll_read(context))? else {
                 return Poll::Ready(Err(closed_early("before it had answered")));
@@ -80,8 +107,13 @@ impl<'a, 'g> Exchange<'a, 'g> {
                     generator.gave_up(replies, self.intended);
                     return Poll::Ready(Err(late));
                 }
-                let (latency, within_window) = (latency(self.intended, now), generator.orders.is_within_window(now));
-                generator.record_request(self.intended, now, |delta| delta.answered(replies, latency, within_window));
+                let (latency, within_window) = (
+                    latency(self.intended, now),
+                    generator.orders.is_within_window(now),
+                );
+                generator.record_request(self.intended, now, |delta| {
+                    delta.answered(replies, latency, within_window)
+                });
             }
         }
         Poll::Ready(Ok(()))
@@ -89,8 +121,13 @@ impl<'a, 'g> Exchange<'a, 'g> {
 
     /// What will not be answered any more.
     fn give_up(&self) {
-        let Life { generator, stream, .. } = &*self.life;
-        let owed = self.receive_end.saturating_sub(stream.received).div_ceil(generator.plan.workload.reply_length());
+        let Life {
+            generator, stream, ..
+        } = &*self.life;
+        let owed = self
+            .receive_end
+            .saturating_sub(stream.received)
+            .div_ceil(generator.plan.workload.reply_length());
         if owed > 0 {
             generator.gave_up(owed, self.intended);
         }
@@ -102,7 +139,8 @@ impl Future for Exchange<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let exchange = &mut *self;
-        // What cannot be written now is written when replies have come: the server reads on only as its own are read.
+        // What cannot be written now is written when replies have come: the server reads on only as
+        // its own are read.
         let sent = match poll_send(exchange.life, exchange.send_end, context) {
             Poll::Ready(Err(failure)) => Err(failure),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
@@ -129,9 +167,12 @@ pub(super) async fn drip(life: &mut Life<'_>) -> Result<(), Failure> {
 /// Waits for the replies to all that was sent.
 pub(super) async fn await_replies(life: &mut Life<'_>) -> Result<(), Failure> {
     let workload = &life.generator.plan.workload;
-    life.conn.set_read_deadline(Some(life.generator.plan.timeout));
+    life.conn
+        .set_read_deadline(Some(life.generator.plan.timeout));
     while life.stream.received < workload.replied(life.stream.sent) {
-        let Some(chunk) = life.conn.read().await? else { return Err(closed_early("before it had answered")) };
+        let Some(chunk) = life.conn.read().await? else {
+            return Err(closed_early("before it had answered"));
+        };
         life.stream.take(workload, &chunk)?;
     }
     life.conn.set_read_deadline(None);
@@ -139,12 +180,24 @@ pub(super) async fn await_replies(life: &mut Life<'_>) -> Result<(), Failure> {
 }
 
 /// Writes the stream up to `end`, as far as the connection takes it.
-fn poll_send(life: &mut Life<'_>, end: u64, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-    let Life { generator, conn, stream, .. } = life;
+fn poll_send(
+    life: &mut Life<'_>,
+    end: u64,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), Failure>> {
+    let Life {
+        generator,
+        conn,
+        stream,
+        ..
+    } = life;
     while stream.sent < end {
         let mut scratch = generator.scratch.borrow_mut();
         scratch.resize((end - stream.sent).min(PIECE_MAX) as usize, 0);
-        generator.plan.workload.fill(stream.key, stream.sent, &mut scratch);
+        generator
+            .plan
+            .workload
+            .fill(stream.key, stream.sent, &mut scratch);
         let written = ready!(Pin::new(&mut *conn).poll_write(context, &scratch))?;
         stream.sent += written as u64;
     }

@@ -16,7 +16,10 @@ pub(super) struct Pace {
 impl Pace {
     /// `rate` per second; none: no bound.
     pub(super) fn new(rate: Option<f64>) -> Self {
-        Self { interval: rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate)), next: Duration::ZERO }
+        Self {
+            interval: rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate)),
+            next: Duration::ZERO,
+        }
     }
 
     /// When the one who asks may begin: now, or later than whoever asked before.

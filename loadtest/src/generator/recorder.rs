@@ -17,7 +17,8 @@ pub(crate) type Times = Histogram<u32>;
 
 /// A histogram for times of up to an hour.
 pub(crate) fn times<C: hdrhistogram::Counter>() -> Histogram<C> {
-    Histogram::new_with_bounds(TIME_MIN_NS, TIME_MAX_NS, TIME_DIGITS).expect("these constants are within the histogram's bounds")
+    Histogram::new_with_bounds(TIME_MIN_NS, TIME_MAX_NS, TIME_DIGITS)
+        .expect("these constants are within the histogram's bounds")
 }
 
 /// What has happened on a shard since it last told.
@@ -32,7 +33,8 @@ pub(crate) struct Delta {
     pub(crate) ended: u64,
     /// Connects begun.
     pub(crate) begun: u64,
-    /// Requests answered in full and right, and those of them that were answered while the window was open, whenever they were due.
+    /// Requests answered in full and right, and those of them that were answered while the window
+    /// was open, whenever they were due.
     pub(crate) requests: u64,
     pub(crate) within_window: u64,
     /// Requests whose intended time has come.
@@ -48,11 +50,22 @@ pub(crate) struct Delta {
 
 impl Delta {
     fn new(is_measured: bool) -> Self {
-        Self { is_measured, ..Self::default() }
+        Self {
+            is_measured,
+            ..Self::default()
+        }
     }
 
     fn is_empty(&self) -> bool {
-        let events = [self.established, self.served, self.ended, self.begun, self.requests, self.offered, self.unanswered];
+        let events = [
+            self.established,
+            self.served,
+            self.ended,
+            self.begun,
+            self.requests,
+            self.offered,
+            self.unanswered,
+        ];
         events.iter().all(|count| *count == 0) && self.failures.total() == 0
     }
 
@@ -85,14 +98,17 @@ impl Delta {
 fn record(times: &mut Option<Times>, time: Duration, count: u64) {
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let count = u32::try_from(count).unwrap_or(u32::MAX);
-    times.get_or_insert_with(times_new).saturating_record_n(nanoseconds, count);
+    times
+        .get_or_insert_with(times_new)
+        .saturating_record_n(nanoseconds, count);
 }
 
 fn times_new() -> Times {
     times()
 }
 
-/// A shard's side of it: the present deltas, of requests that are not measured and of those that are, and where deltas go.
+/// A shard's side of it: the present deltas, of requests that are not measured and of those that
+/// are, and where deltas go.
 #[derive(Debug)]
 pub(super) struct Recorder<S> {
     deltas: [Delta; 2],
@@ -101,7 +117,10 @@ pub(super) struct Recorder<S> {
 
 impl<S: FnMut(Delta)> Recorder<S> {
     pub(super) fn new(send: S) -> Self {
-        Self { deltas: [false, true].map(Delta::new), send }
+        Self {
+            deltas: [false, true].map(Delta::new),
+            send,
+        }
     }
 
     /// The delta of requests that are measured, or that of the others, and of all else.
@@ -127,7 +146,9 @@ mod tests {
     #[test]
     fn what_is_measured_is_not_mixed_with_what_is_not() {
         let mut told = Vec::new();
-        let mut recorder = Recorder::new(|delta: Delta| told.push((delta.is_measured, delta.requests, delta.unanswered)));
+        let mut recorder = Recorder::new(|delta: Delta| {
+            told.push((delta.is_measured, delta.requests, delta.unanswered))
+        });
         let microseconds = Duration::from_micros(5);
         recorder.of(false).answered(2, microseconds, false);
         recorder.of(true).answered(4, microseconds, true);

@@ -1,13 +1,15 @@
 //! When each connection's next request is due, and what its latency counts from.
 //!
-//! In an open loop requests have intended times that do not depend on the replies. Latency counts from the intended time: a request
-//! that could not be sent because the one before it was not yet answered has been waiting nevertheless, as its sender would have been. So
-//! a server that stalls is seen to stall by everyone who wanted something meanwhile, and not only by those who happened to have asked
-//! (coordinated omission).
+//! In an open loop requests have intended times that do not depend on the replies. Latency counts
+//! from the intended time: a request that could not be sent because the one before it was not yet
+//! answered has been waiting nevertheless, as its sender would have been. So a server that stalls
+//! is seen to stall by everyone who wanted something meanwhile, and not only by those who happened
+//! to have asked (coordinated omission).
 
 use std::time::Duration;
 
-/// The turns of the connections of one shard, spread evenly over the interval so that they do not all speak at once.
+/// The turns of the connections of one shard, spread evenly over the interval so that they do not
+/// all speak at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     /// When the load begins. Every time here is since the run's beginning.
@@ -30,7 +32,8 @@ impl Schedule {
         self.begins + Duration::from_nanos(u64::try_from(phase + rounds).unwrap_or(u64::MAX))
     }
 
-    /// How many requests of connection `index` are due before `time`: all with a smaller number than this one.
+    /// How many requests of connection `index` are due before `time`: all with a smaller number
+    /// than this one.
     pub(super) fn rounds_before(&self, index: u32, time: Duration) -> u64 {
         let since_first = time.saturating_sub(self.due(index, 0)).as_nanos();
         u64::try_from(since_first.div_ceil(self.interval.as_nanos().max(1))).unwrap_or(u64::MAX)
@@ -48,7 +51,12 @@ pub(super) struct Cursor {
 
 impl Cursor {
     pub(super) fn new(schedule: Schedule, count: u32) -> Self {
-        Self { schedule, count, index: 0, round: 0 }
+        Self {
+            schedule,
+            count,
+            index: 0,
+            round: 0,
+        }
     }
 
     /// When the next turn is; none without connections.
@@ -68,14 +76,15 @@ impl Cursor {
     }
 }
 
-/// What a request that was intended for `intended` took when its reply has come `now`. In a closed loop a request is intended for whenever
-/// it is sent.
+/// What a request that was intended for `intended` took when its reply has come `now`. In a closed
+/// loop a request is intended for whenever it is sent.
 pub(super) fn latency(intended: Duration, now: Duration) -> Duration {
     now.saturating_sub(intended)
 }
 
-/// How late the load tester itself is with a request that is sent `now`, on a connection that has been free since `free`; none if the
-/// connection was still waiting for a reply at the intended time, for then the server is late.
+/// How late the load tester itself is with a request that is sent `now`, on a connection that has
+/// been free since `free`; none if the connection was still waiting for a reply at the intended
+/// time, for then the server is late.
 pub(super) fn lag(intended: Duration, free: Duration, now: Duration) -> Option<Duration> {
     (free <= intended).then(|| now.saturating_sub(intended))
 }
@@ -87,7 +96,13 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn schedule(connections: u64, shards: u64, first: u64) -> Schedule {
-        Schedule { begins: 100 * MS, interval: 1000 * MS, connections, shards, first }
+        Schedule {
+            begins: 100 * MS,
+            interval: 1000 * MS,
+            connections,
+            shards,
+            first,
+        }
     }
 
     #[test]
@@ -119,9 +134,17 @@ mod tests {
     fn the_rounds_before_a_time_are_those_due_before_it() {
         let schedule = schedule(4, 2, 1);
         for index in 0..2 {
-            for time in [0, 99, 100, 349, 350, 351, 850, 851, 1350, 1351, 9000].map(|time| MS * time) {
-                let counted = (0..).take_while(|round| schedule.due(index, *round) < time).count() as u64;
-                assert_eq!(schedule.rounds_before(index, time), counted, "{index} before {time:?}");
+            for time in
+                [0, 99, 100, 349, 350, 351, 850, 851, 1350, 1351, 9000].map(|time| MS * time)
+            {
+                let counted = (0..)
+                    .take_while(|round| schedule.due(index, *round) < time)
+                    .count() as u64;
+                assert_eq!(
+                    schedule.rounds_before(index, time),
+                    counted,
+                    "{index} before {time:?}"
+                );
             }
         }
     }
@@ -129,12 +152,23 @@ mod tests {
     /// A server that answers after a millisecond, but for one second in every ten does nothing.
     fn stalling(asked: Duration) -> Duration {
         let within = asked.as_millis() % 10_000;
-        if within < 1000 { asked + MS * (1000 - within) as u32 + MS } else { asked + MS }
+        if within < 1000 {
+            asked + MS * (1000 - within) as u32 + MS
+        } else {
+            asked + MS
+        }
     }
 
-    /// The latencies of one connection that asks every 100 ms, for 100 seconds, on a scripted clock.
+    /// The latencies of one connection that asks every 100 ms, for 100 seconds, on a scripted
+    /// clock.
     fn latencies(open: bool) -> Vec<Duration> {
-        let schedule = Schedule { begins: Duration::ZERO, interval: 100 * MS, connections: 1, shards: 1, first: 0 };
+        let schedule = Schedule {
+            begins: Duration::ZERO,
+            interval: 100 * MS,
+            connections: 1,
+            shards: 1,
+            first: 0,
+        };
         let (mut free, mut latencies) = (Duration::ZERO, Vec::new());
         for round in 0.. {
             let intended = schedule.due(0, round);
@@ -156,16 +190,32 @@ mod tests {
     #[test]
     fn an_open_loop_sees_the_stall_that_a_closed_one_omits() {
         let (open, closed) = (latencies(true), latencies(false));
-        assert!(percentile(&open, 99) > 850 * MS, "{:?}", percentile(&open, 99));
-        assert!(percentile(&open, 95) > 400 * MS, "{:?}", percentile(&open, 95));
+        assert!(
+            percentile(&open, 99) > 850 * MS,
+            "{:?}",
+            percentile(&open, 99)
+        );
+        assert!(
+            percentile(&open, 95) > 400 * MS,
+            "{:?}",
+            percentile(&open, 95)
+        );
         assert_eq!(percentile(&open, 50), MS);
-        assert_eq!(percentile(&closed, 98), MS, "one request in a hundred met the stall");
+        assert_eq!(
+            percentile(&closed, 98),
+            MS,
+            "one request in a hundred met the stall"
+        );
     }
 
     #[test]
     fn lag_is_the_load_testers_own_lateness_and_not_the_servers() {
         assert_eq!(lag(10 * MS, 5 * MS, 12 * MS), Some(2 * MS));
-        assert_eq!(lag(10 * MS, 11 * MS, 12 * MS), None, "the reply before it was late");
+        assert_eq!(
+            lag(10 * MS, 11 * MS, 12 * MS),
+            None,
+            "the reply before it was late"
+        );
         assert_eq!(latency(10 * MS, 15 * MS), 5 * MS);
     }
 }

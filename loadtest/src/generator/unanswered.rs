@@ -1,7 +1,8 @@
 //! Requests that were due in the window and that nobody will answer: they count, too.
 //!
-//! One that was on its way, or had to wait for its connection, when that failed is measured with the time that it had waited by then: it
-//! would have taken longer. One that was due later is counted alone, for there was nobody any more whom it could have kept waiting.
+//! One that was on its way, or had to wait for its connection, when that failed is measured with
+//! the time that it had waited by then: it would have taken longer. One that was due later is
+//! counted alone, for there was nobody any more whom it could have kept waiting.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use super::turns::Schedule;
 use crate::failure::Failure;
 use crate::plan::Mode;
 
-/// So many times that a connection's waiting requests are measured at: a long queue of them is not gone through one by one.
+/// So many times that a connection's waiting requests are measured at: a long queue of them is not
+/// gone through one by one.
 const POINTS_MAX: u64 = 1000;
 
 /// A connection of the shard that has failed, and the first of its requests that it will not send.
@@ -34,25 +36,38 @@ impl Generator {
             later = waited.end;
             self.gave_up_waiting(&schedule, index, waited, now);
         }
-        self.never_sent.borrow_mut().push(NeverSent { index, round: later });
+        self.never_sent.borrow_mut().push(NeverSent {
+            index,
+            round: later,
+        });
     }
 
-    /// The loop of connection `index` is over, and request `round` the first that it has not sent: if it failed, or the run was cut short,
-    /// some may be owed.
+    /// The loop of connection `index` is over, and request `round` the first that it has not sent:
+    /// if it failed, or the run was cut short, some may be owed.
     pub(super) fn never_sends_after(&self, index: u32, round: u64, outcome: &Result<(), Failure>) {
-        let is_owed = self.schedule.get().is_some_and(|schedule| schedule.due(index, round) < self.orders.window_closes());
+        let is_owed = self
+            .schedule
+            .get()
+            .is_some_and(|schedule| schedule.due(index, round) < self.orders.window_closes());
         if outcome.is_err() || is_owed {
             self.never_sends(index, round);
         }
     }
 
-    /// Counts those that were due after their connection had failed, once it is known when the window closed.
+    /// Counts those that were due after their connection had failed, once it is known when the
+    /// window closed.
     pub(super) fn count_never_sent(&self) {
-        let Some(schedule) = self.schedule.get() else { return };
-        let rounds = self.never_sent.take().into_iter().map(|NeverSent { index, round }| {
-            let rounds = self.measured(&schedule, index, round, self.orders.clock());
-            rounds.end - rounds.start
-        });
+        let Some(schedule) = self.schedule.get() else {
+            return;
+        };
+        let rounds = self
+            .never_sent
+            .take()
+            .into_iter()
+            .map(|NeverSent { index, round }| {
+                let rounds = self.measured(&schedule, index, round, self.orders.clock());
+                rounds.end - rounds.start
+            });
         let requests = rounds.sum::<u64>() * u64::from(self.plan.workload.pipeline);
         self.recorder.borrow_mut().of(true).unanswered += requests;
     }
@@ -60,12 +75,18 @@ impl Generator {
     /// `requests` that were to be sent at `intended` are given up.
     pub(super) fn gave_up(&self, requests: u64, intended: Duration) {
         let now = self.orders.clock();
-        self.record_request(intended, now, |delta| delta.gave_up(requests, now.saturating_sub(intended)));
+        self.record_request(intended, now, |delta| {
+            delta.gave_up(requests, now.saturating_sub(intended))
+        });
     }
 
-    /// The requests of connection `index` from `round` on that are due in the window and before `time`.
+    /// The requests of connection `index` from `round` on that are due in the window and before
+    /// `time`.
     fn measured(&self, schedule: &Schedule, index: u32, round: u64, time: Duration) -> Range<u64> {
-        let (opens, closes) = (self.orders.window_opens(), self.orders.window_closes().min(time));
+        let (opens, closes) = (
+            self.orders.window_opens(),
+            self.orders.window_closes().min(time),
+        );
         let first = round.max(schedule.rounds_before(index, opens));
         first..schedule.rounds_before(index, closes).max(first)
     }
@@ -74,7 +95,10 @@ impl Generator {
         let stride = (rounds.end - rounds.start).div_ceil(POINTS_MAX).max(1);
         let pipeline = u64::from(self.plan.workload.pipeline);
         let mut recorder = self.recorder.borrow_mut();
-        for first in rounds.clone().step_by(usize::try_from(stride).unwrap_or(usize::MAX)) {
+        for first in rounds
+            .clone()
+            .step_by(usize::try_from(stride).unwrap_or(usize::MAX))
+        {
             let count = stride.min(rounds.end - first);
             let age = now.saturating_sub(schedule.due(index, first));
             recorder.of(true).gave_up(count * pipeline, age);

@@ -29,13 +29,25 @@ pub(super) enum Goal {
 
 impl Change {
     /// `None` if the goal is reached already, or the present value makes no sense.
-    pub(super) fn new(sysctl: &'static str, goal: Goal, current: impl fmt::Display) -> Option<Self> {
+    pub(super) fn new(
+        sysctl: &'static str,
+        goal: Goal,
+        current: impl fmt::Display,
+    ) -> Option<Self> {
         let value = goal.over(&current.to_string())?;
-        Some(Self { sysctl, goal, value, is_required: false })
+        Some(Self {
+            sysctl,
+            goal,
+            value,
+            is_required: false,
+        })
     }
 
     pub(super) fn required(self, is_required: bool) -> Self {
-        Self { is_required, ..self }
+        Self {
+            is_required,
+            ..self
+        }
     }
 
     /// Whether both want the same.
@@ -61,7 +73,10 @@ impl Goal {
     }
 }
 
-fn merged<T: FromStr + PartialEq + fmt::Display>(current: &str, merge: impl FnOnce(T) -> T) -> Option<String> {
+fn merged<T: FromStr + PartialEq + fmt::Display>(
+    current: &str,
+    merge: impl FnOnce(T) -> T,
+) -> Option<String> {
     let read = || current.trim().parse::<T>().ok();
     let (now, then) = (read()?, merge(read()?));
     (then != now).then(|| then.to_string())
@@ -73,16 +88,23 @@ impl fmt::Display for Change {
     }
 }
 
-/// An argument of `sysctl -w`, quoted for the shell where that is needed. The kernel puts tabs between numbers.
+/// An argument of `sysctl -w`, quoted for the shell where that is needed. The kernel puts tabs
+/// between numbers.
 pub(super) fn assignment(name: &str, value: &str) -> String {
     let value = value.replace('\t', " ");
-    let quote = if value.is_empty() || value.contains(' ') { "\"" } else { "" };
+    let quote = if value.is_empty() || value.contains(' ') {
+        "\""
+    } else {
+        ""
+    };
     format!("{name}={quote}{value}{quote}")
 }
 
 /// The command that makes the changes, to be typed as root: "sysctl -w net.core.somaxconn=65535".
 pub fn command(changes: &[Change]) -> String {
-    changes.iter().fold("sysctl -w".to_owned(), |line, change| format!("{line} {change}"))
+    changes.iter().fold("sysctl -w".to_owned(), |line, change| {
+        format!("{line} {change}")
+    })
 }
 
 /// The same as a remedy.
@@ -101,10 +123,16 @@ mod tests {
     fn nothing_is_lowered() {
         assert_eq!(Goal::AtLeast(10).over("9\n").unwrap(), "10");
         assert_eq!(Goal::AtLeast(10).over("11\n"), None);
-        let ports = Goal::PortsFrom(PortRange { first: 1024, last: 60_000 });
+        let ports = Goal::PortsFrom(PortRange {
+            first: 1024,
+            last: 60_000,
+        });
         assert_eq!(ports.over("32768\t60999\n").unwrap(), "1024 60999");
         assert_eq!(ports.over("1000\t65535\n"), None);
-        assert_eq!(Goal::PortReserved(7007).over("80,9000-9009\n").unwrap(), "80,7007,9000-9009");
+        assert_eq!(
+            Goal::PortReserved(7007).over("80,9000-9009\n").unwrap(),
+            "80,7007,9000-9009"
+        );
         assert_eq!(Goal::PortReserved(7007).over("7000-7010\n"), None);
         assert_eq!(Goal::Set(1).over("2\n").unwrap(), "1");
         assert_eq!(Goal::Set(1).over("1\n"), None);
@@ -113,20 +141,33 @@ mod tests {
     #[test]
     fn a_value_that_makes_no_sense_is_left_alone() {
         assert_eq!(Goal::AtLeast(10).over("max"), None);
-        assert_eq!(Goal::PortsFrom(PortRange { first: 1, last: 2 }).over(""), None);
+        assert_eq!(
+            Goal::PortsFrom(PortRange { first: 1, last: 2 }).over(""),
+            None
+        );
     }
 
     #[test]
     fn the_command_can_be_typed_as_it_stands() {
-        let range = PortRange { first: 1024, last: 65_535 };
+        let range = PortRange {
+            first: 1024,
+            last: 65_535,
+        };
         let changes: Vec<Change> = [
-            Change::new(sysctl::PORTS_RESERVED, Goal::PortReserved(7007), PortList::default()),
+            Change::new(
+                sysctl::PORTS_RESERVED,
+                Goal::PortReserved(7007),
+                PortList::default(),
+            ),
             Change::new(sysctl::PORT_RANGE, Goal::PortsFrom(range), "32768 60999"),
             Change::new(sysctl::SOMAXCONN, Goal::AtLeast(4096), 4096),
         ]
         .into_iter()
         .flatten()
         .collect();
-        assert_eq!(command(&changes), "sysctl -w net.ipv4.ip_local_reserved_ports=7007 net.ipv4.ip_local_port_range=\"1024 65535\"");
+        assert_eq!(
+            command(&changes),
+            "sysctl -w net.ipv4.ip_local_reserved_ports=7007 net.ipv4.ip_local_port_range=\"1024 65535\""
+        );
     }
 }

@@ -11,27 +11,40 @@ const DESTINATIONS_MAX: u64 = 256;
 /// Addresses of 127.0.0.0/8 that one can connect to: all but its first and its last.
 const LOOPBACK_HOSTS: u32 = (1 << 24) - 2;
 
-/// Destinations for so many connections. A target in 127.0.0.0/8 is continued by its neighbours, for the whole network is
-/// this machine (RFC 1122, 3.2.1.3), and a server on 0.0.0.0 listens on all of it. Any other target stays alone.
+/// Destinations for so many connections. A target in 127.0.0.0/8 is continued by its neighbours,
+/// for the whole network is this machine (RFC 1122, 3.2.1.3), and a server on 0.0.0.0 listens on
+/// all of it. Any other target stays alone.
 ///
-/// To one address go 20 000 connections at most, and no more than half of net.ipv4.ip_local_port_range: connect(2) tries
-/// every second port first, and once those are gone each call looks at all of them before it comes to the others. Measured
-/// with 28 232 ports: 22 microseconds up to connection 14 116, 1100 from there on. When more addresses are needed anyway,
-/// each gets half of that: of a million connections that took every second port, the last twentieth came ten times slower.
+/// To one address go 20 000 connections at most, and no more than half of
+/// net.ipv4.ip_local_port_range: connect(2) tries every second port first, and once those are gone
+/// each call looks at all of them before it comes to the others. Measured with 28 232 ports: 22
+/// microseconds up to connection 14 116, 1100 from there on. When more addresses are needed anyway,
+/// each gets half of that: of a million connections that took every second port, the last twentieth
+/// came ten times slower.
 pub fn destinations(target: SocketAddr, connections: u32, facts: &Facts) -> Vec<SocketAddr> {
     match target.ip() {
         IpAddr::V4(address) if address.is_loopback() => {
             let (connections, most) = (u64::from(connections), per_address(facts));
-            let count = if connections <= most { 1 } else { connections.div_ceil(most.div_ceil(2)).clamp(1, DESTINATIONS_MAX) };
+            let count = if connections <= most {
+                1
+            } else {
+                connections
+                    .div_ceil(most.div_ceil(2))
+                    .clamp(1, DESTINATIONS_MAX)
+            };
             let count = u32::try_from(count).unwrap_or(u32::MAX);
-            (0..count).map(|step| SocketAddr::from((neighbour(address, step), target.port()))).collect()
+            (0..count)
+                .map(|step| SocketAddr::from((neighbour(address, step), target.port())))
+                .collect()
         }
         _ => vec![target],
     }
 }
 
 fn per_address(facts: &Facts) -> u64 {
-    facts.ports().map_or(CONNECTIONS_PER_ADDRESS_MAX, |ports| (ports / 2).clamp(1, CONNECTIONS_PER_ADDRESS_MAX))
+    facts.ports().map_or(CONNECTIONS_PER_ADDRESS_MAX, |ports| {
+        (ports / 2).clamp(1, CONNECTIONS_PER_ADDRESS_MAX)
+    })
 }
 
 /// So many addresses further on, and from 127.255.255.254 to 127.0.0.1.
@@ -48,22 +61,37 @@ mod tests {
     use super::*;
 
     fn spread(target: &str, connections: u32, range: &str) -> Vec<String> {
-        let facts = Facts { port_range: range.parse().ok(), ..Facts::default() };
-        destinations(target.parse().unwrap(), connections, &facts).iter().map(SocketAddr::to_string).collect()
+        let facts = Facts {
+            port_range: range.parse().ok(),
+            ..Facts::default()
+        };
+        destinations(target.parse().unwrap(), connections, &facts)
+            .iter()
+            .map(SocketAddr::to_string)
+            .collect()
     }
 
     #[test]
     fn a_million_go_to_a_hundred_loopback_addresses() {
         assert_eq!(spread("127.0.0.1:7007", 1_000_000, "1024 65535").len(), 100);
         assert_eq!(spread("127.0.0.1:7007", 1_000_000, "unknown").len(), 100);
-        assert_eq!(spread("127.0.0.1:7007", 1_000_000, "32768 60999").len(), 142);
+        assert_eq!(
+            spread("127.0.0.1:7007", 1_000_000, "32768 60999").len(),
+            142
+        );
     }
 
     #[test]
     fn half_of_the_ports_of_one_address_are_used_and_a_quarter_of_several() {
-        assert_eq!(spread("127.0.0.1:7007", 14_116, "32768 60999"), ["127.0.0.1:7007"]);
+        assert_eq!(
+            spread("127.0.0.1:7007", 14_116, "32768 60999"),
+            ["127.0.0.1:7007"]
+        );
         assert_eq!(spread("127.0.0.1:7007", 14_117, "32768 60999").len(), 3);
-        assert_eq!(spread("127.0.0.1:7007", 21_174, "32768 60999"), ["127.0.0.1:7007", "127.0.0.2:7007", "127.0.0.3:7007"]);
+        assert_eq!(
+            spread("127.0.0.1:7007", 21_174, "32768 60999"),
+            ["127.0.0.1:7007", "127.0.0.2:7007", "127.0.0.3:7007"]
+        );
     }
 
     #[test]

@@ -11,10 +11,12 @@ pub use values::{MemoryMarks, PortList, PortRange};
 
 mod values;
 
-/// Facts of this machine and this process. A fact that could not be learned is `None`, and nothing is made of it.
+/// Facts of this machine and this process. A fact that could not be learned is `None`, and nothing
+/// is made of it.
 ///
-/// The sysctls are explained in the kernel's Documentation/networking/ip-sysctl.rst, nf_conntrack-sysctl.rst and
-/// Documentation/admin-guide/sysctl/{fs,net}.rst; the others in proc(5), getrlimit(2), capabilities(7) and cgroups(7).
+/// The sysctls are explained in the kernel's Documentation/networking/ip-sysctl.rst,
+/// nf_conntrack-sysctl.rst and Documentation/admin-guide/sysctl/{fs,net}.rst; the others in
+/// proc(5), getrlimit(2), capabilities(7) and cgroups(7).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Soft RLIMIT_NOFILE; `u64::MAX` when there is none.
@@ -39,13 +41,15 @@ pub struct Facts {
     pub page_bytes: Option<u64>,
     /// Bytes the kernel could still give away, `MemAvailable`.
     pub memory_available: Option<u64>,
-    /// Smallest memory.max of this process's control groups (version 2), in bytes. Sockets are charged to them.
+    /// Smallest memory.max of this process's control groups (version 2), in bytes. Sockets are
+    /// charged to them.
     pub memory_max: Option<u64>,
     /// sysctl net.netfilter.nf_conntrack_max; `None` unless the module is loaded.
     pub conntrack_max: Option<u64>,
     /// Connections that are tracked now.
     pub conntrack_count: Option<u64>,
-    /// sysctl net.core.netdev_max_backlog: packets that wait for a core. `None` in a network namespace, which does not show it.
+    /// sysctl net.core.netdev_max_backlog: packets that wait for a core. `None` in a network
+    /// namespace, which does not show it.
     pub netdev_backlog_max: Option<u64>,
     /// sysctl net.core.somaxconn: upper bound of every listener's backlog.
     pub somaxconn: Option<u64>,
@@ -70,7 +74,10 @@ impl Facts {
             files_open: text("proc/sys/fs/file-nr").and_then(|text| first_number(&text)),
             port_range: parsed(&sysctl::path(root, sysctl::PORT_RANGE)),
             ports_reserved: parsed(&sysctl::path(root, sysctl::PORTS_RESERVED)),
-            port_unprivileged_first: parsed(&sysctl::path(root, "net.ipv4.ip_unprivileged_port_start")),
+            port_unprivileged_first: parsed(&sysctl::path(
+                root,
+                "net.ipv4.ip_unprivileged_port_start",
+            )),
             tcp_mem: parsed(&sysctl::path(root, sysctl::TCP_MEM)),
             page_bytes: Some(rustix::param::page_size() as u64),
             memory_available: text("proc/meminfo").and_then(|text| memory_available(&text)),
@@ -88,7 +95,10 @@ impl Facts {
     /// Ports that connect(2) may choose from, for one pair of addresses.
     pub(super) fn ports(&self) -> Option<u64> {
         let range = self.port_range?;
-        let reserved = self.ports_reserved.as_ref().map_or(0, |ports| ports.count_within(range));
+        let reserved = self
+            .ports_reserved
+            .as_ref()
+            .map_or(0, |ports| ports.count_within(range));
         Some(range.count().saturating_sub(reserved))
     }
 }
@@ -97,7 +107,13 @@ impl Facts {
 pub(super) fn raise_limits() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Where this is refused the facts tell the limit that remains, and the check judges it.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
 }
 
 fn parsed<T: FromStr>(path: &Path) -> Option<T> {
@@ -110,7 +126,9 @@ fn first_number(text: &str) -> Option<u64> {
 
 /// The soft limit in a line "Max open files  20000  20000  files".
 fn nofile(limits: &str) -> Option<u64> {
-    let values = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let values = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
     match values.split_whitespace().next()? {
         "unlimited" => Some(u64::MAX),
         soft => soft.parse().ok(),
@@ -120,23 +138,34 @@ fn nofile(limits: &str) -> Option<u64> {
 /// CAP_SYS_ADMIN among the effective capabilities, a line "CapEff:  000001ffffffffff".
 fn has_sys_admin(status: &str) -> Option<bool> {
     const CAP_SYS_ADMIN: u32 = 21;
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
     let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
     Some((mask >> CAP_SYS_ADMIN) & 1 == 1)
 }
 
 /// `MemAvailable` in bytes.
 fn memory_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
 
 /// The smallest `memory.max` from the control group of that /proc/self/cgroup up to the root's.
 fn memory_max(root: &Path, membership: &str) -> Option<u64> {
-    let group = PathBuf::from(membership.lines().find_map(|line| line.strip_prefix("0::/"))?);
+    let group = PathBuf::from(
+        membership
+            .lines()
+            .find_map(|line| line.strip_prefix("0::/"))?,
+    );
     let groups = root.join("sys/fs/cgroup");
-    group.ancestors().filter_map(|group| parsed(&groups.join(group).join("memory.max"))).min()
+    group
+        .ancestors()
+        .filter_map(|group| parsed(&groups.join(group).join("memory.max")))
+        .min()
 }
 
 #[cfg(test)]
@@ -147,9 +176,13 @@ mod tests {
 
     #[test]
     fn the_soft_descriptor_limit_is_read() {
-        let limits = "Limit    Soft Limit   Hard Limit  Units\nMax open files   1024   20000   files\n";
+        let limits =
+            "Limit    Soft Limit   Hard Limit  Units\nMax open files   1024   20000   files\n";
         assert_eq!(nofile(limits), Some(1024));
-        assert_eq!(nofile("Max open files   unlimited   unlimited   files\n"), Some(u64::MAX));
+        assert_eq!(
+            nofile("Max open files   unlimited   unlimited   files\n"),
+            Some(u64::MAX)
+        );
         assert_eq!(nofile(""), None);
     }
 
@@ -162,7 +195,10 @@ mod tests {
 
     #[test]
     fn available_memory_is_read_in_bytes() {
-        assert_eq!(memory_available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), Some(2_097_152));
+        assert_eq!(
+            memory_available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"),
+            Some(2_097_152)
+        );
         assert_eq!(memory_available("MemAvailable: many kB\n"), None);
     }
 
@@ -175,7 +211,10 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         put("proc/sys/net/ipv4/ip_local_port_range", "1024\t65535\n");
-        put("proc/sys/net/ipv4/ip_local_reserved_ports", "7007,8000-8009\n");
+        put(
+            "proc/sys/net/ipv4/ip_local_reserved_ports",
+            "7007,8000-8009\n",
+        );
         put("proc/sys/net/ipv4/tcp_mem", "3\t4\t6\n");
         put("proc/sys/fs/file-nr", "208\t0\t2466174\n");
         put("proc/sys/fs/nr_open", "rubbish\n");
@@ -185,15 +224,31 @@ mod tests {
         let facts = Facts::gather(&root);
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(facts.ports(), Some(64_512 - 11));
-        assert_eq!(facts.tcp_mem, Some(MemoryMarks { low: 3, pressure: 4, high: 6 }));
-        assert_eq!((facts.files_open, facts.memory_max), (Some(208), Some(4096)));
-        assert_eq!((facts.nr_open, facts.nofile, facts.conntrack_max), (None, None, None));
+        assert_eq!(
+            facts.tcp_mem,
+            Some(MemoryMarks {
+                low: 3,
+                pressure: 4,
+                high: 6
+            })
+        );
+        assert_eq!(
+            (facts.files_open, facts.memory_max),
+            (Some(208), Some(4096))
+        );
+        assert_eq!(
+            (facts.nr_open, facts.nofile, facts.conntrack_max),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn this_machine_gives_its_facts() {
         let facts = Facts::gather(Path::new("/"));
-        assert!(facts.nofile.is_some() && facts.memory_available.is_some() && facts.ports().is_some(), "{facts:?}");
+        assert!(
+            facts.nofile.is_some() && facts.memory_available.is_some() && facts.ports().is_some(),
+            "{facts:?}"
+        );
     }
 
     proptest::proptest! {

@@ -1,7 +1,8 @@
 //! A process that puts the sysctls back should the load tester be killed.
 //!
-//! It waits for the end of a pipe, which the kernel closes with the last of its writers, that is with the load tester, however that ends.
-//! Killed along with it, as by a service manager that ends all of a unit, it can do nothing: the next start restores then.
+//! It waits for the end of a pipe, which the kernel closes with the last of its writers, that is
+//! with the load tester, however that ends. Killed along with it, as by a service manager that ends
+//! all of a unit, it can do nothing: the next start restores then.
 
 use std::io::{self, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 use super::Tuning;
 use crate::launch::THIS_PROGRAM;
 
-/// How long a killed load tester may take to be gone: a busy kernel has a million connections to close first.
+/// How long a killed load tester may take to be gone: a busy kernel has a million connections to
+/// close first.
 const GONE_MAX: Duration = Duration::from_secs(120);
 /// How long a guard that has nothing to do any more may take to end.
 const END_MAX: Duration = Duration::from_secs(1);
@@ -29,7 +31,12 @@ impl Guard {
     pub fn start() -> io::Result<Self> {
         let mut command = Command::new(THIS_PROGRAM);
         command.args(["restore", "--parent", &std::process::id().to_string()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(Self)
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Self)
     }
 }
 

@@ -1,71 +1,107 @@
-//! What packets pass through: the listener's queues and the loopback's, when the server is on this machine, and the connection tracker.
+//! What packets pass through: the listener's queues and the loopback's, when the server is on this
+//! machine, and the connection tracker.
 
 use std::time::Duration;
 
 use super::change::{Change, Goal, remedy};
 use super::{Demand, Facts, Problem, sysctl};
 
-/// Silence after which some server probes (TCP_KEEPIDLE): Go's default, the shortest among the common ones.
+/// Silence after which some server probes (TCP_KEEPIDLE): Go's default, the shortest among the
+/// common ones.
 const PROBED_AFTER: Duration = Duration::from_secs(15);
 
-/// net.core.somaxconn cuts every listener's backlog (listen(2)). A connect that finds the queue full is dropped, and
-/// tried again by the kernel after a second.
+/// net.core.somaxconn cuts every listener's backlog (listen(2)). A connect that finds the queue
+/// full is dropped, and tried again by the kernel after a second.
 pub(super) fn accept_queue(demand: &Demand, facts: &Facts) -> Option<Problem> {
     let (somaxconn, in_flight) = (facts.somaxconn?, u64::from(demand.connects_in_flight_max));
     if !demand.target_is_local || in_flight <= somaxconn {
         return None;
     }
     // Listeners made before the change keep their queue.
-    let changes = vec![Change::new(sysctl::SOMAXCONN, Goal::AtLeast(in_flight), somaxconn)?];
+    let changes = vec![Change::new(
+        sysctl::SOMAXCONN,
+        Goal::AtLeast(in_flight),
+        somaxconn,
+    )?];
     let problem = Problem::new(
         format!("{in_flight} connects may be in flight"),
-        format!("a listener queues {somaxconn} at most (net.core.somaxconn) and the rest wait a second to try again"),
-        format!("add --connects-in-flight {somaxconn}, or {}, before the server starts", remedy(&changes)),
+        format!(
+            "a listener queues {somaxconn} at most (net.core.somaxconn) and the rest wait a second to try again"
+        ),
+        format!(
+            "add --connects-in-flight {somaxconn}, or {}, before the server starts",
+            remedy(&changes)
+        ),
     );
     Some(problem.with(changes))
 }
 
-/// net.ipv4.tcp_max_syn_backlog bounds the handshakes half done, and only while SYN cookies are off: then new ones are
-/// dropped once three quarters of it are taken.
+/// net.ipv4.tcp_max_syn_backlog bounds the handshakes half done, and only while SYN cookies are
+/// off: then new ones are dropped once three quarters of it are taken.
 pub(super) fn half_open(demand: &Demand, facts: &Facts) -> Option<Problem> {
-    let (backlog, in_flight) = (facts.syn_backlog_max?, u64::from(demand.connects_in_flight_max));
+    let (backlog, in_flight) = (
+        facts.syn_backlog_max?,
+        u64::from(demand.connects_in_flight_max),
+    );
     let usable = backlog - backlog / 4;
     if !demand.target_is_local || facts.syncookies? != 0 || in_flight <= usable {
         return None;
     }
-    let changes = vec![Change::new(sysctl::SYN_BACKLOG, Goal::AtLeast(in_flight.div_ceil(3) * 4), backlog)?];
+    let changes = vec![Change::new(
+        sysctl::SYN_BACKLOG,
+        Goal::AtLeast(in_flight.div_ceil(3) * 4),
+        backlog,
+    )?];
     let problem = Problem::new(
         format!("{in_flight} connects may be in flight"),
-        format!("without SYN cookies {usable} handshakes are let in (net.ipv4.tcp_max_syn_backlog is {backlog})"),
+        format!(
+            "without SYN cookies {usable} handshakes are let in (net.ipv4.tcp_max_syn_backlog is {backlog})"
+        ),
         format!("add --connects-in-flight {usable}, or {}", remedy(&changes)),
     );
     Some(problem.with(changes))
 }
 
-/// The connection tracker, where the module is loaded. It drops what it has no entry for, but it looks at packets only if
-/// some firewall rule asks it to: hence a warning. Over the loopback too a connection is one entry.
+/// The connection tracker, where the module is loaded. It drops what it has no entry for, but it
+/// looks at packets only if some firewall rule asks it to: hence a warning. Over the loopback too a
+/// connection is one entry.
 pub(super) fn conntrack(demand: &Demand, facts: &Facts) -> Option<Problem> {
     let (entries_max, tracked) = (facts.conntrack_max?, facts.conntrack_count.unwrap_or(0));
     let need = u64::from(demand.connections) + tracked;
-    let changes = vec![Change::new(sysctl::CONNTRACK_MAX, Goal::AtLeast(need), entries_max)?];
+    let changes = vec![Change::new(
+        sysctl::CONNTRACK_MAX,
+        Goal::AtLeast(need),
+        entries_max,
+    )?];
     let problem = Problem::new(
-        format!("{} connections and {tracked} tracked already need {need} entries of the tracker", demand.connections),
-        format!("net.netfilter.nf_conntrack_max is {entries_max} and, if a firewall rule uses it, the rest is dropped"),
+        format!(
+            "{} connections and {tracked} tracked already need {need} entries of the tracker",
+            demand.connections
+        ),
+        format!(
+            "net.netfilter.nf_conntrack_max is {entries_max} and, if a firewall rule uses it, the rest is dropped"
+        ),
         remedy(&changes),
     );
     Some(problem.with(changes))
 }
 
-/// Keepalive probes. The kernel rounds distant timers, so that those of seconds, or minutes, go off in one go (kernel/time/timer.c); each
-/// puts a packet into the loopback's queue of its core, which is not emptied before the last of them. A probe that is dropped is sent
-/// again with the same others, so that a connection may lose all of its probes. Measured on two cores, 9 000 connections probed after 20 s:
-/// 5 900 of the first probes dropped, and then a thousand fewer per core each time. The load tester itself sends none.
+/// Keepalive probes. The kernel rounds distant timers, so that those of seconds, or minutes, go off
+/// in one go (kernel/time/timer.c); each puts a packet into the loopback's queue of its core, which
+/// is not emptied before the last of them. A probe that is dropped is sent again with the same
+/// others, so that a connection may lose all of its probes. Measured on two cores, 9 000
+/// connections probed after 20 s: 5 900 of the first probes dropped, and then a thousand fewer per
+/// core each time. The load tester itself sends none.
 pub(super) fn probes(demand: &Demand, facts: &Facts) -> Option<Problem> {
     let (backlog, connections) = (facts.netdev_backlog_max?, u64::from(demand.connections));
     if !demand.target_is_local || demand.silence < PROBED_AFTER {
         return None;
     }
-    let changes = vec![Change::new(sysctl::NETDEV_BACKLOG, Goal::AtLeast(connections), backlog)?];
+    let changes = vec![Change::new(
+        sysctl::NETDEV_BACKLOG,
+        Goal::AtLeast(connections),
+        backlog,
+    )?];
     let problem = Problem::new(
         format!(
             "{connections} connections are silent for {} s, and a server with keepalive may probe them in one burst",
@@ -74,7 +110,10 @@ pub(super) fn probes(demand: &Demand, facts: &Facts) -> Option<Problem> {
         format!(
             "a core's loopback queue drops all but {backlog} packets of it (net.core.netdev_max_backlog) and who loses every probe is closed"
         ),
-        format!("let the server not probe (Corelane: socket.keepalive = false), or {}", remedy(&changes)),
+        format!(
+            "let the server not probe (Corelane: socket.keepalive = false), or {}",
+            remedy(&changes)
+        ),
     );
     Some(problem.with(changes))
 }

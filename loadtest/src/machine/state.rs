@@ -40,18 +40,30 @@ impl State {
 
 fn owner(line: &str) -> Option<Owner> {
     let (pid, started) = line.strip_prefix("process ")?.split_once(" started ")?;
-    Some(Owner { pid: pid.parse().ok()?, started: started.parse().ok()? })
+    Some(Owner {
+        pid: pid.parse().ok()?,
+        started: started.parse().ok()?,
+    })
 }
 
 fn saved(line: &str) -> Option<Saved> {
     let (name, old) = line.split_once(" = ")?;
-    Some(Saved { sysctl: sysctl::tunable(name)?, old: old.to_owned() })
+    Some(Saved {
+        sysctl: sysctl::tunable(name)?,
+        old: old.to_owned(),
+    })
 }
 
 impl fmt::Display for State {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "process {} started {}", self.owner.pid, self.owner.started)?;
-        self.saved.iter().try_for_each(|saved| writeln!(out, "{} = {}", saved.sysctl, saved.old))
+        writeln!(
+            out,
+            "process {} started {}",
+            self.owner.pid, self.owner.started
+        )?;
+        self.saved
+            .iter()
+            .try_for_each(|saved| writeln!(out, "{} = {}", saved.sysctl, saved.old))
     }
 }
 
@@ -60,7 +72,13 @@ impl Owner {
     pub(super) fn current(root: &Path) -> Self {
         let pid = std::process::id();
         let stat = read_stat(root, pid);
-        Self { pid, started: stat.as_deref().and_then(state_and_start).map_or(0, |(_, started)| started) }
+        Self {
+            pid,
+            started: stat
+                .as_deref()
+                .and_then(state_and_start)
+                .map_or(0, |(_, started)| started),
+        }
     }
 
     /// Whether it has this number.
@@ -68,12 +86,13 @@ impl Owner {
         self.pid == pid
     }
 
-    /// Whether it still runs. One that was killed and that nobody has waited for does not, though /proc shows it: in a
-    /// container whose first process waits for no orphans that lasts for good.
+    /// Whether it still runs. One that was killed and that nobody has waited for does not, though
+    /// /proc shows it: in a container whose first process waits for no orphans that lasts for good.
     pub(super) fn is_alive(self, root: &Path) -> bool {
         let stat = read_stat(root, self.pid);
         let process = stat.as_deref().and_then(state_and_start);
-        process.is_some_and(|(state, started)| started == self.started && !matches!(state, "Z" | "X"))
+        process
+            .is_some_and(|(state, started)| started == self.started && !matches!(state, "Z" | "X"))
     }
 }
 
@@ -89,7 +108,8 @@ fn read_stat(root: &Path, pid: u32) -> Option<String> {
 
 /// State and start time, fields 3 and 22.
 fn state_and_start(stat: &str) -> Option<(&str, u64)> {
-    // The second field is the name, in parentheses, and may hold anything; the third comes after the last of them.
+    // The second field is the name, in parentheses, and may hold anything; the third comes after
+    // the last of them.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     Some((fields.next()?, fields.nth(22 - 4)?.parse().ok()?))
@@ -104,15 +124,35 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let saved = [(sysctl::TCP_MEM, "1\t2\t3"), (sysctl::PORTS_RESERVED, "")];
-        let saved = saved.map(|(sysctl, old)| Saved { sysctl, old: old.to_owned() }).to_vec();
-        let state = State { owner: Owner { pid: 7, started: 99 }, saved };
+        let saved = saved
+            .map(|(sysctl, old)| Saved {
+                sysctl,
+                old: old.to_owned(),
+            })
+            .to_vec();
+        let state = State {
+            owner: Owner {
+                pid: 7,
+                started: 99,
+            },
+            saved,
+        };
         assert_eq!(State::parse(&state.to_string()), Some(state));
     }
 
     #[test]
     fn a_file_that_names_anything_else_is_not_believed() {
-        for line in ["kernel.core_pattern = |/bin/sh", "net/../kernel = 1", "net.core.somaxconn", ""] {
-            assert_eq!(State::parse(&format!("process 7 started 99\n{line}\n")), None, "{line}");
+        for line in [
+            "kernel.core_pattern = |/bin/sh",
+            "net/../kernel = 1",
+            "net.core.somaxconn",
+            "",
+        ] {
+            assert_eq!(
+                State::parse(&format!("process 7 started 99\n{line}\n")),
+                None,
+                "{line}"
+            );
         }
         assert_eq!(State::parse(""), None);
         assert_eq!(State::parse("process 7\n"), None);
@@ -123,6 +163,12 @@ mod tests {
         let root = Path::new("/");
         let owner = Owner::current(root);
         assert!(owner.started > 0 && owner.is_alive(root));
-        assert!(!Owner { started: owner.started + 1, ..owner }.is_alive(root));
+        assert!(
+            !Owner {
+                started: owner.started + 1,
+                ..owner
+            }
+            .is_alive(root)
+        );
     }
 }

@@ -14,15 +14,26 @@ pub(super) const TIME_WAIT_REUSE: &str = "net.ipv4.tcp_tw_reuse";
 pub(super) const CONNTRACK_MAX: &str = "net.netfilter.nf_conntrack_max";
 
 /// Those that may be changed. The state file is believed only as far as it names these.
-const TUNABLE: [&str; 10] =
-    [FILE_MAX, NR_OPEN, NETDEV_BACKLOG, SOMAXCONN, PORT_RANGE, PORTS_RESERVED, SYN_BACKLOG, TCP_MEM, TIME_WAIT_REUSE, CONNTRACK_MAX];
+const TUNABLE: [&str; 10] = [
+    FILE_MAX,
+    NR_OPEN,
+    NETDEV_BACKLOG,
+    SOMAXCONN,
+    PORT_RANGE,
+    PORTS_RESERVED,
+    SYN_BACKLOG,
+    TCP_MEM,
+    TIME_WAIT_REUSE,
+    CONNTRACK_MAX,
+];
 
 /// The constant of that name, if it may be changed.
 pub(super) fn tunable(name: &str) -> Option<&'static str> {
     TUNABLE.into_iter().find(|known| *known == name)
 }
 
-/// Its file below the root directory of a machine, proc_sys(5). None of the names above has a dot within a component.
+/// Its file below the root directory of a machine, proc_sys(5). None of the names above has a dot
+/// within a component.
 pub(super) fn path(root: &Path, name: &str) -> PathBuf {
     root.join("proc/sys").join(name.replace('.', "/"))
 }

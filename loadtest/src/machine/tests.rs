@@ -50,26 +50,46 @@ fn few() -> Demand {
 /// A million, spread as `destinations` does it; each speaks every second.
 fn million(facts: &Facts) -> Demand {
     let target: SocketAddr = "127.0.0.1:7007".parse().unwrap();
-    let targets = destinations(target, 1_000_000, facts).iter().map(SocketAddr::ip).collect();
-    Demand { connections: 1_000_000, shards: 60, targets, ..few() }
+    let targets = destinations(target, 1_000_000, facts)
+        .iter()
+        .map(SocketAddr::ip)
+        .collect();
+    Demand {
+        connections: 1_000_000,
+        shards: 60,
+        targets,
+        ..few()
+    }
 }
 
 /// To the one address of another machine.
 fn remote(connections: u32) -> Demand {
-    Demand { connections, shards: 60, targets: vec![[192, 0, 2, 1].into()], target_is_local: false, ..few() }
+    Demand {
+        connections,
+        shards: 60,
+        targets: vec![[192, 0, 2, 1].into()],
+        target_is_local: false,
+        ..few()
+    }
 }
 
 /// The one problem, and no warning.
 fn problem(demand: &Demand, facts: &Facts) -> Problem {
     let findings = judge(demand, facts);
-    assert!(findings.problems.len() == 1 && findings.warnings.is_empty(), "{findings:#?}");
+    assert!(
+        findings.problems.len() == 1 && findings.warnings.is_empty(),
+        "{findings:#?}"
+    );
     findings.problems[0].clone()
 }
 
 /// The one warning, and no problem.
 fn warning(demand: &Demand, facts: &Facts) -> Problem {
     let findings = judge(demand, facts);
-    assert!(findings.warnings.len() == 1 && findings.problems.is_empty(), "{findings:#?}");
+    assert!(
+        findings.warnings.len() == 1 && findings.problems.is_empty(),
+        "{findings:#?}"
+    );
     findings.warnings[0].clone()
 }
 
@@ -88,7 +108,12 @@ fn a_good_machine_is_not_spoken_of() {
 
 #[test]
 fn what_is_not_known_is_no_problem() {
-    let demand = Demand { connections: u32::MAX, is_storm: true, connects_in_flight_max: u32::MAX, ..few() };
+    let demand = Demand {
+        connections: u32::MAX,
+        is_storm: true,
+        connects_in_flight_max: u32::MAX,
+        ..few()
+    };
     assert!(is_quiet(&demand, &Facts::default()));
 }
 
@@ -96,7 +121,11 @@ fn what_is_not_known_is_no_problem() {
 fn a_million_on_a_plain_machine_needs_only_what_it_warns_of() {
     let findings = judge(&million(&good()), &good());
     assert_eq!(findings.problems, []);
-    let heads: Vec<&str> = findings.warnings.iter().map(|warning| warning.what.as_str()).collect();
+    let heads: Vec<&str> = findings
+        .warnings
+        .iter()
+        .map(|warning| warning.what.as_str())
+        .collect();
     assert_eq!(
         heads,
         [
@@ -112,56 +141,134 @@ fn a_million_on_a_plain_machine_needs_only_what_it_warns_of() {
 
 #[test]
 fn connections_that_do_not_fit_the_rings_name_the_shards_that_would_hold_them() {
-    let demand = Demand { shards: 2, ..million(&good()) };
-    let facts = Facts { tcp_mem: None, conntrack_max: None, ..good() };
+    let demand = Demand {
+        shards: 2,
+        ..million(&good())
+    };
+    let facts = Facts {
+        tcp_mem: None,
+        conntrack_max: None,
+        ..good()
+    };
     assert_eq!(
         problem(&demand, &facts).to_string(),
         "1000000 connections over 2 shards are 500000 each, a ring has 20000 descriptors (RLIMIT_NOFILE is 20000): add \
          --shards 50, or run `ulimit -n 500000` as root first, or lower to --connections 40000"
     );
-    assert!(is_quiet(&Demand { shards: 50, ..demand }, &facts));
+    assert!(is_quiet(
+        &Demand {
+            shards: 50,
+            ..demand
+        },
+        &facts
+    ));
 }
 
 #[test]
 fn a_limit_beyond_nr_open_needs_that_too() {
     let demand = Demand { shards: 1, ..few() };
-    let problem = problem(&demand, &Facts { nofile: Some(1000), nr_open: Some(4096), ..good() });
+    let problem = problem(
+        &demand,
+        &Facts {
+            nofile: Some(1000),
+            nr_open: Some(4096),
+            ..good()
+        },
+    );
     let text = problem.to_string();
-    assert!(text.contains("add --shards 10, or run `sysctl -w fs.nr_open=10000 && ulimit -n 10000` as root first"), "{text}");
+    assert!(
+        text.contains(
+            "add --shards 10, or run `sysctl -w fs.nr_open=10000 && ulimit -n 10000` as root first"
+        ),
+        "{text}"
+    );
     assert_eq!(commands(&problem), "sysctl -w fs.nr_open=10000");
 }
 
 #[test]
 fn a_ring_has_its_own_bound() {
-    let demand = Demand { connections: 3 << 20, shards: 2, targets: vec![[127, 0, 0, 1].into(); 256], ..few() };
-    let facts = Facts { nofile: Some(u64::MAX), file_max: None, memory_available: None, tcp_mem: None, conntrack_max: None, ..good() };
+    let demand = Demand {
+        connections: 3 << 20,
+        shards: 2,
+        targets: vec![[127, 0, 0, 1].into(); 256],
+        ..few()
+    };
+    let facts = Facts {
+        nofile: Some(u64::MAX),
+        file_max: None,
+        memory_available: None,
+        tcp_mem: None,
+        conntrack_max: None,
+        ..good()
+    };
     let text = problem(&demand, &facts).to_string();
-    assert!(text.contains("a ring has 1048576 descriptors") && text.contains("add --shards 3, or lower"), "{text}");
+    assert!(
+        text.contains("a ring has 1048576 descriptors")
+            && text.contains("add --shards 3, or lower"),
+        "{text}"
+    );
 }
 
 #[test]
 fn the_descriptors_of_the_shards_themselves_are_counted() {
-    let demand = Demand { connections: 1000, shards: 60, ..few() };
+    let demand = Demand {
+        connections: 1000,
+        shards: 60,
+        ..few()
+    };
     assert_eq!(
-        problem(&demand, &Facts { nofile: Some(256), ..good() }).to_string(),
+        problem(
+            &demand,
+            &Facts {
+                nofile: Some(256),
+                ..good()
+            }
+        )
+        .to_string(),
         "descriptor limit is 256, 60 shards of 8 and 64 for the rest need 544: lower to --shards 24, or run `ulimit -n 544` \
          as root first"
     );
-    assert!(is_quiet(&demand, &Facts { nofile: Some(544), ..good() }));
+    assert!(is_quiet(
+        &demand,
+        &Facts {
+            nofile: Some(544),
+            ..good()
+        }
+    ));
 }
 
 #[test]
 fn open_files_of_both_ends_count_against_the_machine() {
-    let facts = Facts { file_max: Some(20_000), ..good() };
+    let facts = Facts {
+        file_max: Some(20_000),
+        ..good()
+    };
     let refused = problem(&few(), &facts);
     assert_eq!(
         refused.to_string(),
         "20000 sockets and 208 files open already need 20288 on this machine, fs.file-max is 20000 and open(2) and socket(2) \
          stop there: run `sysctl -w fs.file-max=20288` as root, or add --tune"
     );
-    assert!(is_quiet(&Demand { shards: 60, ..remote(10_000) }, &facts));
-    let privileged = warning(&few(), &Facts { files_unlimited: Some(true), ..facts });
-    assert!(privileged.to_string().contains("a server without CAP_SYS_ADMIN stops there"), "{privileged}");
+    assert!(is_quiet(
+        &Demand {
+            shards: 60,
+            ..remote(10_000)
+        },
+        &facts
+    ));
+    let privileged = warning(
+        &few(),
+        &Facts {
+            files_unlimited: Some(true),
+            ..facts
+        },
+    );
+    assert!(
+        privileged
+            .to_string()
+            .contains("a server without CAP_SYS_ADMIN stops there"),
+        "{privileged}"
+    );
 }
 
 #[test]
@@ -174,33 +281,60 @@ fn more_connections_than_ports_are_refused_with_the_arithmetic() {
          65535\"` as root, or add --tune, or name 2 local addresses (--source), or lower to --connections 28232"
     );
     let sources: Vec<IpAddr> = (1..=4).map(|host| [198, 51, 100, host].into()).collect();
-    assert!(is_quiet(&Demand { sources, ..remote(50_000) }, &good()));
+    assert!(is_quiet(
+        &Demand {
+            sources,
+            ..remote(50_000)
+        },
+        &good()
+    ));
 }
 
 #[test]
 fn a_range_that_would_not_do_either_is_not_widened() {
     let refused = problem(&remote(100_000), &good());
-    assert!(refused.to_string().contains("28232 in all: name 4 local addresses (--source), or lower"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("28232 in all: name 4 local addresses (--source), or lower"),
+        "{refused}"
+    );
     assert_eq!(refused.changes, []);
 }
 
 #[test]
 fn reserved_ports_are_not_counted() {
-    let facts = Facts { ports_reserved: "40000-59999".parse().ok(), ..good() };
+    let facts = Facts {
+        ports_reserved: "40000-59999".parse().ok(),
+        ..good()
+    };
     let text = problem(&remote(20_000), &facts).to_string();
     assert!(text.contains("have 8232 each"), "{text}");
 }
 
 #[test]
 fn a_wider_range_keeps_the_port_of_a_local_server_out_of_it() {
-    let demand = Demand { connections: 40_000, shards: 4, ..few() };
+    let demand = Demand {
+        connections: 40_000,
+        shards: 4,
+        ..few()
+    };
     let refused = problem(&demand, &good());
     let line = "sysctl -w net.ipv4.ip_local_reserved_ports=7007 net.ipv4.ip_local_port_range=\"1024 65535\"";
     assert_eq!(commands(&refused), line);
     assert!(refused.to_string().contains(line), "{refused}");
-    let privileged = problem(&demand, &Facts { port_unprivileged_first: Some(8000), ..good() });
+    let privileged = problem(
+        &demand,
+        &Facts {
+            port_unprivileged_first: Some(8000),
+            ..good()
+        },
+    );
     // The port is below the range.
-    assert_eq!(commands(&privileged), "sysctl -w net.ipv4.ip_local_port_range=\"8000 65535\"");
+    assert_eq!(
+        commands(&privileged),
+        "sysctl -w net.ipv4.ip_local_port_range=\"8000 65535\""
+    );
 }
 
 #[test]
@@ -213,86 +347,211 @@ fn past_half_of_the_ports_connects_are_slow() {
 
 #[test]
 fn the_server_port_among_the_ports_of_connections_is_warned_of() {
-    let demand = Demand { port: 40_000, ..few() };
+    let demand = Demand {
+        port: 40_000,
+        ..few()
+    };
     assert_eq!(
         warning(&demand, &good()).to_string(),
         "port 40000 lies in net.ipv4.ip_local_port_range, that is 32768 60999, and a connection may take the port while the \
          server is not listening: let the server listen on a port outside of it, or run `sysctl -w \
          net.ipv4.ip_local_reserved_ports=40000` as root, or add --tune"
     );
-    assert!(is_quiet(&demand, &Facts { ports_reserved: "40000".parse().ok(), ..good() }));
-    assert!(is_quiet(&Demand { port: 40_000, ..remote(100) }, &good()));
+    assert!(is_quiet(
+        &demand,
+        &Facts {
+            ports_reserved: "40000".parse().ok(),
+            ..good()
+        }
+    ));
+    assert!(is_quiet(
+        &Demand {
+            port: 40_000,
+            ..remote(100)
+        },
+        &good()
+    ));
 }
 
 #[test]
 fn a_storm_through_time_wait_is_warned_of_with_its_rate() {
-    let storm = Demand { is_storm: true, ..remote(100) };
+    let storm = Demand {
+        is_storm: true,
+        ..remote(100)
+    };
     let slow = warning(&storm, &good()).to_string();
     assert!(slow.contains("28232 ports then last for 470 connections per second: run `sysctl -w net.ipv4.tcp_tw_reuse=1`"), "{slow}");
-    assert!(is_quiet(&storm, &Facts { time_wait_reuse: Some(1), ..good() }));
-    let local = Demand { is_storm: true, ..few() };
+    assert!(is_quiet(
+        &storm,
+        &Facts {
+            time_wait_reuse: Some(1),
+            ..good()
+        }
+    ));
+    let local = Demand {
+        is_storm: true,
+        ..few()
+    };
     assert!(is_quiet(&local, &good()));
-    warning(&local, &Facts { time_wait_reuse: Some(0), ..good() });
+    warning(
+        &local,
+        &Facts {
+            time_wait_reuse: Some(0),
+            ..good()
+        },
+    );
 }
 
 #[test]
 fn sockets_that_do_not_fit_the_memory_are_refused_with_the_number_that_does() {
     assert_eq!(
-        problem(&few(), &Facts { memory_available: Some(64 << 20), ..good() }).to_string(),
+        problem(
+            &few(),
+            &Facts {
+                memory_available: Some(64 << 20),
+                ..good()
+            }
+        )
+        .to_string(),
         "both ends of 10000 connections take 100 MiB of kernel memory, the machine has 64 MiB: free memory, or lower to \
          --connections 6452"
     );
-    let group = problem(&remote(10_000), &Facts { memory_max: Some(16 << 20), ..good() }).to_string();
-    assert!(group.starts_with("10000 connections take 50 MiB") && group.contains("memory.max is 16 MiB"), "{group}");
+    let group = problem(
+        &remote(10_000),
+        &Facts {
+            memory_max: Some(16 << 20),
+            ..good()
+        },
+    )
+    .to_string();
+    assert!(
+        group.starts_with("10000 connections take 50 MiB")
+            && group.contains("memory.max is 16 MiB"),
+        "{group}"
+    );
     assert!(group.ends_with("--connections 3226"), "{group}");
 }
 
 #[test]
 fn unread_data_beyond_the_high_mark_is_warned_of() {
-    let demand = Demand { payload_bytes: 16 << 10, ..few() };
-    assert!(is_quiet(&demand, &Facts { tcp_mem: "1 2 80000".parse().ok(), ..good() }));
-    let facts = Facts { tcp_mem: "30000 40000 79999".parse().ok(), ..good() };
+    let demand = Demand {
+        payload_bytes: 16 << 10,
+        ..few()
+    };
+    assert!(is_quiet(
+        &demand,
+        &Facts {
+            tcp_mem: "1 2 80000".parse().ok(),
+            ..good()
+        }
+    ));
+    let facts = Facts {
+        tcp_mem: "30000 40000 79999".parse().ok(),
+        ..good()
+    };
     let unread = warning(&demand, &facts);
-    assert!(unread.to_string().contains("are 80000 pages, TCP drops data from 79999 on"), "{unread}");
-    assert_eq!(commands(&unread), "sysctl -w net.ipv4.tcp_mem=\"60000 80000 120000\"");
-    let poor = warning(&demand, &Facts { memory_available: Some(300 << 20), ..facts });
-    assert!(poor.to_string().ends_with(": let them not all speak at once (--rate)") && poor.changes.is_empty(), "{poor}");
+    assert!(
+        unread
+            .to_string()
+            .contains("are 80000 pages, TCP drops data from 79999 on"),
+        "{unread}"
+    );
+    assert_eq!(
+        commands(&unread),
+        "sysctl -w net.ipv4.tcp_mem=\"60000 80000 120000\""
+    );
+    let poor = warning(
+        &demand,
+        &Facts {
+            memory_available: Some(300 << 20),
+            ..facts
+        },
+    );
+    assert!(
+        poor.to_string()
+            .ends_with(": let them not all speak at once (--rate)")
+            && poor.changes.is_empty(),
+        "{poor}"
+    );
 }
 
 #[test]
 fn a_tracker_with_too_few_entries_is_warned_of() {
-    let facts = Facts { conntrack_max: Some(10_000), conntrack_count: Some(1), ..good() };
+    let facts = Facts {
+        conntrack_max: Some(10_000),
+        conntrack_count: Some(1),
+        ..good()
+    };
     let tracker = warning(&few(), &facts).to_string();
-    assert!(tracker.contains("need 10001 entries") && tracker.contains("nf_conntrack_max=10001`"), "{tracker}");
-    assert!(is_quiet(&few(), &Facts { conntrack_max: None, ..facts }));
+    assert!(
+        tracker.contains("need 10001 entries") && tracker.contains("nf_conntrack_max=10001`"),
+        "{tracker}"
+    );
+    assert!(is_quiet(
+        &few(),
+        &Facts {
+            conntrack_max: None,
+            ..facts
+        }
+    ));
 }
 
 #[test]
 fn more_connects_in_flight_than_the_accept_queue_holds_are_warned_of() {
-    let demand = Demand { connects_in_flight_max: 5000, ..few() };
+    let demand = Demand {
+        connects_in_flight_max: 5000,
+        ..few()
+    };
     assert_eq!(
         warning(&demand, &good()).to_string(),
         "5000 connects may be in flight, a listener queues 4096 at most (net.core.somaxconn) and the rest wait a second to \
          try again: add --connects-in-flight 4096, or run `sysctl -w net.core.somaxconn=5000` as root, or add --tune, before \
          the server starts"
     );
-    assert!(is_quiet(&Demand { connects_in_flight_max: 5000, ..remote(10_000) }, &good()));
+    assert!(is_quiet(
+        &Demand {
+            connects_in_flight_max: 5000,
+            ..remote(10_000)
+        },
+        &good()
+    ));
 }
 
 #[test]
 fn the_syn_backlog_counts_only_without_cookies() {
-    let demand = Demand { connects_in_flight_max: 1537, ..few() };
+    let demand = Demand {
+        connects_in_flight_max: 1537,
+        ..few()
+    };
     assert!(is_quiet(&demand, &good()));
-    let facts = Facts { syncookies: Some(0), ..good() };
+    let facts = Facts {
+        syncookies: Some(0),
+        ..good()
+    };
     let backlog = warning(&demand, &facts).to_string();
-    assert!(backlog.contains("without SYN cookies 1536 handshakes are let in"), "{backlog}");
-    assert!(backlog.contains("sysctl -w net.ipv4.tcp_max_syn_backlog=2052`"), "{backlog}");
-    assert!(is_quiet(&Demand { connects_in_flight_max: 1536, ..few() }, &facts));
+    assert!(
+        backlog.contains("without SYN cookies 1536 handshakes are let in"),
+        "{backlog}"
+    );
+    assert!(
+        backlog.contains("sysctl -w net.ipv4.tcp_max_syn_backlog=2052`"),
+        "{backlog}"
+    );
+    assert!(is_quiet(
+        &Demand {
+            connects_in_flight_max: 1536,
+            ..few()
+        },
+        &facts
+    ));
 }
 
 #[test]
 fn probes_of_silent_connections_beyond_the_loopbacks_queue_are_warned_of() {
-    let silent = Demand { silence: Duration::from_secs(47), ..few() };
+    let silent = Demand {
+        silence: Duration::from_secs(47),
+        ..few()
+    };
     let burst = warning(&silent, &good());
     assert_eq!(
         burst.to_string(),
@@ -302,15 +561,51 @@ fn probes_of_silent_connections_beyond_the_loopbacks_queue_are_warned_of() {
     );
     let changes = judge(&silent, &good()).changes();
     assert!(changes.len() == 1 && !changes[0].is_required, "{changes:?}");
-    assert!(is_quiet(&silent, &Facts { netdev_backlog_max: Some(10_000), ..good() }));
-    assert!(is_quiet(&Demand { silence: Duration::from_secs(14), ..few() }, &good()), "nobody probes so soon");
-    assert!(is_quiet(&Demand { silence: silent.silence, ..remote(10_000) }, &good()), "that queue is the loopback's");
+    assert!(is_quiet(
+        &silent,
+        &Facts {
+            netdev_backlog_max: Some(10_000),
+            ..good()
+        }
+    ));
+    assert!(
+        is_quiet(
+            &Demand {
+                silence: Duration::from_secs(14),
+                ..few()
+            },
+            &good()
+        ),
+        "nobody probes so soon"
+    );
+    assert!(
+        is_quiet(
+            &Demand {
+                silence: silent.silence,
+                ..remote(10_000)
+            },
+            &good()
+        ),
+        "that queue is the loopback's"
+    );
 }
 
 #[test]
 fn everything_is_found_at_once_and_no_change_twice() {
-    let facts = Facts { nofile: Some(10), nr_open: Some(20), file_max: Some(9), memory_available: Some(1), ..good() };
-    let findings = judge(&Demand { connections: 40_000, ..few() }, &facts);
+    let facts = Facts {
+        nofile: Some(10),
+        nr_open: Some(20),
+        file_max: Some(9),
+        memory_available: Some(1),
+        ..good()
+    };
+    let findings = judge(
+        &Demand {
+            connections: 40_000,
+            ..few()
+        },
+        &facts,
+    );
     assert_eq!(findings.problems.len(), 5, "{findings:#?}");
     let mut changes = findings.changes();
     changes.dedup();

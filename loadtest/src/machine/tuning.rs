@@ -1,8 +1,9 @@
 //! `--tune`: sysctls changed for as long as a run lasts, and put back on every path out.
 //!
-//! [`Tuning`] restores in `Drop`, so also after an error or a panic. What no destructor survives, SIGKILL or a process that
-//! exits by exit(3), leaves [`STATE_FILE`] behind: it is written before the first change and removed after the last value is
-//! back, and the guard restores from it, or the next start.
+//! [`Tuning`] restores in `Drop`, so also after an error or a panic. What no destructor survives,
+//! SIGKILL or a process that exits by exit(3), leaves [`STATE_FILE`] behind: it is written before
+//! the first change and removed after the last value is back, and the guard restores from it, or
+//! the next start.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -13,8 +14,9 @@ use super::state::{Owner, Saved, State};
 use super::{Problem, sysctl};
 use crate::output::note;
 
-/// Where a tuned run writes down what to restore. In /run, for only root can write there (a file in /tmp could be anyone's,
-/// and what it says is written to sysctls) and a boot, which resets the sysctls, clears it (hier(7)).
+/// Where a tuned run writes down what to restore. In /run, for only root can write there (a file in
+/// /tmp could be anyone's, and what it says is written to sysctls) and a boot, which resets the
+/// sysctls, clears it (hier(7)).
 pub const STATE_FILE: &str = "/run/corelane-loadtest.sysctl";
 
 /// Sysctls changed until this is dropped.
@@ -36,23 +38,29 @@ struct Place {
 
 impl Default for Place {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), state: PathBuf::from(STATE_FILE), is_root: rustix::process::geteuid().is_root() }
+        Self {
+            root: PathBuf::from("/"),
+            state: PathBuf::from(STATE_FILE),
+            is_root: rustix::process::geteuid().is_root(),
+        }
     }
 }
 
 impl Tuning {
-    /// Make the changes that are still needed, each over the value as it is now: nothing is lowered. A change that only a
-    /// warning asked for and that not even root may make here, as in a container, is left out and told.
+    /// Make the changes that are still needed, each over the value as it is now: nothing is
+    /// lowered. A change that only a warning asked for and that not even root may make here, as in
+    /// a container, is left out and told.
     ///
     /// # Errors
-    /// Without root, with the commands to type instead; while another run is tuning; or when the kernel refuses a value.
-    /// Nothing stays changed then.
+    /// Without root, with the commands to type instead; while another run is tuning; or when the
+    /// kernel refuses a value. Nothing stays changed then.
     pub fn apply(changes: &[Change]) -> Result<Self, Problem> {
         Self::apply_at(Place::default(), changes)
     }
 
-    /// Restore what a run that was killed has left changed, and tell what. To be called at every start, tuned or not: a
-    /// state file that nobody left, or whose run goes on, is no error and nothing is told.
+    /// Restore what a run that was killed has left changed, and tell what. To be called at every
+    /// start, tuned or not: a state file that nobody left, or whose run goes on, is no error and
+    /// nothing is told.
     ///
     /// # Errors
     /// If the file makes no sense, or this process may not write the values.
@@ -60,11 +68,14 @@ impl Tuning {
         recover_at(&Place::default())
     }
 
-    /// For the guard of process `pid`: whether nothing of what it has changed is left, or could be restored. Not while it is there.
+    /// For the guard of process `pid`: whether nothing of what it has changed is left, or could be
+    /// restored. Not while it is there.
     pub(super) fn is_restored_after(pid: u32) -> bool {
         let place = Place::default();
         match read_state(&place) {
-            Ok(Some(state)) if state.owner.is(pid) => !state.owner.is_alive(&place.root) && recover_at(&place).is_ok(),
+            Ok(Some(state)) if state.owner.is(pid) => {
+                !state.owner.is_alive(&place.root) && recover_at(&place).is_ok()
+            }
             _ => true,
         }
     }
@@ -77,7 +88,8 @@ impl Tuning {
     /// Put everything back. `Drop` does the same, but can only print what fails.
     ///
     /// # Errors
-    /// With the commands to type, for what could not be put back. The state file stays, so that the next start tries again.
+    /// With the commands to type, for what could not be put back. The state file stays, so that the
+    /// next start tries again.
     pub fn restore(mut self) -> Result<(), Problem> {
         self.put_back()
     }
@@ -92,11 +104,14 @@ impl Tuning {
             return Ok(Self { place, saved, told });
         }
         write_state(&place, &saved).map_err(|error| state_refused(&place, &error))?;
-        told.extend(needed.iter().map(|(saved, value)| format!("{} from {} to {value}", saved.sysctl, shown(&saved.old))));
+        told.extend(needed.iter().map(|(saved, value)| {
+            format!("{} from {} to {value}", saved.sysctl, shown(&saved.old))
+        }));
         // From here on every way out passes through `drop`.
         let tuning = Self { place, saved, told };
         for (saved, value) in &needed {
-            set(&tuning.place, saved.sysctl, value).map_err(|error| refused(&tuning.place, &changes, saved.sysctl, &error))?;
+            set(&tuning.place, saved.sysctl, value)
+                .map_err(|error| refused(&tuning.place, &changes, saved.sysctl, &error))?;
         }
         tuning.confirm(&changes)?;
         Ok(tuning)
@@ -116,7 +131,11 @@ impl Tuning {
 
     fn put_back(&mut self) -> Result<(), Problem> {
         let saved = std::mem::take(&mut self.saved);
-        if saved.is_empty() { Ok(()) } else { restore(&self.place, &saved) }
+        if saved.is_empty() {
+            Ok(())
+        } else {
+            restore(&self.place, &saved)
+        }
     }
 }
 
@@ -128,8 +147,8 @@ impl Drop for Tuning {
     }
 }
 
-/// The changes that can be made, and a line for each that is left out. Every file is opened before the first is written,
-/// so that a refusal changes nothing.
+/// The changes that can be made, and a line for each that is left out. Every file is opened before
+/// the first is written, so that a refusal changes nothing.
 fn feasible(place: &Place, changes: &[Change]) -> Result<(Vec<Change>, Vec<String>), Problem> {
     let (mut feasible, mut left_out) = (Vec::new(), Vec::new());
     for change in changes {
@@ -147,24 +166,35 @@ fn feasible(place: &Place, changes: &[Change]) -> Result<(Vec<Change>, Vec<Strin
 /// Whether the change could be made, or is needless.
 fn ask(place: &Place, change: &Change) -> io::Result<()> {
     if change.over(&get(place, change.sysctl)?).is_some() {
-        OpenOptions::new().write(true).open(sysctl::path(&place.root, change.sysctl))?;
+        OpenOptions::new()
+            .write(true)
+            .open(sysctl::path(&place.root, change.sysctl))?;
     }
     Ok(())
 }
 
-/// The changes that are not the case already, each with the present value and the one to write. A sysctl that two changes
-/// name gets both, the second over the first, but is saved as it is now.
+/// The changes that are not the case already, each with the present value and the one to write. A
+/// sysctl that two changes name gets both, the second over the first, but is saved as it is now.
 fn needed(place: &Place, changes: &[Change]) -> Result<Vec<(Saved, String)>, Problem> {
     let mut needed: Vec<(Saved, String)> = Vec::new();
     for change in changes {
-        let earlier = needed.iter().position(|(saved, _)| saved.sysctl == change.sysctl);
+        let earlier = needed
+            .iter()
+            .position(|(saved, _)| saved.sysctl == change.sysctl);
         let present = match earlier {
             Some(index) => needed[index].1.clone(),
-            None => get(place, change.sysctl).map_err(|error| refused(place, changes, change.sysctl, &error))?,
+            None => get(place, change.sysctl)
+                .map_err(|error| refused(place, changes, change.sysctl, &error))?,
         };
         match (change.over(&present), earlier) {
             (Some(value), Some(index)) => needed[index].1 = value,
-            (Some(value), None) => needed.push((Saved { sysctl: change.sysctl, old: present }, value)),
+            (Some(value), None) => needed.push((
+                Saved {
+                    sysctl: change.sysctl,
+                    old: present,
+                },
+                value,
+            )),
             (None, _) => {}
         }
     }
@@ -174,20 +204,37 @@ fn needed(place: &Place, changes: &[Change]) -> Result<Vec<(Saved, String)>, Pro
 fn refused(place: &Place, changes: &[Change], name: &str, error: &io::Error) -> Problem {
     let typed = format!("run without --tune, after `{}` as root", command(changes));
     let (why, remedy) = match error.kind() {
-        ErrorKind::PermissionDenied if place.is_root => ("not even root may, as in a container".to_owned(), format!("{typed} on the host")),
-        ErrorKind::PermissionDenied => ("only root may".to_owned(), format!("start as root, or {typed}")),
-        ErrorKind::ReadOnlyFilesystem => ("/proc/sys is read-only, as in a container".to_owned(), format!("{typed} on the host")),
-        ErrorKind::NotFound => ("this kernel has no such sysctl".to_owned(), "run without --tune".to_owned()),
+        ErrorKind::PermissionDenied if place.is_root => (
+            "not even root may, as in a container".to_owned(),
+            format!("{typed} on the host"),
+        ),
+        ErrorKind::PermissionDenied => (
+            "only root may".to_owned(),
+            format!("start as root, or {typed}"),
+        ),
+        ErrorKind::ReadOnlyFilesystem => (
+            "/proc/sys is read-only, as in a container".to_owned(),
+            format!("{typed} on the host"),
+        ),
+        ErrorKind::NotFound => (
+            "this kernel has no such sysctl".to_owned(),
+            "run without --tune".to_owned(),
+        ),
         _ => (format!("the kernel says: {error}"), typed),
     };
     Problem::new(format!("cannot set {name}"), why, remedy)
 }
 
-/// Written aside and linked into place: the file appears whole or not at all, and only one run can have it.
+/// Written aside and linked into place: the file appears whole or not at all, and only one run can
+/// have it.
 fn write_state(place: &Place, saved: &[Saved]) -> io::Result<()> {
-    let state = State { owner: Owner::current(&place.root), saved: saved.to_vec() };
+    let state = State {
+        owner: Owner::current(&place.root),
+        saved: saved.to_vec(),
+    };
     let aside = place.state.with_extension(std::process::id().to_string());
-    let linked = fs::write(&aside, state.to_string()).and_then(|()| fs::hard_link(&aside, &place.state));
+    let linked =
+        fs::write(&aside, state.to_string()).and_then(|()| fs::hard_link(&aside, &place.state));
     let _ = fs::remove_file(&aside); // what matters is whether the link was made
     linked
 }
@@ -196,12 +243,21 @@ fn state_refused(place: &Place, error: &io::Error) -> Problem {
     let path = place.state.display();
     match error.kind() {
         ErrorKind::AlreadyExists => {
-            let owner = read_state(place).ok().flatten().map_or_else(|| "another run".to_owned(), |state| state.owner.to_string());
-            Problem::new("cannot tune", format!("{owner} has tuned this machine and not ended"), format!("wait for it (it holds {path})"))
+            let owner = read_state(place)
+                .ok()
+                .flatten()
+                .map_or_else(|| "another run".to_owned(), |state| state.owner.to_string());
+            Problem::new(
+                "cannot tune",
+                format!("{owner} has tuned this machine and not ended"),
+                format!("wait for it (it holds {path})"),
+            )
         }
         _ => Problem::new(
             "cannot tune",
-            format!("{path}, from which a later run restores should this one be killed, cannot be written: {error}"),
+            format!(
+                "{path}, from which a later run restores should this one be killed, cannot be written: {error}"
+            ),
             "start as root where /run can be written, or run without --tune",
         ),
     }
@@ -212,10 +268,16 @@ fn read_state(place: &Place) -> Result<Option<State>, Problem> {
     let path = place.state.display();
     let unusable = |why: String| {
         let remedy = format!("look at `cat {path}`, set those sysctls by hand, and remove it");
-        Problem::new(format!("{path} of an earlier run cannot be used"), why, remedy)
+        Problem::new(
+            format!("{path} of an earlier run cannot be used"),
+            why,
+            remedy,
+        )
     };
     match fs::read_to_string(&place.state) {
-        Ok(text) => State::parse(&text).map(Some).ok_or_else(|| unusable("it is not as a run writes it".to_owned())),
+        Ok(text) => State::parse(&text)
+            .map(Some)
+            .ok_or_else(|| unusable("it is not as a run writes it".to_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unusable(error.to_string())),
     }
@@ -226,11 +288,18 @@ fn recover_at(place: &Place) -> Result<Vec<String>, Problem> {
         return Ok(Vec::new());
     };
     restore(place, &state.saved)?;
-    let told = |saved: &Saved| format!("{} back to {}, which a killed run had changed", saved.sysctl, shown(&saved.old));
+    let told = |saved: &Saved| {
+        format!(
+            "{} back to {}, which a killed run had changed",
+            saved.sysctl,
+            shown(&saved.old)
+        )
+    };
     Ok(state.saved.iter().map(told).collect())
 }
 
-/// Put the old values back, the last change first, and then forget them. One that cannot be put back does not stop the rest.
+/// Put the old values back, the last change first, and then forget them. One that cannot be put
+/// back does not stop the rest.
 fn restore(place: &Place, saved: &[Saved]) -> Result<(), Problem> {
     let mut left: Vec<(&Saved, io::Error)> = Vec::new();
     for saved in saved.iter().rev() {
@@ -253,11 +322,17 @@ fn restore_one(place: &Place, saved: &Saved) -> io::Result<()> {
 
 fn unrestored(left: &[(&Saved, io::Error)], error: &io::Error) -> Problem {
     let names: Vec<&str> = left.iter().map(|(saved, _)| saved.sysctl).collect();
-    let commands: Vec<String> = left.iter().map(|(saved, _)| assignment(saved.sysctl, &saved.old)).collect();
+    let commands: Vec<String> = left
+        .iter()
+        .map(|(saved, _)| assignment(saved.sysctl, &saved.old))
+        .collect();
     Problem::new(
         format!("cannot restore {}", names.join(", ")),
         format!("the kernel says: {error}"),
-        format!("run `sysctl -w {}` as root, or any loadtest as root", commands.join(" ")),
+        format!(
+            "run `sysctl -w {}` as root, or any loadtest as root",
+            commands.join(" ")
+        ),
     )
 }
 
@@ -265,24 +340,34 @@ fn forget(place: &Place) -> Result<(), Problem> {
     match fs::remove_file(&place.state) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             let path = place.state.display();
-            Err(Problem::new(format!("cannot remove {path}"), error.to_string(), format!("run `rm {path}` as root: all is restored")))
+            Err(Problem::new(
+                format!("cannot remove {path}"),
+                error.to_string(),
+                format!("run `rm {path}` as root: all is restored"),
+            ))
         }
         _ => Ok(()),
     }
 }
 
 fn get(place: &Place, name: &str) -> io::Result<String> {
-    fs::read_to_string(sysctl::path(&place.root, name)).map(|text| text.trim_end_matches('\n').to_owned())
+    fs::read_to_string(sysctl::path(&place.root, name))
+        .map(|text| text.trim_end_matches('\n').to_owned())
 }
 
-/// The end of line is part of it: without it an empty value would be no write at all, and a list not be emptied.
+/// The end of line is part of it: without it an empty value would be no write at all, and a list
+/// not be emptied.
 fn set(place: &Place, name: &str, value: &str) -> io::Result<()> {
     fs::write(sysctl::path(&place.root, name), format!("{value}\n"))
 }
 
 /// The kernel puts tabs between numbers.
 fn shown(value: &str) -> String {
-    if value.is_empty() { "nothing".to_owned() } else { value.replace('\t', " ") }
+    if value.is_empty() {
+        "nothing".to_owned()
+    } else {
+        value.replace('\t', " ")
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Drawing with plotters: from places to pixels.
 //!
-//! There is no font to measure here, so nothing depends on the width of a text: margins have room for the longest label, and texts
-//! are anchored on the side that must not move.
+//! There is no font to measure here, so nothing depends on the width of a text: margins have room
+//! for the longest label, and texts are anchored on the side that must not move.
 
 use std::io;
 
@@ -80,7 +80,12 @@ struct Frame {
 }
 
 impl<'a> Canvas<'a> {
-    pub(super) fn new(drawing: &'a mut String, form: Form, (x, y): (&Axis, &Axis), room: Room) -> Self {
+    pub(super) fn new(
+        drawing: &'a mut String,
+        form: Form,
+        (x, y): (&Axis, &Axis),
+        room: Room,
+    ) -> Self {
         let (width, height) = form.size();
         let (left, right) = match room.columns as i32 {
             0 => (LEFT, if room.names { RIGHT_NAMED } else { RIGHT }),
@@ -88,9 +93,17 @@ impl<'a> Canvas<'a> {
         };
         let right = width - right;
         let top = if room.moments { TOP_WITH_MOMENTS } else { TOP };
-        let frame = Frame { left: left * DETAIL, right: right * DETAIL, top: top * DETAIL, bottom: (height - BOTTOM) * DETAIL };
+        let frame = Frame {
+            left: left * DETAIL,
+            right: right * DETAIL,
+            top: top * DETAIL,
+            bottom: (height - BOTTOM) * DETAIL,
+        };
         let pixels = (frame.left..frame.right, frame.bottom..frame.top);
-        let size = ((width * DETAIL).unsigned_abs(), (height * DETAIL).unsigned_abs());
+        let size = (
+            (width * DETAIL).unsigned_abs(),
+            (height * DETAIL).unsigned_abs(),
+        );
         Self {
             root: SVGBackend::with_string(drawing, size).into_drawing_area(),
             places: Cartesian2d::new(x.low..x.high, y.low..y.high, pixels),
@@ -100,8 +113,16 @@ impl<'a> Canvas<'a> {
 
     /// Width and height of the plot proper, in pixels.
     pub(super) fn size(&self) -> (f64, f64) {
-        let Frame { left, right, top, bottom } = self.frame;
-        (f64::from((right - left) / DETAIL), f64::from((bottom - top) / DETAIL))
+        let Frame {
+            left,
+            right,
+            top,
+            bottom,
+        } = self.frame;
+        (
+            f64::from((right - left) / DETAIL),
+            f64::from((bottom - top) / DETAIL),
+        )
     }
 
     /// Ends the drawing, which can be read when the canvas is gone.
@@ -113,8 +134,16 @@ impl<'a> Canvas<'a> {
         let Frame { left, right, .. } = self.frame;
         for tick in ticks {
             let y = self.y(tick.place);
-            self.root.draw(&PathElement::new(vec![(left, y), (right, y)], GRID.stroke_width(width(1.0))))?;
-            self.text(&tick.label, (left - 8 * DETAIL, y), SOFT, (HPos::Right, VPos::Center))?;
+            self.root.draw(&PathElement::new(
+                vec![(left, y), (right, y)],
+                GRID.stroke_width(width(1.0)),
+            ))?;
+            self.text(
+                &tick.label,
+                (left - 8 * DETAIL, y),
+                SOFT,
+                (HPos::Right, VPos::Center),
+            )?;
         }
         Ok(())
     }
@@ -123,7 +152,10 @@ impl<'a> Canvas<'a> {
         let Frame { top, bottom, .. } = self.frame;
         for tick in ticks {
             let x = self.x(tick.place);
-            self.root.draw(&PathElement::new(vec![(x, top), (x, bottom)], GRID.stroke_width(width(1.0))))?;
+            self.root.draw(&PathElement::new(
+                vec![(x, top), (x, bottom)],
+                GRID.stroke_width(width(1.0)),
+            ))?;
         }
         self.x_ticks(ticks)
     }
@@ -132,74 +164,141 @@ impl<'a> Canvas<'a> {
         let bottom = self.frame.bottom;
         for tick in ticks {
             let x = self.x(tick.place);
-            self.root.draw(&PathElement::new(vec![(x, bottom), (x, bottom + 5 * DETAIL)], GRID.stroke_width(width(1.0))))?;
-            self.text(&tick.label, (x, bottom + 8 * DETAIL), SOFT, (HPos::Center, VPos::Top))?;
+            self.root.draw(&PathElement::new(
+                vec![(x, bottom), (x, bottom + 5 * DETAIL)],
+                GRID.stroke_width(width(1.0)),
+            ))?;
+            self.text(
+                &tick.label,
+                (x, bottom + 8 * DETAIL),
+                SOFT,
+                (HPos::Center, VPos::Top),
+            )?;
         }
         Ok(())
     }
 
     pub(super) fn titles(&self, x: &str, y: &str) -> Drawn {
         let Frame { right, bottom, .. } = self.frame;
-        self.text(x, (right, bottom + 28 * DETAIL), SOFT, (HPos::Right, VPos::Top))?;
+        self.text(
+            x,
+            (right, bottom + 28 * DETAIL),
+            SOFT,
+            (HPos::Right, VPos::Top),
+        )?;
         self.text(y, (0, 2 * DETAIL), SOFT, (HPos::Left, VPos::Top))
     }
 
     /// A bar from zero.
     pub(super) fn bar(&self, (left, right): (f64, f64), height: f64, colour: RGBColor) -> Drawn {
         let corners = [(self.x(left), self.y(height)), (self.x(right), self.y(0.0))];
-        self.root.draw(&Rectangle::new(corners, colour.mix(BAR_OPACITY).filled()))
+        self.root
+            .draw(&Rectangle::new(corners, colour.mix(BAR_OPACITY).filled()))
     }
 
     /// A vertical line with its name above.
     pub(super) fn moment(&self, place: f64, name: &str, colour: RGBColor) -> Drawn {
         let (x, Frame { top, bottom, .. }) = (self.x(place), self.frame);
-        self.root.draw(&PathElement::new(vec![(x, top), (x, bottom)], colour.stroke_width(width(1.0))))?;
-        self.text(name, (x, top - 5 * DETAIL), SOFT, (HPos::Center, VPos::Bottom))
+        self.root.draw(&PathElement::new(
+            vec![(x, top), (x, bottom)],
+            colour.stroke_width(width(1.0)),
+        ))?;
+        self.text(
+            name,
+            (x, top - 5 * DETAIL),
+            SOFT,
+            (HPos::Center, VPos::Bottom),
+        )
     }
 
     /// A horizontal line with its name above its right end.
     pub(super) fn level(&self, place: f64, name: &str, colour: RGBColor) -> Drawn {
         let (y, Frame { left, right, .. }) = (self.y(place), self.frame);
-        self.root.draw(&PathElement::new(vec![(left, y), (right, y)], colour.stroke_width(width(1.0))))?;
-        self.text(name, (right - 4 * DETAIL, y - 3 * DETAIL), SOFT, (HPos::Right, VPos::Bottom))
+        self.root.draw(&PathElement::new(
+            vec![(left, y), (right, y)],
+            colour.stroke_width(width(1.0)),
+        ))?;
+        self.text(
+            name,
+            (right - 4 * DETAIL, y - 3 * DETAIL),
+            SOFT,
+            (HPos::Right, VPos::Bottom),
+        )
     }
 
     /// Points that belong together, tinted down to the axis if `is_filled`. A lone one is a dot.
     pub(super) fn run(&self, run: &[(f64, f64)], colour: RGBColor, is_filled: bool) -> Drawn {
         let pixels: Vec<(i32, i32)> = run.iter().map(|&(x, y)| (self.x(x), self.y(y))).collect();
-        let (Some(&first), Some(&last)) = (pixels.first(), pixels.last()) else { return Ok(()) };
+        let (Some(&first), Some(&last)) = (pixels.first(), pixels.last()) else {
+            return Ok(());
+        };
         if pixels.len() == 1 {
-            return self.root.draw(&Circle::new(first, width(DOT_RADIUS), colour.filled()));
+            return self
+                .root
+                .draw(&Circle::new(first, width(DOT_RADIUS), colour.filled()));
         }
         if is_filled {
             let bottom = self.frame.bottom;
-            let outline = [(first.0, bottom)].into_iter().chain(pixels.iter().copied()).chain([(last.0, bottom)]);
-            self.root.draw(&Polygon::new(outline.collect::<Vec<_>>(), colour.mix(FILL_OPACITY)))?;
+            let outline = [(first.0, bottom)]
+                .into_iter()
+                .chain(pixels.iter().copied())
+                .chain([(last.0, bottom)]);
+            self.root.draw(&Polygon::new(
+                outline.collect::<Vec<_>>(),
+                colour.mix(FILL_OPACITY),
+            ))?;
         }
-        let up_and_down: i32 = pixels.windows(2).map(|pair| (pair[1].1 - pair[0].1).abs()).sum();
+        let up_and_down: i32 = pixels
+            .windows(2)
+            .map(|pair| (pair[1].1 - pair[0].1).abs())
+            .sum();
         let density = f64::from(up_and_down) / f64::from((last.0 - first.0).max(1));
         let line_width = (LINE_WIDTH / (1.0 + density / DENSE)).max(LINE_WIDTH_MIN);
-        self.root.draw(&PathElement::new(pixels, colour.stroke_width(width(line_width))))
+        self.root.draw(&PathElement::new(
+            pixels,
+            colour.stroke_width(width(line_width)),
+        ))
     }
 
     /// A dot with its label on the side where there is room.
     pub(super) fn dot(&self, (x, y): (f64, f64), label: &str, colour: RGBColor) -> Drawn {
         let (x, y, Frame { left, right, .. }) = (self.x(x), self.y(y), self.frame);
-        self.root.draw(&Circle::new((x, y), width(DOT_RADIUS), colour.filled()))?;
+        self.root
+            .draw(&Circle::new((x, y), width(DOT_RADIUS), colour.filled()))?;
         let is_far = f64::from(x - left) > LABELS_LEFT_FROM * f64::from(right - left);
         match is_far {
-            true => self.text(label, (x - 8 * DETAIL, y - 2 * DETAIL), colour, (HPos::Right, VPos::Bottom)),
-            false => self.text(label, (x + 6 * DETAIL, y + 6 * DETAIL), colour, (HPos::Left, VPos::Top)),
+            true => self.text(
+                label,
+                (x - 8 * DETAIL, y - 2 * DETAIL),
+                colour,
+                (HPos::Right, VPos::Bottom),
+            ),
+            false => self.text(
+                label,
+                (x + 6 * DETAIL, y + 6 * DETAIL),
+                colour,
+                (HPos::Left, VPos::Top),
+            ),
         }
     }
 
     /// Names of lines beside their ends, pushed apart where ends are close.
     pub(super) fn names(&self, ends: &[(&str, f64, RGBColor)]) -> Drawn {
         let heights: Vec<i32> = ends.iter().map(|end| self.y(end.1)).collect();
-        let Frame { right, top, bottom, .. } = self.frame;
-        for ((name, _, colour), y) in ends.iter().zip(apart(&heights, NAMES_APART * DETAIL, (top, bottom))) {
+        let Frame {
+            right, top, bottom, ..
+        } = self.frame;
+        for ((name, _, colour), y) in
+            ends.iter()
+                .zip(apart(&heights, NAMES_APART * DETAIL, (top, bottom)))
+        {
             if !name.is_empty() {
-                self.text(name, (right + 7 * DETAIL, y), *colour, (HPos::Left, VPos::Center))?;
+                self.text(
+                    name,
+                    (right + 7 * DETAIL, y),
+                    *colour,
+                    (HPos::Left, VPos::Center),
+                )?;
             }
         }
         Ok(())
@@ -207,42 +306,83 @@ impl<'a> Canvas<'a> {
 
     /// The name of a row, before it.
     pub(super) fn row(&self, place: f64, name: &str) -> Drawn {
-        self.text(name, (self.frame.left - 10 * DETAIL, self.y(place)), SOFT, (HPos::Right, VPos::Center))
+        self.text(
+            name,
+            (self.frame.left - 10 * DETAIL, self.y(place)),
+            SOFT,
+            (HPos::Right, VPos::Center),
+        )
     }
 
     /// A dot on a line from the least to the greatest, so many pixels below the middle of its row.
-    pub(super) fn spread(&self, (low, middle, high): (f64, f64, f64), (row, below): (f64, f64), colour: RGBColor) -> Drawn {
+    pub(super) fn spread(
+        &self,
+        (low, middle, high): (f64, f64, f64),
+        (row, below): (f64, f64),
+        colour: RGBColor,
+    ) -> Drawn {
         let y = self.y(row) + (below * f64::from(DETAIL)) as i32;
-        self.root.draw(&PathElement::new(vec![(self.x(low), y), (self.x(high), y)], colour.stroke_width(width(LINE_WIDTH))))?;
-        self.root.draw(&Circle::new((self.x(middle), y), width(DOT_RADIUS), colour.filled()))
+        self.root.draw(&PathElement::new(
+            vec![(self.x(low), y), (self.x(high), y)],
+            colour.stroke_width(width(LINE_WIDTH)),
+        ))?;
+        self.root.draw(&Circle::new(
+            (self.x(middle), y),
+            width(DOT_RADIUS),
+            colour.filled(),
+        ))
     }
 
     /// A value in a column behind a row.
     pub(super) fn value(&self, row: f64, column: usize, value: &str, colour: RGBColor) -> Drawn {
-        self.text(value, (self.column_end(column), self.y(row)), colour, (HPos::Right, VPos::Center))
+        self.text(
+            value,
+            (self.column_end(column), self.y(row)),
+            colour,
+            (HPos::Right, VPos::Center),
+        )
     }
 
     /// What a column of values, and the dots of its colour, are.
     pub(super) fn column(&self, column: usize, name: &str, colour: RGBColor) -> Drawn {
-        self.text(name, (self.column_end(column), 4 * DETAIL), colour, (HPos::Right, VPos::Top))
+        self.text(
+            name,
+            (self.column_end(column), 4 * DETAIL),
+            colour,
+            (HPos::Right, VPos::Top),
+        )
     }
 
     fn column_end(&self, column: usize) -> i32 {
         self.frame.right + (COLUMNS_INSET + (column as i32 + 1) * COLUMN_WIDTH) * DETAIL
     }
 
-    fn text(&self, text: &str, at: (i32, i32), colour: RGBColor, (horizontal, vertical): (HPos, VPos)) -> Drawn {
+    fn text(
+        &self,
+        text: &str,
+        at: (i32, i32),
+        colour: RGBColor,
+        (horizontal, vertical): (HPos, VPos),
+    ) -> Drawn {
         let size = FONT_SIZE * FONT_FACTOR * f64::from(DETAIL);
-        let style = TextStyle::from(("sans-serif", size)).color(&colour).pos(Pos::new(horizontal, vertical));
+        let style = TextStyle::from(("sans-serif", size))
+            .color(&colour)
+            .pos(Pos::new(horizontal, vertical));
         self.root.draw(&Text::new(text, at, style))
     }
 
     fn x(&self, place: f64) -> i32 {
-        self.places.translate(&(place, 0.0)).0.clamp(self.frame.left, self.frame.right)
+        self.places
+            .translate(&(place, 0.0))
+            .0
+            .clamp(self.frame.left, self.frame.right)
     }
 
     fn y(&self, place: f64) -> i32 {
-        self.places.translate(&(0.0, place)).1.clamp(self.frame.top, self.frame.bottom)
+        self.places
+            .translate(&(0.0, place))
+            .1
+            .clamp(self.frame.top, self.frame.bottom)
     }
 }
 
@@ -262,7 +402,8 @@ fn width(pixels: f64) -> u32 {
     (pixels * f64::from(DETAIL)).round() as u32
 }
 
-/// The heights moved as little as keeps `distance` between neighbours; in the order given, within the limits if there is room.
+/// The heights moved as little as keeps `distance` between neighbours; in the order given, within
+/// the limits if there is room.
 fn apart(heights: &[i32], distance: i32, (top, bottom): (i32, i32)) -> Vec<i32> {
     let mut order: Vec<usize> = (0..heights.len()).collect();
     order.sort_by_key(|index| heights[*index]);
@@ -286,9 +427,17 @@ mod tests {
 
     #[test]
     fn names_that_would_overlap_are_pushed_apart() {
-        assert_eq!(apart(&[90, 50, 10], 15, (0, 100)), [90, 50, 10], "enough room");
+        assert_eq!(
+            apart(&[90, 50, 10], 15, (0, 100)),
+            [90, 50, 10],
+            "enough room"
+        );
         assert_eq!(apart(&[50, 50, 50], 15, (0, 100)), [50, 65, 80]);
-        assert_eq!(apart(&[99, 98, 97], 15, (0, 100)), [100, 85, 70], "the lower edge pushes upwards");
+        assert_eq!(
+            apart(&[99, 98, 97], 15, (0, 100)),
+            [100, 85, 70],
+            "the lower edge pushes upwards"
+        );
         assert!(apart(&[], 15, (0, 100)).is_empty());
     }
 }

@@ -39,24 +39,47 @@ impl From<Rows> for Drawing {
 }
 
 impl Figure {
-    pub(super) fn new(title: &str, reading: impl Into<String>, drawing: impl Into<Drawing>) -> Self {
-        Self { title: title.to_owned(), reading: reading.into(), content: Content::Full(drawing.into()) }
+    pub(super) fn new(
+        title: &str,
+        reading: impl Into<String>,
+        drawing: impl Into<Drawing>,
+    ) -> Self {
+        Self {
+            title: title.to_owned(),
+            reading: reading.into(),
+            content: Content::Full(drawing.into()),
+        }
     }
 
-    pub(super) fn half(title: &str, reading: impl Into<String>, drawing: impl Into<Drawing>) -> Self {
-        Self { title: title.to_owned(), reading: reading.into(), content: Content::Half(drawing.into()) }
+    pub(super) fn half(
+        title: &str,
+        reading: impl Into<String>,
+        drawing: impl Into<Drawing>,
+    ) -> Self {
+        Self {
+            title: title.to_owned(),
+            reading: reading.into(),
+            content: Content::Half(drawing.into()),
+        }
     }
 
     /// As wide as the page, where it was half of that.
     pub(super) fn full(self) -> Self {
         match self.content {
-            Content::Half(drawing) => Self { content: Content::Full(drawing), ..self },
+            Content::Half(drawing) => Self {
+                content: Content::Full(drawing),
+                ..self
+            },
             _ => self,
         }
     }
 
     pub(super) fn empty(title: &str, sentence: impl Into<String>) -> Self {
-        Self { title: title.to_owned(), reading: String::new(), content: Content::Sentence(sentence.into()) }
+        Self {
+            title: title.to_owned(),
+            reading: String::new(),
+            content: Content::Sentence(sentence.into()),
+        }
     }
 
     pub(super) fn html(&self) -> String {
@@ -67,8 +90,14 @@ impl Figure {
             Content::Half(drawing) => ("half", self.drawn(drawing, &[Form::Narrow])),
             Content::Sentence(sentence) => ("none", format!("<p>{}</p>", escape(sentence))),
         };
-        let caption = if reading.is_empty() { String::new() } else { format!("<p>{reading}</p>") };
-        format!("<figure class=\"{class}\"><figcaption><h3>{title}</h3>{caption}</figcaption>\n{body}</figure>\n")
+        let caption = if reading.is_empty() {
+            String::new()
+        } else {
+            format!("<p>{reading}</p>")
+        };
+        format!(
+            "<figure class=\"{class}\"><figcaption><h3>{title}</h3>{caption}</figcaption>\n{body}</figure>\n"
+        )
     }
 
     fn drawn(&self, drawing: &Drawing, forms: &[Form]) -> String {
@@ -79,6 +108,11 @@ impl Figure {
         });
         drawn
             .collect::<Result<String, _>>()
-            .unwrap_or_else(|error| format!("<p>This plot could not be drawn: {}.</p>", escape(&error.to_string())))
+            .unwrap_or_else(|error| {
+                format!(
+                    "<p>This plot could not be drawn: {}.</p>",
+                    escape(&error.to_string())
+                )
+            })
     }
 }

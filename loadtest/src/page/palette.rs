@@ -1,9 +1,11 @@
-//! Colours of the plots. They stand in the SVG as they look on white paper; page.css finds them there by value and turns them around
-//! for a dark screen. All series colours differ in brightness too, for eyes and printers that do not tell hues apart.
+//! Colours of the plots. They stand in the SVG as they look on white paper; page.css finds them
+//! there by value and turns them around for a dark screen. All series colours differ in brightness
+//! too, for eyes and printers that do not tell hues apart.
 
 use plotters::style::RGBColor;
 
-/// Ticks, titles of axes, names of moments and levels; those that the one that matters is compared with.
+/// Ticks, titles of axes, names of moments and levels; those that the one that matters is compared
+/// with.
 pub(super) const SOFT: RGBColor = RGBColor(0x5A, 0x65, 0x70);
 /// The grid.
 pub(super) const GRID: RGBColor = RGBColor(0xE4, 0xE8, 0xEC);
@@ -30,7 +32,10 @@ mod tests {
     fn every_colour_has_a_counterpart_in_the_style() {
         for RGBColor(red, green, blue) in [SOFT, GRID, RULE, SKY, BLUE, GREEN, AMBER, RED] {
             let selector = format!("=\"#{red:02X}{green:02X}{blue:02X}\"]");
-            assert!(STYLE.contains(&selector), "page.css does not name {selector}");
+            assert!(
+                STYLE.contains(&selector),
+                "page.css does not name {selector}"
+            );
         }
     }
 }

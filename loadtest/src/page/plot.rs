@@ -85,13 +85,30 @@ impl Form {
 
 impl Plot {
     pub(super) fn new(x: Axis, y: Axis) -> Self {
-        Self { x, y, lines: Vec::new(), bars: Vec::new(), bars_colour: SOFT, levels: Vec::new(), moments: Vec::new(), dots: Vec::new() }
+        Self {
+            x,
+            y,
+            lines: Vec::new(),
+            bars: Vec::new(),
+            bars_colour: SOFT,
+            levels: Vec::new(),
+            moments: Vec::new(),
+            dots: Vec::new(),
+        }
     }
 
     /// The plot as one SVG element, with a `name` for those who do not see it.
-    pub(super) fn svg(&self, form: Form, name: &str) -> Result<String, DrawingAreaErrorKind<io::Error>> {
+    pub(super) fn svg(
+        &self,
+        form: Form,
+        name: &str,
+    ) -> Result<String, DrawingAreaErrorKind<io::Error>> {
         let mut drawing = String::new();
-        let room = Room { names: self.lines.iter().any(|line| !line.name.is_empty()), moments: !self.moments.is_empty(), columns: 0 };
+        let room = Room {
+            names: self.lines.iter().any(|line| !line.name.is_empty()),
+            moments: !self.moments.is_empty(),
+            columns: 0,
+        };
         let canvas = Canvas::new(&mut drawing, form, (&self.x, &self.y), room);
         self.draw(&canvas)?;
         canvas.finish()?;
@@ -142,7 +159,12 @@ impl Plot {
         let is_alone = self.lines.len() == 1;
         let mut ends = Vec::new();
         for line in &self.lines {
-            let runs = thin(&self.placed(line), self.x.low, self.x.high, canvas.size().0 as usize);
+            let runs = thin(
+                &self.placed(line),
+                self.x.low,
+                self.x.high,
+                canvas.size().0 as usize,
+            );
             for run in &runs {
                 canvas.run(run, line.colour, is_alone)?;
             }
@@ -168,7 +190,8 @@ impl Plot {
     }
 }
 
-/// Where a name belongs at the end of a run, which may end in a peak: the middle of its last points.
+/// Where a name belongs at the end of a run, which may end in a peak: the middle of its last
+/// points.
 fn end(run: &[(f64, f64)]) -> f64 {
     let last = &run[run.len().saturating_sub(END_POINTS)..];
     last.iter().map(|point| point.1).sum::<f64>() / last.len().max(1) as f64

@@ -41,10 +41,18 @@ pub(super) struct Dot {
 
 impl Rows {
     /// The rows as one SVG element, with a `name` for those who do not see it.
-    pub(super) fn svg(&self, form: Form, name: &str) -> Result<String, DrawingAreaErrorKind<io::Error>> {
+    pub(super) fn svg(
+        &self,
+        form: Form,
+        name: &str,
+    ) -> Result<String, DrawingAreaErrorKind<io::Error>> {
         let mut drawing = String::new();
         let y = Axis::numbers("", self.rows.len());
-        let room = Room { names: false, moments: false, columns: self.columns().len() };
+        let room = Room {
+            names: false,
+            moments: false,
+            columns: self.columns().len(),
+        };
         let canvas = Canvas::new(&mut drawing, form, (&self.x, &y), room);
         self.draw(&canvas)?;
         canvas.finish()?;
@@ -78,8 +86,11 @@ impl Rows {
             let Spread { min, median, max } = dot.spread;
             let below = (number as f64 - middle) * DOTS_APART;
             canvas.value(place, number, &dot.value, dot.colour)?;
-            // What has no place on the axis, a negative value on a log axis for one, is told in words only.
-            if let [Some(min), Some(median), Some(max)] = [min, median, max].map(|value| self.x.place(value)) {
+            // What has no place on the axis, a negative value on a log axis for one, is told in
+            // words only.
+            if let [Some(min), Some(median), Some(max)] =
+                [min, median, max].map(|value| self.x.place(value))
+            {
                 canvas.spread((min, median, max), (place, below), dot.colour)?;
             }
         }

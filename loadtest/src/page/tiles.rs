@@ -22,27 +22,57 @@ pub(super) fn html(report: &Report) -> String {
 
 impl Tile {
     fn html(&self) -> String {
-        let Self { name, value, remark } = self;
+        let Self {
+            name,
+            value,
+            remark,
+        } = self;
         let (value, remark) = (escape(value), escape(remark));
-        format!("<div><h2>{name}</h2><p class=\"value\">{value}</p><p class=\"remark\">{remark}</p></div>\n")
+        format!(
+            "<div><h2>{name}</h2><p class=\"value\">{value}</p><p class=\"remark\">{remark}</p></div>\n"
+        )
     }
 }
 
 fn tile(name: &'static str, value: String, remark: String) -> Tile {
-    Tile { name, value, remark }
+    Tile {
+        name,
+        value,
+        remark,
+    }
 }
 
 fn counts(report: &Report) -> [Tile; 4] {
     let connections = &report.connections;
     let of_wanted = |part: u64| match connections.wanted {
         0 => "none wanted".to_owned(),
-        wanted => format!("{} of {} wanted", share(part as f64, wanted as f64), count(wanted)),
+        wanted => format!(
+            "{} of {} wanted",
+            share(part as f64, wanted as f64),
+            count(wanted)
+        ),
     };
     [
-        tile("Connections established", count(connections.established), of_wanted(connections.established)),
-        tile("Connections served", count(connections.served), of_wanted(connections.served)),
-        tile("Connects per second", rate(connections.connects_per_s), connect_remark(report)),
-        tile("Requests per second", rate(report.requests.achieved_per_s), request_remark(report)),
+        tile(
+            "Connections established",
+            count(connections.established),
+            of_wanted(connections.established),
+        ),
+        tile(
+            "Connections served",
+            count(connections.served),
+            of_wanted(connections.served),
+        ),
+        tile(
+            "Connects per second",
+            rate(connections.connects_per_s),
+            connect_remark(report),
+        ),
+        tile(
+            "Requests per second",
+            rate(report.requests.achieved_per_s),
+            request_remark(report),
+        ),
     ]
 }
 
@@ -57,32 +87,75 @@ fn connect_remark(report: &Report) -> String {
 fn request_remark(report: &Report) -> String {
     let requests = &report.requests;
     match requests.offered_per_s {
-        Some(offered) => format!("{} of {} offered", share(requests.achieved_per_s, offered), rate(offered)),
-        None => format!("over {}, nothing offered beyond it", seconds(requests.window_s)),
+        Some(offered) => format!(
+            "{} of {} offered",
+            share(requests.achieved_per_s, offered),
+            rate(offered)
+        ),
+        None => format!(
+            "over {}, nothing offered beyond it",
+            seconds(requests.window_s)
+        ),
     }
 }
 
 fn latencies(report: &Report) -> [Tile; 4] {
     let latency_us = &report.latency_us;
-    let shown = |us: f64| if latency_us.count == 0 { UNKNOWN.to_owned() } else { latency(us) };
-    let remark = |text: &str| if latency_us.count == 0 { "nothing measured".to_owned() } else { text.to_owned() };
+    let shown = |us: f64| {
+        if latency_us.count == 0 {
+            UNKNOWN.to_owned()
+        } else {
+            latency(us)
+        }
+    };
+    let remark = |text: &str| {
+        if latency_us.count == 0 {
+            "nothing measured".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     [
-        tile("Latency p50", shown(latency_us.p50), remark("half were as fast")),
-        tile("Latency p99", shown(latency_us.p99), remark("1 in 100 was slower")),
-        tile("Latency p99.9", shown(latency_us.p99_9), remark("1 in 1\u{202f}000 was slower")),
-        tile("Latency max", shown(latency_us.max), remark(&format!("the slowest of {}", count(latency_us.count)))),
+        tile(
+            "Latency p50",
+            shown(latency_us.p50),
+            remark("half were as fast"),
+        ),
+        tile(
+            "Latency p99",
+            shown(latency_us.p99),
+            remark("1 in 100 was slower"),
+        ),
+        tile(
+            "Latency p99.9",
+            shown(latency_us.p99_9),
+            remark("1 in 1\u{202f}000 was slower"),
+        ),
+        tile(
+            "Latency max",
+            shown(latency_us.max),
+            remark(&format!("the slowest of {}", count(latency_us.count))),
+        ),
     ]
 }
 
 fn costs(report: &Report) -> [Tile; 4] {
-    [memory(report), server(report), generator(report), failures(report)]
+    [
+        memory(report),
+        server(report),
+        generator(report),
+        failures(report),
+    ]
 }
 
 fn memory(report: &Report) -> Tile {
     let name = "Memory per connection";
     match &report.memory {
         Some(memory) => {
-            let remark = format!("{} in all, of the whole machine", bytes(memory.used_bytes as f64));
+            let remark = format!(
+                "{} in all, of the whole machine",
+                bytes(memory.used_bytes as f64)
+            );
             tile(name, bytes(memory.bytes_per_connection), remark)
         }
         None => tile(name, UNKNOWN.to_owned(), "not measured".to_owned()),
@@ -123,5 +196,9 @@ fn failures(report: &Report) -> Tile {
 }
 
 fn cores(number: f64) -> String {
-    format!("{}\u{a0}{}", significant(number), if number == 1.0 { "core" } else { "cores" })
+    format!(
+        "{}\u{a0}{}",
+        significant(number),
+        if number == 1.0 { "core" } else { "cores" }
+    )
 }

@@ -18,7 +18,11 @@ pub(super) fn count(number: u64) -> String {
 
 /// `33 331`, and small ones with a few decimals.
 pub(super) fn rate(per_s: f64) -> String {
-    if per_s.is_finite() && per_s >= 1000.0 { count(per_s.round() as u64) } else { significant(per_s) }
+    if per_s.is_finite() && per_s >= 1000.0 {
+        count(per_s.round() as u64)
+    } else {
+        significant(per_s)
+    }
 }
 
 /// Three significant digits, `1.23`, `45.6`, `789`, without zeros at the end of decimals.
@@ -40,7 +44,8 @@ pub(super) fn significant(value: f64) -> String {
     }
 }
 
-/// A number on an axis whose greatest is `scale`, so that all of them have the same suffix: `0.4 M`, `1.2 M`.
+/// A number on an axis whose greatest is `scale`, so that all of them have the same suffix:
+/// `0.4 M`, `1.2 M`.
 pub(super) fn short(value: f64, scale: f64) -> String {
     let (divisor, suffix) = match scale.abs() {
         scale if scale >= 1e9 => (1e9, "\u{a0}G"),
@@ -48,7 +53,11 @@ pub(super) fn short(value: f64, scale: f64) -> String {
         scale if scale >= 1e3 => (1e3, "\u{a0}k"),
         _ => (1.0, ""),
     };
-    if value == 0.0 { "0".to_owned() } else { format!("{}{suffix}", significant(value / divisor)) }
+    if value == 0.0 {
+        "0".to_owned()
+    } else {
+        format!("{}{suffix}", significant(value / divisor))
+    }
 }
 
 /// A latency given in microseconds: `85 µs`, `1.23 ms`, `2.5 s`.
@@ -63,7 +72,10 @@ pub(super) fn latency(us: f64) -> String {
 
 /// `2026-01-15 09:26:53 UTC` for a time as in RFC 3339; anything else as it is.
 pub(super) fn moment(rfc3339: &str) -> String {
-    match rfc3339.strip_suffix('Z').and_then(|time| time.split_once('T')) {
+    match rfc3339
+        .strip_suffix('Z')
+        .and_then(|time| time.split_once('T'))
+    {
         Some((date, time)) => format!("{date} {} UTC", time.split('.').next().unwrap_or_default()),
         None => rfc3339.to_owned(),
     }
@@ -103,9 +115,16 @@ pub(super) fn share(part: f64, whole: f64) -> String {
         return "\u{2013}".to_owned();
     }
     let percent = 100.0 * part / whole;
-    let shown = if part < whole { percent.min(99.99) } else { percent };
+    let shown = if part < whole {
+        percent.min(99.99)
+    } else {
+        percent
+    };
     let text = format!("{shown:.2}");
-    format!("{}\u{a0}%", text.trim_end_matches('0').trim_end_matches('.'))
+    format!(
+        "{}\u{a0}%",
+        text.trim_end_matches('0').trim_end_matches('.')
+    )
 }
 
 #[cfg(test)]
@@ -124,24 +143,45 @@ mod tests {
     #[test]
     fn three_digits_say_enough() {
         let shown = [0.0, 0.1234, 1.0, 1.239, 45.64, 789.4, 99.97, 12_345.6].map(significant);
-        assert_eq!(shown, ["0", "0.123", "1", "1.24", "45.6", "789", "100", "12346"]);
+        assert_eq!(
+            shown,
+            ["0", "0.123", "1", "1.24", "45.6", "789", "100", "12346"]
+        );
         assert_eq!(significant(f64::NAN), "–");
     }
 
     #[test]
     fn a_latency_carries_the_unit_that_suits_it() {
         let shown = [0.0, 85.2, 999.6, 1234.0, 2_500_000.0].map(latency);
-        assert_eq!(shown, ["0\u{a0}µs", "85.2\u{a0}µs", "1\u{a0}ms", "1.23\u{a0}ms", "2.5\u{a0}s"]);
+        assert_eq!(
+            shown,
+            [
+                "0\u{a0}µs",
+                "85.2\u{a0}µs",
+                "1\u{a0}ms",
+                "1.23\u{a0}ms",
+                "2.5\u{a0}s"
+            ]
+        );
     }
 
     #[test]
     fn lengths_sizes_and_axis_labels() {
-        assert_eq!([12.5, 200.0, 120.0].map(seconds), ["12.5\u{a0}s", "3\u{a0}min 20\u{a0}s", "2\u{a0}min"]);
+        assert_eq!(
+            [12.5, 200.0, 120.0].map(seconds),
+            ["12.5\u{a0}s", "3\u{a0}min 20\u{a0}s", "2\u{a0}min"]
+        );
         assert_eq!(moment("2026-01-15T09:26:53.25Z"), "2026-01-15 09:26:53 UTC");
         assert_eq!(moment("just now"), "just now");
         assert_eq!([512.0, 6451.2].map(bytes), ["512\u{a0}B", "6.3\u{a0}KiB"]);
-        assert_eq!([0.0, 400_000.0, 1.2e6].map(|value| short(value, 1.2e6)), ["0", "0.4\u{a0}M", "1.2\u{a0}M"]);
-        assert_eq!([500.0, 800.0].map(|value| short(value, 900.0)), ["500", "800"]);
+        assert_eq!(
+            [0.0, 400_000.0, 1.2e6].map(|value| short(value, 1.2e6)),
+            ["0", "0.4\u{a0}M", "1.2\u{a0}M"]
+        );
+        assert_eq!(
+            [500.0, 800.0].map(|value| short(value, 900.0)),
+            ["500", "800"]
+        );
     }
 
     #[test]

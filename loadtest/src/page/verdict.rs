@@ -21,11 +21,22 @@ pub(super) enum Verdict {
 
 impl Verdict {
     pub(super) fn of(report: &Report) -> Self {
-        let Connections { wanted, established, served, .. } = report.connections;
+        let Connections {
+            wanted,
+            established,
+            served,
+            ..
+        } = report.connections;
         match () {
             () if report.void.is_some() => Self::Void,
             () if report.interrupted => Self::Interrupted,
-            () if established < wanted || served < wanted || failures(report) > 0 || report.requests.unanswered > 0 => Self::Short,
+            () if established < wanted
+                || served < wanted
+                || failures(report) > 0
+                || report.requests.unanswered > 0 =>
+            {
+                Self::Short
+            }
             () if wanted == 0 => Self::Nothing,
             () => Self::Good,
         }
@@ -48,14 +59,22 @@ pub(super) fn sentence(report: &Report) -> String {
     let wanted = count(report.connections.wanted);
     match (Verdict::of(report), &report.void) {
         (Verdict::Void, Some(reason)) => {
-            format!("The figures say nothing about the server: {}.", reason.trim_end().trim_end_matches('.'))
+            format!(
+                "The figures say nothing about the server: {}.",
+                reason.trim_end().trim_end_matches('.')
+            )
         }
-        (Verdict::Interrupted, _) => format!("A signal ended the run early; until then {}.", outcome(report)),
+        (Verdict::Interrupted, _) => format!(
+            "A signal ended the run early; until then {}.",
+            outcome(report)
+        ),
         (Verdict::Nothing, _) => "No connection was wanted, so nothing was measured.".to_owned(),
         (Verdict::Good, _) if report.connections.wanted == 1 => {
             "The one connection wanted was established and served, and nothing failed.".to_owned()
         }
-        (Verdict::Good, _) => format!("All {wanted} connections wanted were established and served, and nothing failed."),
+        (Verdict::Good, _) => format!(
+            "All {wanted} connections wanted were established and served, and nothing failed."
+        ),
         _ if report.connections.served >= report.connections.wanted => {
             format!("All {wanted} connections wanted were served, but not everything went well.")
         }
@@ -65,20 +84,47 @@ pub(super) fn sentence(report: &Report) -> String {
 
 fn outcome(report: &Report) -> String {
     let Connections { wanted, served, .. } = report.connections;
-    format!("{} of the {} connections wanted were served", count(served), count(wanted))
+    format!(
+        "{} of the {} connections wanted were served",
+        count(served),
+        count(wanted)
+    )
 }
 
 /// What is missing, and what failed; empty if nothing is and nothing did.
 fn shortcomings(report: &Report) -> String {
-    let Connections { wanted, established, served, .. } = report.connections;
+    let Connections {
+        wanted,
+        established,
+        served,
+        ..
+    } = report.connections;
     let failures = failures(report);
     let parts = [
         (wanted.saturating_sub(established), "never established"),
-        (established.saturating_sub(served), "established but never answered"),
-        (failures, if failures == 1 { "failure counted" } else { "failures counted" }),
+        (
+            established.saturating_sub(served),
+            "established but never answered",
+        ),
+        (
+            failures,
+            if failures == 1 {
+                "failure counted"
+            } else {
+                "failures counted"
+            },
+        ),
     ];
-    let parts: Vec<String> = parts.iter().filter(|part| part.0 > 0).map(|(number, what)| format!("{} {what}", count(*number))).collect();
-    if parts.is_empty() { String::new() } else { format!("{}.", parts.join(", ")) }
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|part| part.0 > 0)
+        .map(|(number, what)| format!("{} {what}", count(*number)))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!("{}.", parts.join(", "))
+    }
 }
 
 pub(super) fn failures(report: &Report) -> u64 {
@@ -90,8 +136,11 @@ pub(super) fn html(report: &Report) -> String {
     let (mark, word, class) = Verdict::of(report).badge();
     let load = &report.load;
     let notes = [shortcomings(report), load.mode_note.clone()];
-    let notes: String =
-        notes.iter().filter(|note| !note.is_empty()).map(|note| format!("<p class=\"note\">{}</p>\n", escape(note))).collect();
+    let notes: String = notes
+        .iter()
+        .filter(|note| !note.is_empty())
+        .map(|note| format!("<p class=\"note\">{}</p>\n", escape(note)))
+        .collect();
     format!(
         "<header class=\"{class}\">\n<p class=\"kicker\"><span class=\"badge\"><span aria-hidden=\"true\">{mark}</span> {word}</span> \
          Load test of <b>{}</b>, <span class=\"moment\">{}</span></p>\n<h1>{}</h1>\n{notes}</header>\n",

@@ -52,21 +52,33 @@ pub(crate) fn echo_server() -> SocketAddr {
 /// `loadtest` with these arguments.
 pub(crate) fn loadtest(arguments: &[&str]) -> Command {
     let mut command = Command::new(LOADTEST);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
 /// A short run in a mode that a busy machine cannot make void.
 pub(crate) fn short_run(target: SocketAddr) -> Vec<String> {
-    let options = "--mode idle --duration 200ms --warmup 0s --connections 3".split(' ').map(str::to_owned);
-    ["run".to_owned(), "--target".to_owned(), target.to_string()].into_iter().chain(options).collect()
+    let options = "--mode idle --duration 200ms --warmup 0s --connections 3"
+        .split(' ')
+        .map(str::to_owned);
+    ["run".to_owned(), "--target".to_owned(), target.to_string()]
+        .into_iter()
+        .chain(options)
+        .collect()
 }
 
 /// A shell that does `script`, in which "$0" is the load tester and "$@" are `arguments`.
 pub(crate) fn shell(script: &str, arguments: &[String]) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", script, LOADTEST]).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -74,7 +86,10 @@ pub(crate) fn shell(script: &str, arguments: &[String]) -> Command {
 pub(crate) fn ended(child: Child) -> Output {
     let (sender, receiver) = channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    receiver.recv_timeout(BOUND).expect("it ends in time").unwrap()
+    receiver
+        .recv_timeout(BOUND)
+        .expect("it ends in time")
+        .unwrap()
 }
 
 pub(crate) fn output(mut command: impl BorrowMut<Command>) -> Output {
@@ -94,9 +109,14 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Steps aside, and says why, unless `unshare` with these flags works here: it wants root and util-linux.
+/// Steps aside, and says why, unless `unshare` with these flags works here: it wants root and
+/// util-linux.
 pub(crate) fn may_unshare(flags: &str) -> bool {
-    let may = Command::new("unshare").args([flags, "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let may = Command::new("unshare")
+        .args([flags, "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if !may {
         tests::announce("needs root and unshare, for namespaces of its own");
     }

@@ -1,5 +1,6 @@
-//! A server that sends and receives at the same time, for the tests of full duplex. The first line of a connection says how, and how many
-//! bytes each way: `split write_first 1048576`. It sends [`FROM_SERVER`] and checks what it receives against [`FROM_CLIENT`].
+//! A server that sends and receives at the same time, for the tests of full duplex. The first line
+//! of a connection says how, and how many bytes each way: `split write_first 1048576`. It sends
+//! [`FROM_SERVER`] and checks what it receives against [`FROM_CLIENT`].
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -26,10 +27,14 @@ struct Duplex;
 
 impl Handler for Duplex {
     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
-        let Some(line) = conn.read_line(LINE_MAX).await? else { return Ok(()) };
+        let Some(line) = conn.read_line(LINE_MAX).await? else {
+            return Ok(());
+        };
         let words = str::from_utf8(&line).map_err(Error::handler)?.to_owned();
         drop(line);
-        let Some((how, bytes)) = words.rsplit_once(' ') else { return Err(Error::Protocol("HOW BYTES")) };
+        let Some((how, bytes)) = words.rsplit_once(' ') else {
+            return Err(Error::Protocol("HOW BYTES"));
+        };
         let bytes: u64 = bytes.parse().map_err(Error::handler)?;
         match how {
             "split write_first" => {
@@ -42,13 +47,27 @@ impl Handler for Duplex {
             }
             "streams write_first" => {
                 let (mut reader, mut writer) = futures_lite::io::split(conn);
-                try_zip(write_stream(&mut writer, bytes), read_stream(&mut reader, bytes)).await.map_err(Error::handler)?;
+                try_zip(
+                    write_stream(&mut writer, bytes),
+                    read_stream(&mut reader, bytes),
+                )
+                .await
+                .map_err(Error::handler)?;
             }
             "streams read_first" => {
                 let (mut reader, mut writer) = futures_lite::io::split(conn);
-                try_zip(read_stream(&mut reader, bytes), write_stream(&mut writer, bytes)).await.map_err(Error::handler)?;
+                try_zip(
+                    read_stream(&mut reader, bytes),
+                    write_stream(&mut writer, bytes),
+                )
+                .await
+                .map_err(Error::handler)?;
             }
-            _ => return Err(Error::Protocol("split or streams, write_first or read_first")),
+            _ => {
+                return Err(Error::Protocol(
+                    "split or streams, write_first or read_first",
+                ));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! An echo server with the failpoints of the framework (`framework/src/failpoint.rs`), for the faults that the kernel does not have on
-//! demand. A line `dial ADDRESS` is answered with what came of a connect there, `leave ADDRESS` begins one and takes it back, and `elsewhere`
-//! with the milliseconds that a wait for another thread took.
+//! An echo server with the failpoints of the framework (`framework/src/failpoint.rs`), for the
+//! faults that the kernel does not have on demand. A line `dial ADDRESS` is answered with what came
+//! of a connect there, `leave ADDRESS` begins one and takes it back, and `elsewhere` with the
+//! milliseconds that a wait for another thread took.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -18,7 +19,8 @@ use futures_lite::future::poll_once;
 const LINE_MAX: usize = 1024;
 /// How long the other thread takes: the shard has gone to rest by then.
 const ELSEWHERE: Duration = Duration::from_millis(250);
-/// By then nothing is left of the request that could wake the shard: no timer of its turns, and none of the connection's tempo.
+/// By then nothing is left of the request that could wake the shard: no timer of its turns, and
+/// none of the connection's tempo.
 const QUIET: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -40,7 +42,8 @@ impl Handler for Faulty {
                 dial(conn, target).await?;
             } else if let Some(target) = target(&line, b"leave ") {
                 let begun = poll_once(Connector::new().connect(target)).await;
-                conn.write(if begun.is_none() { "left" } else { "over" }).await?;
+                conn.write(if begun.is_none() { "left" } else { "over" })
+                    .await?;
             } else if *line == *b"elsewhere" {
                 sleep(QUIET).await;
                 let begun = Instant::now();
@@ -71,7 +74,11 @@ async fn elsewhere() {
     let mut told = None;
     poll_fn(|context| {
         let told = told.get_or_insert_with(|| tell(context.waker().clone()));
-        if told.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        if told.load(Ordering::Acquire) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }

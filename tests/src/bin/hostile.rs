@@ -70,7 +70,8 @@ enum Behaviour {
     Absorb,
     /// As `gather`, but rests after each read.
     Doze,
-    /// Sends half an answer, and then as the rest of the first line says: gives the connection up, fails, or panics.
+    /// Sends half an answer, and then as the rest of the first line says: gives the connection up,
+    /// fails, or panics.
     Half,
     /// Says so and waits for something else for ever, without a flush.
     Answer,
@@ -244,7 +245,9 @@ async fn gather(conn: &mut Conn, rest: Duration) -> Result<(), Error> {
 }
 
 async fn half(conn: &mut Conn) -> Result<(), Error> {
-    let Some(how) = conn.read_line(LINE_MAX).await? else { return Ok(()) };
+    let Some(how) = conn.read_line(LINE_MAX).await? else {
+        return Ok(());
+    };
     conn.write(b"half an answer").await?;
     conn.flush().await?;
     match &*how {
@@ -257,7 +260,10 @@ async fn half(conn: &mut Conn) -> Result<(), Error> {
         }
         _ => pending().await,
     }
-    assert!(conn.read().await.is_err(), "a connection that was given up goes on");
+    assert!(
+        conn.read().await.is_err(),
+        "a connection that was given up goes on"
+    );
     Ok(())
 }
 
@@ -281,7 +287,11 @@ async fn rest(conn: &mut Conn) -> Result<(), Error> {
             false
         },
     );
-    let text = if drains.await { "it drains\n" } else { "an hour\n" };
+    let text = if drains.await {
+        "it drains\n"
+    } else {
+        "an hour\n"
+    };
     conn.write(text).await
 }
 
@@ -293,7 +303,9 @@ async fn end(conn: &mut Conn) -> Result<(), Error> {
 }
 
 async fn pass_on(upstream: Option<SocketAddr>) -> Result<(), Error> {
-    let mut upstream = Connector::new().connect(upstream.ok_or(Error::Protocol("no upstream is set"))?).await?;
+    let mut upstream = Connector::new()
+        .connect(upstream.ok_or(Error::Protocol("no upstream is set"))?)
+        .await?;
     while upstream.read().await?.is_some() {}
     Ok(())
 }
@@ -359,7 +371,11 @@ async fn thread(conn: &mut Conn) -> Result<(), Error> {
     poll_fn(|context| {
         let mut word = word.lock().expect("nobody panics with the lock");
         word.waker = Some(context.waker().clone());
-        if word.said { Poll::Ready(()) } else { Poll::Pending }
+        if word.said {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     conn.write(b"woken\n").await?;
@@ -375,7 +391,10 @@ struct Passed {
 impl Wake for Passed {
     fn wake(self: Arc<Self>) {
         self.woken.store(true, Ordering::SeqCst);
-        self.outer.lock().expect("nobody panics with the lock").wake_by_ref();
+        self.outer
+            .lock()
+            .expect("nobody panics with the lock")
+            .wake_by_ref();
     }
 }
 
@@ -391,11 +410,17 @@ async fn read_between(conn: &mut Conn) -> Result<Option<Chunk>, Error> {
     let mut passed: Option<Arc<Passed>> = None;
     let polled = poll_fn(|context| {
         let outer = context.waker().clone();
-        let passed = passed.get_or_insert_with(|| Arc::new(Passed { woken: AtomicBool::new(true), outer: Mutex::new(outer) }));
+        let passed = passed.get_or_insert_with(|| {
+            Arc::new(Passed {
+                woken: AtomicBool::new(true),
+                outer: Mutex::new(outer),
+            })
+        });
         if !passed.woken.swap(false, Ordering::SeqCst) {
             return Poll::Pending;
         }
-        read.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(passed))))
+        read.as_mut()
+            .poll(&mut Context::from_waker(&Waker::from(Arc::clone(passed))))
     });
     polled.await
 }
@@ -410,6 +435,9 @@ async fn give_up_after<T>(polls: u32) -> Option<T> {
 fn main() -> ExitCode {
     corelane::run(|_shard, settings: &HostileSettings| {
         assert!(!settings.panic_at_start, "at start, on demand");
-        Hostile { behaviour: settings.behaviour, upstream: settings.upstream }
+        Hostile {
+            behaviour: settings.behaviour,
+            upstream: settings.upstream,
+        }
     })
 }

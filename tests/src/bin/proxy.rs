@@ -1,4 +1,5 @@
-//! A TCP proxy: each connection is passed on to `app.upstream`, both ways at once. For the tests of full duplex, and for `make compare-proxy`.
+//! A TCP proxy: each connection is passed on to `app.upstream`, both ways at once. For the tests of
+//! full duplex, and for `make compare-proxy`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -13,7 +14,9 @@ struct ProxySettings {
 
 impl Default for ProxySettings {
     fn default() -> Self {
-        Self { upstream: ([127, 0, 0, 1], 7007).into() }
+        Self {
+            upstream: ([127, 0, 0, 1], 7007).into(),
+        }
     }
 }
 

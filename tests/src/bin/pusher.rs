@@ -1,5 +1,5 @@
-//! A server whose handlers wait for several things at once, as those that push do: they race, join, split, select and drop halves. A
-//! connection says by its first line how.
+//! A server whose handlers wait for several things at once, as those that push do: they race, join,
+//! split, select and drop halves. A connection says by its first line how.
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
@@ -12,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender, bounded};
-use corelane::{Chunk, Conn, Error, Handler, Notify, Pool, ReadHalf, Settings, ShardContext, Step, sleep, spawn};
+use corelane::{
+    Chunk, Conn, Error, Handler, Notify, Pool, ReadHalf, Settings, ShardContext, Step, sleep, spawn,
+};
 use futures_lite::future::{or, poll_once, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_util::future::Fuse;
@@ -52,13 +54,24 @@ impl Handler for Pusher {
         if self.forgotten_waker.take() {
             spawn(forgotten())?;
         }
-        let Some(line) = conn.read_line(LINE_MAX).await? else { return Ok(()) };
+        let Some(line) = conn.read_line(LINE_MAX).await? else {
+            return Ok(());
+        };
         let line = String::from_utf8_lossy(&line).into_owned();
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["echo"] => echo(conn).await,
-            ["race", order, interval, count] => race(conn, order == "peer", &messages(number(interval)?, number(count)?)).await,
-            ["join", order, count] => join(conn, order == "reader", &messages(0, number(count)?)).await,
+            ["race", order, interval, count] => {
+                race(
+                    conn,
+                    order == "peer",
+                    &messages(number(interval)?, number(count)?),
+                )
+                .await
+            }
+            ["join", order, count] => {
+                join(conn, order == "reader", &messages(0, number(count)?)).await
+            }
             ["duplex", "split", order] => duplex(conn, order == "writer").await,
             ["duplex", "futures-io", order] => duplex_futures_io(conn, order == "writer").await,
             ["drop", what] => dropped(conn, what).await,
@@ -116,21 +129,36 @@ async fn pushed(channel: &Receiver<(u64, Instant)>) -> (u64, Instant) {
 }
 
 /// Echoes, and passes each message on: its number, and by how many microseconds it was late.
-async fn race(conn: &mut Conn, peer_first: bool, channel: &Receiver<(u64, Instant)>) -> Result<(), Error> {
+async fn race(
+    conn: &mut Conn,
+    peer_first: bool,
+    channel: &Receiver<(u64, Instant)>,
+) -> Result<(), Error> {
     loop {
         let peer = async { conn.read().await.map(Event::Peer) };
         let thread = async { Ok(Event::Pushed(pushed(channel).await)) };
-        let event = if peer_first { or(peer, thread).await } else { or(thread, peer).await };
+        let event = if peer_first {
+            or(peer, thread).await
+        } else {
+            or(thread, peer).await
+        };
         match event? {
             Event::Peer(None) => return Ok(()),
             Event::Peer(Some(bytes)) => conn.write(bytes).await?,
-            Event::Pushed((number, sent)) => conn.write(&format!("pushed {number} {}\n", sent.elapsed().as_micros())).await?,
+            Event::Pushed((number, sent)) => {
+                conn.write(&format!("pushed {number} {}\n", sent.elapsed().as_micros()))
+                    .await?
+            }
         }
     }
 }
 
 /// Counts what it reads while it passes messages on, and tells the count.
-async fn join(conn: &mut Conn, reader_first: bool, channel: &Receiver<(u64, Instant)>) -> Result<(), Error> {
+async fn join(
+    conn: &mut Conn,
+    reader_first: bool,
+    channel: &Receiver<(u64, Instant)>,
+) -> Result<(), Error> {
     let (mut reader, mut writer) = conn.split();
     let read = async {
         let mut bytes = 0;
@@ -153,7 +181,11 @@ async fn join(conn: &mut Conn, reader_first: bool, channel: &Receiver<(u64, Inst
 }
 
 /// Both futures, polled in this order or in the other.
-async fn both<A, B>(in_order: bool, a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+async fn both<A, B>(
+    in_order: bool,
+    a: impl Future<Output = A>,
+    b: impl Future<Output = B>,
+) -> (A, B) {
     if in_order {
         return zip(a, b).await;
     }
@@ -163,7 +195,9 @@ async fn both<A, B>(in_order: bool, a: impl Future<Output = A>, b: impl Future<O
 
 /// Byte number `index` of what `duplex` writes.
 fn piece(start: usize) -> Vec<u8> {
-    (start..(start + PIECE).min(DUPLEX_BYTES)).map(|index| (index % 251) as u8).collect()
+    (start..(start + PIECE).min(DUPLEX_BYTES))
+        .map(|index| (index % 251) as u8)
+        .collect()
 }
 
 /// Writes much, reads until the end, both at once; then tells how much it has read.
@@ -212,8 +246,8 @@ async fn duplex_futures_io(conn: &mut Conn, writer_first: bool) -> Result<(), Er
     conn.write(&text).await
 }
 
-/// Begins to wait for its connection and drops that half-way, says so, and then waits for another thread alone. Tells how often it was
-/// polled for that, and echoes.
+/// Begins to wait for its connection and drops that half-way, says so, and then waits for another
+/// thread alone. Tells how often it was polled for that, and echoes.
 async fn dropped(conn: &mut Conn, what: &str) -> Result<(), Error> {
     let flood = vec![b'~'; DUPLEX_BYTES];
     match what {
@@ -274,22 +308,33 @@ struct Sources<'a> {
 impl Pusher {
     /// Tells of each event, by source and number.
     async fn select(&self, conn: &mut Conn, way: &str) -> Result<(), Error> {
-        let [Some(left), Some(right)] = &self.pools else { return Err(Error::handler("two upstreams are to be set")) };
+        let [Some(left), Some(right)] = &self.pools else {
+            return Err(Error::handler("two upstreams are to be set"));
+        };
         let (reader, mut writer) = conn.split();
         let (channel, acknowledge) = numbers_in_turn();
         let (there, back) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
         spawn(answering(Rc::clone(&there), Rc::clone(&back)))?;
         let reader = Cell::new(Some(reader));
-        let sources = Sources { reader, channel, acknowledge, there, back, pools: [left, right] };
+        let sources = Sources {
+            reader,
+            channel,
+            acknowledge,
+            there,
+            back,
+            pools: [left, right],
+        };
         if way == "unordered" {
-            let mut unordered: FuturesUnordered<Next<'_>> = (0..SOURCES).map(|source| sources.next(source, 0)).collect();
+            let mut unordered: FuturesUnordered<Next<'_>> =
+                (0..SOURCES).map(|source| sources.next(source, 0)).collect();
             while let Some(Some((source, number))) = unordered.next().await.transpose()? {
                 writer.write(&format!("{source} {number}\n")).await?;
                 unordered.push(sources.next(source, number + 1));
             }
             return Ok(());
         }
-        let mut events: [Fuse<Next<'_>>; SOURCES] = std::array::from_fn(|source| sources.next(source, 0).fuse());
+        let mut events: [Fuse<Next<'_>>; SOURCES] =
+            std::array::from_fn(|source| sources.next(source, 0).fuse());
         while let Some((source, number)) = first(way, &mut events).await? {
             writer.write(&format!("{source} {number}\n")).await?;
             events[source] = sources.next(source, number + 1).fuse();
@@ -313,14 +358,20 @@ impl<'a> Sources<'a> {
                     self.there.notify();
                     self.back.notified().await;
                 }
-                _ => return ask(self.pools[source - 4], number).await.map(|number| Some((source, number))),
+                _ => {
+                    return ask(self.pools[source - 4], number)
+                        .await
+                        .map(|number| Some((source, number)));
+                }
             }
             Ok(Some((source, number)))
         })
     }
 
     async fn input(&self) -> Result<Option<u64>, Error> {
-        let Some(mut reader) = self.reader.take() else { return Err(Error::handler("there is one reader")) };
+        let Some(mut reader) = self.reader.take() else {
+            return Err(Error::handler("there is one reader"));
+        };
         let bytes = reader.read_exact(NUMBER_BYTES).await?;
         self.reader.set(Some(reader));
         Ok(bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes[..].try_into().ok()?))))
@@ -344,7 +395,11 @@ async fn first(way: &str, events: &mut [Fuse<Next<'_>>; SOURCES]) -> Happened {
 /// Numbers from a thread, each as soon as the one before it was acknowledged.
 fn numbers_in_turn() -> (Receiver<u64>, Sender<()>) {
     let ((channel, numbers), (acknowledge, acknowledged)) = (bounded(1), bounded(1));
-    thread::spawn(move || (0..).find(|number| channel.send_blocking(*number).is_err() || acknowledged.recv_blocking().is_err()));
+    thread::spawn(move || {
+        (0..).find(|number| {
+            channel.send_blocking(*number).is_err() || acknowledged.recv_blocking().is_err()
+        })
+    });
     (numbers, acknowledge)
 }
 
@@ -359,15 +414,24 @@ async fn answering(there: Rc<Notify>, back: Rc<Notify>) {
 /// PING and a number to an upstream that sends the number back.
 async fn ask(pool: &Pool, number: u64) -> Result<u64, Error> {
     let mut upstream = pool.get().await?;
-    let answer = upstream.exchange(&format!("PING {number}\r\n"), LINE_MAX, answer).await?;
+    let answer = upstream
+        .exchange(&format!("PING {number}\r\n"), LINE_MAX, answer)
+        .await?;
     upstream.done();
     Ok(answer.value)
 }
 
 fn answer(bytes: &[u8]) -> Step<u64> {
-    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Step::NeedMore };
-    let number = str::from_utf8(&bytes[..end]).ok().and_then(|text| text.strip_prefix('+')?.trim_end().parse().ok());
-    number.map_or(Step::Invalid("no number"), |value| Step::Frame { value, length: end + 1 })
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        return Step::NeedMore;
+    };
+    let number = str::from_utf8(&bytes[..end])
+        .ok()
+        .and_then(|text| text.strip_prefix('+')?.trim_end().parse().ok());
+    number.map_or(Step::Invalid("no number"), |value| Step::Frame {
+        value,
+        length: end + 1,
+    })
 }
 
 fn main() -> ExitCode {

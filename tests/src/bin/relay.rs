@@ -1,6 +1,7 @@
-//! A server that asks another one, for the tests of the pool: each line is sent as ECHO to the Redis server of `[upstream.next]`, and
-//! what that echoes is the answer. A failure is a line that begins with `!`. A line `hurry MICROSECONDS ...` is given up after that time,
-//! wherever it stands then, most likely in the queue; a line `abandon ...` when it was sent.
+//! A server that asks another one, for the tests of the pool: each line is sent as ECHO to the
+//! Redis server of `[upstream.next]`, and what that echoes is the answer. A failure is a line that
+//! begins with `!`. A line `hurry MICROSECONDS ...` is given up after that time, wherever it stands
+//! then, most likely in the queue; a line `abandon ...` when it was sent.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,8 +43,13 @@ impl Handler for Relay {
 }
 
 fn patience(line: &[u8]) -> Option<Duration> {
-    let number = line.strip_prefix(b"hurry ")?.split(|byte| *byte == b' ').next()?;
-    Some(Duration::from_micros(str::from_utf8(number).ok()?.parse().ok()?))
+    let number = line
+        .strip_prefix(b"hurry ")?
+        .split(|byte| *byte == b' ')
+        .next()?;
+    Some(Duration::from_micros(
+        str::from_utf8(number).ok()?.parse().ok()?,
+    ))
 }
 
 async fn give_up_after(patience: Duration) -> Result<Chunk, Error> {
@@ -72,5 +78,7 @@ async fn echo(pool: &Pool, text: &[u8]) -> Result<Chunk, Error> {
 }
 
 fn main() -> ExitCode {
-    corelane::run(|shard, _settings: &RelaySettings| Relay(shard.pool("next").expect("the test sets upstream.next")))
+    corelane::run(|shard, _settings: &RelaySettings| {
+        Relay(shard.pool("next").expect("the test sets upstream.next"))
+    })
 }

@@ -1,8 +1,10 @@
-//! A server that works beside its connections, for the tests of the factory and of `unblock`. Each line says what to do, and is answered by one.
+//! A server that works beside its connections, for the tests of the factory and of `unblock`. Each
+//! line says what to do, and is answered by one.
 //!
-//! `started`: what the factory's task has come to; `cores`: where the shard's thread, a blocking one and one of the handler's own may run;
-//! `block MS`; `crowd CALLS MS`: how many ran at most and were refused; `panic`; `forget MS`: starts a call and drops its future; `forgotten`:
-//! how many of these have ended; anything else is sent back.
+//! `started`: what the factory's task has come to; `cores`: where the shard's thread, a blocking
+//! one and one of the handler's own may run; `block MS`; `crowd CALLS MS`: how many ran at most and
+//! were refused; `panic`; `forget MS`: starts a call and drops its future; `forgotten`: how many of
+//! these have ended; anything else is sent back.
 
 use std::cell::RefCell;
 use std::process::ExitCode;
@@ -12,7 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use corelane::{Conn, Error, Handler, Notify, Pool, Settings, ShardContext, Step, sleep, spawn, unblock};
+use corelane::{
+    Conn, Error, Handler, Notify, Pool, Settings, ShardContext, Step, sleep, spawn, unblock,
+};
 
 /// Longest line.
 const LINE_MAX: usize = 1024;
@@ -30,7 +34,11 @@ struct WorkerSettings {
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { fails_from: u32::MAX, panics_from: u32::MAX, takes_ms: 0 }
+        Self {
+            fails_from: u32::MAX,
+            panics_from: u32::MAX,
+            takes_ms: 0,
+        }
     }
 }
 
@@ -61,7 +69,9 @@ impl Worker {
             task.steps.borrow_mut().push_str("slept");
             if let Some(pool) = pool {
                 let answer = ask(&pool).await.unwrap_or_else(|error| error.to_string());
-                task.steps.borrow_mut().push_str(&format!(", asked: {answer}"));
+                task.steps
+                    .borrow_mut()
+                    .push_str(&format!(", asked: {answer}"));
             }
             task.told.notify();
         });
@@ -73,12 +83,20 @@ impl Worker {
         if shard.id.0 >= settings.fails_from {
             return Err("the table cannot be read, on demand".to_owned());
         }
-        Ok(Self { started, forgotten: Arc::default() })
+        Ok(Self {
+            started,
+            forgotten: Arc::default(),
+        })
     }
 
     async fn answer(&self, line: &str) -> Result<String, Error> {
         let words: Vec<&str> = line.split(' ').collect();
-        let number = |index: usize| words.get(index).and_then(|word| word.parse().ok()).unwrap_or(0_u64);
+        let number = |index: usize| {
+            words
+                .get(index)
+                .and_then(|word| word.parse().ok())
+                .unwrap_or(0_u64)
+        };
         Ok(match words[0] {
             "started" => {
                 self.started.told.notified().await;
@@ -86,8 +104,14 @@ impl Worker {
                 self.started.steps.borrow().clone()
             }
             "cores" => {
-                let own = thread::spawn(cores).join().map_err(|_panic| Error::handler("no thread"))?;
-                format!("shard {} blocking {} own {own}", cores(), unblock(cores).await?)
+                let own = thread::spawn(cores)
+                    .join()
+                    .map_err(|_panic| Error::handler("no thread"))?;
+                format!(
+                    "shard {} blocking {} own {own}",
+                    cores(),
+                    unblock(cores).await?
+                )
             }
             "block" => {
                 let time = Duration::from_millis(number(1));
@@ -100,7 +124,10 @@ impl Worker {
                 Err(error) => error.to_string(),
             },
             "forget" => {
-                let (forgotten, time) = (Arc::clone(&self.forgotten), Duration::from_millis(number(1)));
+                let (forgotten, time) = (
+                    Arc::clone(&self.forgotten),
+                    Duration::from_millis(number(1)),
+                );
                 drop(unblock(move || {
                     thread::sleep(time);
                     forgotten.fetch_add(1, Ordering::SeqCst);
@@ -133,7 +160,10 @@ async fn ask(pool: &Pool) -> Result<String, Error> {
 
 fn line(bytes: &[u8]) -> Step<()> {
     match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) => Step::Frame { value: (), length: end + 1 },
+        Some(end) => Step::Frame {
+            value: (),
+            length: end + 1,
+        },
         None => Step::NeedMore,
     }
 }
@@ -141,7 +171,9 @@ fn line(bytes: &[u8]) -> Step<()> {
 /// Where this thread may run, as the kernel lists it.
 fn cores() -> String {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     line.unwrap_or("?").trim().to_owned()
 }
 
@@ -163,7 +195,10 @@ async fn crowd(calls: u64, time: Duration) -> String {
             (refused, why) = (refused + 1, error.to_string());
         }
     }
-    format!("most {} refused {refused}: {why}", most.load(Ordering::SeqCst))
+    format!(
+        "most {} refused {refused}: {why}",
+        most.load(Ordering::SeqCst)
+    )
 }
 
 fn main() -> ExitCode {

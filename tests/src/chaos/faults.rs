@@ -18,9 +18,11 @@ pub struct Faults {
 pub enum Cut {
     /// Both ends get a reset.
     Reset,
-    /// The receiver gets a FIN; what the sender still sends goes nowhere. The other direction lives on.
+    /// The receiver gets a FIN; what the sender still sends goes nowhere. The other direction lives
+    /// on.
     HalfClose,
-    /// Nothing goes through any more, neither bytes nor the end, though the sender is told that all has arrived.
+    /// Nothing goes through any more, neither bytes nor the end, though the sender is told that all
+    /// has arrived.
     Blackhole,
 }
 
@@ -52,7 +54,8 @@ impl Faults {
         self
     }
 
-    /// No more than so many bytes per second go through. What the sender sends beyond stays with the sender.
+    /// No more than so many bytes per second go through. What the sender sends beyond stays with
+    /// the sender.
     #[must_use]
     pub fn bandwidth(mut self, bytes_per_second: u32) -> Self {
         self.bytes_per_second = Some(bytes_per_second);

@@ -1,4 +1,5 @@
-//! One direction: a line of pieces, each with its time, and the faults that are done to them on their way. No sockets here.
+//! One direction: a line of pieces, each with its time, and the faults that are done to them on
+//! their way. No sockets here.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -49,7 +50,15 @@ struct Piece {
 
 impl Line {
     pub(super) fn new(faults: Faults, random: Random) -> Self {
-        Self { faults, random, pieces: VecDeque::new(), held: 0, admitted: 0, last_due: None, ended: false }
+        Self {
+            faults,
+            random,
+            pieces: VecDeque::new(),
+            held: 0,
+            admitted: 0,
+            last_due: None,
+            ended: false,
+        }
     }
 
     /// How many bytes may be received now.
@@ -93,7 +102,9 @@ impl Line {
     /// So many bytes of what `step` gave have been sent.
     pub(super) fn sent(&mut self, length: usize) {
         self.held -= length;
-        let Some(piece) = self.pieces.front_mut() else { return };
+        let Some(piece) = self.pieces.front_mut() else {
+            return;
+        };
         piece.bytes.drain(..length);
         if piece.bytes.is_empty() {
             self.pieces.pop_front();
@@ -101,11 +112,15 @@ impl Line {
     }
 
     fn left_to_cut(&self) -> Option<u64> {
-        self.faults.cut.map(|(_, bytes)| bytes.saturating_sub(self.admitted))
+        self.faults
+            .cut
+            .map(|(_, bytes)| bytes.saturating_sub(self.admitted))
     }
 
     fn corrupt(&mut self, bytes: &mut [u8]) {
-        let Some(one_in) = self.faults.corrupt_one_in else { return };
+        let Some(one_in) = self.faults.corrupt_one_in else {
+            return;
+        };
         for byte in bytes {
             if self.random.below(one_in) == 0 {
                 *byte ^= 1 + self.random.below(255) as u8;
@@ -117,16 +132,30 @@ impl Line {
         if let Some(max) = self.faults.slice_max {
             return 1 + self.random.below(max);
         }
-        let even = self.faults.bytes_per_second.map_or(PIECE_BYTES_MAX, |rate| (rate / PIECES_PER_SECOND_MIN) as usize);
+        let even = self
+            .faults
+            .bytes_per_second
+            .map_or(PIECE_BYTES_MAX, |rate| {
+                (rate / PIECES_PER_SECOND_MIN) as usize
+            });
         even.clamp(1, PIECE_BYTES_MAX)
     }
 
     fn due(&mut self, now: Instant, length: usize) -> Instant {
-        let jitter = self.faults.jitter.mul_f64(self.random.below(1024) as f64 / 1024.0);
+        let jitter = self
+            .faults
+            .jitter
+            .mul_f64(self.random.below(1024) as f64 / 1024.0);
         let travelled = now + self.faults.delay + jitter;
-        let takes = self.faults.bytes_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(length as u64) / rate.max(1));
-        // On a line with a bandwidth a piece arrives when its last byte does, behind the piece before it.
-        let due = self.last_due.map_or(travelled, |last| last.max(now) + takes).max(travelled);
+        let takes = self.faults.bytes_per_second.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs(length as u64) / rate.max(1)
+        });
+        // On a line with a bandwidth a piece arrives when its last byte does, behind the piece
+        // before it.
+        let due = self
+            .last_due
+            .map_or(travelled, |last| last.max(now) + takes)
+            .max(travelled);
         self.last_due = Some(due);
         due
     }

@@ -46,20 +46,39 @@ enum State {
 }
 
 impl Link {
-    pub(super) fn new(client: TcpStream, server: TcpStream, [to_server, to_client]: [Faults; 2], mut random: Random) -> Self {
+    pub(super) fn new(
+        client: TcpStream,
+        server: TcpStream,
+        [to_server, to_client]: [Faults; 2],
+        mut random: Random,
+    ) -> Self {
         let other = Random::seeded(random.bits());
-        Self { client, server, to_server: Way::new(to_server, random), to_client: Way::new(to_client, other) }
+        Self {
+            client,
+            server,
+            to_server: Way::new(to_server, random),
+            to_client: Way::new(to_client, other),
+        }
     }
 
     /// Until both directions have ended, or the proxy does.
     pub(super) fn run(mut self, shared: &Shared) {
         let sockets = [&self.client, &self.server];
-        if sockets.iter().any(|socket| socket.set_nodelay(true).and_then(|()| socket.set_nonblocking(true)).is_err()) {
+        if sockets.iter().any(|socket| {
+            socket
+                .set_nodelay(true)
+                .and_then(|()| socket.set_nonblocking(true))
+                .is_err()
+        }) {
             return; // gone already
         }
         while !(shared.is_over() || self.is_over()) {
-            let forth = self.to_server.carry(&self.client, &self.server, &shared.to_server);
-            let back = self.to_client.carry(&self.server, &self.client, &shared.to_client);
+            let forth = self
+                .to_server
+                .carry(&self.client, &self.server, &shared.to_server);
+            let back = self
+                .to_client
+                .carry(&self.server, &self.client, &shared.to_client);
             if forth.and(back).is_err() {
                 let _ = reset(self.client);
                 let _ = reset(self.server);
@@ -77,24 +96,53 @@ impl Link {
     fn wait(&self) {
         let (forth, back) = (&self.to_server, &self.to_client);
         let now = Instant::now();
-        let left = [forth.due, back.due].into_iter().flatten().map(|due| due.saturating_duration_since(now)).min();
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok()).map_or(LOOK, |left| left.min(LOOK));
-        let wanted = [(&self.client, forth.wants_input(), back.full), (&self.server, back.wants_input(), forth.full)];
-        // Of a socket that is asked for nothing poll tells an end all the same, and again and again: it is left out.
-        let wanted = wanted.into_iter().filter(|(_, input, space)| *input || *space);
-        let mut sockets: Vec<PollFd<'_>> = wanted.map(|(socket, input, space)| PollFd::new(socket, flags(input, space))).collect();
+        let left = [forth.due, back.due]
+            .into_iter()
+            .flatten()
+            .map(|due| due.saturating_duration_since(now))
+            .min();
+        let timeout = left
+            .and_then(|left| Timespec::try_from(left).ok())
+            .map_or(LOOK, |left| left.min(LOOK));
+        let wanted = [
+            (&self.client, forth.wants_input(), back.full),
+            (&self.server, back.wants_input(), forth.full),
+        ];
+        // Of a socket that is asked for nothing poll tells an end all the same, and again and
+        // again: it is left out.
+        let wanted = wanted
+            .into_iter()
+            .filter(|(_, input, space)| *input || *space);
+        let mut sockets: Vec<PollFd<'_>> = wanted
+            .map(|(socket, input, space)| PollFd::new(socket, flags(input, space)))
+            .collect();
         let _ = poll(&mut sockets, Some(&timeout)); // whatever it says, the sockets are tried
     }
 }
 
 fn flags(input: bool, space: bool) -> PollFlags {
-    let input = if input { PollFlags::IN } else { PollFlags::empty() };
-    input | if space { PollFlags::OUT } else { PollFlags::empty() }
+    let input = if input {
+        PollFlags::IN
+    } else {
+        PollFlags::empty()
+    };
+    input
+        | if space {
+            PollFlags::OUT
+        } else {
+            PollFlags::empty()
+        }
 }
 
 impl Way {
     fn new(faults: Faults, random: Random) -> Self {
-        Self { line: Line::new(faults, random), state: State::Open, ended: false, full: false, due: None }
+        Self {
+            line: Line::new(faults, random),
+            state: State::Open,
+            ended: false,
+            full: false,
+            due: None,
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -105,24 +153,35 @@ impl Way {
         !self.ended && (self.state != State::Open || self.line.room() > 0)
     }
 
-    /// Takes what the sender has, and gives the receiver what is due. An error: both ends are to be reset.
+    /// Takes what the sender has, and gives the receiver what is due. An error: both ends are to be
+    /// reset.
     fn carry(&mut self, from: &TcpStream, to: &TcpStream, passed: &AtomicU64) -> io::Result<()> {
         if self.wants_input() {
             self.take(from)?;
         }
         self.due = None;
-        if self.state == State::Open { self.give(to, passed) } else { Ok(()) }
+        if self.state == State::Open {
+            self.give(to, passed)
+        } else {
+            Ok(())
+        }
     }
 
     fn take(&mut self, mut from: &TcpStream) -> io::Result<()> {
         let mut bytes = [0; RECEIVED_MAX];
-        let room = if self.state == State::Open { self.line.room().min(RECEIVED_MAX) } else { RECEIVED_MAX };
+        let room = if self.state == State::Open {
+            self.line.room().min(RECEIVED_MAX)
+        } else {
+            RECEIVED_MAX
+        };
         match from.read(&mut bytes[..room]) {
             Ok(0) => {
                 self.ended = true;
                 self.line.end();
             }
-            Ok(length) if self.state == State::Open => self.line.receive(Instant::now(), &bytes[..length]),
+            Ok(length) if self.state == State::Open => {
+                self.line.receive(Instant::now(), &bytes[..length])
+            }
             Ok(_) => {}
             Err(error) if is_for_now(&error) => {}
             // Nobody learns what falls into a hole.
@@ -147,7 +206,8 @@ impl Way {
             },
             Step::End | Step::Cut(Cut::HalfClose) => {
                 self.state = State::Closed;
-                // It fails if the receiver has reset the connection; the other direction will find that, too.
+                // It fails if the receiver has reset the connection; the other direction will find
+                // that, too.
                 let _ = to.shutdown(Shutdown::Write);
             }
             Step::Cut(Cut::Blackhole) => self.state = State::Hole,

@@ -39,7 +39,11 @@ fn echo_one(mut stream: TcpStream) -> End {
 fn back(client: &mut Client, sent: &[u8]) -> Vec<u8> {
     let mut writer = client.stream().try_clone().unwrap();
     thread::scope(|scope| {
-        scope.spawn(move || writer.write_all(sent).and_then(|()| writer.shutdown(std::net::Shutdown::Write)));
+        scope.spawn(move || {
+            writer
+                .write_all(sent)
+                .and_then(|()| writer.shutdown(std::net::Shutdown::Write))
+        });
         client.receive_all().0
     })
 }
@@ -57,12 +61,17 @@ fn without_faults_everything_passes_and_the_end_too() {
     assert!(back(&mut client, &sent) == sent, "other bytes");
     assert_eq!(ends.recv_timeout(BOUND), Ok(End::Eof));
     assert_eq!(chaos.passed(), (1_000_000, 1_000_000));
-    within(BOUND, "the link to end", || (chaos.open() == 0).then_some(()));
+    within(BOUND, "the link to end", || {
+        (chaos.open() == 0).then_some(())
+    });
 }
 
 #[test]
 fn slices_are_no_longer_than_told_and_lose_nothing() {
-    let mut line = Line::new(Faults::none().slice(3).delay(ms(1), ms(2)), Random::seeded(2));
+    let mut line = Line::new(
+        Faults::none().slice(3).delay(ms(1), ms(2)),
+        Random::seeded(2),
+    );
     let sent = Random::seeded(2).bytes(600);
     let start = Instant::now();
     line.receive(start, &sent);
@@ -82,8 +91,14 @@ fn slices_are_no_longer_than_told_and_lose_nothing() {
 #[test]
 fn each_slice_is_a_segment_of_its_own() {
     let (server, _) = echo();
-    // They come apart by 2 ms each: a client that is held up for a while finds only those of that time together.
-    let chaos = Chaos::before(server, 2, Faults::none(), Faults::none().slice(3).bandwidth(1000));
+    // They come apart by 2 ms each: a client that is held up for a while finds only those of that
+    // time together.
+    let chaos = Chaos::before(
+        server,
+        2,
+        Faults::none(),
+        Faults::none().slice(3).bandwidth(1000),
+    );
     let sent = Random::seeded(2).bytes(600);
     let mut client = Client::connect(chaos.addr());
     client.send(&sent);
@@ -102,7 +117,12 @@ fn each_slice_is_a_segment_of_its_own() {
 #[test]
 fn a_delay_is_kept_and_does_not_throttle() {
     let (server, _) = echo();
-    let chaos = Chaos::before(server, 3, Faults::none().delay(ms(60), ms(0)), Faults::none().delay(ms(40), ms(20)));
+    let chaos = Chaos::before(
+        server,
+        3,
+        Faults::none().delay(ms(60), ms(0)),
+        Faults::none().delay(ms(40), ms(20)),
+    );
     let mut client = Client::connect(chaos.addr());
     let start = Instant::now();
     client.ask(b"there and back", b"there and back");
@@ -123,7 +143,11 @@ fn of_so_many_bytes_one_is_another() {
     };
     let once = corrupted(4);
     let wrong = once.iter().filter(|byte| **byte != b'a').count();
-    assert!(once.len() == 100_000 && (700..1300).contains(&wrong), "{wrong} of {}", once.len());
+    assert!(
+        once.len() == 100_000 && (700..1300).contains(&wrong),
+        "{wrong} of {}",
+        once.len()
+    );
     assert!(once == corrupted(4), "another corruption of the same seed");
     assert!(once != corrupted(5), "the same corruption of another seed");
 }
@@ -150,7 +174,12 @@ fn a_bandwidth_is_not_exceeded_and_holds_the_sender_back() {
 #[test]
 fn a_reset_comes_to_both_ends_after_its_bytes() {
     let (server, ends) = echo();
-    let chaos = Chaos::before(server, 7, Faults::none().cut(Cut::Reset, 1000), Faults::none());
+    let chaos = Chaos::before(
+        server,
+        7,
+        Faults::none().cut(Cut::Reset, 1000),
+        Faults::none(),
+    );
     let mut client = Client::connect(chaos.addr());
     client.send(&[b'r'; 3000]);
     let (received, end) = client.receive_all();
@@ -163,7 +192,12 @@ fn a_reset_comes_to_both_ends_after_its_bytes() {
 #[test]
 fn a_half_close_ends_one_direction_and_leaves_the_other() {
     let (server, ends) = echo();
-    let chaos = Chaos::before(server, 8, Faults::none().cut(Cut::HalfClose, 5), Faults::none());
+    let chaos = Chaos::before(
+        server,
+        8,
+        Faults::none().cut(Cut::HalfClose, 5),
+        Faults::none(),
+    );
     let mut client = Client::connect(chaos.addr());
     client.send(b"halfway");
     client.expect(b"halfw");
@@ -174,7 +208,12 @@ fn a_half_close_ends_one_direction_and_leaves_the_other() {
 #[test]
 fn a_blackhole_swallows_bytes_and_the_end() {
     let (server, ends) = echo();
-    let chaos = Chaos::before(server, 9, Faults::none().cut(Cut::Blackhole, 5), Faults::none());
+    let chaos = Chaos::before(
+        server,
+        9,
+        Faults::none().cut(Cut::Blackhole, 5),
+        Faults::none(),
+    );
     let mut client = Client::connect(chaos.addr());
     client.ask(b"hello", b"hello");
     client.send(&[b'x'; 100_000]);

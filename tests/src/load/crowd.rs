@@ -1,4 +1,5 @@
-//! Crowds of peers that misbehave, each kind on a thread of its own. Whom the server ends comes again.
+//! Crowds of peers that misbehave, each kind on a thread of its own. Whom the server ends comes
+//! again.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -18,13 +19,16 @@ use crate::reset;
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 /// Turns that are taken before ends are looked for again.
 const TURNS_MAX: usize = 64;
-/// A request that is begun again and again and never ends: well formed, and within the length that it announces.
+/// A request that is begun again and again and never ends: well formed, and within the length that
+/// it announces.
 const ENDLESS_REQUEST: &[u8] = b"*2\r\n$4\r\nECHO\r\n$100000\r\n";
 /// What those that never read ask for, again and again.
 const REQUEST_BYTES: usize = 1024;
-/// Kernel buffers of those that never read: small, because it is the server's memory that they are after.
+/// Kernel buffers of those that never read: small, because it is the server's memory that they are
+/// after.
 const BUFFER_BYTES: usize = 8 * 1024;
-/// Over how long a crowd that is held comes in, so that neither its coming nor the deadlines that end it come all at once.
+/// Over how long a crowd that is held comes in, so that neither its coming nor the deadlines that
+/// end it come all at once.
 const RAMP: Duration = Duration::from_secs(3);
 /// How long a connection of a storm stays.
 const STAY: Duration = Duration::from_millis(50);
@@ -54,41 +58,75 @@ pub struct Crowd {
 impl Crowd {
     /// `count` peers that each send a byte of a request per `interval`, and never its last.
     #[must_use]
-    pub fn loris(addresses: &[SocketAddr], core: Option<usize>, count: u32, interval: Duration) -> Self {
+    pub fn loris(
+        addresses: &[SocketAddr],
+        core: Option<usize>,
+        count: u32,
+        interval: Duration,
+    ) -> Self {
         Self::held(addresses, core, count, interval, 0, |peer| {
             let byte = ENDLESS_REQUEST.get(peer.turns as usize).unwrap_or(&b'x');
             peer.stream.write(&[*byte])
         })
     }
 
-    /// `count` peers that send requests as long as the server takes any, look again once per `interval`, and read nothing.
+    /// `count` peers that send requests as long as the server takes any, look again once per
+    /// `interval`, and read nothing.
     #[must_use]
-    pub fn never_reading(addresses: &[SocketAddr], core: Option<usize>, count: u32, interval: Duration) -> Self {
+    pub fn never_reading(
+        addresses: &[SocketAddr],
+        core: Option<usize>,
+        count: u32,
+        interval: Duration,
+    ) -> Self {
         let text = "n".repeat(REQUEST_BYTES);
-        let requests = format!("*2\r\n$4\r\nECHO\r\n${REQUEST_BYTES}\r\n{text}\r\n").repeat(64).into_bytes();
-        Self::held(addresses, core, count, interval, BUFFER_BYTES, move |peer| {
-            // What a write has left over is where the next begins: the stream stays a sequence of whole requests.
-            let from = peer.sent as usize % requests.len();
-            peer.stream.write(&requests[from..])
-        })
+        let requests = format!("*2\r\n$4\r\nECHO\r\n${REQUEST_BYTES}\r\n{text}\r\n")
+            .repeat(64)
+            .into_bytes();
+        Self::held(
+            addresses,
+            core,
+            count,
+            interval,
+            BUFFER_BYTES,
+            move |peer| {
+                // What a write has left over is where the next begins: the stream stays a sequence
+                // of whole requests.
+                let from = peer.sent as usize % requests.len();
+                peer.stream.write(&requests[from..])
+            },
+        )
     }
 
-    /// `per_second` connects: of each four one is reset at once, one says nothing, and two ask; those go a moment later, by FIN or reset.
+    /// `per_second` connects: of each four one is reset at once, one says nothing, and two ask;
+    /// those go a moment later, by FIN or reset.
     #[must_use]
     pub fn storm(addresses: &[SocketAddr], core: Option<usize>, per_second: u32) -> Self {
         let addresses = addresses.to_vec();
         Self::start(core, move |over| storm(&addresses, per_second, over))
     }
 
-    fn held<S>(addresses: &[SocketAddr], core: Option<usize>, count: u32, interval: Duration, buffer: usize, speak: S) -> Self
+    fn held<S>(
+        addresses: &[SocketAddr],
+        core: Option<usize>,
+        count: u32,
+        interval: Duration,
+        buffer: usize,
+        speak: S,
+    ) -> Self
     where
         S: Fn(&mut Peer) -> io::Result<usize> + Send + 'static,
     {
         let addresses = addresses.to_vec();
-        Self::start(core, move |over| hold(&addresses, count, interval, buffer, speak, over))
+        Self::start(core, move |over| {
+            hold(&addresses, count, interval, buffer, speak, over)
+        })
     }
 
-    fn start(core: Option<usize>, work: impl FnOnce(&AtomicBool) -> Tally + Send + 'static) -> Self {
+    fn start(
+        core: Option<usize>,
+        work: impl FnOnce(&AtomicBool) -> Tally + Send + 'static,
+    ) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
         let thread = thread::spawn(move || {
@@ -98,7 +136,10 @@ impl Crowd {
             }
             work(&told)
         });
-        Self { over, thread: Some(thread) }
+        Self {
+            over,
+            thread: Some(thread),
+        }
     }
 
     /// Ends it, all its connections with it, and tells what it has done.
@@ -115,7 +156,8 @@ impl Crowd {
 impl Drop for Crowd {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        // A test that fails leaves no crowd behind; what the crowd itself failed of shows where it is ended.
+        // A test that fails leaves no crowd behind; what the crowd itself failed of shows where it
+        // is ended.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -127,8 +169,16 @@ struct Peer {
     sent: u64,
 }
 
-/// Keeps `count` connections up; each speaks in its turn. Whom the server ends is replaced at once, and the next one speaks first thing.
-fn hold<S>(addresses: &[SocketAddr], count: u32, interval: Duration, buffer: usize, speak: S, over: &AtomicBool) -> Tally
+/// Keeps `count` connections up; each speaks in its turn. Whom the server ends is replaced at once,
+/// and the next one speaks first thing.
+fn hold<S>(
+    addresses: &[SocketAddr],
+    count: u32,
+    interval: Duration,
+    buffer: usize,
+    speak: S,
+    over: &AtomicBool,
+) -> Tally
 where
     S: Fn(&mut Peer) -> io::Result<usize>,
 {
@@ -139,7 +189,11 @@ where
     let mut arrivals = Turns::new(count, RAMP);
     let mut come = 0;
     while !over.load(Ordering::Relaxed) {
-        let next = if come < count as usize { turns.due().min(arrivals.due()) } else { turns.due() };
+        let next = if come < count as usize {
+            turns.due().min(arrivals.due())
+        } else {
+            turns.due()
+        };
         let ended = watch.wait(time_until(next));
         ended.iter().for_each(|index| peers[*index] = None);
         tally.ended += ended.len() as u64;
@@ -147,14 +201,27 @@ where
             let here = u64::from(count) - ended.len() as u64;
             tally.fewest = Some(tally.fewest.map_or(here, |fewest| fewest.min(here)));
         }
-        let arriving = iter::from_fn(|| (come < count as usize).then(|| arrivals.take(Instant::now())).flatten().inspect(|_| come += 1));
+        let arriving = iter::from_fn(|| {
+            (come < count as usize)
+                .then(|| arrivals.take(Instant::now()))
+                .flatten()
+                .inspect(|_| come += 1)
+        });
         let mut whose: Vec<usize> = ended.into_iter().chain(arriving).collect();
-        whose.extend(iter::from_fn(|| turns.take(Instant::now())).take(TURNS_MAX).filter(|index| *index < come));
+        whose.extend(
+            iter::from_fn(|| turns.take(Instant::now()))
+                .take(TURNS_MAX)
+                .filter(|index| *index < come),
+        );
         for index in whose {
             let place = &mut peers[index];
             if place.is_none() {
                 *place = Peer::come(addresses[index % addresses.len()], buffer, &watch, index).ok();
-                *(if place.is_some() { &mut tally.connects } else { &mut tally.failed }) += 1;
+                *(if place.is_some() {
+                    &mut tally.connects
+                } else {
+                    &mut tally.failed
+                }) += 1;
             }
             let Some(peer) = place else { continue };
             // Whoever cannot speak because he was ended is told so by the next wait.
@@ -172,7 +239,11 @@ impl Peer {
     fn come(address: SocketAddr, buffer: usize, watch: &Watch, index: usize) -> io::Result<Self> {
         let stream = begin_connect(address, buffer)?;
         watch.add(&stream, index)?;
-        Ok(Self { stream, turns: 0, sent: 0 })
+        Ok(Self {
+            stream,
+            turns: 0,
+            sent: 0,
+        })
     }
 }
 
@@ -183,7 +254,10 @@ fn storm(addresses: &[SocketAddr], per_second: u32, over: &AtomicBool) -> Tally 
     while !over.load(Ordering::Relaxed) {
         let now = Instant::now();
         while staying.front().is_some_and(|(until, _)| *until <= now) {
-            staying.pop_front().into_iter().for_each(|(_, guest)| guest.leave());
+            staying
+                .pop_front()
+                .into_iter()
+                .for_each(|(_, guest)| guest.leave());
         }
         let Some(number) = turns.take(now) else {
             sleep_until(turns.due());
@@ -192,7 +266,11 @@ fn storm(addresses: &[SocketAddr], per_second: u32, over: &AtomicBool) -> Tally 
         match Guest::come(addresses[number % addresses.len()], number) {
             Ok((guest, sent)) => {
                 (tally.connects, tally.sent) = (tally.connects + 1, tally.sent + sent as u64);
-                let stays = if matches!(guest.manner, Manner::ResetAtOnce) { Duration::ZERO } else { STAY };
+                let stays = if matches!(guest.manner, Manner::ResetAtOnce) {
+                    Duration::ZERO
+                } else {
+                    STAY
+                };
                 staying.push_back((now + stays, guest));
             }
             Err(_) => tally.failed += 1,
@@ -219,7 +297,12 @@ enum Manner {
 impl Guest {
     /// Comes, and says what it has to say, so many bytes.
     fn come(address: SocketAddr, number: usize) -> io::Result<(Self, usize)> {
-        let manner = [Manner::ResetAtOnce, Manner::Silent, Manner::AskAndReset, Manner::AskAndLeave][number % 4];
+        let manner = [
+            Manner::ResetAtOnce,
+            Manner::Silent,
+            Manner::AskAndReset,
+            Manner::AskAndLeave,
+        ][number % 4];
         let mut stream = begin_connect(address, 0)?;
         let sent = match manner {
             Manner::ResetAtOnce | Manner::Silent => 0,

@@ -26,13 +26,20 @@ impl Latencies {
         let mut sorted = self.times.clone();
         sorted.sort_unstable();
         let index = (sorted.len() as f64 * part) as usize;
-        sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+        sorted
+            .get(index.min(sorted.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
 impl fmt::Display for Latencies {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [p50, p99, p999, most] = [0.5, 0.99, 0.999, 1.0].map(|part| self.at(part));
-        write!(formatter, "{} times, p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, max {most:?}", self.count())
+        write!(
+            formatter,
+            "{} times, p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, max {most:?}",
+            self.count()
+        )
     }
 }

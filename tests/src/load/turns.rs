@@ -14,7 +14,12 @@ pub(super) struct Turns {
 impl Turns {
     /// The first turn is now.
     pub(super) fn new(count: u32, interval: Duration) -> Self {
-        Self { begin: Instant::now(), interval, count, next: 0 }
+        Self {
+            begin: Instant::now(),
+            interval,
+            count,
+            next: 0,
+        }
     }
 
     /// When the next turn is due.

@@ -49,7 +49,11 @@ fn quoted_length(text: &[u8]) -> Result<usize, Unbalanced> {
             [] => return Err(Unbalanced),
             [byte, after @ ..] if *byte == quote => {
                 let ends_the_word = after.first().is_none_or(|byte| is_blank(*byte));
-                return if ends_the_word { Ok(at + 1) } else { Err(Unbalanced) };
+                return if ends_the_word {
+                    Ok(at + 1)
+                } else {
+                    Err(Unbalanced)
+                };
             }
             // Within single quotes a backslash escapes nothing but the quote.
             [b'\\', escaped, ..] if quote == b'"' || *escaped == quote => at += 2,
@@ -76,7 +80,9 @@ pub(crate) fn unquote(word: &[u8]) -> Vec<u8> {
 /// The next byte within quotes and how many bytes spell it; none at the closing quote.
 fn quoted_byte(text: &[u8], quote: u8) -> Option<(u8, usize)> {
     match *text {
-        [b'\\', b'x', high, low, ..] if quote == b'"' && hex(high).is_some() && hex(low).is_some() => {
+        [b'\\', b'x', high, low, ..]
+            if quote == b'"' && hex(high).is_some() && hex(low).is_some() =>
+        {
             Some((hex(high)? * 16 + hex(low)?, 4))
         }
         [b'\\', escaped, ..] if quote == b'"' => Some((escape(escaped), 2)),
@@ -98,7 +104,9 @@ fn escape(byte: u8) -> u8 {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 /// What C's `isspace` says in the C locale.

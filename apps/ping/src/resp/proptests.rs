@@ -1,4 +1,5 @@
-//! The parser against any bytes, against what was encoded, and against Redis's own way to split a line.
+//! The parser against any bytes, against what was encoded, and against Redis's own way to split a
+//! line.
 
 use std::fs;
 
@@ -13,8 +14,16 @@ const SHIPPED: u8 = 2;
 /// The same cases on every run, unless PROPTEST_RNG_SEED says which.
 fn cases(count: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
-    let rng_seed = if config.rng_seed == RngSeed::Random { RngSeed::Fixed(0x5e77_1265) } else { config.rng_seed };
-    ProptestConfig { cases: count, rng_seed, ..config }
+    let rng_seed = if config.rng_seed == RngSeed::Random {
+        RngSeed::Fixed(0x5e77_1265)
+    } else {
+        config.rng_seed
+    };
+    ProptestConfig {
+        cases: count,
+        rng_seed,
+        ..config
+    }
 }
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -24,26 +33,32 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
 /// Something that looks like requests, at least in places.
 fn requestlike() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof!["-?[0-9]{1,3}", "[0-9]{17,20}", "[-+ 0]?[0-9]{0,2}"];
-    let header = ("[*$:+]", number, "\r\n|\n|\r|\r\r|").prop_map(|(kind, number, end)| format!("{kind}{number}{end}").into_bytes());
-    let bulk = (bytes(6), 0..8_usize).prop_map(|(text, length)| [format!("${length}\r\n").as_bytes(), &text, b"\r\n"].concat());
+    let header = ("[*$:+]", number, "\r\n|\n|\r|\r\r|")
+        .prop_map(|(kind, number, end)| format!("{kind}{number}{end}").into_bytes());
+    let bulk = (bytes(6), 0..8_usize)
+        .prop_map(|(text, length)| [format!("${length}\r\n").as_bytes(), &text, b"\r\n"].concat());
     let whole = proptest::collection::vec(bytes(70), 0..4).prop_map(|words| array(&words));
     let setup = setup().prop_map(|words| array(&words));
     let line = "[a-z \t\"'\\\\x0-9]{0,30}\r?\n".prop_map(String::into_bytes);
-    let piece = prop_oneof![2 => header, 2 => bulk, 2 => whole, 2 => setup, 3 => line, 1 => bytes(10)];
+    let piece =
+        prop_oneof![2 => header, 2 => bulk, 2 => whole, 2 => setup, 3 => line, 1 => bytes(10)];
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
 /// The words of a command that sets up a connection, or nearly so.
 fn setup() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    const COMMANDS: [&str; 9] = ["HELLO", "hello", "CLIENT", "AUTH", "SELECT", "RESET", "COMMAND", "INFO", "zz"];
+    const COMMANDS: [&str; 9] = [
+        "HELLO", "hello", "CLIENT", "AUTH", "SELECT", "RESET", "COMMAND", "INFO", "zz",
+    ];
     const WORDS: [&str; 20] = [
-        "2", "3", "4", "03", "0", "AUTH", "default", "SETNAME", "setname", "GETNAME", "SETINFO", "ID", "lib-name", "LIB-VER", "COUNT",
-        "DOCS", "server", "all", "", "a\r\nb",
+        "2", "3", "4", "03", "0", "AUTH", "default", "SETNAME", "setname", "GETNAME", "SETINFO",
+        "ID", "lib-name", "LIB-VER", "COUNT", "DOCS", "server", "all", "", "a\r\nb",
     ];
     let known = proptest::sample::select(&WORDS[..]).prop_map(|word| word.as_bytes().to_vec());
     let long = (any::<u8>(), 250..260_usize).prop_map(|(byte, length)| vec![byte; length]);
     let words = proptest::collection::vec(prop_oneof![12 => known, 2 => bytes(6), 1 => long], 0..5);
-    let command = proptest::sample::select(&COMMANDS[..]).prop_map(|command| command.as_bytes().to_vec());
+    let command =
+        proptest::sample::select(&COMMANDS[..]).prop_map(|command| command.as_bytes().to_vec());
     (command, words).prop_map(|(command, words)| [vec![command], words].concat())
 }
 
@@ -73,7 +88,10 @@ fn quoted(word: &[u8]) -> Vec<u8> {
 }
 
 fn understood(requests: Vec<Vec<Vec<u8>>>) -> Understood {
-    Understood { requests, refused: None }
+    Understood {
+        requests,
+        refused: None,
+    }
 }
 
 /// `sdssplitargs` of Redis 7.0, line by line, with the line's end for its NUL.
@@ -93,7 +111,11 @@ fn split_as_redis(line: &[u8]) -> Option<Vec<Vec<u8>>> {
         loop {
             let (byte, ends) = (at(p), p >= line.len());
             if in_double {
-                if byte == b'\\' && at(p + 1) == b'x' && hex(at(p + 2)).is_some() && hex(at(p + 3)).is_some() {
+                if byte == b'\\'
+                    && at(p + 1) == b'x'
+                    && hex(at(p + 2)).is_some()
+                    && hex(at(p + 3)).is_some()
+                {
                     current.push(hex(at(p + 2))? * 16 + hex(at(p + 3))?);
                     p += 3;
                 } else if byte == b'\\' && p + 1 < line.len() {
@@ -192,8 +214,14 @@ proptest! {
 
 #[test]
 fn the_kept_corpus_breaks_no_promise() {
-    let kept = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/resp")).expect("a corpus is kept");
-    let files: Vec<Vec<u8>> = kept.map(|entry| fs::read(entry.expect("an entry").path()).expect("a file")).collect();
+    let kept = fs::read_dir(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fuzz/corpus/resp"
+    ))
+    .expect("a corpus is kept");
+    let files: Vec<Vec<u8>> = kept
+        .map(|entry| fs::read(entry.expect("an entry").path()).expect("a file"))
+        .collect();
     assert!(!files.is_empty());
     files.iter().for_each(|bytes| _ = hold_for(bytes));
 }

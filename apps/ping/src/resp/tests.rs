@@ -1,6 +1,10 @@
 use super::*;
 
-const LIMITS: Limits = Limits { inline_max: 64, bulk_max: 100, arguments_max: 4 };
+const LIMITS: Limits = Limits {
+    inline_max: 64,
+    bulk_max: 100,
+    arguments_max: 4,
+};
 
 /// What became of some bytes, in a form that can be compared.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,10 +56,20 @@ fn an_inline_request_ends_at_either_line_end() {
 fn quotes_and_escapes_are_undone_as_redis_does() {
     assert_eq!(parsed(b"ECHO \"a b\"\n"), frame(&[b"ECHO", b"a b"], 11));
     assert_eq!(parsed(b"a\"b c\" d\n"), frame(&[b"ab c", b"d"], 9));
-    assert_eq!(parsed(b"\"\\x41\\n\\q\\\"\\x4\"\n"), frame(&[b"A\nq\"x4"], 16));
+    assert_eq!(
+        parsed(b"\"\\x41\\n\\q\\\"\\x4\"\n"),
+        frame(&[b"A\nq\"x4"], 16)
+    );
     assert_eq!(parsed(b"'it\\'s \\n'\n"), frame(&[b"it's \\n"], 11));
     assert_eq!(parsed(b"'' \"\"\n"), frame(&[b"", b""], 6));
-    for unbalanced in [&b"\"a\n"[..], b"'a\n", b"\"a\"b\n", b"'a\\'\n", b"\"a\\\"\n", b"a\"\n"] {
+    for unbalanced in [
+        &b"\"a\n"[..],
+        b"'a\n",
+        b"\"a\"b\n",
+        b"'a\\'\n",
+        b"\"a\\\"\n",
+        b"a\"\n",
+    ] {
         assert_eq!(parsed(unbalanced), Outcome::Invalid(UNBALANCED));
     }
 }
@@ -63,7 +77,10 @@ fn quotes_and_escapes_are_undone_as_redis_does() {
 #[test]
 fn an_array_is_read_bulk_by_bulk() {
     assert_eq!(parsed(b"*1\r\n$4\r\nPING\r\n*1"), frame(&[b"PING"], 14));
-    assert_eq!(parsed(b"*2\r\n$1\r\n\n\r\n$0\r\n\r\n"), frame(&[b"\n", b""], 17));
+    assert_eq!(
+        parsed(b"*2\r\n$1\r\n\n\r\n$0\r\n\r\n"),
+        frame(&[b"\n", b""], 17)
+    );
     assert_eq!(parsed(b"*0\r\n"), frame(&[], 4));
     assert_eq!(parsed(b"*-9223372036854775808\r\n"), frame(&[], 23));
     assert_eq!(parsed(b"*1\r\n$4\r\nPING\r"), Outcome::NeedMore);
@@ -72,17 +89,44 @@ fn an_array_is_read_bulk_by_bulk() {
 
 #[test]
 fn a_count_that_is_no_number_or_too_large_is_refused_from_the_header() {
-    for count in ["", "x", "00", "+1", "-0", " 1", "1 ", "5", "4294967295", "9223372036854775808"] {
+    for count in [
+        "",
+        "x",
+        "00",
+        "+1",
+        "-0",
+        " 1",
+        "1 ",
+        "5",
+        "4294967295",
+        "9223372036854775808",
+    ] {
         let header = format!("*{count}\r\n");
-        assert_eq!(parsed(header.as_bytes()), Outcome::Invalid(INVALID_COUNT), "{count}");
+        assert_eq!(
+            parsed(header.as_bytes()),
+            Outcome::Invalid(INVALID_COUNT),
+            "{count}"
+        );
     }
 }
 
 #[test]
 fn a_length_that_is_no_number_or_too_large_is_refused_from_the_header() {
-    for length in ["", "x", "-1", "01", "101", "4294967295", "99999999999999999999999"] {
+    for length in [
+        "",
+        "x",
+        "-1",
+        "01",
+        "101",
+        "4294967295",
+        "99999999999999999999999",
+    ] {
         let header = format!("*1\r\n${length}\r\n");
-        assert_eq!(parsed(header.as_bytes()), Outcome::Invalid(INVALID_LENGTH), "{length}");
+        assert_eq!(
+            parsed(header.as_bytes()),
+            Outcome::Invalid(INVALID_LENGTH),
+            "{length}"
+        );
     }
 }
 
@@ -94,14 +138,24 @@ fn the_bulk_strings_of_a_request_share_one_bound() {
         all.push(b"x".to_vec());
         Outcome::Frame(all, first.len() + 7)
     });
-    assert_eq!(parsed(&[&first[..], b"$2\r\n"].concat()), Outcome::Invalid(INVALID_LENGTH));
+    assert_eq!(
+        parsed(&[&first[..], b"$2\r\n"].concat()),
+        Outcome::Invalid(INVALID_LENGTH)
+    );
 }
 
 #[test]
 fn a_byte_that_is_no_dollar_is_remembered() {
-    for (bytes, got) in [(&b"*1\r\n:1\r\n"[..], b':'), (b"*1\r\n\r\n", b'\r'), (b"*1\r\n\xff\r\n", 0xff)] {
+    for (bytes, got) in [
+        (&b"*1\r\n:1\r\n"[..], b':'),
+        (b"*1\r\n\r\n", b'\r'),
+        (b"*1\r\n\xff\r\n", 0xff),
+    ] {
         let mut scan = Scan::default();
-        assert!(matches!(scan.step(bytes, &LIMITS), Step::Invalid(EXPECTED_BULK)));
+        assert!(matches!(
+            scan.step(bytes, &LIMITS),
+            Step::Invalid(EXPECTED_BULK)
+        ));
         assert_eq!(scan.unexpected(), got);
     }
 }
@@ -159,7 +213,10 @@ fn fed(bytes: &[u8], step: usize) -> Outcome {
         if verdict != Outcome::NeedMore {
             return verdict;
         }
-        assert!(end < LIMITS.frame_max(), "asked for more than a frame may have");
+        assert!(
+            end < LIMITS.frame_max(),
+            "asked for more than a frame may have"
+        );
     }
     Outcome::NeedMore
 }
@@ -187,13 +244,22 @@ fn random_bytes_never_panic_and_mean_the_same_in_any_pieces() {
             _ => ALPHABET[random(ALPHABET.len())],
         }));
         let step = 1 + random(40);
-        assert_eq!(fed(&bytes, step), parsed(&bytes), "seed {SEED:#x}: {}", bytes.escape_ascii());
+        assert_eq!(
+            fed(&bytes, step),
+            parsed(&bytes),
+            "seed {SEED:#x}: {}",
+            bytes.escape_ascii()
+        );
     }
 }
 
 #[test]
 fn a_long_request_in_single_bytes_takes_linear_time() {
-    let limits = Limits { inline_max: 1 << 20, bulk_max: 1 << 20, arguments_max: 1 << 16 };
+    let limits = Limits {
+        inline_max: 1 << 20,
+        bulk_max: 1 << 20,
+        arguments_max: 1 << 16,
+    };
     let mut array = b"*65536\r\n".to_vec();
     (0..1 << 16).for_each(|_| array.extend_from_slice(b"$1\r\nx\r\n"));
     let mut line = vec![b'x'; 1 << 20];
@@ -201,7 +267,8 @@ fn a_long_request_in_single_bytes_takes_linear_time() {
     // Were each call to start afresh this would be 10^11 steps, minutes rather than milliseconds.
     for bytes in [array, line] {
         let mut scan = Scan::default();
-        let end = (1..=bytes.len()).find(|end| !matches!(scan.step(&bytes[..*end], &limits), Step::NeedMore));
+        let end = (1..=bytes.len())
+            .find(|end| !matches!(scan.step(&bytes[..*end], &limits), Step::NeedMore));
         assert_eq!(end, Some(bytes.len()));
     }
 }

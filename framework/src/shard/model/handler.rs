@@ -1,4 +1,5 @@
-//! The handler's part: it reads, writes, waits, opens connections and ends in any way there is, as the seed says.
+//! The handler's part: it reads, writes, waits, opens connections and ends in any way there is, as
+//! the seed says.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -52,7 +53,10 @@ impl Stage {
     /// Wakes one of those who wait for something other than a connection, or all of them.
     pub(super) fn rouse(&self, all: bool) {
         loop {
-            let (notify, waker) = (self.notifies.borrow_mut().pop(), self.kept.borrow_mut().pop());
+            let (notify, waker) = (
+                self.notifies.borrow_mut().pop(),
+                self.kept.borrow_mut().pop(),
+            );
             let none = notify.is_none() && waker.is_none();
             notify.into_iter().for_each(|notify| notify.notify());
             waker.into_iter().for_each(Waker::wake);
@@ -80,21 +84,32 @@ impl Drop for Leaving<'_> {
             return self.stage.is_broken.set(true); // a rule was broken in it, which must not pass for a panic of its own
         }
         let failed = Shard::with(|shard| shard.state().failure(self.key));
-        let expected = self.outcome.or(failed).unwrap_or_else(|| panic!("{:?}: its handler was dropped for nothing", self.key));
-        assert!(self.outcome.is_some() || expected.is_cut(), "only who is cut is not waited for: {expected}");
+        let expected = self
+            .outcome
+            .or(failed)
+            .unwrap_or_else(|| panic!("{:?}: its handler was dropped for nothing", self.key));
+        assert!(
+            self.outcome.is_some() || expected.is_cut(),
+            "only who is cut is not waited for: {expected}"
+        );
         self.stage.world.borrow_mut().life(self.key).expected = Some(expected);
     }
 }
 
 pub(super) async fn serve(stage: &Stage, key: Key) -> Result<(), Error> {
     let mut conn = Conn::new(key);
-    let mut leaving = Leaving { stage, key, outcome: None };
+    let mut leaving = Leaving {
+        stage,
+        key,
+        outcome: None,
+    };
     let outcome = play(stage, &mut conn, &mut leaving, true).await;
     leaving.outcome = Some(reason_after(key, &outcome));
     outcome
 }
 
-/// The first rule that fits: the connection failed; its handler did; the peer ended it; the drain did; the handler did.
+/// The first rule that fits: the connection failed; its handler did; the peer ended it; the drain
+/// did; the handler did.
 fn reason_after(key: Key, outcome: &Result<(), Error>) -> CloseReason {
     Shard::with(|shard| {
         let mut state = shard.state();
@@ -109,7 +124,12 @@ fn reason_after(key: Key, outcome: &Result<(), Error>) -> CloseReason {
     })
 }
 
-async fn play(stage: &Stage, conn: &mut Conn, leaving: &mut Leaving<'_>, opens: bool) -> Result<(), Error> {
+async fn play(
+    stage: &Stage,
+    conn: &mut Conn,
+    leaving: &mut Leaving<'_>,
+    opens: bool,
+) -> Result<(), Error> {
     for _ in 0..ACTIONS_MAX {
         if stage.world.borrow().is_ending {
             break;
@@ -170,7 +190,11 @@ async fn read_frame(stage: &Stage, conn: &mut Conn) -> Result<bool, Error> {
     let mut offered = 0;
     let parse = |bytes: &[u8]| {
         offered = bytes.len();
-        if bytes.len() < length { Step::NeedMore } else { Step::Frame { value: (), length } }
+        if bytes.len() < length {
+            Step::NeedMore
+        } else {
+            Step::Frame { value: (), length }
+        }
     };
     match conn.read_frame(FRAME_MAX as usize, parse).await {
         Ok(Some(frame)) => {
@@ -183,7 +207,10 @@ async fn read_frame(stage: &Stage, conn: &mut Conn) -> Result<bool, Error> {
             Ok(false)
         }
         Err(Error::Truncated) => {
-            stage.world.borrow_mut().was_told_the_end(conn.key(), offered);
+            stage
+                .world
+                .borrow_mut()
+                .was_told_the_end(conn.key(), offered);
             Err(Error::Truncated)
         }
         Err(error) => Err(error),
@@ -205,7 +232,10 @@ async fn write(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
         2 => stage.below(400),
         _ => stage.below(3000),
     };
-    let bytes = stage.world.borrow_mut().next_output(conn.key(), length as usize);
+    let bytes = stage
+        .world
+        .borrow_mut()
+        .next_output(conn.key(), length as usize);
     conn.write(&bytes).await?;
     stage.world.borrow_mut().has_written(conn.key());
     Ok(())
@@ -221,7 +251,8 @@ async fn read_and_leave_off(stage: &Stage, conn: &mut Conn) {
     }
 }
 
-/// Waits for input, for another task and for another thread at the same time, and leaves off two of them.
+/// Waits for input, for another task and for another thread at the same time, and leaves off two of
+/// them.
 async fn race(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
     let key = conn.key();
     stage.world.borrow_mut().life(key).reads_all = true;
@@ -240,7 +271,8 @@ async fn race(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads and writes at the same time, in either order, through the task's waker or through wakers of each half's own.
+/// Reads and writes at the same time, in either order, through the task's waker or through wakers
+/// of each half's own.
 async fn both_ways(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
     let key = conn.key();
     if !can_write(key) {
@@ -248,7 +280,10 @@ async fn both_ways(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
     }
     stage.world.borrow_mut().life(key).reads_all = true;
     let (mut reader, mut writer) = conn.split();
-    let bytes = stage.world.borrow_mut().next_output(key, stage.below(4000) as usize);
+    let bytes = stage
+        .world
+        .borrow_mut()
+        .next_output(key, stage.below(4000) as usize);
     let (reads, flushes) = (stage.below(4), stage.below(2) == 0);
     let write = async {
         writer.write(&bytes).await?;
@@ -264,7 +299,9 @@ async fn both_ways(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
             if stage.world.borrow().is_ending {
                 break;
             }
-            let Some(chunk) = reader.read().await? else { break };
+            let Some(chunk) = reader.read().await? else {
+                break;
+            };
             stage.world.borrow_mut().was_read(key, &chunk);
         }
         Ok::<(), Error>(())
@@ -285,17 +322,24 @@ async fn begin_and_leave_off(stage: &Stage, conn: &mut Conn) -> Result<(), Error
     let key = conn.key();
     if stage.below(2) == 0 {
         let mut flush = pin!(conn.flush());
-        if poll_fn(|context| Poll::Ready(flush.as_mut().poll(context))).await.is_ready() && can_write(key) {
+        if poll_fn(|context| Poll::Ready(flush.as_mut().poll(context)))
+            .await
+            .is_ready()
+            && can_write(key)
+        {
             stage.world.borrow_mut().was_flushed(key);
         }
         return Ok(());
     }
     stage.world.borrow_mut().life(key).reads_all = true;
-    let Some(chunk) = conn.read().await? else { return Ok(()) };
+    let Some(chunk) = conn.read().await? else {
+        return Ok(());
+    };
     stage.world.borrow_mut().was_read(key, &chunk);
     let bytes = chunk.to_vec();
     let mut write = pin!(conn.write(chunk));
-    if let Poll::Ready(Ok(())) = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+    if let Poll::Ready(Ok(())) = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await
+    {
         let mut world = stage.world.borrow_mut();
         world.writes(key, &bytes);
         world.has_written(key);
@@ -307,15 +351,33 @@ async fn begin_and_leave_off(stage: &Stage, conn: &mut Conn) -> Result<(), Error
 async fn abandon(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
     let key = conn.key();
     let mut buffer = [0; 100];
-    let read = poll_fn(|context| Poll::Ready(AsyncRead::poll_read(Pin::new(&mut *conn), context, &mut buffer))).await;
+    let read = poll_fn(|context| {
+        Poll::Ready(AsyncRead::poll_read(
+            Pin::new(&mut *conn),
+            context,
+            &mut buffer,
+        ))
+    })
+    .await;
     if let Poll::Ready(Ok(length)) = read {
         stage.world.borrow_mut().was_read(key, &buffer[..length]);
     }
     if can_write(key) {
         let bytes = stage.world.borrow_mut().next_output(key, 100);
-        let written = poll_fn(|context| Poll::Ready(AsyncWrite::poll_write(Pin::new(&mut *conn), context, &bytes))).await;
+        let written = poll_fn(|context| {
+            Poll::Ready(AsyncWrite::poll_write(
+                Pin::new(&mut *conn),
+                context,
+                &bytes,
+            ))
+        })
+        .await;
         let mut world = stage.world.borrow_mut();
-        let written = if let Poll::Ready(Ok(length)) = written { length } else { 0 };
+        let written = if let Poll::Ready(Ok(length)) = written {
+            length
+        } else {
+            0
+        };
         world.unwrites(key, bytes.len() - written);
         world.has_written(key);
     }
@@ -351,15 +413,23 @@ impl Wake for Woken {
 
 impl<F: Future> Part<F> {
     fn new(future: F) -> Self {
-        let woken = Arc::new(Woken { is_set: AtomicBool::new(true), ..Woken::default() });
-        Self { future: Box::pin(future), output: None, woken }
+        let woken = Arc::new(Woken {
+            is_set: AtomicBool::new(true),
+            ..Woken::default()
+        });
+        Self {
+            future: Box::pin(future),
+            output: None,
+            woken,
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> bool {
         *self.woken.task.lock().expect("nobody panics with it") = Some(context.waker().clone());
         if self.output.is_none() && self.woken.is_set.swap(false, Ordering::Relaxed) {
             let waker = Waker::from(Arc::clone(&self.woken));
-            if let Poll::Ready(output) = self.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            if let Poll::Ready(output) = self.future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
                 self.output = Some(output);
             }
         }
@@ -369,7 +439,10 @@ impl<F: Future> Part<F> {
 
 impl<A: Future, B: Future> Separately<A, B> {
     fn new(first: A, second: B) -> Self {
-        Self { first: Part::new(first), second: Part::new(second) }
+        Self {
+            first: Part::new(first),
+            second: Part::new(second),
+        }
     }
 }
 
@@ -381,7 +454,10 @@ impl<A: Future, B: Future> Future for Separately<A, B> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (first, second) = (self.first.poll(context), self.second.poll(context));
         if first && second {
-            Poll::Ready((self.first.output.take().expect("it has ended"), self.second.output.take().expect("it has ended")))
+            Poll::Ready((
+                self.first.output.take().expect("it has ended"),
+                self.second.output.take().expect("it has ended"),
+            ))
         } else {
             Poll::Pending
         }
@@ -410,7 +486,9 @@ async fn wait_foreign(stage: &Stage) {
 /// Opens a connection, uses it, and leaves it in one of the ways there are.
 async fn open(stage: &Stage) {
     let connector = Connector::new().timeout(Duration::from_secs(2));
-    let Ok(mut conn) = connector.connect(([127, 0, 0, 1], 9).into()).await else { return };
+    let Ok(mut conn) = connector.connect(([127, 0, 0, 1], 9).into()).await else {
+        return;
+    };
     for _ in 0..3 {
         let key = conn.key();
         if stage.below(3) == 0 {
@@ -429,7 +507,9 @@ async fn open(stage: &Stage) {
         match stage.below(4) {
             0 => return,
             1 => return Shard::with(|shard| shard.state().discard(key)),
-            _ if !Shard::with(|shard| shard.state().lay_by(key, Some(Duration::from_secs(3)))) => return,
+            _ if !Shard::with(|shard| shard.state().lay_by(key, Some(Duration::from_secs(3)))) => {
+                return;
+            }
             _ => drop(conn),
         }
         wait_within(stage).await;

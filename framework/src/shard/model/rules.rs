@@ -42,7 +42,13 @@ pub(super) fn see_turn(state: &mut State, kernel: &Kernel, world: &mut World, no
     for key in state.table.occupants() {
         if world.find(key).is_none() {
             let slot = state.table.get(key).expect("an occupant");
-            assert!(matches!(slot.phase, Phase::Serving | Phase::Connecting | Phase::Closed | Phase::Closing), "{key:?} begins {slot:?}");
+            assert!(
+                matches!(
+                    slot.phase,
+                    Phase::Serving | Phase::Connecting | Phase::Closed | Phase::Closing
+                ),
+                "{key:?} begins {slot:?}"
+            );
             world.begin(key, slot.talk == Talk::Dialed, Phase::Connecting, now);
         }
     }
@@ -54,26 +60,47 @@ pub(super) fn see_turn(state: &mut State, kernel: &Kernel, world: &mut World, no
     }
     if state.grace.is_over(now) {
         let deadlines = &state.table.deadlines;
-        let late = state.table.occupants().into_iter().find(|key| deadlines.of(key.slot) <= now);
-        assert!(late.is_none() || deadlines.goes_on(), "{late:?}: a sweep that has not had its fill leaves no deadline that has passed");
+        let late = state
+            .table
+            .occupants()
+            .into_iter()
+            .find(|key| deadlines.of(key.slot) <= now);
+        assert!(
+            late.is_none() || deadlines.goes_on(),
+            "{late:?}: a sweep that has not had its fill leaves no deadline that has passed"
+        );
     }
 }
 
 /// A slot is vacated once everything it owed has come, and its reason is counted once.
 pub(super) fn see_ends(state: &mut State, kernel: &Kernel, world: &mut World) {
-    let (gone, live): (Vec<Life>, Vec<Life>) =
-        std::mem::take(&mut world.lives).into_iter().partition(|life| state.table.get(life.key).is_none());
+    let (gone, live): (Vec<Life>, Vec<Life>) = std::mem::take(&mut world.lives)
+        .into_iter()
+        .partition(|life| state.table.get(life.key).is_none());
     world.lives = live;
     for life in gone {
         let owed = kernel.owed(life.key);
-        assert!(owed.is_empty(), "{:?} is vacated and owes {owed:?}", life.key);
-        assert_eq!(life.phase, Phase::Closed, "{:?} is vacated from its last phase", life.key);
+        assert!(
+            owed.is_empty(),
+            "{:?} is vacated and owes {owed:?}",
+            life.key
+        );
+        assert_eq!(
+            life.phase,
+            Phase::Closed,
+            "{:?} is vacated from its last phase",
+            life.key
+        );
         world.past.push(life.key);
         if life.dialed {
             continue;
         }
         let reason = life.reason.expect("a phase that was seen has a reason");
-        assert!(life.allows(reason), "{:?} ended as {reason}: {life:?}", life.key);
+        assert!(
+            life.allows(reason),
+            "{:?} ended as {reason}: {life:?}",
+            life.key
+        );
         assert_eq!(
             life.was_reset,
             reason.resets() && !life.has_fin,
@@ -84,12 +111,16 @@ pub(super) fn see_ends(state: &mut State, kernel: &Kernel, world: &mut World) {
     }
     for reason in CloseReason::ALL {
         let counted = state.metrics.closed[reason as usize].get();
-        assert_eq!(counted, world.closed[reason as usize], "{reason} is counted once for each who ended so");
+        assert_eq!(
+            counted, world.closed[reason as usize],
+            "{reason} is counted once for each who ended so"
+        );
     }
 }
 
 impl Life {
-    /// Whether its end may have this reason: what its handler's end said, or what happened to its last bytes after that.
+    /// Whether its end may have this reason: what its handler's end said, or what happened to its
+    /// last bytes after that.
     fn allows(&self, reason: CloseReason) -> bool {
         let late = [
             CloseReason::WriteTimeout,
@@ -98,8 +129,10 @@ impl Life {
             CloseReason::LifetimeExceeded,
             CloseReason::DrainCut,
         ];
-        let flushing_failed = self.failed.is_none() && (self.errors.contains(&reason) || late.contains(&reason));
-        self.expected == Some(reason) || self.expected != Some(CloseReason::HandlerPanicked) && flushing_failed
+        let flushing_failed =
+            self.failed.is_none() && (self.errors.contains(&reason) || late.contains(&reason));
+        self.expected == Some(reason)
+            || self.expected != Some(CloseReason::HandlerPanicked) && flushing_failed
     }
 }
 
@@ -107,7 +140,10 @@ impl Life {
 pub(super) fn see_rest(state: &mut State, kernel: &Kernel, world: &mut World, moment: Moment) {
     assert_eq!(state.table.open() as usize, world.lives.len());
     let accepted = world.lives.iter().filter(|life| !life.dialed).count() as u32;
-    assert_eq!((state.table.accepted(), state.table.outbound()), (accepted, state.table.open() - accepted));
+    assert_eq!(
+        (state.table.accepted(), state.table.outbound()),
+        (accepted, state.table.open() - accepted)
+    );
     assert_eq!(state.metrics.connections.get(), u64::from(accepted));
     see_sums(state);
     for index in 0..world.lives.len() {
@@ -120,13 +156,22 @@ pub(super) fn see_rest(state: &mut State, kernel: &Kernel, world: &mut World, mo
         see_deadline(state, &world.lives[index], moment);
     }
     for key in &world.past {
-        assert!(state.table.get(*key).is_none(), "{key:?} is past and was found");
+        assert!(
+            state.table.get(*key).is_none(),
+            "{key:?} is past and was found"
+        );
     }
 }
 
 fn see_phase(state: &mut State, kernel: &Kernel, life: &mut Life, now: Tick) {
     let slot = state.table.get(life.key).expect("it lives");
-    assert!(rank(slot.phase) >= rank(life.phase), "{:?} went from {:?} back to {:?}", life.key, life.phase, slot.phase);
+    assert!(
+        rank(slot.phase) >= rank(life.phase),
+        "{:?} went from {:?} back to {:?}",
+        life.key,
+        life.phase,
+        slot.phase
+    );
     if slot.phase != life.phase {
         (life.phase, life.phase_since) = (slot.phase, now);
     }
@@ -135,19 +180,46 @@ fn see_phase(state: &mut State, kernel: &Kernel, life: &mut Life, now: Tick) {
         Phase::Free => panic!("{:?} lives and is free", life.key),
         Phase::Connecting => assert!(life.dialed),
         Phase::Held => panic!("{:?} is held, and there are no spare places", life.key),
-        Phase::Serving => assert!(life.dialed || handler_runs, "{:?} serves and its handler is over", life.key),
-        Phase::Flushing => assert!(!handler_runs && slot.sending, "{:?} flushes nothing", life.key),
+        Phase::Serving => assert!(
+            life.dialed || handler_runs,
+            "{:?} serves and its handler is over",
+            life.key
+        ),
+        Phase::Flushing => assert!(
+            !handler_runs && slot.sending,
+            "{:?} flushes nothing",
+            life.key
+        ),
         Phase::Lingering => {
-            assert!(!handler_runs && slot.fin != Fin::Unsent, "{:?} lingers before its FIN", life.key);
-            assert!(life.is_writing || life.sent == life.output.len(), "{:?} takes leave before all is sent", life.key);
+            assert!(
+                !handler_runs && slot.fin != Fin::Unsent,
+                "{:?} lingers before its FIN",
+                life.key
+            );
+            assert!(
+                life.is_writing || life.sent == life.output.len(),
+                "{:?} takes leave before all is sent",
+                life.key
+            );
         }
         Phase::Closing => {
-            assert!(!handler_runs && !kernel.owed(life.key).is_empty(), "{:?} closes and waits for nothing", life.key);
-            assert!(kernel.is_taken_back(life.key), "{:?} closes and waits for its peer", life.key);
+            assert!(
+                !handler_runs && !kernel.owed(life.key).is_empty(),
+                "{:?} closes and waits for nothing",
+                life.key
+            );
+            assert!(
+                kernel.is_taken_back(life.key),
+                "{:?} closes and waits for its peer",
+                life.key
+            );
         }
         Phase::Closed => assert_eq!(kernel.owed(life.key), [Operation::Close]),
     }
-    if matches!(slot.phase, Phase::Flushing | Phase::Lingering | Phase::Closing | Phase::Closed) {
+    if matches!(
+        slot.phase,
+        Phase::Flushing | Phase::Lingering | Phase::Closing | Phase::Closed
+    ) {
         life.reason = Some(slot.reason);
     }
 }
@@ -161,19 +233,40 @@ fn see_operations(state: &mut State, kernel: &Kernel, life: &Life) {
         Receive::Armed => has(Operation::Receive) && !has(Operation::Poll),
         Receive::Polled => has(Operation::Poll) && !has(Operation::Receive),
         Receive::Cancelling => has(Operation::Poll) != has(Operation::Receive),
-        Receive::Disarmed | Receive::Starved | Receive::Ended => !has(Operation::Poll) && !has(Operation::Receive),
+        Receive::Disarmed | Receive::Starved | Receive::Ended => {
+            !has(Operation::Poll) && !has(Operation::Receive)
+        }
     };
     // One that completed in this turn's entry is still awaited.
-    assert!(receiving, "{key:?} is {:?} with {owed:?} in the kernel", slot.receive);
-    assert!(slot.sending || !has(Operation::Send) && !has(Operation::Connect), "{key:?} does not know of its send");
-    assert_eq!(slot.fin == Fin::Submitted, has(Operation::Shutdown), "{key:?}: {:?}", slot.fin);
+    assert!(
+        receiving,
+        "{key:?} is {:?} with {owed:?} in the kernel",
+        slot.receive
+    );
+    assert!(
+        slot.sending || !has(Operation::Send) && !has(Operation::Connect),
+        "{key:?} does not know of its send"
+    );
+    assert_eq!(
+        slot.fin == Fin::Submitted,
+        has(Operation::Shutdown),
+        "{key:?}: {:?}",
+        slot.fin
+    );
     let starved = slot.receive == Receive::Starved;
-    assert!(!starved || state.starved.contains(&key) || state.pressure.is_on(), "{key:?} starves and nobody knows");
+    assert!(
+        !starved || state.starved.contains(&key) || state.pressure.is_on(),
+        "{key:?} starves and nobody knows"
+    );
 }
 
 fn see_queues(state: &mut State, key: Key) {
     let (slot, segments) = state.table.get_with_segments(key).expect("it lives");
-    assert_eq!(segments.iter(slot.input).count(), usize::from(slot.input_count), "{key:?}: what is unread");
+    assert_eq!(
+        segments.iter(slot.input).count(),
+        usize::from(slot.input_count),
+        "{key:?}: what is unread"
+    );
     let bytes: u32 = segments.iter(slot.output).map(|span| span.len()).sum();
     assert_eq!(bytes, slot.output_bytes, "{key:?}: what is unsent");
 }
@@ -183,115 +276,209 @@ fn see_sums(state: &mut State) {
     let (mut unread, mut unsent) = (0, 0);
     for key in state.table.occupants() {
         let (slot, segments) = state.table.get_with_segments(key).expect("an occupant");
-        unread += segments.iter(slot.input).map(|span| u64::from(span.len())).sum::<u64>();
+        unread += segments
+            .iter(slot.input)
+            .map(|span| u64::from(span.len()))
+            .sum::<u64>();
         unsent += u64::from(slot.output_bytes);
     }
-    assert_eq!((state.unread, state.unsent), (unread, unsent), "unread and unsent bytes of all");
+    assert_eq!(
+        (state.unread, state.unsent),
+        (unread, unsent),
+        "unread and unsent bytes of all"
+    );
 }
 
 /// A failure has its cause.
 fn see_failure(state: &mut State, life: &mut Life, moment: Moment) {
-    let Moment { now, bounds, request, drains_since } = moment;
+    let Moment {
+        now,
+        bounds,
+        request,
+        drains_since,
+    } = moment;
     let slot = state.table.get(life.key).expect("it lives");
     let Some(reason) = slot.failed else {
-        let ignored = !life.errors.is_empty() && slot.phase == Phase::Serving && !life.errors_are_new;
-        assert!(!ignored, "{:?} was told of {:?} and goes on", life.key, life.errors);
+        let ignored =
+            !life.errors.is_empty() && slot.phase == Phase::Serving && !life.errors_are_new;
+        assert!(
+            !ignored,
+            "{:?} was told of {:?} and goes on",
+            life.key, life.errors
+        );
         return;
     };
-    assert!(life.failed.is_none_or(|first| first == reason), "{:?}: the first failure stays", life.key);
+    assert!(
+        life.failed.is_none_or(|first| first == reason),
+        "{:?}: the first failure stays",
+        life.key
+    );
     if life.failed.replace(reason).is_some() {
         return;
     }
     let passed = |since: Tick, bound| now >= since.after(bound);
     let caused = match reason {
-        CloseReason::FirstByteTimeout => life.delivered == 0 && passed(life.opened, bounds.first_byte),
+        CloseReason::FirstByteTimeout => {
+            life.delivered == 0 && passed(life.opened, bounds.first_byte)
+        }
         CloseReason::LifetimeExceeded => passed(life.opened, bounds.lifetime),
         CloseReason::RequestTimeout => life.delivered > 0 && passed(life.opened, request),
         CloseReason::Overloaded => bounds.unread_max < AMPLE,
         CloseReason::IdleTimeout => passed(life.opened, bounds.idle),
         CloseReason::WriteTimeout => passed(life.send_since, bounds.write),
-        CloseReason::ReadTimeout => life.dialed || life.delivered > life.read && passed(life.opened, bounds.read),
+        CloseReason::ReadTimeout => {
+            life.dialed || life.delivered > life.read && passed(life.opened, bounds.read)
+        }
         CloseReason::DrainCut => drains_since.is_some_and(|since| passed(since, bounds.drain)),
         CloseReason::HandlerClosed | CloseReason::Drained => life.dialed,
         CloseReason::Aborted => life.aborts,
         reason => life.errors.contains(&reason),
     };
-    assert!(caused, "{:?} failed as {reason} at {now:?}, for nothing: {life:?}", life.key);
+    assert!(
+        caused,
+        "{:?} failed as {reason} at {now:?}, for nothing: {life:?}",
+        life.key
+    );
 }
 
 /// Nobody waits for what has happened already, or for what will not happen.
 fn see_waiting(state: &mut State, life: &Life) {
-    // Where the shard as a whole has no room, a connection waits until nothing of its own is unsent.
-    let (write_queue_max, is_tight) = (state.bounds.write_queue_max, state.bounds.unsent_max < AMPLE);
+    // Where the shard as a whole has no room, a connection waits until nothing of its own is
+    // unsent.
+    let (write_queue_max, is_tight) = (
+        state.bounds.write_queue_max,
+        state.bounds.unsent_max < AMPLE,
+    );
     let slot = state.table.get(life.key).expect("it lives");
     if slot.phase != Phase::Serving {
         return;
     }
-    for interest in Interest::ALL.into_iter().filter(|interest| slot.waits.has(*interest)) {
+    for interest in Interest::ALL
+        .into_iter()
+        .filter(|interest| slot.waits.has(*interest))
+    {
         let comes = match interest {
             Interest::Input => {
                 let reads_all = life.reads_all && !slot.input.is_empty();
                 let comes = !matches!(slot.receive, Receive::Disarmed | Receive::Ended);
                 comes && !reads_all && slot.talk != Talk::Over
             }
-            Interest::Space => slot.sending && !slot.output.is_empty() && (is_tight || slot.output_bytes > write_queue_max / 2),
+            Interest::Space => {
+                slot.sending
+                    && !slot.output.is_empty()
+                    && (is_tight || slot.output_bytes > write_queue_max / 2)
+            }
             Interest::Flushed => slot.sending && !slot.output.is_empty(),
         };
-        assert!(comes && slot.failed.is_none(), "{:?} waits for what does not come: {interest:?}, {slot:?}", life.key);
+        assert!(
+            comes && slot.failed.is_none(),
+            "{:?} waits for what does not come: {interest:?}, {slot:?}",
+            life.key
+        );
     }
     let stands = match slot.waits.run() {
         RunState::Idle => true,
-        RunState::Pooled => life.dialed && slot.receive != Receive::Disarmed && slot.receive != Receive::Ended,
+        RunState::Pooled => {
+            life.dialed && slot.receive != Receive::Disarmed && slot.receive != Receive::Ended
+        }
         RunState::Start | RunState::Due => !life.dialed,
     };
     assert!(stands, "{:?} is {slot:?}", life.key);
-    assert!(slot.output.is_empty() || slot.sending || slot.failed.is_some(), "{:?}: what was written is on its way: {slot:?}", life.key);
+    assert!(
+        slot.output.is_empty() || slot.sending || slot.failed.is_some(),
+        "{:?}: what was written is on its way: {slot:?}",
+        life.key
+    );
 }
 
 /// The one deadline of a connection is that of the next thing that must happen.
 fn see_deadline(state: &mut State, life: &Life, moment: Moment) {
     let deadline = state.table.deadlines.of(life.key.slot);
-    assert!(deadline >= state.table.deadlines.earliest(), "{:?}: a sweep comes in time", life.key);
+    assert!(
+        deadline >= state.table.deadlines.earliest(),
+        "{:?}: a sweep comes in time",
+        life.key
+    );
     let slot = state.table.get(life.key).expect("it lives");
-    let Some((earliest, latest)) = due(slot, life, moment) else { return };
+    let Some((earliest, latest)) = due(slot, life, moment) else {
+        return;
+    };
     let lives_until = match slot.phase {
-        Phase::Serving | Phase::Flushing if !life.dialed => life.opened.after(moment.bounds.lifetime),
+        Phase::Serving | Phase::Flushing if !life.dialed => {
+            life.opened.after(moment.bounds.lifetime)
+        }
         _ => Tick::NEVER,
     };
     // A request's own deadline is not followed here: it only ever comes before the others.
-    let earliest = if moment.request == Ticks::FOREVER || life.dialed || life.delivered == 0 { earliest } else { Tick(0) };
+    let earliest = if moment.request == Ticks::FOREVER || life.dialed || life.delivered == 0 {
+        earliest
+    } else {
+        Tick(0)
+    };
     let (earliest, latest) = (earliest.min(lives_until), latest.min(lives_until));
     let right = earliest <= deadline && deadline <= latest;
-    assert!(right, "{:?} has the deadline {deadline:?}, not from {earliest:?} to {latest:?}, at {:?}: {slot:?}", life.key, moment.now);
+    assert!(
+        right,
+        "{:?} has the deadline {deadline:?}, not from {earliest:?} to {latest:?}, at {:?}: {slot:?}",
+        life.key, moment.now
+    );
 }
 
 /// Between which ticks the deadline lies, whatever the lifetime; none: nothing is said of it.
 fn due(slot: &Slot, life: &Life, moment: Moment) -> Option<(Tick, Tick)> {
-    let Moment { now, bounds, drains_since, .. } = moment;
+    let Moment {
+        now,
+        bounds,
+        drains_since,
+        ..
+    } = moment;
     let since = |tick: Tick| tick.max(drains_since.unwrap_or(tick));
     let from = |since: Tick, bound| Some((since.after(bound), now.after(bound)));
     let exactly = |tick: Tick| Some((tick, tick));
-    let (reading, pooled) = (slot.waits.is_reading(), slot.waits.run() == RunState::Pooled);
+    let (reading, pooled) = (
+        slot.waits.is_reading(),
+        slot.waits.run() == RunState::Pooled,
+    );
     match slot.phase {
         Phase::Closing | Phase::Closed | Phase::Free | Phase::Held => exactly(Tick::NEVER),
         Phase::Lingering => {
-            let (least, most) = (life.phase_since.after(bounds.close), since(life.phase_since).after(bounds.close));
+            let (least, most) = (
+                life.phase_since.after(bounds.close),
+                since(life.phase_since).after(bounds.close),
+            );
             Some((least, most))
         }
         // One that is being taken back waits for that, and its handler is told of any failure.
         _ if slot.failed.is_some() => None,
         Phase::Connecting => exactly(slot.frame_deadline),
         Phase::Serving if pooled => exactly(slot.frame_deadline),
-        Phase::Flushing => Some((life.send_first.after(bounds.write), life.send_since.after(bounds.write))),
+        Phase::Flushing => Some((
+            life.send_first.after(bounds.write),
+            life.send_since.after(bounds.write),
+        )),
         Phase::Serving if slot.sending && slot.waits.run() == RunState::Idle => {
-            let answer = if life.dialed { slot.frame_deadline } else { Tick::NEVER };
-            Some((life.send_first.after(bounds.write).min(answer), life.send_since.after(bounds.write).min(answer)))
+            let answer = if life.dialed {
+                slot.frame_deadline
+            } else {
+                Tick::NEVER
+            };
+            Some((
+                life.send_first.after(bounds.write).min(answer),
+                life.send_since.after(bounds.write).min(answer),
+            ))
         }
-        Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => exactly(slot.frame_deadline),
-        Phase::Serving if reading && drains_since.is_some() && !life.dialed => from(life.polled, bounds.drain_quiet),
-        Phase::Serving if reading && life.delivered == 0 && !life.dialed => exactly(life.opened.after(bounds.first_byte)),
+        Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => {
+            exactly(slot.frame_deadline)
+        }
+        Phase::Serving if reading && drains_since.is_some() && !life.dialed => {
+            from(life.polled, bounds.drain_quiet)
+        }
+        Phase::Serving if reading && life.delivered == 0 && !life.dialed => {
+            exactly(life.opened.after(bounds.first_byte))
+        }
         Phase::Serving if reading => from(life.polled.min(life.opened), bounds.idle),
-        // A handler that runs, or that waits for something else, has time; only its connection's age is looked at.
+        // A handler that runs, or that waits for something else, has time; only its connection's
+        // age is looked at.
         Phase::Serving if life.dialed => None,
         Phase::Serving => Some((Tick(0), Tick::NEVER)),
     }

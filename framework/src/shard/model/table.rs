@@ -73,23 +73,39 @@ impl Pair {
 
     fn key(&self, index: u32) -> Key {
         let generation = Generation::of(self.model.generations.get(&index).copied().unwrap_or(1));
-        Key { slot: SlotIndex(index), generation }
+        Key {
+            slot: SlotIndex(index),
+            generation,
+        }
     }
 
     fn occupy(&mut self, index: u32) {
         let dialed = self.random.one_in(3);
-        let own = self.model.slots.values().filter(|known| known.dialed == dialed).count() as u32;
+        let own = self
+            .model
+            .slots
+            .values()
+            .filter(|known| known.dialed == dialed)
+            .count() as u32;
         if own >= if dialed { OUTBOUND_MAX } else { ACCEPTED_MAX } {
             return;
         }
         let address = (self.random.next() as u32).to_be_bytes();
         let peer = SocketAddr::from((address, self.random.next() as u16));
         let key = match dialed {
-            true => self.table.occupy_dialed(SlotIndex(index), peer, Tick(self.now)),
+            true => self
+                .table
+                .occupy_dialed(SlotIndex(index), peer, Tick(self.now)),
             false => self.table.occupy(SlotIndex(index), peer, Tick(self.now)),
         };
         assert_eq!(key, self.key(index));
-        let known = Known { peer, dialed, leaving: false, input: VecDeque::new(), output: VecDeque::new() };
+        let known = Known {
+            peer,
+            dialed,
+            leaving: false,
+            input: VecDeque::new(),
+            output: VecDeque::new(),
+        };
         self.model.slots.insert(index, known);
     }
 
@@ -120,7 +136,11 @@ impl Pair {
     }
 
     fn set_deadline(&mut self, index: u32) {
-        let tick = if self.random.one_in(4) { Tick::NEVER } else { Tick(self.now + self.random.below(20)) };
+        let tick = if self.random.one_in(4) {
+            Tick::NEVER
+        } else {
+            Tick(self.now + self.random.below(20))
+        };
         self.table.deadlines.set(SlotIndex(index), tick);
         match tick {
             Tick::NEVER => self.model.deadlines.remove(&index),
@@ -130,17 +150,36 @@ impl Pair {
 
     fn sweep(&mut self) {
         let now = self.now;
-        if !self.table.deadlines.is_due(Tick(now), Duration::ZERO, usize::MAX) {
-            assert!(self.model.deadlines.values().all(|tick| *tick > now), "no sweep leaves nobody out");
+        if !self
+            .table
+            .deadlines
+            .is_due(Tick(now), Duration::ZERO, usize::MAX)
+        {
+            assert!(
+                self.model.deadlines.values().all(|tick| *tick > now),
+                "no sweep leaves nobody out"
+            );
             return;
         }
         let mut expired = Vec::new();
-        self.table.deadlines.sweep(Tick(now), Duration::ZERO, usize::MAX, &mut expired);
-        let due: Vec<SlotIndex> =
-            self.model.deadlines.iter().filter(|(_, tick)| **tick <= now).map(|(index, _)| SlotIndex(*index)).collect();
+        self.table
+            .deadlines
+            .sweep(Tick(now), Duration::ZERO, usize::MAX, &mut expired);
+        let due: Vec<SlotIndex> = self
+            .model
+            .deadlines
+            .iter()
+            .filter(|(_, tick)| **tick <= now)
+            .map(|(index, _)| SlotIndex(*index))
+            .collect();
         assert_eq!(expired, due, "a sweep takes what is due");
         self.model.deadlines.retain(|_, tick| *tick > now);
-        let first = self.model.deadlines.values().min().map_or(Tick::NEVER, |tick| Tick(*tick));
+        let first = self
+            .model
+            .deadlines
+            .values()
+            .min()
+            .map_or(Tick::NEVER, |tick| Tick(*tick));
         assert_eq!(self.table.deadlines.earliest(), first, "and knows the next");
     }
 
@@ -149,7 +188,11 @@ impl Pair {
         let key = self.key(index);
         let (slot, segments) = self.table.get_with_segments(key).expect("it lives");
         let known = self.model.slots.get_mut(&index).expect("it lives");
-        let (queue, twin) = if self.random.one_in(2) { (&mut slot.input, &mut known.input) } else { (&mut slot.output, &mut known.output) };
+        let (queue, twin) = if self.random.one_in(2) {
+            (&mut slot.input, &mut known.input)
+        } else {
+            (&mut slot.output, &mut known.output)
+        };
         let byte = self.random.next() as u8;
         match self.random.below(5) {
             0 | 1 => {
@@ -169,33 +212,78 @@ impl Pair {
     }
 
     fn assert_same(&mut self) {
-        let Model { slots, deadlines, past, .. } = &self.model;
+        let Model {
+            slots,
+            deadlines,
+            past,
+            ..
+        } = &self.model;
         let outbound = slots.values().filter(|known| known.dialed).count() as u32;
         let leaving = slots.values().filter(|known| known.leaving).count() as u32;
         let accepted = slots.len() as u32 - outbound;
         let table = &mut self.table;
         assert_eq!(
-            (table.open(), table.accepted(), table.outbound(), table.outbound_leaving()),
+            (
+                table.open(),
+                table.accepted(),
+                table.outbound(),
+                table.outbound_leaving()
+            ),
             (accepted + outbound, accepted, outbound, leaving)
         );
-        assert_eq!((table.accepted_free(), table.outbound_free()), (ACCEPTED_MAX - accepted, OUTBOUND_MAX - outbound));
-        assert_eq!(table.occupants().iter().map(|key| key.slot.0).collect::<Vec<_>>(), slots.keys().copied().collect::<Vec<_>>());
+        assert_eq!(
+            (table.accepted_free(), table.outbound_free()),
+            (ACCEPTED_MAX - accepted, OUTBOUND_MAX - outbound)
+        );
+        assert_eq!(
+            table
+                .occupants()
+                .iter()
+                .map(|key| key.slot.0)
+                .collect::<Vec<_>>(),
+            slots.keys().copied().collect::<Vec<_>>()
+        );
         let mut queued = 0;
         for (index, known) in slots {
             let generation = self.model.generations.get(index).copied().unwrap_or(1);
-            let key = Key { slot: SlotIndex(*index), generation: Generation::of(generation) };
+            let key = Key {
+                slot: SlotIndex(*index),
+                generation: Generation::of(generation),
+            };
             assert_eq!(table.occupant(key.slot), Some(key));
             let deadline = table.deadlines.of(key.slot);
-            assert_eq!(deadline, deadlines.get(index).map_or(Tick::NEVER, |tick| Tick(*tick)));
+            assert_eq!(
+                deadline,
+                deadlines.get(index).map_or(Tick::NEVER, |tick| Tick(*tick))
+            );
             let (slot, segments) = table.get_with_segments(key).expect("it lives");
             assert_eq!(slot.peer.addr(), known.peer);
-            let bytes = |queue: Queue| segments.iter(queue).map(|span| span.bytes()[0]).collect::<VecDeque<u8>>();
-            assert_eq!((bytes(slot.input), bytes(slot.output)), (known.input.clone(), known.output.clone()));
+            let bytes = |queue: Queue| {
+                segments
+                    .iter(queue)
+                    .map(|span| span.bytes()[0])
+                    .collect::<VecDeque<u8>>()
+            };
+            assert_eq!(
+                (bytes(slot.input), bytes(slot.output)),
+                (known.input.clone(), known.output.clone())
+            );
             queued += known.input.len() + known.output.len();
         }
-        assert_eq!((table.segments.in_use(), self.pool.held()), (queued, queued), "nothing is queued for those who are gone");
-        assert!(deadlines.values().all(|tick| Tick(*tick) >= table.deadlines.earliest()));
-        assert!(past.iter().all(|key| table.get(*key).is_none()), "a name of the past finds nothing");
+        assert_eq!(
+            (table.segments.in_use(), self.pool.held()),
+            (queued, queued),
+            "nothing is queued for those who are gone"
+        );
+        assert!(
+            deadlines
+                .values()
+                .all(|tick| Tick(*tick) >= table.deadlines.earliest())
+        );
+        assert!(
+            past.iter().all(|key| table.get(*key).is_none()),
+            "a name of the past finds nothing"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! What has been seen of every connection from outside its shard: by its peer, by its handler, and in its slot from turn to turn.
+//! What has been seen of every connection from outside its shard: by its peer, by its handler, and
+//! in its slot from turn to turn.
 
 use super::kernel::reason_of;
 use crate::error::CloseReason;
@@ -21,7 +22,8 @@ pub(super) struct Life {
     pub(super) send_since: Tick,
     pub(super) send_first: Tick,
     send_again: bool,
-    /// Bytes of the peer's stream that the kernel has delivered, and of those the ones that were read.
+    /// Bytes of the peer's stream that the kernel has delivered, and of those the ones that were
+    /// read.
     pub(super) delivered: u64,
     pub(super) read: u64,
     /// The peer has sent its FIN.
@@ -29,7 +31,8 @@ pub(super) struct Life {
     /// All that was to be written, and how much of it has reached the peer.
     pub(super) output: Vec<u8>,
     pub(super) sent: usize,
-    /// The last write has not been taken in whole, nor will it be if its handler was dropped within it.
+    /// The last write has not been taken in whole, nor will it be if its handler was dropped within
+    /// it.
     pub(super) is_writing: bool,
     /// What the errors that the kernel told of stand for.
     pub(super) errors: Vec<CloseReason>,
@@ -116,7 +119,8 @@ impl World {
     }
 
     pub(super) fn life(&mut self, key: Key) -> &mut Life {
-        self.find(key).unwrap_or_else(|| panic!("{key:?} is nobody's name"))
+        self.find(key)
+            .unwrap_or_else(|| panic!("{key:?} is nobody's name"))
     }
 
     // ---- the peer's and the kernel's side ----
@@ -132,7 +136,9 @@ impl World {
     /// The next bytes that the peer sends.
     pub(super) fn next_input(&mut self, key: Key, length: usize) -> Vec<u8> {
         let from = self.life(key).delivered;
-        (from..from + length as u64).map(|offset| input_byte(key, offset)).collect()
+        (from..from + length as u64)
+            .map(|offset| input_byte(key, offset))
+            .collect()
     }
 
     pub(super) fn delivered(&mut self, key: Key, length: usize) {
@@ -148,7 +154,10 @@ impl World {
     pub(super) fn sent(&mut self, key: Key, bytes: &[u8], result: i32) {
         let life = self.life(key);
         let due = life.output.get(life.sent..life.sent + bytes.len());
-        assert!(!bytes.is_empty() && due == Some(bytes), "{key:?} sends what was written next, once");
+        assert!(
+            !bytes.is_empty() && due == Some(bytes),
+            "{key:?} sends what was written next, once"
+        );
         match result {
             count @ 0.. => life.sent += count as usize,
             error => {
@@ -164,7 +173,12 @@ impl World {
     pub(super) fn was_read(&mut self, key: Key, bytes: &[u8]) {
         let life = self.life(key);
         for byte in bytes {
-            assert_eq!(*byte, input_byte(key, life.read), "{key:?}: byte {} of the peer's stream comes next", life.read);
+            assert_eq!(
+                *byte,
+                input_byte(key, life.read),
+                "{key:?}: byte {} of the peer's stream comes next",
+                life.read
+            );
             life.read += 1;
         }
         assert!(life.read <= life.delivered, "{key:?} reads what came");
@@ -173,7 +187,11 @@ impl World {
     /// The handler was told that no more will come.
     pub(super) fn was_told_the_end(&mut self, key: Key, rest: usize) {
         let life = self.life(key);
-        assert_eq!(life.read + rest as u64, life.delivered, "{key:?} was told of its end before it had read everything");
+        assert_eq!(
+            life.read + rest as u64,
+            life.delivered,
+            "{key:?} was told of its end before it had read everything"
+        );
     }
 
     /// The handler writes these bytes.
@@ -186,7 +204,9 @@ impl World {
     /// The next bytes for a handler to write.
     pub(super) fn next_output(&mut self, key: Key, length: usize) -> Vec<u8> {
         let from = self.life(key).output.len() as u64;
-        let bytes: Vec<u8> = (from..from + length as u64).map(|offset| input_byte(key, offset) ^ 0xff).collect();
+        let bytes: Vec<u8> = (from..from + length as u64)
+            .map(|offset| input_byte(key, offset) ^ 0xff)
+            .collect();
         self.writes(key, &bytes);
         bytes
     }
@@ -203,11 +223,17 @@ impl World {
 
     pub(super) fn was_flushed(&mut self, key: Key) {
         let life = self.life(key);
-        assert_eq!(life.sent, life.output.len(), "{key:?} was told that all is sent");
+        assert_eq!(
+            life.sent,
+            life.output.len(),
+            "{key:?} was told that all is sent"
+        );
     }
 }
 
 /// Byte `offset` of a peer's stream: streams differ, and so do their parts.
 fn input_byte(key: Key, offset: u64) -> u8 {
-    (offset % 251) as u8 ^ (key.slot.0 as u8).wrapping_mul(31) ^ (key.generation.number() as u8).wrapping_mul(67)
+    (offset % 251) as u8
+        ^ (key.slot.0 as u8).wrapping_mul(31)
+        ^ (key.generation.number() as u8).wrapping_mul(67)
 }

@@ -1,5 +1,5 @@
-//! What every baseline server does alike: `NAME ADDR:PORT [CPU]` on the command line, its core, its descriptors, its
-//! listener. What sets the servers apart is all that is left in their own files.
+//! What every baseline server does alike: `NAME ADDR:PORT [CPU]` on the command line, its core, its
+//! descriptors, its listener. What sets the servers apart is all that is left in their own files.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -10,10 +10,12 @@ use socket2::{Domain, Socket, Type};
 
 const BACKLOG: i32 = 65535;
 
-/// Pause when accept fails for want of descriptors or memory: the queue is still full, so retrying at once would spin.
+/// Pause when accept fails for want of descriptors or memory: the queue is still full, so retrying
+/// at once would spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A blocking listener on the address of the command line, announced; this thread is on its core from here on.
+/// A blocking listener on the address of the command line, announced; this thread is on its core
+/// from here on.
 pub fn listener() -> io::Result<TcpListener> {
     let addr = prepare()?;
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
@@ -26,7 +28,8 @@ pub fn listener() -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// For a library that makes its own listener: pin the thread, raise the descriptor limit, tell the address to bind.
+/// For a library that makes its own listener: pin the thread, raise the descriptor limit, tell the
+/// address to bind.
 pub fn prepare() -> io::Result<SocketAddr> {
     let (addr, core) = parse(env::args()).map_err(io::Error::other)?;
     core.map_or(Ok(()), pin)?;
@@ -47,9 +50,16 @@ pub fn announce(addr: SocketAddr) {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<(SocketAddr, Option<usize>), String> {
     let name = args.next().unwrap_or_default();
-    let addr = args.next().ok_or_else(|| format!("usage: {name} ADDR:PORT [CPU]"))?;
-    let addr = addr.parse().map_err(|_| format!("{addr:?} is not ADDR:PORT, such as 127.0.0.1:7007"))?;
-    let core = args.next().map(|core| core.parse().map_err(|_| format!("{core:?} is not the number of a core")));
+    let addr = args
+        .next()
+        .ok_or_else(|| format!("usage: {name} ADDR:PORT [CPU]"))?;
+    let addr = addr
+        .parse()
+        .map_err(|_| format!("{addr:?} is not ADDR:PORT, such as 127.0.0.1:7007"))?;
+    let core = args.next().map(|core| {
+        core.parse()
+            .map_err(|_| format!("{core:?} is not the number of a core"))
+    });
     Ok((addr, core.transpose()?))
 }
 
@@ -57,7 +67,9 @@ fn pin(id: usize) -> io::Result<()> {
     if core_affinity::set_for_current(core_affinity::CoreId { id }) {
         return Ok(());
     }
-    Err(io::Error::other(format!("core {id} is not available to this process")))
+    Err(io::Error::other(format!(
+        "core {id} is not available to this process"
+    )))
 }
 
 fn descriptors_raise() -> io::Result<()> {
@@ -80,8 +92,15 @@ mod tests {
     fn an_address_and_perhaps_a_core_are_taken_and_nothing_else() {
         let addr = "127.0.0.1:7007".parse().unwrap();
         assert_eq!(parsed(&["name", "127.0.0.1:7007"]), Ok((addr, None)));
-        assert_eq!(parsed(&["name", "127.0.0.1:7007", "1"]), Ok((addr, Some(1))));
-        assert!(parsed(&["name"]).unwrap_err().contains("usage: name ADDR:PORT"));
+        assert_eq!(
+            parsed(&["name", "127.0.0.1:7007", "1"]),
+            Ok((addr, Some(1)))
+        );
+        assert!(
+            parsed(&["name"])
+                .unwrap_err()
+                .contains("usage: name ADDR:PORT")
+        );
         parsed(&["name", "7007"]).unwrap_err();
         parsed(&["name", "127.0.0.1:7007", "first"]).unwrap_err();
     }

@@ -12,11 +12,14 @@ const RING_DEPTH: usize = 4096;
 fn main() -> io::Result<()> {
     let addr = baseline_common::prepare()?;
     // Unbound: on this thread, which is on its core already.
-    let executor = LocalExecutorBuilder::new(Placement::Unbound).ring_depth(RING_DEPTH).make()?;
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .ring_depth(RING_DEPTH)
+        .make()?;
     Ok(executor.run(serve(addr))?)
 }
 
-/// The listener is glommio's, for it takes no ready-made one; its backlog of 1024 is enough for the load tester.
+/// The listener is glommio's, for it takes no ready-made one; its backlog of 1024 is enough for the
+/// load tester.
 async fn serve(addr: std::net::SocketAddr) -> Result<(), GlommioError<()>> {
     let listener = TcpListener::bind(addr)?;
     baseline_common::announce(listener.local_addr()?);

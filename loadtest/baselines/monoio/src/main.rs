@@ -1,5 +1,5 @@
-//! monoio echo on its io_uring driver: one thread, one task and one 4 KiB buffer per connection. The buffer is the
-//! kernel's while it receives and while it sends.
+//! monoio echo on its io_uring driver: one thread, one task and one 4 KiB buffer per connection.
+//! The buffer is the kernel's while it receives and while it sends.
 
 use std::io;
 
@@ -12,7 +12,9 @@ const SUBMISSIONS: u32 = 4096;
 
 fn main() -> io::Result<()> {
     let listener = baseline_common::listener()?;
-    let mut runtime = RuntimeBuilder::<IoUringDriver>::new().with_entries(SUBMISSIONS).build()?;
+    let mut runtime = RuntimeBuilder::<IoUringDriver>::new()
+        .with_entries(SUBMISSIONS)
+        .build()?;
     runtime.block_on(serve(listener))
 }
 
@@ -21,7 +23,8 @@ async fn serve(listener: std::net::TcpListener) -> io::Result<()> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(monoio::spawn(echo(stream))),
-            // The driver with timers costs more per turn, and a server out of descriptors may as well stand still.
+            // The driver with timers costs more per turn, and a server out of descriptors may as
+            // well stand still.
             Err(_) => std::thread::sleep(baseline_common::ACCEPT_PAUSE),
         }
     }

@@ -1,5 +1,6 @@
-//! epoll echo: one thread, level-triggered, one read and one write per event, one buffer for all connections. A
-//! connection whose peer does not read keeps what is unsent, and is not read from until that is gone.
+//! epoll echo: one thread, level-triggered, one read and one write per event, one buffer for all
+//! connections. A connection whose peer does not read keeps what is unsent, and is not read from
+//! until that is gone.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -30,11 +31,20 @@ fn main() -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, data(&listener), EventFlags::IN)?;
-    let mut echo = Echo { epoll, listener, connections: Vec::new(), buffer: [0; BUFFER_SIZE] };
+    let mut echo = Echo {
+        epoll,
+        listener,
+        connections: Vec::new(),
+        buffer: [0; BUFFER_SIZE],
+    };
     let mut events = Vec::with_capacity(EVENTS_MAX);
     loop {
         events.clear();
-        match epoll::wait(&echo.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+        match epoll::wait(
+            &echo.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            None,
+        ) {
             Err(Errno::INTR) => {}
             waited => drop(waited?),
         }
@@ -56,7 +66,9 @@ impl Echo {
             return self.accept();
         }
         // None: it was closed by an event earlier in this batch.
-        let Some(connection) = &mut self.connections[descriptor] else { return };
+        let Some(connection) = &mut self.connections[descriptor] else {
+            return;
+        };
         let alive = match connection.unsent.is_empty() {
             true => connection.echo(&self.epoll, &mut self.buffer),
             false => connection.send_rest(&self.epoll),
@@ -86,7 +98,10 @@ impl Echo {
         if descriptor >= self.connections.len() {
             self.connections.resize_with(descriptor + 1, || None);
         }
-        self.connections[descriptor] = Some(Connection { stream, unsent: Vec::new() });
+        self.connections[descriptor] = Some(Connection {
+            stream,
+            unsent: Vec::new(),
+        });
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! Raw io_uring echo, the reference: multishot accept into direct descriptors, multishot receive from one
-//! provided-buffer ring, sends from the very buffer received, one kernel entry per batch.
+//! Raw io_uring echo, the reference: multishot accept into direct descriptors, multishot receive
+//! from one provided-buffer ring, sends from the very buffer received, one kernel entry per batch.
 #![allow(unsafe_code)] // It measures what the kernel interface costs with no layer between.
 
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -35,30 +35,51 @@ fn main() -> io::Result<()> {
     let listener = baseline_common::listener()?;
     let slots = baseline_common::descriptors_max().min(SLOTS_MAX);
     let mut builder = IoUring::builder();
-    builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_cqsize(4 * SUBMISSIONS);
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_cqsize(4 * SUBMISSIONS);
     let mut ring: IoUring = builder.build(SUBMISSIONS)?;
     let (mut submitter, queue, mut completions) = ring.split();
     submitter.register_ring_fd()?;
     submitter.register_files_sparse(slots)?;
-    let memory = vec![0_u8; BUFFER_SIZE + RING_SIZE + usize::from(BUFFERS) * BUFFER_SIZE].leak().as_mut_ptr();
+    let memory = vec![0_u8; BUFFER_SIZE + RING_SIZE + usize::from(BUFFERS) * BUFFER_SIZE]
+        .leak()
+        .as_mut_ptr();
     let memory = memory.wrapping_add(memory.align_offset(BUFFER_SIZE));
     // SAFETY: at a page, room for BUFFERS entries, never freed.
     unsafe { submitter.register_buf_ring_with_flags(memory as u64, BUFFERS, GROUP, 0)? };
-    let accept = AcceptMulti::new(Fd(listener.as_raw_fd())).allocate_file_index(true).build();
-    let mut echo = Echo { submitter, queue, accept, slots: vec![Slot::default(); slots as usize], memory, tail: 0 };
+    let accept = AcceptMulti::new(Fd(listener.as_raw_fd()))
+        .allocate_file_index(true)
+        .build();
+    let mut echo = Echo {
+        submitter,
+        queue,
+        accept,
+        slots: vec![Slot::default(); slots as usize],
+        memory,
+        tail: 0,
+    };
     (0..BUFFERS).for_each(|buffer| echo.give_back(buffer));
     echo.accept()?;
     loop {
         echo.publish();
         echo.enter(1)?;
         completions.sync();
-        completions.by_ref().try_for_each(|completion| echo.complete(&completion))?;
+        completions
+            .by_ref()
+            .try_for_each(|completion| echo.complete(&completion))?;
     }
 }
 
 impl Echo<'_> {
     fn complete(&mut self, completion: &cqueue::Entry) -> io::Result<()> {
-        let (slot, result, flags) = (completion.user_data() as u32, completion.result(), completion.flags());
+        let (slot, result, flags) = (
+            completion.user_data() as u32,
+            completion.result(),
+            completion.flags(),
+        );
         match (completion.user_data() >> 32) as u8 {
             RecvMulti::CODE => self.on_receive(slot, result, flags),
             Send::CODE => self.on_send(slot),
@@ -69,14 +90,19 @@ impl Echo<'_> {
 
     fn on_accept(&mut self, result: i32, flags: u32) -> io::Result<()> {
         u32::try_from(result).map_or(Ok(()), |slot| self.receive(slot))?;
-        if cqueue::more(flags) { Ok(()) } else { self.accept() }
+        if cqueue::more(flags) {
+            Ok(())
+        } else {
+            self.accept()
+        }
     }
 
     fn on_receive(&mut self, slot: u32, result: i32, flags: u32) -> io::Result<()> {
         let Slot { unsent, ended } = &mut self.slots[slot as usize];
         let sending = !unsent.is_empty();
         unsent.extend(cqueue::buffer_select(flags).map(|buffer| (buffer, result.max(0) as u32)));
-        // A receive may end early, and for want of a buffer: those that came back are published before it is armed again.
+        // A receive may end early, and for want of a buffer: those that came back are published
+        // before it is armed again.
         let again = result > 0 || result == -libc::ENOBUFS;
         *ended = !again && !cqueue::more(flags);
         if again && !cqueue::more(flags) {
@@ -97,7 +123,8 @@ impl Echo<'_> {
         let Slot { unsent, ended } = &self.slots[slot as usize];
         match unsent.front() {
             Some(&(buffer, length)) => {
-                let send = Send::new(Fixed(slot), self.buffer(buffer), length).flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
+                let send = Send::new(Fixed(slot), self.buffer(buffer), length)
+                    .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
                 self.push(send.build(), Send::CODE, slot)
             }
             None if *ended => self.push(Close::new(Fixed(slot)).build(), Close::CODE, slot),
@@ -110,12 +137,17 @@ impl Echo<'_> {
     }
 
     fn receive(&mut self, slot: u32) -> io::Result<()> {
-        self.push(RecvMulti::new(Fixed(slot), GROUP).build(), RecvMulti::CODE, slot)
+        self.push(
+            RecvMulti::new(Fixed(slot), GROUP).build(),
+            RecvMulti::CODE,
+            slot,
+        )
     }
 
     fn push(&mut self, entry: Entry, operation: u8, slot: u32) -> io::Result<()> {
         let entry = entry.user_data(u64::from(operation) << 32 | u64::from(slot));
-        // SAFETY: the only memory named is a buffer's, which is not given back before its send has completed.
+        // SAFETY: the only memory named is a buffer's, which is not given back before its send has
+        // completed.
         while unsafe { self.queue.push(&entry) }.is_err() {
             self.enter(0)?;
         }
@@ -130,12 +162,18 @@ impl Echo<'_> {
     }
 
     fn buffer(&self, buffer: u16) -> *mut u8 {
-        self.memory.wrapping_add(RING_SIZE + usize::from(buffer) * BUFFER_SIZE)
+        self.memory
+            .wrapping_add(RING_SIZE + usize::from(buffer) * BUFFER_SIZE)
     }
 
     fn give_back(&mut self, buffer: u16) {
         // SAFETY: within the ring, and the kernel reads no entry past the published tail.
-        let entry = unsafe { &mut *self.memory.cast::<BufRingEntry>().add(usize::from(self.tail % BUFFERS)) };
+        let entry = unsafe {
+            &mut *self
+                .memory
+                .cast::<BufRingEntry>()
+                .add(usize::from(self.tail % BUFFERS))
+        };
         entry.set_addr(self.buffer(buffer) as u64);
         entry.set_len(BUFFER_SIZE as u32);
         entry.set_bid(buffer);
@@ -144,6 +182,7 @@ impl Echo<'_> {
 
     fn publish(&self) {
         // SAFETY: the tail of the live ring, which only this thread writes.
-        unsafe { &*BufRingEntry::tail(self.memory.cast()).cast::<AtomicU16>() }.store(self.tail, Ordering::Release);
+        unsafe { &*BufRingEntry::tail(self.memory.cast()).cast::<AtomicU16>() }
+            .store(self.tail, Ordering::Release);
     }
 }

@@ -10,7 +10,10 @@ const BUFFER_SIZE: usize = 4096;
 fn main() -> io::Result<()> {
     let listener = baseline_common::listener()?;
     listener.set_nonblocking(true)?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(listener))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(listener))
 }
 
 async fn serve(listener: std::net::TcpListener) -> io::Result<()> {

@@ -8,7 +8,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, RecvError};
-use corelane::{Chunk, Conn, Error, Handler, Pool, Settings, ShardContext, Step, WriteHalf, sleep_until, spawn};
+use corelane::{
+    Chunk, Conn, Error, Handler, Pool, Settings, ShardContext, Step, WriteHalf, sleep_until, spawn,
+};
 use futures_lite::future::or;
 use futures_util::{FutureExt, select};
 use push::{MESSAGE_BYTES, Message, Request, messages, messages_in_turn, now};
@@ -41,10 +43,14 @@ impl Handler for Push {
         if self.forgotten_waker.take() {
             spawn(forgotten())?;
         }
-        let Some(first) = conn.read().await? else { return Ok(()) };
+        let Some(first) = conn.read().await? else {
+            return Ok(());
+        };
         match Request::of(&first) {
             Request::Echo => echo(conn, first).await,
-            Request::Push { interval, core } => Box::pin(push(conn, messages(interval, core))).await,
+            Request::Push { interval, core } => {
+                Box::pin(push(conn, messages(interval, core))).await
+            }
             Request::Select { core } => Box::pin(self.select(conn, core)).await,
         }
     }
@@ -74,7 +80,11 @@ enum Event {
 
 async fn push(conn: &mut Conn, channel: Receiver<Message>) -> Result<(), Error> {
     loop {
-        match or(async { conn.read().await.map(Event::Peer) }, async { Ok(Event::Pushed(channel.recv().await)) }).await? {
+        match or(async { conn.read().await.map(Event::Peer) }, async {
+            Ok(Event::Pushed(channel.recv().await))
+        })
+        .await?
+        {
             Event::Peer(None) | Event::Pushed(Err(_)) => return Ok(()),
             Event::Peer(Some(bytes)) => conn.write(bytes).await?,
             Event::Pushed(Ok(message)) => conn.write(&message.to_bytes()).await?,
@@ -83,7 +93,8 @@ async fn push(conn: &mut Conn, channel: Receiver<Message>) -> Result<(), Error> 
 }
 
 impl Push {
-    /// Its own input, a channel, a timer and two upstreams, whichever has something: the peer is told how late each was heard of.
+    /// Its own input, a channel, a timer and two upstreams, whichever has something: the peer is
+    /// told how late each was heard of.
     async fn select(&self, conn: &mut Conn, core: usize) -> Result<(), Error> {
         let [first, second] = &self.upstreams;
         let (channel, acknowledge) = messages_in_turn(core);
@@ -132,7 +143,11 @@ enum Source {
 }
 
 /// One record: source, number, lateness.
-async fn tell(writer: &mut WriteHalf<'_>, source: Source, event: Option<Message>) -> Result<(), Error> {
+async fn tell(
+    writer: &mut WriteHalf<'_>,
+    source: Source,
+    event: Option<Message>,
+) -> Result<(), Error> {
     let event = event.ok_or_else(|| Error::handler("an event without its time"))?;
     let words = [source as u64, event.serial, event.age()];
     let record: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
@@ -141,22 +156,37 @@ async fn tell(writer: &mut WriteHalf<'_>, source: Source, event: Option<Message>
 
 /// What the upstream says to PING and a number: that number, and when it said it.
 async fn ask(pool: &Option<Pool>, number: u64) -> Result<Message, Error> {
-    let Some(pool) = pool else { return pending().await };
+    let Some(pool) = pool else {
+        return pending().await;
+    };
     let mut upstream = pool.get().await?;
-    let answer = upstream.exchange(&format!("PING {number}\r\n"), ANSWER_MAX, answer).await?;
+    let answer = upstream
+        .exchange(&format!("PING {number}\r\n"), ANSWER_MAX, answer)
+        .await?;
     upstream.done();
     Ok(answer.value)
 }
 
 /// `+SERIAL STAMP\r\n`.
 fn answer(bytes: &[u8]) -> Step<Message> {
-    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Step::NeedMore };
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        return Step::NeedMore;
+    };
     let parsed = || {
-        let mut words = str::from_utf8(&bytes[..end]).ok()?.strip_prefix('+')?.split_whitespace();
-        Some(Message { serial: words.next()?.parse().ok()?, sent: words.next()?.parse().ok()? })
+        let mut words = str::from_utf8(&bytes[..end])
+            .ok()?
+            .strip_prefix('+')?
+            .split_whitespace();
+        Some(Message {
+            serial: words.next()?.parse().ok()?,
+            sent: words.next()?.parse().ok()?,
+        })
     };
     match parsed() {
-        Some(value) => Step::Frame { value, length: end + 1 },
+        Some(value) => Step::Frame {
+            value,
+            length: end + 1,
+        },
         None => Step::Invalid("no answer to a PING"),
     }
 }
@@ -164,6 +194,9 @@ fn answer(bytes: &[u8]) -> Step<Message> {
 fn main() -> ExitCode {
     corelane::run(|shard: &ShardContext, settings: &PushSettings| {
         baseline_common::announce(shard.local_addr);
-        Push { upstreams: ["left", "right"].map(|name| shard.pool(name)), forgotten_waker: Cell::new(settings.forgotten_waker) }
+        Push {
+            upstreams: ["left", "right"].map(|name| shard.pool(name)),
+            forgotten_waker: Cell::new(settings.forgotten_waker),
+        }
     })
 }

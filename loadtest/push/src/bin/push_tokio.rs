@@ -18,7 +18,10 @@ enum Event {
 fn main() -> io::Result<()> {
     let listener = baseline_common::listener()?;
     listener.set_nonblocking(true)?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(accept(listener))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(accept(listener))
 }
 
 async fn accept(listener: std::net::TcpListener) -> io::Result<()> {
@@ -47,7 +50,12 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
 async fn push(mut stream: TcpStream, channel: Receiver<Message>) -> io::Result<()> {
     let mut buffer = [0; BUFFER_SIZE];
     loop {
-        match or(async { stream.read(&mut buffer).await.map(Event::Peer) }, async { Ok(Event::Pushed(channel.recv().await)) }).await? {
+        match or(
+            async { stream.read(&mut buffer).await.map(Event::Peer) },
+            async { Ok(Event::Pushed(channel.recv().await)) },
+        )
+        .await?
+        {
             Event::Peer(0) | Event::Pushed(Err(_)) => return Ok(()),
             Event::Peer(length) => stream.write_all(&buffer[..length]).await?,
             Event::Pushed(Ok(message)) => stream.write_all(&message.to_bytes()).await?,

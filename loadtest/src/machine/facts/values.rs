@@ -29,7 +29,10 @@ impl PortRange {
 
     /// The smallest that holds both.
     pub(in crate::machine) fn joined(self, other: Self) -> Self {
-        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
     }
 }
 
@@ -38,7 +41,11 @@ impl FromStr for PortRange {
 
     fn from_str(text: &str) -> Result<Self, Unreadable> {
         let [first, last] = numbers(text)?;
-        if first <= last { Ok(Self { first, last }) } else { Err(Unreadable) }
+        if first <= last {
+            Ok(Self { first, last })
+        } else {
+            Err(Unreadable)
+        }
     }
 }
 
@@ -61,8 +68,14 @@ impl PortList {
     /// How many of the ports in `range` are in it.
     pub fn count_within(&self, range: PortRange) -> u64 {
         let within = |own: &PortRange| (own.first.max(range.first), own.last.min(range.last));
-        let overlaps = self.0.iter().map(within).filter(|(first, last)| first <= last);
-        overlaps.map(|(first, last)| PortRange { first, last }.count()).sum()
+        let overlaps = self
+            .0
+            .iter()
+            .map(within)
+            .filter(|(first, last)| first <= last);
+        overlaps
+            .map(|(first, last)| PortRange { first, last }.count())
+            .sum()
     }
 
     /// With this port too.
@@ -71,7 +84,10 @@ impl PortList {
             return self.clone();
         }
         let mut ranges = self.0.clone();
-        ranges.push(PortRange { first: port, last: port });
+        ranges.push(PortRange {
+            first: port,
+            last: port,
+        });
         ranges.sort_by_key(|range| range.first);
         Self(ranges)
     }
@@ -82,14 +98,19 @@ impl FromStr for PortList {
 
     fn from_str(text: &str) -> Result<Self, Unreadable> {
         let parts = text.trim().split(',').filter(|part| !part.is_empty());
-        let range = |part: &str| PortRange::from_str(&part.replacen('-', " ", 1)).or_else(|_| one_port(part));
+        let range = |part: &str| {
+            PortRange::from_str(&part.replacen('-', " ", 1)).or_else(|_| one_port(part))
+        };
         parts.map(range).collect::<Result<_, _>>().map(Self)
     }
 }
 
 fn one_port(text: &str) -> Result<PortRange, Unreadable> {
     let port = text.parse().map_err(|_| Unreadable)?;
-    Ok(PortRange { first: port, last: port })
+    Ok(PortRange {
+        first: port,
+        last: port,
+    })
 }
 
 impl fmt::Display for PortList {
@@ -105,8 +126,8 @@ impl fmt::Display for PortList {
     }
 }
 
-/// net.ipv4.tcp_mem: three marks in pages. Below `low` TCP takes what it likes, from `pressure` on it moderates itself, at
-/// `high` it drops data.
+/// net.ipv4.tcp_mem: three marks in pages. Below `low` TCP takes what it likes, from `pressure` on
+/// it moderates itself, at `high` it drops data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryMarks {
     /// Where moderation ends again.
@@ -118,14 +139,23 @@ pub struct MemoryMarks {
 }
 
 impl MemoryMarks {
-    /// Marks under which so many pages are no pressure, in the kernel's own proportion of 3 to 4 to 6.
+    /// Marks under which so many pages are no pressure, in the kernel's own proportion of 3 to 4 to
+    /// 6.
     pub(in crate::machine) fn for_pages(pages: u64) -> Self {
-        Self { low: pages / 4 * 3, pressure: pages, high: pages / 2 * 3 }
+        Self {
+            low: pages / 4 * 3,
+            pressure: pages,
+            high: pages / 2 * 3,
+        }
     }
 
     /// The greater of each.
     pub(in crate::machine) fn joined(self, other: Self) -> Self {
-        Self { low: self.low.max(other.low), pressure: self.pressure.max(other.pressure), high: self.high.max(other.high) }
+        Self {
+            low: self.low.max(other.low),
+            pressure: self.pressure.max(other.pressure),
+            high: self.high.max(other.high),
+        }
     }
 }
 
@@ -134,7 +164,11 @@ impl FromStr for MemoryMarks {
 
     fn from_str(text: &str) -> Result<Self, Unreadable> {
         let [low, pressure, high] = numbers(text)?;
-        Ok(Self { low, pressure, high })
+        Ok(Self {
+            low,
+            pressure,
+            high,
+        })
     }
 }
 
@@ -147,7 +181,10 @@ impl fmt::Display for MemoryMarks {
 /// Exactly so many numbers, between white space.
 fn numbers<T: FromStr, const COUNT: usize>(text: &str) -> Result<[T; COUNT], Unreadable> {
     let numbers: Result<Vec<T>, _> = text.split_whitespace().map(str::parse).collect();
-    numbers.map_err(|_| Unreadable)?.try_into().map_err(|_| Unreadable)
+    numbers
+        .map_err(|_| Unreadable)?
+        .try_into()
+        .map_err(|_| Unreadable)
 }
 
 #[cfg(test)]
@@ -159,7 +196,10 @@ mod tests {
     #[test]
     fn ranges_read_as_the_kernel_prints_them() {
         let range: PortRange = "32768\t60999\n".parse().unwrap();
-        assert_eq!((range.count(), range.to_string().as_str()), (28_232, "32768 60999"));
+        assert_eq!(
+            (range.count(), range.to_string().as_str()),
+            (28_232, "32768 60999")
+        );
         for wrong in ["", "1", "2 1", "1 2 3", "1 65536", "a b"] {
             wrong.parse::<PortRange>().unwrap_err();
         }
@@ -168,11 +208,23 @@ mod tests {
     #[test]
     fn reserved_ports_are_counted_within_a_range_and_extended() {
         let list: PortList = "7007,40000-40009,60998-61005\n".parse().unwrap();
-        assert_eq!(list.count_within(PortRange { first: 32_768, last: 60_999 }), 12);
+        assert_eq!(
+            list.count_within(PortRange {
+                first: 32_768,
+                last: 60_999
+            }),
+            12
+        );
         assert!(list.contains(40_009) && !list.contains(40_010));
         assert_eq!(list.with(7007), list);
-        assert_eq!(list.with(9000).to_string(), "7007,9000,40000-40009,60998-61005");
-        assert_eq!("\n".parse::<PortList>().unwrap().with(7007).to_string(), "7007");
+        assert_eq!(
+            list.with(9000).to_string(),
+            "7007,9000,40000-40009,60998-61005"
+        );
+        assert_eq!(
+            "\n".parse::<PortList>().unwrap().with(7007).to_string(),
+            "7007"
+        );
         "7007-".parse::<PortList>().unwrap_err();
         "9-7".parse::<PortList>().unwrap_err();
     }
@@ -181,6 +233,9 @@ mod tests {
     fn marks_keep_the_kernels_proportion_and_never_sink() {
         let marks = MemoryMarks::for_pages(4000);
         assert_eq!(marks.to_string(), "3000 4000 6000");
-        assert_eq!(marks.joined("1 9000 10000".parse().unwrap()).to_string(), "3000 9000 10000");
+        assert_eq!(
+            marks.joined("1 9000 10000".parse().unwrap()).to_string(),
+            "3000 9000 10000"
+        );
     }
 }

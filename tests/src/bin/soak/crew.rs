@@ -57,10 +57,22 @@ impl Crew {
             let (ways, shared) = (Arc::clone(&ways), Arc::clone(&shared));
             let is_good = number < GOOD_THREADS;
             // An odd multiplier keeps the seeds of neighbours far apart.
-            let random = Random::seeded(seed.wrapping_add(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            thread::spawn(move || if is_good { behave(&ways, &shared, random) } else { misbehave(&ways, &shared, random) })
+            let random = Random::seeded(
+                seed.wrapping_add(number as u64)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            );
+            thread::spawn(move || {
+                if is_good {
+                    behave(&ways, &shared, random)
+                } else {
+                    misbehave(&ways, &shared, random)
+                }
+            })
         });
-        Self { threads: threads.collect(), shared }
+        Self {
+            threads: threads.collect(),
+            shared,
+        }
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -68,23 +80,37 @@ impl Crew {
     }
 
     pub(super) fn progress(&self) -> Progress {
-        Progress { good: self.shared.good.load(Ordering::Relaxed), bad: self.shared.bad.load(Ordering::Relaxed) }
+        Progress {
+            good: self.shared.good.load(Ordering::Relaxed),
+            bad: self.shared.bad.load(Ordering::Relaxed),
+        }
     }
 
     /// Lets every client finish its session. What well-behaved ones have to complain of.
     pub(super) fn end(self) -> (Progress, Vec<String>) {
         self.shared.over.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let progress = Progress { good: self.shared.good.load(Ordering::Relaxed), bad: self.shared.bad.load(Ordering::Relaxed) };
-        (progress, std::mem::take(&mut *self.shared.failures.lock().unwrap()))
+        self.threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        let progress = Progress {
+            good: self.shared.good.load(Ordering::Relaxed),
+            bad: self.shared.bad.load(Ordering::Relaxed),
+        };
+        (
+            progress,
+            std::mem::take(&mut *self.shared.failures.lock().unwrap()),
+        )
     }
 }
 
 impl Ways {
     fn to(echo: SocketAddr, ping: SocketAddr, seed: u64) -> Self {
         let ms = Duration::from_millis;
-        let harmless =
-            [Faults::none().slice(500).delay(ms(1), ms(5)), Faults::none().delay(ms(10), ms(20)), Faults::none().bandwidth(4_000_000)];
+        let harmless = [
+            Faults::none().slice(500).delay(ms(1), ms(5)),
+            Faults::none().delay(ms(10), ms(20)),
+            Faults::none().bandwidth(4_000_000),
+        ];
         let harmful = [
             Faults::none().corrupt(200),
             Faults::none().corrupt(50).slice(30),
@@ -93,17 +119,37 @@ impl Ways {
             Faults::none().cut(Cut::Blackhole, 1000),
             Faults::none().bandwidth(2000),
         ];
-        let (mut good, mut bad, mut proxies) = (vec![Place { echo, ping }], vec![Place { echo, ping }], Vec::new());
+        let (mut good, mut bad, mut proxies) = (
+            vec![Place { echo, ping }],
+            vec![Place { echo, ping }],
+            Vec::new(),
+        );
         let mut through = |forth: &Faults, back: &Faults| {
-            let [to_echo, to_ping] = [echo, ping].map(|server| Chaos::before(server, seed, forth.clone(), back.clone()));
-            let place = Place { echo: to_echo.addr(), ping: to_ping.addr() };
+            let [to_echo, to_ping] =
+                [echo, ping].map(|server| Chaos::before(server, seed, forth.clone(), back.clone()));
+            let place = Place {
+                echo: to_echo.addr(),
+                ping: to_ping.addr(),
+            };
             proxies.extend([to_echo, to_ping]);
             place
         };
         good.extend(harmless.iter().map(|faults| through(faults, faults)));
-        bad.extend(harmful.iter().map(|faults| through(faults, &Faults::none())));
-        bad.extend(harmful.iter().map(|faults| through(&Faults::none(), faults)));
-        Self { good, bad, _proxies: proxies }
+        bad.extend(
+            harmful
+                .iter()
+                .map(|faults| through(faults, &Faults::none())),
+        );
+        bad.extend(
+            harmful
+                .iter()
+                .map(|faults| through(&Faults::none(), faults)),
+        );
+        Self {
+            good,
+            bad,
+            _proxies: proxies,
+        }
     }
 }
 
@@ -122,7 +168,11 @@ fn behave(ways: &Ways, shared: &Shared, mut random: Random) {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "wrong bytes, or none: see the panic above".to_owned(),
         };
-        shared.failures.lock().unwrap().push(format!("well-behaved client, {name}: {why}"));
+        shared
+            .failures
+            .lock()
+            .unwrap()
+            .push(format!("well-behaved client, {name}: {why}"));
     }
 }
 
@@ -137,6 +187,10 @@ fn misbehave(ways: &Ways, shared: &Shared, mut random: Random) {
 
 impl fmt::Display for Progress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} sessions of well-behaved clients, {} of others", self.good, self.bad)
+        write!(
+            formatter,
+            "{} sessions of well-behaved clients, {} of others",
+            self.good, self.bad
+        )
     }
 }

@@ -1,7 +1,9 @@
-//! Echo and ping under random well- and ill-behaved clients for minutes: `soak [SECONDS]`, ten minutes unless told otherwise.
+//! Echo and ping under random well- and ill-behaved clients for minutes: `soak [SECONDS]`, ten
+//! minutes unless told otherwise.
 //!
-//! Fails on a byte that is wrong, a well-behaved client that is not served, memory, descriptors or connections that grow, and anything
-//! that is not given back at the end. `SEED=N` repeats what the clients do, though not when the threads do it.
+//! Fails on a byte that is wrong, a well-behaved client that is not served, memory, descriptors or
+//! connections that grow, and anything that is not given back at the end. `SEED=N` repeats what the
+//! clients do, though not when the threads do it.
 #![allow(clippy::unwrap_used)] // As the rig does, it reports what it did not expect by panicking.
 
 mod crew;
@@ -26,19 +28,28 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 const SAMPLES_PER_LINE: usize = 10;
 
 fn main() -> ExitCode {
-    let seconds = env::args().nth(1).map_or(SECONDS_DEFAULT, |text| text.parse().expect("soak [SECONDS]"));
-    let seed = env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| RandomState::new().hash_one(0_u8));
+    let seconds = env::args().nth(1).map_or(SECONDS_DEFAULT, |text| {
+        text.parse().expect("soak [SECONDS]")
+    });
+    let seed = env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| RandomState::new().hash_one(0_u8));
     let _ = raise_descriptor_limit();
     println!("soak of {seconds} s; SEED={seed} repeats it");
     let problems = soak(Duration::from_secs(seconds), seed);
     for problem in &problems {
         println!("FAILED: {problem}");
     }
-    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
-/// Short deadlines, so that every kind of end comes often; few slots and buffers, so that all of them have been touched soon and what
-/// grows later is a leak.
+/// Short deadlines, so that every kind of end comes often; few slots and buffers, so that all of
+/// them have been touched soon and what grows later is a leak.
 fn start(launch: Launch) -> Server {
     launch
         .set("limits.connections_max=1000")
@@ -57,8 +68,13 @@ fn start(launch: Launch) -> Server {
 }
 
 fn soak(time: Duration, seed: u64) -> Vec<String> {
-    let servers = [("echo", start(Launch::echo())), ("ping", start(Launch::ping()))];
-    let mut samples = servers.each_ref().map(|(name, server)| Samples::of(name, server));
+    let servers = [
+        ("echo", start(Launch::echo())),
+        ("ping", start(Launch::ping())),
+    ];
+    let mut samples = servers
+        .each_ref()
+        .map(|(name, server)| Samples::of(name, server));
     let crew = Crew::start(servers[0].1.addr(), servers[1].1.addr(), seed);
     let end = Instant::now() + time;
     while Instant::now() < end && !crew.has_failed() {

@@ -6,10 +6,12 @@ use tests::{BOUND, Server, descriptors, resident_bytes};
 
 use crate::slope::slope;
 
-/// By how much the resident memory may grow over the second half of a run, by its slope: what an allocator and a pool under random load
-/// do in half a minute, and in the five minutes of a long run a few bytes for each session.
+/// By how much the resident memory may grow over the second half of a run, by its slope: what an
+/// allocator and a pool under random load do in half a minute, and in the five minutes of a long
+/// run a few bytes for each session.
 const RESIDENT_GROWTH_MAX: f64 = 1024.0 * 1024.0;
-/// The same for descriptors: connections have none of the process's, so their number does not move at all.
+/// The same for descriptors: connections have none of the process's, so their number does not move
+/// at all.
 const DESCRIPTORS_GROWTH_MAX: f64 = 1.0;
 /// The same for connections, whose number follows from what the clients happen to do.
 const CONNECTIONS_GROWTH_MAX: f64 = 30.0;
@@ -34,7 +36,11 @@ pub(super) struct Samples {
 
 impl Samples {
     pub(super) fn of(name: &'static str, server: &Server) -> Self {
-        Self { name, base: sample(server), taken: Vec::new() }
+        Self {
+            name,
+            base: sample(server),
+            taken: Vec::new(),
+        }
     }
 
     pub(super) fn take(&mut self, server: &Server) {
@@ -54,13 +60,35 @@ impl Samples {
         let grown = |what: &str, of: fn(&Sample) -> f64, max: f64| {
             let values: Vec<f64> = half.iter().map(of).collect();
             let growth = slope(&values) * values.len() as f64;
-            println!("{}: {what} grew by {growth:.0} in {} s, {max:.0} is the bound", self.name, half.len());
-            (growth > max).then(|| format!("{}: {what} grew by {growth:.0} in {} s", self.name, half.len()))
+            println!(
+                "{}: {what} grew by {growth:.0} in {} s, {max:.0} is the bound",
+                self.name,
+                half.len()
+            );
+            (growth > max).then(|| {
+                format!(
+                    "{}: {what} grew by {growth:.0} in {} s",
+                    self.name,
+                    half.len()
+                )
+            })
         };
         let found = [
-            grown("resident memory", |sample| sample.resident as f64, RESIDENT_GROWTH_MAX),
-            grown("descriptors", |sample| sample.descriptors as f64, DESCRIPTORS_GROWTH_MAX),
-            grown("connections", |sample| sample.connections as f64, CONNECTIONS_GROWTH_MAX),
+            grown(
+                "resident memory",
+                |sample| sample.resident as f64,
+                RESIDENT_GROWTH_MAX,
+            ),
+            grown(
+                "descriptors",
+                |sample| sample.descriptors as f64,
+                DESCRIPTORS_GROWTH_MAX,
+            ),
+            grown(
+                "connections",
+                |sample| sample.connections as f64,
+                CONNECTIONS_GROWTH_MAX,
+            ),
         ];
         found.into_iter().flatten().collect()
     }
@@ -68,12 +96,27 @@ impl Samples {
     /// What is not back at its base once the clients are gone and every deadline has passed.
     pub(super) fn left_behind(&self, server: &Server) -> Option<String> {
         let from = server.log().lines().len();
-        let empty = server.log().find(from, 2 * BOUND, |line| line.message() == "stats" && line.number("connections") == 0);
+        let empty = server.log().find(from, 2 * BOUND, |line| {
+            line.message() == "stats" && line.number("connections") == 0
+        });
         let open = descriptors(server.pid());
         match empty {
-            None => Some(format!("{}: connections are left {:?} after the last client went", self.name, 2 * BOUND)),
-            Some(line) if line.number("tasks") > 0 => Some(format!("{}: {} tasks are left", self.name, line.number("tasks"))),
-            _ => (open != self.base.descriptors).then(|| format!("{}: {open} descriptors, {} before", self.name, self.base.descriptors)),
+            None => Some(format!(
+                "{}: connections are left {:?} after the last client went",
+                self.name,
+                2 * BOUND
+            )),
+            Some(line) if line.number("tasks") > 0 => Some(format!(
+                "{}: {} tasks are left",
+                self.name,
+                line.number("tasks")
+            )),
+            _ => (open != self.base.descriptors).then(|| {
+                format!(
+                    "{}: {open} descriptors, {} before",
+                    self.name, self.base.descriptors
+                )
+            }),
         }
     }
 }
@@ -82,7 +125,13 @@ impl fmt::Display for Samples {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.taken.last().unwrap_or(&self.base);
         let kibibytes = last.resident / 1024;
-        write!(formatter, "[{} s] {}: {kibibytes} KiB, {} connections;", self.taken.len(), self.name, last.connections)
+        write!(
+            formatter,
+            "[{} s] {}: {kibibytes} KiB, {} connections;",
+            self.taken.len(),
+            self.name,
+            last.connections
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! What clients do, a session at a time. Well-behaved ones check every byte, and fail if they are not served. The others fail as they like.
+//! What clients do, a session at a time. Well-behaved ones check every byte, and fail if they are
+//! not served. The others fail as they like.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -17,8 +18,13 @@ pub(super) struct Place {
     pub(super) ping: SocketAddr,
 }
 
-pub(super) const GOOD: [(&str, Session); 5] =
-    [("messages", messages), ("a big message", big_message), ("a pipeline", pipeline), ("churn", churn), ("pauses", pauses)];
+pub(super) const GOOD: [(&str, Session); 5] = [
+    ("messages", messages),
+    ("a big message", big_message),
+    ("a pipeline", pipeline),
+    ("churn", churn),
+    ("pauses", pauses),
+];
 
 pub(super) const BAD: [(&str, Session); 8] = [
     ("loris", loris),
@@ -31,7 +37,8 @@ pub(super) const BAD: [(&str, Session); 8] = [
     ("asks and leaves", asks_and_leaves),
 ];
 
-/// How long one who misbehaves waits for the server to end him: longer than the deadlines, once, and then he leaves.
+/// How long one who misbehaves waits for the server to end him: longer than the deadlines, once,
+/// and then he leaves.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Between two bytes of one who drips.
 const DRIP: Duration = Duration::from_millis(100);
@@ -92,7 +99,12 @@ fn send_and_expect(address: SocketAddr, sent: &[u8], expected: &[u8]) -> io::Res
 }
 
 fn echo_request(text: &[u8]) -> Vec<u8> {
-    [format!("*2\r\n$4\r\nECHO\r\n${}\r\n", text.len()).as_bytes(), text, b"\r\n"].concat()
+    [
+        format!("*2\r\n$4\r\nECHO\r\n${}\r\n", text.len()).as_bytes(),
+        text,
+        b"\r\n",
+    ]
+    .concat()
 }
 
 fn loris(place: &Place, random: &mut Random) -> io::Result<()> {
@@ -110,8 +122,11 @@ fn loris(place: &Place, random: &mut Random) -> io::Result<()> {
 }
 
 fn never_reads(place: &Place, random: &mut Random) -> io::Result<()> {
-    let (address, bytes) =
-        if random.below(2) == 0 { (place.echo, random.bytes(16_384)) } else { (place.ping, echo_request(&random.bytes(1000)).repeat(16)) };
+    let (address, bytes) = if random.below(2) == 0 {
+        (place.echo, random.bytes(16_384))
+    } else {
+        (place.ping, echo_request(&random.bytes(1000)).repeat(16))
+    };
     let mut stream = connect(address)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // A hole in the line takes all there is, so it is not left to the server alone to end this.
@@ -124,7 +139,11 @@ fn never_reads(place: &Place, random: &mut Random) -> io::Result<()> {
 }
 
 fn resets(place: &Place, random: &mut Random) -> io::Result<()> {
-    let mut stream = connect(if random.below(2) == 0 { place.echo } else { place.ping })?;
+    let mut stream = connect(if random.below(2) == 0 {
+        place.echo
+    } else {
+        place.ping
+    })?;
     let length = random.below(100_000);
     // The rest of it is not waited for, so that the reset comes in the middle.
     stream.set_nonblocking(true)?;
@@ -156,14 +175,22 @@ fn garbage(place: &Place, random: &mut Random) -> io::Result<()> {
 }
 
 fn silence(place: &Place, random: &mut Random) -> io::Result<()> {
-    let mut stream = connect(if random.below(2) == 0 { place.echo } else { place.ping })?;
+    let mut stream = connect(if random.below(2) == 0 {
+        place.echo
+    } else {
+        place.ping
+    })?;
     stream.set_read_timeout(Some(PATIENCE))?;
     read_to_end(&mut stream)
 }
 
 fn comes_and_goes(place: &Place, random: &mut Random) -> io::Result<()> {
     for round in 0..random.below(100) {
-        let stream = connect(if round % 2 == 0 { place.echo } else { place.ping })?;
+        let stream = connect(if round % 2 == 0 {
+            place.echo
+        } else {
+            place.ping
+        })?;
         if random.below(2) == 0 {
             reset(stream)?;
         }

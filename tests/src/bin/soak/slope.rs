@@ -1,6 +1,7 @@
 //! How fast something grows, whatever single values do.
 
-/// The median of the slopes between all pairs of values, per step (Theil and Sen): up to three in ten values may be anything.
+/// The median of the slopes between all pairs of values, per step (Theil and Sen): up to three in
+/// ten values may be anything.
 pub(super) fn slope(values: &[f64]) -> f64 {
     let pairs = values.iter().enumerate().flat_map(|(from, first)| {
         let later = values.iter().enumerate().skip(from + 1);
@@ -17,7 +18,15 @@ mod tests {
 
     #[test]
     fn a_steady_growth_is_found_under_outliers() {
-        let values: Vec<f64> = (0..100).map(|step| if step % 5 == 0 { 1e9 } else { 3.0 * f64::from(step) }).collect();
+        let values: Vec<f64> = (0..100)
+            .map(|step| {
+                if step % 5 == 0 {
+                    1e9
+                } else {
+                    3.0 * f64::from(step)
+                }
+            })
+            .collect();
         assert!((slope(&values) - 3.0).abs() < 0.5, "{}", slope(&values));
     }
 

@@ -1,4 +1,5 @@
-//! The reference for a wake from one thread to another: two threads that wake each other by an eventfd(2).
+//! The reference for a wake from one thread to another: two threads that wake each other by an
+//! eventfd(2).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,7 +19,10 @@ struct Bell {
 
 impl Bell {
     fn new() -> io::Result<Self> {
-        Ok(Self { descriptor: eventfd(0, EventfdFlags::CLOEXEC)?, rung: AtomicU64::new(0) })
+        Ok(Self {
+            descriptor: eventfd(0, EventfdFlags::CLOEXEC)?,
+            rung: AtomicU64::new(0),
+        })
     }
 
     fn ring(&self) -> io::Result<()> {
@@ -55,7 +59,11 @@ pub(crate) fn ping_pong(events: u64, cores: [usize; 2]) -> io::Result<Times> {
                 io::Result::Ok(late)
             })
         });
-        let [other, own] = [other, own].map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let [other, own] = [other, own].map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
         let mut all = other?;
         all += own?;
         Ok(all)

@@ -1,4 +1,5 @@
-//! From another thread's send to the peer: on a shard at rest, and among 1 000 connections that talk.
+//! From another thread's send to the peer: on a shard at rest, and among 1 000 connections that
+//! talk.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -17,14 +18,24 @@ use crate::{Arguments, go_on};
 /// How many times tokio's latency ours may be.
 const BOUND: f64 = 1.5;
 /// Between two pushes to a silent connection, and for how long in a round each server pushes.
-const AT_REST: [(Duration, Duration); 2] =
-    [(Duration::from_millis(13), Duration::from_secs(8)), (Duration::from_millis(1), Duration::from_secs(3))];
+const AT_REST: [(Duration, Duration); 2] = [
+    (Duration::from_millis(13), Duration::from_secs(8)),
+    (Duration::from_millis(1), Duration::from_secs(3)),
+];
 /// Connections that talk, and between two pushes to the one that listens.
 const TALKERS: u32 = 1000;
 const AMONG_TALKERS: Duration = Duration::from_millis(5);
-/// How they talk: each at its times, 10 000 a second together; or each again as soon as it is answered.
-const TALKS: [(&str, Mode); 2] =
-    [("10 000 requests/s", Mode::Open { interval: Duration::from_millis(100) }), ("closed loop", Mode::Closed)];
+/// How they talk: each at its times, 10 000 a second together; or each again as soon as it is
+/// answered.
+const TALKS: [(&str, Mode); 2] = [
+    (
+        "10 000 requests/s",
+        Mode::Open {
+            interval: Duration::from_millis(100),
+        },
+    ),
+    ("closed loop", Mode::Closed),
+];
 const TALK: Duration = Duration::from_secs(4);
 /// Pushes that are not measured, of each connection at first.
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -48,13 +59,25 @@ pub(crate) fn at_rest(arguments: &Arguments, stop: &Stop) -> Result<bool, Error>
 }
 
 pub(crate) fn among_talkers(arguments: &Arguments, stop: &Stop) -> Result<bool, Error> {
-    header(&format!("push beside {TALKERS} connections, us"), "corelane", "tokio");
+    header(
+        &format!("push beside {TALKERS} connections, us"),
+        "corelane",
+        "tokio",
+    );
     let servers = start(arguments)?;
     let mut holds = true;
     for (name, mode) in TALKS {
         let rounds = rounds(arguments, stop, |server| {
             let mut pushes = Pushes::none();
-            let listen = || listen(arguments, &servers[server], AMONG_TALKERS, TALK, &mut pushes);
+            let listen = || {
+                listen(
+                    arguments,
+                    &servers[server],
+                    AMONG_TALKERS,
+                    TALK,
+                    &mut pushes,
+                )
+            };
             beside_talkers(arguments, &servers[server], mode, stop, listen)?;
             Ok(pushes)
         })?;
@@ -69,7 +92,11 @@ fn start(arguments: &Arguments) -> Result<[Server; 2], Error> {
 }
 
 /// By turns; every other round goes backwards.
-fn rounds(arguments: &Arguments, stop: &Stop, mut measure: impl FnMut(usize) -> Result<Pushes, Error>) -> Result<Vec<Round>, Error> {
+fn rounds(
+    arguments: &Arguments,
+    stop: &Stop,
+    mut measure: impl FnMut(usize) -> Result<Pushes, Error>,
+) -> Result<Vec<Round>, Error> {
     let mut round = |number: u32| {
         go_on(stop)?;
         if number.is_multiple_of(2) {
@@ -81,7 +108,13 @@ fn rounds(arguments: &Arguments, stop: &Stop, mut measure: impl FnMut(usize) -> 
     (0..arguments.rounds).map(&mut round).collect()
 }
 
-fn listen(arguments: &Arguments, server: &Server, interval: Duration, time: Duration, pushes: &mut Pushes) -> Result<(), Error> {
+fn listen(
+    arguments: &Arguments,
+    server: &Server,
+    interval: Duration,
+    time: Duration,
+    pushes: &mut Pushes,
+) -> Result<(), Error> {
     let mut peer = Peer::connect(server.addr(), interval, arguments.cpu_client)?;
     peer.receive_for(WARM_UP, None)?;
     peer.receive_for(time, Some(pushes))
@@ -97,14 +130,31 @@ fn beside_talkers(
 ) -> Result<(), Error> {
     let cpus = vec![arguments.cpu_client];
     let warmup = Duration::from_millis(500);
-    let plan = Plan { connections: TALKERS, cpus, mode, warmup, duration: TALK + 2 * WARM_UP, ..Plan::to(server.addr()) };
+    let plan = Plan {
+        connections: TALKERS,
+        cpus,
+        mode,
+        warmup,
+        duration: TALK + 2 * WARM_UP,
+        ..Plan::to(server.addr())
+    };
     let (opened, opens) = channel();
     thread::scope(|scope| {
         let load = scope.spawn(move || engine::run(plan, Show::Nothing, stop, &mut Opened(opened)));
-        let measured = if opens.recv().is_ok() { measure() } else { Ok(()) };
-        let report: data::Report = load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let measured = if opens.recv().is_ok() {
+            measure()
+        } else {
+            Ok(())
+        };
+        let report: data::Report = load
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         go_on(stop)?;
-        if report.failures.is_empty() { measured } else { Err(Error::Failed(format!("failures under load:\n{report}"))) }
+        if report.failures.is_empty() {
+            measured
+        } else {
+            Err(Error::Failed(format!("failures under load:\n{report}")))
+        }
     })
 }
 
@@ -120,10 +170,19 @@ impl Observer for Opened {
 
 fn show(what: &str, rounds: &[Round]) -> bool {
     let figure = |name: &str, value: &dyn Fn(&Pushes) -> f64| {
-        let pairs = rounds.iter().map(|[ours, tokio]| (value(ours), value(tokio))).collect();
-        Figure { what: format!("{what}: {name}"), pairs, bound: BOUND }.show()
+        let pairs = rounds
+            .iter()
+            .map(|[ours, tokio]| (value(ours), value(tokio)))
+            .collect();
+        Figure {
+            what: format!("{what}: {name}"),
+            pairs,
+            bound: BOUND,
+        }
+        .show()
     };
-    let arrived = [("p50", 0.5), ("p99", 0.99)].map(|(name, part)| figure(name, &|pushes| quantile(&pushes.arrived, part)));
+    let arrived = [("p50", 0.5), ("p99", 0.99)]
+        .map(|(name, part)| figure(name, &|pushes| quantile(&pushes.arrived, part)));
     let received = [("p50 until it runs", 0.5), ("p99 until it runs", 0.99)]
         .map(|(name, part)| figure(name, &|pushes| quantile(&pushes.received, part)));
     arrived.iter().chain(&received).all(|holds| *holds)

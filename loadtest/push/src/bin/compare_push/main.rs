@@ -1,7 +1,9 @@
-//! How soon what another thread sends is at the peer, on Corelane and on tokio, by turns in one run; what a handler that waits for many
-//! things at once hears late; and what a waker costs that nobody wakes. `make compare-push`.
+//! How soon what another thread sends is at the peer, on Corelane and on tokio, by turns in one
+//! run; what a handler that waits for many things at once hears late; and what a waker costs that
+//! nobody wakes. `make compare-push`.
 //!
-//! Servers on one core, their peers and whoever sends on another. What the machine does meanwhile meets all alike.
+//! Servers on one core, their peers and whoever sends on another. What the machine does meanwhile
+//! meets all alike.
 
 mod eventfd;
 mod events;
@@ -28,12 +30,18 @@ const EXIT_REFUSED: u8 = 2;
 #[command(name = "compare_push", version)]
 struct Arguments {
     /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "rest,talk,events,waker")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "rest,talk,events,waker"
+    )]
     cases: Vec<Case>,
     /// Rounds of each case; in a round each server has its turn
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Events of the handler that waits for many things, and of the two threads that it is set beside
+    /// Events of the handler that waits for many things, and of the two threads that it is set
+    /// beside
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
     events: u64,
     /// Core of the servers
@@ -66,19 +74,35 @@ fn main() -> ExitCode {
         Ok(_) => ExitCode::from(EXIT_FAILED),
         Err(error) => {
             eprintln!("compare_push: {error}");
-            ExitCode::from(if matches!(error, Error::Refused(_)) { EXIT_REFUSED } else { EXIT_FAILED })
+            ExitCode::from(if matches!(error, Error::Refused(_)) {
+                EXIT_REFUSED
+            } else {
+                EXIT_FAILED
+            })
         }
     }
 }
 
 /// True: every ratio is within its bound.
 fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error> {
-    let cores: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    if let Some(core) = [arguments.cpu_server, arguments.cpu_client].iter().find(|core| !cores.contains(core)) {
-        return Err(Error::Refused(format!("core {core} is not one this process may use: {cores:?}")));
+    let cores: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .iter()
+        .map(|core| core.id)
+        .collect();
+    if let Some(core) = [arguments.cpu_server, arguments.cpu_client]
+        .iter()
+        .find(|core| !cores.contains(core))
+    {
+        return Err(Error::Refused(format!(
+            "core {core} is not one this process may use: {cores:?}"
+        )));
     }
     if arguments.cpu_server == arguments.cpu_client {
-        eprintln!("warning: servers and peers share core {}", arguments.cpu_server);
+        eprintln!(
+            "warning: servers and peers share core {}",
+            arguments.cpu_server
+        );
     }
     if cfg!(debug_assertions) {
         eprintln!("warning: this is a debug build");
@@ -95,14 +119,21 @@ fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error> {
             });
             outcomes.collect::<Result<Vec<bool>, Error>>()
         };
-        let outcomes = scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let outcomes = scope
+            .spawn(work)
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(outcomes.into_iter().all(|holds| holds))
     })
 }
 
 /// Fails once an end was asked for.
 fn go_on(stop: &Stop) -> Result<(), Error> {
-    if stop.is_set() { Err(Error::Interrupted) } else { Ok(()) }
+    if stop.is_set() {
+        Err(Error::Interrupted)
+    } else {
+        Ok(())
+    }
 }
 
 /// An error of an operation, with what that was.

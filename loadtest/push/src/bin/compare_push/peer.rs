@@ -17,7 +17,8 @@ use crate::times::{Times, times};
 /// A push that takes longer than this, its interval aside, is lost.
 const LOST_AFTER: Duration = Duration::from_secs(2);
 
-/// From another thread's send to the peer: until the bytes were in its socket, as the kernel tells, and until it ran and had them.
+/// From another thread's send to the peer: until the bytes were in its socket, as the kernel tells,
+/// and until it ran and had them.
 pub(crate) struct Pushes {
     pub(crate) arrived: Times,
     pub(crate) received: Times,
@@ -30,7 +31,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Asks the server to push from a thread on `core`.
-    pub(crate) fn connect(server: SocketAddr, interval: Duration, core: usize) -> Result<Self, Error> {
+    pub(crate) fn connect(
+        server: SocketAddr,
+        interval: Duration,
+        core: usize,
+    ) -> Result<Self, Error> {
         let connected = || {
             let mut stream = TcpStream::connect(server)?;
             stream.set_nodelay(true)?;
@@ -39,48 +44,77 @@ impl Peer {
             stream.write_all(format!("push {} {core}\n", interval.as_nanos()).as_bytes())?;
             Ok(stream)
         };
-        Ok(Self { stream: connected().map_err(failed("cannot connect"))?, received: 0 })
+        Ok(Self {
+            stream: connected().map_err(failed("cannot connect"))?,
+            received: 0,
+        })
     }
 
     /// Receives for `time`, and adds to `pushes`.
-    pub(crate) fn receive_for(&mut self, time: Duration, mut pushes: Option<&mut Pushes>) -> Result<(), Error> {
+    pub(crate) fn receive_for(
+        &mut self,
+        time: Duration,
+        mut pushes: Option<&mut Pushes>,
+    ) -> Result<(), Error> {
         let end = Instant::now() + time;
         while Instant::now() < end {
             let (message, arrived) = self.receive()?;
             let received = now();
             if message.serial != self.received {
-                return Err(Error::Failed(format!("push {} came in place of {}", message.serial, self.received)));
+                return Err(Error::Failed(format!(
+                    "push {} came in place of {}",
+                    message.serial, self.received
+                )));
             }
             self.received += 1;
             if let (Some(pushes), Some(arrived)) = (&mut pushes, arrived) {
-                pushes.arrived.saturating_record(arrived.saturating_sub(message.sent));
-                pushes.received.saturating_record(received.saturating_sub(message.sent));
+                pushes
+                    .arrived
+                    .saturating_record(arrived.saturating_sub(message.sent));
+                pushes
+                    .received
+                    .saturating_record(received.saturating_sub(message.sent));
             }
         }
         Ok(())
     }
 
-    /// The kernel begins to tell when bytes came a moment after it was asked to: the first may be without.
+    /// The kernel begins to tell when bytes came a moment after it was asked to: the first may be
+    /// without.
     fn receive(&mut self) -> Result<(Message, Option<u64>), Error> {
         let (mut bytes, mut space) = ([0; MESSAGE_BYTES], cmsg_space!(TimeSpec));
         let mut into = [IoSliceMut::new(&mut bytes)];
-        let received = recvmsg::<()>(self.stream.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::MSG_WAITALL);
+        let received = recvmsg::<()>(
+            self.stream.as_raw_fd(),
+            &mut into,
+            Some(&mut space),
+            MsgFlags::MSG_WAITALL,
+        );
         let (length, arrived) = received
             .map(|received| (received.bytes, received.cmsgs().find_map(nanoseconds)))
-            .map_err(|error| Error::Failed(format!("push {} does not come: {error}", self.received)))?;
+            .map_err(|error| {
+                Error::Failed(format!("push {} does not come: {error}", self.received))
+            })?;
         let message = Message::from_bytes(&bytes[..length]);
-        message.map(|message| (message, arrived)).ok_or_else(|| Error::Failed(format!("push {} is not whole", self.received)))
+        message
+            .map(|message| (message, arrived))
+            .ok_or_else(|| Error::Failed(format!("push {} is not whole", self.received)))
     }
 }
 
 impl Pushes {
     pub(crate) fn none() -> Self {
-        Self { arrived: times(), received: times() }
+        Self {
+            arrived: times(),
+            received: times(),
+        }
     }
 }
 
 /// When the bytes came, since 1970.
 fn nanoseconds(message: ControlMessageOwned) -> Option<u64> {
-    let ControlMessageOwned::ScmTimestampns(time) = message else { return None };
+    let ControlMessageOwned::ScmTimestampns(time) = message else {
+        return None;
+    };
     Some(Duration::from(time).as_nanos() as u64)
 }

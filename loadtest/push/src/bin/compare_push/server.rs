@@ -40,16 +40,37 @@ impl Server {
         match kind {
             Kind::Tokio => command.args(["127.0.0.1:0", &core.to_string()]),
             Kind::Corelane => {
-                let fixed = ["server.listen=\"127.0.0.1:0\"", "server.shards=1", "log.level=\"warn\""].map(str::to_owned);
-                let all = fixed.into_iter().chain([format!("server.cpus=[{core}]")]).chain(settings.iter().cloned());
+                let fixed = [
+                    "server.listen=\"127.0.0.1:0\"",
+                    "server.shards=1",
+                    "log.level=\"warn\"",
+                ]
+                .map(str::to_owned);
+                let all = fixed
+                    .into_iter()
+                    .chain([format!("server.cpus=[{core}]")])
+                    .chain(settings.iter().cloned());
                 command.args(all.flat_map(|setting| ["--set".to_owned(), setting]))
             }
         };
         let child = anywhere(|| command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn());
-        let child = child.map_err(failed(format!("cannot start {}: build it with `cargo build --release -p push`", path.display())))?;
-        let mut server = Self { child, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
-        let said = server.child.stdout.take().and_then(|stdout| BufReader::new(stdout).lines().next()).and_then(Result::ok);
-        let addr = said.as_deref().and_then(|line| line.strip_prefix("listening ")?.parse().ok());
+        let child = child.map_err(failed(format!(
+            "cannot start {}: build it with `cargo build --release -p push`",
+            path.display()
+        )))?;
+        let mut server = Self {
+            child,
+            addr: SocketAddr::from(([0, 0, 0, 0], 0)),
+        };
+        let said = server
+            .child
+            .stdout
+            .take()
+            .and_then(|stdout| BufReader::new(stdout).lines().next())
+            .and_then(Result::ok);
+        let addr = said
+            .as_deref()
+            .and_then(|line| line.strip_prefix("listening ")?.parse().ok());
         server.addr = addr.ok_or_else(|| Error::Failed(format!("{kind} does not listen")))?;
         Ok(server)
     }
@@ -63,7 +84,8 @@ impl Server {
     }
 }
 
-/// A process that is started in here may run on any core: this thread's own, which it inherits, is the client's.
+/// A process that is started in here may run on any core: this thread's own, which it inherits, is
+/// the client's.
 fn anywhere<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let own = sched_getaffinity(None)?;
     let mut all = CpuSet::new();

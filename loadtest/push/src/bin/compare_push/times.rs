@@ -9,7 +9,8 @@ const TIME_MAX_NS: u64 = 60_000_000_000;
 pub(crate) type Times = Histogram<u64>;
 
 pub(crate) fn times() -> Times {
-    Histogram::new_with_bounds(100, TIME_MAX_NS, 3).expect("these constants are within the histogram's bounds")
+    Histogram::new_with_bounds(100, TIME_MAX_NS, 3)
+        .expect("these constants are within the histogram's bounds")
 }
 
 /// In microseconds.
@@ -38,13 +39,20 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// Prints its line of the table: medians, and the median of the rounds' own ratios. True if that is within the bound.
+    /// Prints its line of the table: medians, and the median of the rounds' own ratios. True if
+    /// that is within the bound.
     pub(crate) fn show(&self) -> bool {
         let ratio = median(self.pairs.iter().map(|(ours, other)| ours / other));
-        let (ours, other) = (median(self.pairs.iter().map(|pair| pair.0)), median(self.pairs.iter().map(|pair| pair.1)));
+        let (ours, other) = (
+            median(self.pairs.iter().map(|pair| pair.0)),
+            median(self.pairs.iter().map(|pair| pair.1)),
+        );
         let holds = ratio <= self.bound;
         let verdict = if holds { "" } else { "  MISSED" };
-        println!("{:<52} {ours:>10.1} {other:>10.1} {ratio:>7.2} <= {:.2}{verdict}", self.what, self.bound);
+        println!(
+            "{:<52} {ours:>10.1} {other:>10.1} {ratio:>7.2} <= {:.2}{verdict}",
+            self.what, self.bound
+        );
         holds
     }
 }
@@ -59,12 +67,19 @@ mod tests {
 
     #[test]
     fn the_median_is_in_the_middle() {
-        assert_eq!([median([3.0, 1.0, 9.0]), median([4.0, 1.0]), median([])], [3.0, 2.5, 0.0]);
+        assert_eq!(
+            [median([3.0, 1.0, 9.0]), median([4.0, 1.0]), median([])],
+            [3.0, 2.5, 0.0]
+        );
     }
 
     #[test]
     fn a_figure_is_judged_by_the_ratios_of_its_rounds() {
-        let figure = |bound| Figure { what: String::new(), pairs: vec![(1.0, 1.0), (9.0, 6.0), (40.0, 20.0)], bound };
+        let figure = |bound| Figure {
+            what: String::new(),
+            pairs: vec![(1.0, 1.0), (9.0, 6.0), (40.0, 20.0)],
+            bound,
+        };
         assert!(figure(1.5).show());
         assert!(!figure(1.4).show());
     }

@@ -18,33 +18,68 @@ const CONNECTIONS: [u32; 2] = [1, 100];
 const DURATION: Duration = Duration::from_secs(1);
 
 pub(crate) fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error> {
-    header("CPU of an echo beside a forgotten waker, us", "with it", "without");
+    header(
+        "CPU of an echo beside a forgotten waker, us",
+        "with it",
+        "without",
+    );
     let start = |settings: &[String]| Server::start(Kind::Corelane, arguments.cpu_server, settings);
-    let (with, without) = (start(&["app.forgotten_waker=true".to_owned()])?, start(&[])?);
+    let (with, without) = (
+        start(&["app.forgotten_waker=true".to_owned()])?,
+        start(&[])?,
+    );
     let mut holds = true;
     for connections in CONNECTIONS {
         let mut pairs = Vec::new();
         for round in 0..arguments.rounds {
             go_on(stop)?;
             let measure = |server| cost(arguments, server, connections, stop);
-            let first = if round.is_multiple_of(2) { (measure(&with)?, measure(&without)?) } else { (measure(&without)?, measure(&with)?) };
-            pairs.push(if round.is_multiple_of(2) { first } else { (first.1, first.0) });
+            let first = if round.is_multiple_of(2) {
+                (measure(&with)?, measure(&without)?)
+            } else {
+                (measure(&without)?, measure(&with)?)
+            };
+            pairs.push(if round.is_multiple_of(2) {
+                first
+            } else {
+                (first.1, first.0)
+            });
         }
-        holds &= Figure { what: format!("{connections} connections"), pairs, bound: BOUND }.show();
+        holds &= Figure {
+            what: format!("{connections} connections"),
+            pairs,
+            bound: BOUND,
+        }
+        .show();
     }
     Ok(holds)
 }
 
 /// Processor time of the server per request, in microseconds.
-fn cost(arguments: &Arguments, server: &Server, connections: u32, stop: &Stop) -> Result<f64, Error> {
+fn cost(
+    arguments: &Arguments,
+    server: &Server,
+    connections: u32,
+    stop: &Stop,
+) -> Result<f64, Error> {
     let (cpus, server_pid) = (vec![arguments.cpu_client], Some(server.pid()));
     let warmup = Duration::from_millis(200);
-    let plan = Plan { connections, cpus, warmup, duration: DURATION, server_pid, ..Plan::to(server.addr()) };
+    let plan = Plan {
+        connections,
+        cpus,
+        warmup,
+        duration: DURATION,
+        server_pid,
+        ..Plan::to(server.addr())
+    };
     let report = engine::run(plan, Show::Nothing, stop, &mut ())?;
     go_on(stop)?;
     if !report.failures.is_empty() {
         return Err(Error::Failed(format!("failures under load:\n{report}")));
     }
-    let cost = report.server.as_ref().and_then(|server| server.cpu_us_per_request);
+    let cost = report
+        .server
+        .as_ref()
+        .and_then(|server| server.cpu_us_per_request);
     cost.ok_or_else(|| Error::Failed("the server's processor time is not known".to_owned()))
 }
