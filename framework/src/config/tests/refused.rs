@@ -393,26 +393,20 @@ fn no_text_makes_it_panic() {
         "\u{e4}",
         "#",
     ];
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = move |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        usize::try_from(seed % below as u64).unwrap()
-    };
+    let mut random = fastrand::Rng::with_seed(0x2545_f491_4f6c_dd1d);
     for _ in 0..3000 {
         let mut text = String::new();
-        for _ in 0..random(40) {
-            match random(8) {
-                0 => text.push(char::from_u32(random(0x300) as u32).unwrap_or('x')),
-                _ => text.push_str(PIECES[random(PIECES.len())]),
+        for _ in 0..random.usize(..40) {
+            match random.usize(..8) {
+                0 => text.push(random.char(..'\u{300}')),
+                _ => text.push_str(PIECES[random.usize(..PIECES.len())]),
             }
         }
         let words = [text.clone()];
         let _ = load_from::<Greeter>(Some(("t.toml", &text)), &words);
         let mut changed: Vec<char> = ECHO.chars().collect();
-        let at = random(changed.len());
-        changed[at] = char::from_u32(random(128) as u32).unwrap_or('x');
+        let at = random.usize(..changed.len());
+        changed[at] = random.char(..'\u{80}');
         let changed: String = changed.into_iter().collect();
         let _ = load_from::<Greeter>(Some(("t.toml", &changed)), &[]);
     }
