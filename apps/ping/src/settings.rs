@@ -8,8 +8,8 @@ use crate::resp::Limits;
 /// What is said of one key, and which values it takes.
 struct Bound {
     key: &'static str,
-    /// With the unit.
     about: &'static str,
+    unit: &'static str,
     min: u32,
     max: u32,
     of: fn(&PingSettings) -> u32,
@@ -18,7 +18,8 @@ struct Bound {
 const BOUNDS: [Bound; 3] = [
     Bound {
         key: "inline_max",
-        about: "Longest inline request, and longest length header, in bytes.",
+        about: "Longest inline request, and longest length header.",
+        unit: "bytes",
         min: 64,
         max: 1024 * 1024,
         of: |settings| settings.inline_max,
@@ -26,6 +27,7 @@ const BOUNDS: [Bound; 3] = [
     Bound {
         key: "bulk_max",
         about: "Bytes in all the arguments of one request together.",
+        unit: "bytes",
         min: 64,
         max: 64 * 1024 * 1024,
         of: |settings| settings.bulk_max,
@@ -33,6 +35,7 @@ const BOUNDS: [Bound; 3] = [
     Bound {
         key: "arguments_max",
         about: "Arguments of one request.",
+        unit: "arguments",
         min: 1,
         max: 1024 * 1024,
         of: |settings| settings.arguments_max,
@@ -91,16 +94,11 @@ impl Settings for PingSettings {
             .collect()
     }
 
-    fn explain() -> Vec<(&'static str, String)> {
+    fn explain() -> Vec<(&'static str, String, String)> {
         let explain = |bound: &Bound| {
-            let Bound {
-                key,
-                about,
-                min,
-                max,
-                ..
-            } = bound;
-            (*key, format!("{about} A whole number from {min} to {max}."))
+            let Bound { unit, min, max, .. } = bound;
+            let range = format!("a whole number of {unit} from {min} to {max}");
+            (bound.key, bound.about.to_owned(), range)
         };
         BOUNDS.iter().map(explain).collect()
     }

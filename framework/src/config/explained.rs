@@ -23,11 +23,12 @@ fn app<S: Settings>() -> Option<Section> {
     let defaults = toml::Table::try_from(S::default()).ok()?;
     let explained = S::explain();
     let entry = |key: &&'static str| {
-        let about = explained.iter().find(|(name, _)| name == key);
+        let own = explained.iter().find(|(name, ..)| name == key);
+        let (about, expected) = own.map(|(_, about, expected)| (about, expected)).unzip();
         Entry {
             key,
-            about: about.map(|(_, about)| about.clone()).into_iter().collect(),
-            expected: String::new(),
+            about: about.cloned().into_iter().collect(),
+            expected: expected.cloned().unwrap_or_default(),
             default: defaults
                 .get(*key)
                 .map(toml::Value::to_string)

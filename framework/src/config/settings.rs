@@ -23,9 +23,10 @@ pub trait Settings:
         Vec::new()
     }
 
-    /// What each key of `[app]` does and which values it takes, as (key, sentences): for
-    /// `--print-example` and `--print-reference`.
-    fn explain() -> Vec<(&'static str, String)> {
+    /// What each key of `[app]` does and which values it takes, for `--print-example` and
+    /// `--print-reference`: (key, sentences, type and range such as `"a whole number of bytes from
+    /// 64 to 1048576"`).
+    fn explain() -> Vec<(&'static str, String, String)> {
         Vec::new()
     }
 }

@@ -29,11 +29,12 @@ section! {
         /// of 16384, `"large"` 512 of 65536.
         shipped profile: Buffers = PROFILES, SMALL;
     } {
-        /// Size of a buffer, and so the longest chunk that a handler reads. It overrides the
-        /// profile. No more than `limits.write_queue_max`.
+        /// Size of a buffer, and so the longest chunk that a handler reads. Overrides the profile,
+        /// which decides where this is not set. No more than `limits.write_queue_max`.
         documented size: u32 = Whole::of("bytes", 256, MIB), profile.size;
 
-        /// Number of buffers of a shard. It overrides the profile.
+        /// Number of buffers of a shard. Overrides the profile, which decides where this is not
+        /// set.
         documented count: u32 = COUNT, profile.count;
     }
 }

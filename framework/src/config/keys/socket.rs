@@ -26,7 +26,7 @@ section! {
         documented nodelay: bool = Flag, true;
 
         /// Probes idle connections (TCP keepalive). The kernel finds a peer that vanished after
-        /// `keepalive_idle + keepalive_interval * keepalive_count`.
+        /// `keepalive_idle`, and then `keepalive_count` times `keepalive_interval`.
         documented keepalive: bool = Flag, true;
 
         /// Silence before the first probe.
@@ -42,8 +42,8 @@ section! {
         /// kernel's retries. This finds a peer that vanished while the server was sending, which
         /// keepalive does not.
         ///
-        /// With keepalive on, set no less than `keepalive_idle + keepalive_interval *
-        /// keepalive_count`: past this time the first lost probe ends the connection (tcp(7)).
+        /// With keepalive on, set no less than the time after which keepalive finds such a peer, by
+        /// default 120 s. Past this time the first lost probe ends the connection (tcp(7)).
         documented user_timeout: Option<Duration> = USER_TIMEOUT, Some(secs(120));
 
         /// Size of the kernel's receive buffer of a connection (SO_RCVBUF).

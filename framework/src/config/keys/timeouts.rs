@@ -16,13 +16,13 @@ const ACCEPT_PAUSE: Times = Times::from(millis(100), hours(1));
 section! {
     /// How long a peer may keep the server waiting.
     struct Timeouts {
-        /// From accept to the first byte. No more than `lifetime`.
+        /// Time from accept to the first byte. No more than `lifetime`.
         shipped first_byte: Option<Duration> = TIMEOUT_OR_OFF, Some(secs(30));
 
-        /// From the first byte of a frame to its last.
+        /// Time from the first byte of a frame to its last.
         shipped read: Option<Duration> = TIMEOUT_OR_OFF, Some(secs(30));
 
-        /// From the first byte of a request until its answer is sent, the handler's own work
+        /// Time from the first byte of a request until its answer is sent, the handler's own work
         /// included. A frame is a request. Where a handler frames for itself, a request lasts until
         /// the handler reads again after it has written something.
         shipped request: Option<Duration> = TIMEOUT_OR_OFF, None;
@@ -30,7 +30,7 @@ section! {
         /// How long output may wait for a peer that does not read.
         shipped write: Option<Duration> = TIMEOUT_OR_OFF, Some(secs(30));
 
-        /// Silence between frames.
+        /// How long a peer may be silent between frames.
         shipped idle: Option<Duration> = TIMEOUT_OR_OFF, Some(secs(300));
 
         /// Age at which the server closes a connection, busy or not.

@@ -53,8 +53,18 @@ fn the_reference_shows_every_key_with_its_value_and_its_default() {
             assert!(text.contains(&default), "{heading}{text}");
         }
     }
-    let app = "\n### app.greeting\n\nWhat is said.\n\n- Default: `\"hello\"`\n";
-    assert!(reference.contains(app), "{reference}");
+    for line in reference.lines() {
+        let marker = line.split(' ').next().unwrap();
+        let is_fact = line.starts_with("- Value: ") || line.starts_with("- Default: ");
+        let makes_a_list = ["-", "+", "*", ">"].contains(&marker)
+            || marker
+                .strip_suffix(['.', ')'])
+                .is_some_and(|number| number.parse::<u32>().is_ok());
+        assert!(is_fact || !makes_a_list, "a paragraph breaks at {line}");
+    }
+    let app = "What is said.\n\n- Value: a text.\n- Default: `\"hello\"`\n";
+    let app = format!("\n### app.greeting\n\n{app}");
+    assert!(reference.contains(&app), "{reference}");
     assert!(reference.contains("\n### app.name\n\n\n- Default: not set.\n"));
 }
 
@@ -83,7 +93,7 @@ fn the_example_shows_the_shipped_keys_with_their_defaults_and_changes_nothing() 
             );
         }
     }
-    assert!(example.contains("# What is said.\ngreeting = \"hello\"\n"));
+    assert!(example.contains("# What is said.\n# A text.\ngreeting = \"hello\"\n"));
     assert!(example.lines().all(|line| line.chars().count() <= 100));
 }
 

@@ -47,8 +47,9 @@ impl Settings for Greeter {
     const LISTEN: &'static str = "127.0.0.1:7007";
     const UPSTREAMS: &'static [(&'static str, &'static str)] = &[("next", "Asked for the rest.")];
 
-    fn explain() -> Vec<(&'static str, String)> {
-        vec![("greeting", "What is said.".to_owned())]
+    fn explain() -> Vec<(&'static str, String, String)> {
+        let words = "a text";
+        vec![("greeting", "What is said.".to_owned(), words.to_owned())]
     }
 
     fn check(&self) -> Vec<(&'static str, String)> {
