@@ -22,7 +22,8 @@ pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> C
     }
     connections_contradict(&config, &mut checker);
     queues_contradict(&config, &mut checker);
-    shard_bytes_contradict(&config, &mut checker);
+    unread_contradicts(&config, &mut checker);
+    unsent_contradicts(&config, &mut checker);
     pauses_contradict(&config, &mut checker);
     timeouts_contradict(&config, &mut checker);
     for (name, upstream) in config.upstreams.iter() {
@@ -89,8 +90,8 @@ fn queues_contradict(config: &Config, checker: &mut Checker<'_>) {
     }
 }
 
-/// One connection's bounds against those of its shard.
-fn shard_bytes_contradict(config: &Config, checker: &mut Checker<'_>) {
+/// What one connection may hold unread against the bound of its shard.
+fn unread_contradicts(config: &Config, checker: &mut Checker<'_>) {
     let (size, limits) = (config.buffers.size, &config.limits);
     let queue = limits.recv_queue_max;
     let unread = u64::from(size) * u64::from(queue);
@@ -110,6 +111,11 @@ fn shard_bytes_contradict(config: &Config, checker: &mut Checker<'_>) {
         );
         checker.contradiction(&keys, what, &help);
     }
+}
+
+/// What one connection may hold unsent against the bound of its shard.
+fn unsent_contradicts(config: &Config, checker: &mut Checker<'_>) {
+    let limits = &config.limits;
     let unsent = limits.write_queue_max;
     if let Some(all) = limits.unsent_per_shard_max.filter(|all| *all < unsent) {
         let what = format!(

@@ -85,20 +85,7 @@ pub(super) fn parse<'i>(
 pub(super) fn blank_mistakes(text: &str, faults: &mut Vec<Fault>) -> String {
     let mut blanked = text.to_owned();
     for _ in 0..READINGS_MAX {
-        let mut mistakes = Vec::new();
-        for error in Table::parse_recoverable(&blanked)
-            .1
-            .into_iter()
-            .take(PROBLEMS_MAX)
-        {
-            let at = error.span().map_or(blanked.len(), |span| span.start);
-            let line = line_range(&blanked, at);
-            if mistakes.contains(&line) {
-                continue; // the first mistake of a line explains the others
-            }
-            faults.push(mistake(text, at, &line, error.message()));
-            mistakes.push(line);
-        }
+        let mistakes = lines_with_mistakes(text, &blanked, faults);
         if mistakes.is_empty() {
             return blanked;
         }
@@ -114,6 +101,22 @@ pub(super) fn blank_mistakes(text: &str, faults: &mut Vec<Fault>) -> String {
         }
     }
     String::new()
+}
+
+/// The lines of `blanked` that are not TOML. Reports each as it stands in `text`.
+fn lines_with_mistakes(text: &str, blanked: &str, faults: &mut Vec<Fault>) -> Vec<Range<usize>> {
+    let mut lines = Vec::new();
+    let (_, errors) = Table::parse_recoverable(blanked);
+    for error in errors.into_iter().take(PROBLEMS_MAX) {
+        let at = error.span().map_or(blanked.len(), |span| span.start);
+        let line = line_range(blanked, at);
+        if lines.contains(&line) {
+            continue; // the first mistake of a line explains the others
+        }
+        faults.push(mistake(text, at, &line, error.message()));
+        lines.push(line);
+    }
+    lines
 }
 
 fn mistake(text: &str, at: usize, line: &Range<usize>, message: &str) -> Fault {
@@ -170,25 +173,7 @@ fn argument<'i>(base: usize, text: &'i str, faults: &mut Vec<Fault>) -> Table<'i
     if errors.is_empty() && !table.get_ref().is_empty() && text.contains('=') {
         return table.into_inner();
     }
-    let quoted = text
-        .split_once('=')
-        .map(|(key, value)| format!("{key}={}", toml::Value::from(value.trim())));
-    let quoted =
-        quoted.filter(|quoted| Table::parse(quoted).is_ok_and(|table| !table.get_ref().is_empty()));
-    let (what, help) = match quoted {
-        Some(quoted) => {
-            let value = text.split_once('=').map_or("", |(_, value)| value);
-            let help = format!(
-                "a text needs quotes: --set '{}'",
-                cut(&quoted.replace('\'', r"'\''"))
-            );
-            (format!("`{}` is not a TOML value", cut(value)), help)
-        }
-        None => (
-            "expected section.key=VALUE".to_owned(),
-            "for example --set server.shards=2".to_owned(),
-        ),
-    };
+    let (what, help) = not_toml(text);
     faults.push(Fault {
         at: Some(base),
         key: String::new(),
@@ -196,6 +181,28 @@ fn argument<'i>(base: usize, text: &'i str, faults: &mut Vec<Fault>) -> Table<'i
         help: Some(help),
     });
     Table::new()
+}
+
+/// What is wrong with an argument, and what to write instead.
+fn not_toml(text: &str) -> (String, String) {
+    let quoted = text.split_once('=').and_then(|(key, value)| {
+        let quoted = format!("{key}={}", toml::Value::from(value.trim()));
+        let is_toml = Table::parse(&quoted).is_ok_and(|table| !table.get_ref().is_empty());
+        is_toml.then_some((quoted, value))
+    });
+    match quoted {
+        Some((quoted, value)) => (
+            format!("`{}` is not a TOML value", cut(value)),
+            format!(
+                "a text needs quotes: --set '{}'",
+                cut(&quoted.replace('\'', r"'\''"))
+            ),
+        ),
+        None => (
+            "expected section.key=VALUE".to_owned(),
+            "for example --set server.shards=2".to_owned(),
+        ),
+    }
 }
 
 /// Move every span of a table by `base`, so that it tells the source as well as the place within.

@@ -1,7 +1,5 @@
 //! Takes out sections and keys that nobody knows.
 
-use std::ops::Range;
-
 use toml::Spanned;
 use toml::de::{DeTable as Table, DeValue};
 
@@ -19,105 +17,107 @@ pub(super) fn strike_unknown<'i>(
     known: &Known,
     faults: &mut Vec<Fault>,
 ) -> Table<'i> {
+    let mut strike = Strike { known, faults };
     let sections = all.into_iter().filter_map(|(section, value)| {
-        let (name, span) = (section.get_ref().as_ref(), section.span());
-        let Some(keys) = known.keys_of(name) else {
-            faults.push(unknown(
-                span,
-                cut(name),
-                "no such section",
-                known.nearest_section(name),
-            ));
-            return None;
-        };
-        let (found, place) = (value.get_ref().type_str(), value.span());
-        let DeValue::Table(table) = value.into_inner() else {
-            let expected = placed(name);
-            faults.push(unknown(
-                span,
-                name.to_owned(),
-                &format!("found {found}, expected the section [{expected}]"),
-                None,
-            ));
-            return None;
-        };
-        let table = match name == NAMED {
-            true => strike_unknown_in_named(table, keys, known, faults),
-            false => strike_unknown_keys(table, name, keys, known, faults),
-        };
-        Some((section, Spanned::new(place, DeValue::Table(table))))
+        let left = strike.section(section.get_ref(), section.span().start, value)?;
+        Some((section, left))
     });
     sections.collect()
 }
 
-/// The same in a section of sections, each with a name of the operator's choice.
-fn strike_unknown_in_named<'i>(
-    all: Table<'i>,
-    keys: Option<&[&str]>,
-    known: &Known,
-    faults: &mut Vec<Fault>,
-) -> Table<'i> {
-    let kind = NAMED;
-    let sections = all.into_iter().filter_map(|(section, value)| {
-        let (name, span) = (section.get_ref().as_ref(), section.span());
-        let full = format!("{kind}.{}", cut(name));
-        let (found, place) = (value.get_ref().type_str(), value.span());
+struct Strike<'a> {
+    known: &'a Known,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Strike<'_> {
+    /// What is left of the section `name`, which stands at `at`.
+    fn section<'i>(
+        &mut self,
+        name: &str,
+        at: usize,
+        value: Spanned<DeValue<'i>>,
+    ) -> Option<Spanned<DeValue<'i>>> {
+        let Some(keys) = self.known.keys_of(name) else {
+            let help = self.known.nearest_section(name);
+            self.report(at, cut(name), "no such section".to_owned(), help);
+            return None;
+        };
+        let (found, span) = (value.get_ref().type_str(), value.span());
         let DeValue::Table(table) = value.into_inner() else {
-            let help = format!("its keys stand in sections with a name: [{kind}.NAME]");
-            faults.push(unknown(
-                span,
-                full,
-                &format!("found {found}, expected a section"),
-                Some(help),
-            ));
+            let what = format!("found {found}, expected the section [{}]", placed(name));
+            self.report(at, name.to_owned(), what, None);
+            return None;
+        };
+        let left = match name {
+            NAMED => self.named_sections(table, keys),
+            name => self.keys(table, name, keys),
+        };
+        Some(Spanned::new(span, DeValue::Table(left)))
+    }
+
+    /// What is left of the sections in [`NAMED`], each with these keys.
+    fn named_sections<'i>(&mut self, all: Table<'i>, keys: Option<&[&str]>) -> Table<'i> {
+        let sections = all.into_iter().filter_map(|(section, value)| {
+            let left = self.named_section(section.get_ref(), section.span().start, value, keys)?;
+            Some((section, left))
+        });
+        sections.collect()
+    }
+
+    fn named_section<'i>(
+        &mut self,
+        name: &str,
+        at: usize,
+        value: Spanned<DeValue<'i>>,
+        keys: Option<&[&str]>,
+    ) -> Option<Spanned<DeValue<'i>>> {
+        let full = format!("{NAMED}.{}", cut(name));
+        let (found, span) = (value.get_ref().type_str(), value.span());
+        let DeValue::Table(table) = value.into_inner() else {
+            let what = format!("found {found}, expected a section");
+            let help = format!("its keys stand in sections with a name: [{NAMED}.NAME]");
+            self.report(at, full, what, Some(help));
             return None;
         };
         if !is_name(name) {
             let what = format!("not a name, expected 1 to {NAME_MAX} letters, digits, - and _");
-            faults.push(unknown(span, full, &what, None));
+            self.report(at, full, what, None);
             return None;
         }
-        let table = strike_unknown_keys(table, &full, keys, known, faults);
-        Some((section, Spanned::new(place, DeValue::Table(table))))
-    });
-    sections.collect()
+        let left = self.keys(table, &full, keys);
+        Some(Spanned::new(span, DeValue::Table(left)))
+    }
+
+    /// What is left of a section with these keys; `None`: it takes any key.
+    fn keys<'i>(&mut self, table: Table<'i>, section: &str, keys: Option<&[&str]>) -> Table<'i> {
+        let entries = table.into_iter().filter(|(key, _)| {
+            let (name, at) = (key.get_ref().as_ref(), key.span().start);
+            let is_known = keys.is_none_or(|keys| keys.contains(&name));
+            if !is_known {
+                let (full, help) = (
+                    format!("{section}.{}", cut(name)),
+                    self.known.nearest_key(section, name),
+                );
+                self.report(at, full, "no such key".to_owned(), Some(help));
+            }
+            is_known
+        });
+        entries.collect()
+    }
+
+    fn report(&mut self, at: usize, key: String, what: String, help: Option<String>) {
+        self.faults.push(Fault {
+            at: Some(at),
+            key,
+            what,
+            help,
+        });
+    }
 }
 
 /// A name that needs no quotes in TOML, and none in a log or an answer to a client.
 fn is_name(name: &str) -> bool {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
     (1..=NAME_MAX).contains(&name.len()) && name.chars().all(plain)
-}
-
-fn strike_unknown_keys<'i>(
-    table: Table<'i>,
-    section: &str,
-    keys: Option<&[&str]>,
-    known: &Known,
-    faults: &mut Vec<Fault>,
-) -> Table<'i> {
-    let is_known = |key: &str| keys.is_none_or(|keys| keys.contains(&key));
-    let entries = table.into_iter().filter(|(key, _)| {
-        let (name, span) = (key.get_ref().as_ref(), key.span());
-        if !is_known(name) {
-            let help = known.nearest_key(section, name);
-            faults.push(unknown(
-                span,
-                format!("{section}.{}", cut(name)),
-                "no such key",
-                Some(help),
-            ));
-        }
-        is_known(name)
-    });
-    entries.collect()
-}
-
-fn unknown(span: Range<usize>, key: String, what: &str, help: Option<String>) -> Fault {
-    Fault {
-        at: Some(span.start),
-        key,
-        what: what.to_owned(),
-        help,
-    }
 }
