@@ -1,4 +1,4 @@
-//! What a run found: one structure, printed as text, JSON or HTML.
+//! What a run found: one structure, shown as text, JSON or a page.
 
 use std::net::SocketAddr;
 
@@ -47,6 +47,37 @@ pub struct Report {
     pub interrupted: bool,
     /// Why its figures say nothing about the server, if so.
     pub void: Option<String>,
+}
+
+impl Report {
+    /// Every wanted connection was established and served, every request answered, no byte was
+    /// wrong, nothing failed, and nobody interrupted it.
+    pub fn is_complete(&self) -> bool {
+        let connections = &self.connections;
+        let all = connections.established == connections.wanted
+            && connections.served == connections.wanted
+            && connections.wanted > 0;
+        all && self.failures.is_empty() && self.requests.unanswered == 0 && !self.interrupted
+    }
+
+    /// It is complete, and its figures are the server's.
+    pub fn is_clean(&self) -> bool {
+        self.is_complete() && self.void.is_none()
+    }
+
+    /// Failures of the kind with this word.
+    pub fn failures_of(&self, kind: &str) -> u64 {
+        self.failures
+            .iter()
+            .filter(|failure| failure.kind == kind)
+            .map(|failure| failure.count)
+            .sum()
+    }
+
+    /// Failures of any kind.
+    pub fn failures_total(&self) -> u64 {
+        self.failures.iter().map(|failure| failure.count).sum()
+    }
 }
 
 /// Where a run took place.
@@ -247,4 +278,94 @@ pub struct ShardTime {
     pub shard: u32,
     /// Processor time of its threads over the window, in cores.
     pub cpu_cores: f64,
+}
+
+/// A report of a closed loop with so many connections, of which so many were served.
+#[cfg(test)]
+pub(crate) fn served(wanted: u64, served: u64) -> Report {
+    Report {
+        command: String::new(),
+        began: String::new(),
+        machine: Machine::default(),
+        load: LoadShape {
+            target: SocketAddr::from(([127, 0, 0, 1], 7007)),
+            mode: "closed".to_owned(),
+            mode_note: String::new(),
+            protocol: "echo".to_owned(),
+            payload_bytes: 64,
+            pipeline: 1,
+            connect_rate: None,
+            interval_s: None,
+            duration_s: 5.0,
+        },
+        connections: Connections {
+            wanted,
+            established: wanted,
+            served,
+            ..Connections::default()
+        },
+        connect_us: Quantiles::default(),
+        latency_us: Quantiles::default(),
+        latency_curve: Vec::new(),
+        requests: Requests::default(),
+        failures: Vec::new(),
+        generator: Generator::default(),
+        server: None,
+        memory: None,
+        rest: None,
+        timeline: Vec::new(),
+        shards: Vec::new(),
+        server_shards: Vec::new(),
+        interrupted: false,
+        void: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_run_in_which_all_went_well_is_clean() {
+        assert!(served(10, 10).is_clean());
+        assert!(!served(10, 9).is_clean());
+        assert!(!served(0, 0).is_clean());
+        assert!(
+            !Report {
+                interrupted: true,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        assert!(
+            !Report {
+                void: Some("late".to_owned()),
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        let failures = vec![FailureCount {
+            kind: "reset".to_owned(),
+            count: 1,
+            examples: Vec::new(),
+        }];
+        assert!(
+            !Report {
+                failures,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        let requests = Requests {
+            unanswered: 1,
+            ..Requests::default()
+        };
+        assert!(
+            !Report {
+                requests,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+    }
 }

@@ -26,7 +26,7 @@ impl std::error::Error for Error {}
 
 impl Error {
     /// Turn the error of an operation into a failure that says which operation it was.
-    pub(crate) fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
+    pub fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Failed(format!("{what}: {error}"))
     }
 }

@@ -8,6 +8,7 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
+use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::thread;
@@ -84,6 +85,29 @@ pub fn result(text: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The work was done and something was not as it should be.
+const EXIT_FAILED: u8 = 1;
+/// The arguments, or the machine, do not allow it; nothing was sent. Also what clap exits with.
+const EXIT_REFUSED: u8 = 2;
+
+/// How the program ends, after saying why. True: all was as it should be.
+pub fn exit_code(program: &str, outcome: Result<bool, Error>) -> ExitCode {
+    let code = match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_FAILED),
+        Err(error) => {
+            note(format_args!("{program}: {error}"));
+            ExitCode::from(if matches!(error, Error::Refused(_)) {
+                EXIT_REFUSED
+            } else {
+                EXIT_FAILED
+            })
+        }
+    };
+    flush();
+    code
+}
+
 /// What clap has to say: help and version to standard output, the rest is a refusal.
 ///
 /// # Errors
@@ -94,6 +118,15 @@ pub fn of_parser(error: &clap::Error) -> Result<bool, Error> {
         return Err(Error::Refused(said.trim_end().to_owned()));
     }
     result(&said).map(|()| true)
+}
+
+/// The command line as typed.
+pub fn command_line() -> String {
+    // A path need not be UTF-8.
+    std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn lost(why: impl Display) -> Error {

@@ -5,9 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use crate::args::duration;
-use crate::compare::Shape;
 use crate::machine::{MemoryMarks, PortList, PortRange};
+use crate::plan::args::duration;
 use crate::workload::{Protocol, StreamKey, Workload};
 
 /// The same cases on every run, unless PROPTEST_RNG_SEED says which.
@@ -50,16 +49,6 @@ proptest! {
         prop_assert_eq!(read.ok(), (milliseconds <= 365 * 86_400_000).then(|| Duration::from_millis(milliseconds)));
         if let Ok(time) = duration(&text) {
             prop_assert!(time <= Duration::from_secs(365 * 86_400));
-        }
-    }
-
-    #[test]
-    fn a_shape_is_within_its_bounds(connections in prop_oneof![0..2_000_000_u32, 999_999..1_000_002_u32], pipeline in prop_oneof![0..8192_u32, 4095..4098_u32], text in text()) {
-        let right = (1..=1_000_000).contains(&connections) && (1..=4096).contains(&pipeline);
-        let shape = format!("{connections}x{pipeline}").parse();
-        prop_assert_eq!(shape.ok(), right.then_some(Shape { connections, pipeline }));
-        if let Ok(Shape { connections, pipeline }) = text.parse() {
-            prop_assert!(connections >= 1 && pipeline >= 1);
         }
     }
 

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rig::{echo_server, loadtest, may_unshare, output, shell, short_run, text};
+use rig::{echo_server, may_unshare, output, program, shell, short_run, text};
 
 /// A refusal takes milliseconds; a busy machine may add to that.
 const REFUSED_WITHIN: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ fn assert_refused(options: &str, named: &str) {
     listener.set_nonblocking(true).unwrap();
     let target = listener.local_addr().unwrap().to_string();
     let began = Instant::now();
-    let output = output(loadtest(&["run", "--target", &target]).args(options.split_whitespace()));
+    let output = output(program(&["run", "--target", &target]).args(options.split_whitespace()));
     let took = began.elapsed();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{options}: {said}");
@@ -70,26 +70,6 @@ fn addresses_processes_and_paths_that_are_not_there_are_refused_before_the_first
 }
 
 #[test]
-fn a_comparison_is_judged_before_a_server_is_started() {
-    for wrong in [
-        "--duration 0s",
-        "--rounds 0",
-        "--payload 0",
-        "--connections 0",
-        "--servers echo,echo",
-        "--html /nonexistent/x.html",
-    ] {
-        let output = output(loadtest(&["compare"]).args(wrong.split_whitespace()));
-        assert_eq!(
-            output.status.code(),
-            Some(2),
-            "{wrong}: {}",
-            text(&output.stderr)
-        );
-    }
-}
-
-#[test]
 fn a_name_stands_for_all_its_addresses() {
     if !may_unshare("-m") {
         return;
@@ -135,7 +115,7 @@ fn a_path_need_not_be_utf_8() {
     .concat();
     let page: PathBuf = std::env::temp_dir().join(std::ffi::OsStr::from_bytes(&name));
     let output = output(
-        loadtest(&[])
+        program(&[])
             .args(short_run(echo_server()))
             .arg("--html")
             .arg(&page),

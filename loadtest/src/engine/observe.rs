@@ -1,14 +1,13 @@
 //! The machine and the processes on it while a run goes on.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::{Instant, SystemTime};
 
-use super::server;
-use crate::compare::sample::{Sample, resident_bytes, shards_cpu_ns};
+use procfs::{Current as _, Meminfo};
+
 use crate::data::{Generator, MemoryUse, Rest, ServerUse, ShardTime};
+use crate::machine::{self, Sample};
 use crate::plan::Plan;
-use crate::system::{meminfo, rfc3339};
 
 /// One look.
 #[derive(Debug, Default)]
@@ -48,7 +47,7 @@ impl Machine {
         Self {
             began: SystemTime::now(),
             before: Memory::now(),
-            server: plan.server_pid.or_else(|| server::find(plan.target)),
+            server: plan.server_pid.or_else(|| machine::listener(plan.target)),
             own: [None, None],
             servers: [None, None],
             shards: Default::default(),
@@ -59,7 +58,7 @@ impl Machine {
 
     pub(super) fn look(&self) -> Look {
         let used = self.before.available as i64 - Memory::now().available as i64;
-        let resident = |pid: u32| resident_bytes(pid).unwrap_or(0);
+        let resident = |pid: u32| machine::resident_bytes(pid).unwrap_or(0);
         Look {
             memory_used_bytes: used,
             server_resident_bytes: self.server.map_or(0, resident),
@@ -70,13 +69,13 @@ impl Machine {
     pub(super) fn window_opened(&mut self) {
         self.own[0] = Sample::take(std::process::id()).ok();
         self.servers[0] = self.server.and_then(|pid| Sample::take(pid).ok());
-        self.shards[0] = self.server.map(shards_cpu_ns).unwrap_or_default();
+        self.shards[0] = self.server.map(machine::shards_cpu_ns).unwrap_or_default();
     }
 
     pub(super) fn window_closed(&mut self) {
         self.own[1] = Sample::take(std::process::id()).ok();
         self.servers[1] = self.server.and_then(|pid| Sample::take(pid).ok());
-        self.shards[1] = self.server.map(shards_cpu_ns).unwrap_or_default();
+        self.shards[1] = self.server.map(machine::shards_cpu_ns).unwrap_or_default();
         self.at_window_end = Some(Memory::now());
     }
 
@@ -105,7 +104,7 @@ impl Machine {
     }
 
     pub(super) fn began(&self) -> String {
-        rfc3339(self.began)
+        humantime::format_rfc3339_seconds(self.began).to_string()
     }
 
     pub(super) fn generator(&self) -> Generator {
@@ -128,10 +127,7 @@ impl Machine {
         let cpu_us = closed.cpu_ns_since(opened) as f64 / 1e3;
         Some(ServerUse {
             pid,
-            name: fs::read_to_string(format!("/proc/{pid}/comm"))
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
+            name: machine::name(pid).unwrap_or_default(),
             cpu_cores: cores(&self.servers)?,
             cpu_us_per_request: (requests > 0).then(|| cpu_us / requests as f64),
             resident_bytes: closed.resident_bytes,
@@ -183,10 +179,13 @@ fn seconds(from: Instant, to: Instant) -> f64 {
 
 impl Memory {
     fn now() -> Self {
-        Self {
-            available: meminfo("MemAvailable:"),
-            slab: meminfo("Slab:"),
-        }
+        Meminfo::current().map_or_else(
+            |_unknown| Self::default(),
+            |meminfo| Self {
+                available: meminfo.mem_available.unwrap_or(0),
+                slab: meminfo.slab,
+            },
+        )
     }
 }
 

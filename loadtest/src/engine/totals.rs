@@ -10,8 +10,8 @@ use crate::data::{
 };
 use crate::failure::Failures;
 use crate::generator::{Delta, Event, times};
+use crate::machine;
 use crate::plan::{Mode, Plan};
-use crate::system;
 
 /// Points per halving of the distance to 100 % in a latency distribution.
 const CURVE_TICKS: u32 = 4;
@@ -197,7 +197,7 @@ impl Totals {
         Report {
             command: plan.command.clone(),
             began: machine.began(),
-            machine: system::machine(),
+            machine: machine::about(),
             load: plan.shape(),
             connections: Connections {
                 wanted: self.wanted(),

@@ -1,0 +1,454 @@
+//! Axes: from values to places, from places to ticks. Plots know places only, which are linear.
+
+use super::units;
+
+/// Room beyond the outermost value, for the name of a level that is drawn there.
+const HEADROOM: f64 = 1.1;
+/// The same at the lower end of a log axis, for a label below the lowest value.
+const FOOTROOM: f64 = 1.6;
+/// Room for a percentile on its axis: per digit, and between two.
+const DIGIT_WIDTH: f64 = 7.5;
+const LABELS_APART: f64 = 7.0;
+/// Pixels beyond the end of an axis into which a label may reach: the margin of the plot, and some
+/// of that of its card.
+const LABEL_OVERHANG: f64 = 26.0;
+/// Seconds from which on a time axis counts minutes.
+const MINUTES_FROM_S: f64 = 600.0;
+/// Decades of a percentile axis: 99.999999 % and no further.
+const TAIL_DECADES_MAX: f64 = 8.0;
+/// Log axes of fewer decades have ticks at 2 and 5 as well.
+const SPARSE_DECADES: f64 = 2.5;
+/// Ratios further apart than this are drawn logarithmic; the room on either side of those that are
+/// not.
+const RATIOS_LOG_FROM: f64 = 8.0;
+const RATIO_ROOM_MIN: f64 = 0.02;
+/// Decades that a log axis shows: from the highest value down, whatever the lowest.
+const LOG_DECADES_MAX: f64 = 9.0;
+
+/// How values become places.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Scale {
+    /// In units of so many.
+    Linear { unit: f64 },
+    /// Positive values by their decimal logarithm, with a label for each.
+    Log { label: Label },
+    /// Percentiles by the share that is above them, its decimal logarithm.
+    Tail,
+    /// Numbers from zero, each as wide as one.
+    Number,
+}
+
+/// How the values of a log axis are written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Label {
+    Microseconds,
+    Number,
+}
+
+/// An axis: what it shows, and from where to where.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// What it shows, and the unit.
+    pub title: String,
+    /// The place where it begins.
+    pub low: f64,
+    /// The place where it ends; greater than `low`.
+    pub high: f64,
+    scale: Scale,
+}
+
+/// A labelled place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tick {
+    /// Where on the axis.
+    pub place: f64,
+    /// What stands there.
+    pub label: String,
+}
+
+impl Axis {
+    /// Counts or rates, from zero.
+    pub fn count(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        Self::linear(title.to_owned(), 1.0, extent(values))
+    }
+
+    /// Bytes, from zero, in the unit that suits the highest.
+    pub fn bytes(what: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        let (least, greatest) = extent(values);
+        let (unit, name) = units::bytes_unit(greatest.max(-least));
+        Self::linear(format!("{what}, {name}"), unit, (least, greatest))
+    }
+
+    fn linear(title: String, unit: f64, (least, greatest): (f64, f64)) -> Self {
+        let (low, high) = (
+            HEADROOM * least.min(0.0) / unit,
+            HEADROOM * greatest.max(0.0) / unit,
+        );
+        let high = if high > low { high } else { low + 1.0 };
+        Self {
+            title,
+            low,
+            high,
+            scale: Scale::Linear { unit },
+        }
+    }
+
+    /// Time since the run began.
+    pub fn time(end_s: f64) -> Self {
+        let (unit, name) = if end_s >= MINUTES_FROM_S {
+            (60.0, "minutes")
+        } else {
+            (1.0, "seconds")
+        };
+        let high = if end_s.is_finite() && end_s > 0.0 {
+            end_s / unit
+        } else {
+            1.0
+        };
+        Self {
+            title: format!("{name} since the run began"),
+            low: 0.0,
+            high,
+            scale: Scale::Linear { unit },
+        }
+    }
+
+    /// Latencies in microseconds, logarithmic, between round values.
+    pub fn latency(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        let (least, greatest) = extent(values.into_iter().filter(|value| *value > 0.0));
+        let (least, greatest) = if greatest > 0.0 {
+            (least, greatest)
+        } else {
+            (1.0, 10.0)
+        };
+        let high = round_up(greatest.log10());
+        let low = round_down((least / FOOTROOM).log10()).max(high - LOG_DECADES_MAX);
+        let high = if high > low { high } else { low + 1.0 };
+        Self {
+            title: title.to_owned(),
+            low,
+            high,
+            scale: Scale::Log {
+                label: Label::Microseconds,
+            },
+        }
+    }
+
+    /// Ratios around 1: linear, and logarithmic where the greatest is many times the least.
+    pub fn ratio(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        let (least, greatest) =
+            extent(values.into_iter().filter(|value| *value > 0.0).chain([1.0]));
+        let title = title.to_owned();
+        if greatest > RATIOS_LOG_FROM * least {
+            let (low, high) = (
+                round_down((least / HEADROOM).log10()),
+                round_up((greatest * HEADROOM).log10()),
+            );
+            let title = format!("{title}, logarithmic");
+            return Self {
+                title,
+                low: low.max(high - LOG_DECADES_MAX),
+                high,
+                scale: Scale::Log {
+                    label: Label::Number,
+                },
+            };
+        }
+        let room = ((greatest - least) * (HEADROOM - 1.0)).max(RATIO_ROOM_MIN);
+        Self {
+            title,
+            low: (least - room).max(0.0),
+            high: greatest + room,
+            scale: Scale::Linear { unit: 1.0 },
+        }
+    }
+
+    /// Percentiles, each decade towards 100 % as wide as the one before; the highest but for 100
+    /// itself ends it.
+    pub fn tail(title: &str, percentiles: impl IntoIterator<Item = f64>) -> Self {
+        let (_, greatest) = extent(
+            percentiles
+                .into_iter()
+                .filter(|percentile| *percentile < 100.0)
+                .map(tail_place),
+        );
+        let high = if greatest > 0.0 {
+            greatest.clamp(1.0, TAIL_DECADES_MAX)
+        } else {
+            1.0
+        };
+        Self {
+            title: title.to_owned(),
+            low: 0.0,
+            high,
+            scale: Scale::Tail,
+        }
+    }
+
+    /// Numbers of shards.
+    pub fn numbers(title: &str, count: usize) -> Self {
+        Self {
+            title: title.to_owned(),
+            low: 0.0,
+            high: count.max(1) as f64,
+            scale: Scale::Number,
+        }
+    }
+
+    /// Where a value belongs; none if it has no place on this axis.
+    pub fn place(&self, value: f64) -> Option<f64> {
+        let place = match self.scale {
+            Scale::Linear { unit } => value / unit,
+            Scale::Log { .. } => value.log10(),
+            Scale::Tail => tail_place(value).min(self.high),
+            Scale::Number => value,
+        };
+        place.is_finite().then_some(place)
+    }
+
+    /// Labelled places on an axis of a length in pixels, so many pixels apart at least.
+    pub fn ticks(&self, length: f64, distance: f64) -> Vec<Tick> {
+        let max = (length / distance).max(1.0);
+        match self.scale {
+            Scale::Linear { .. } => self.linear_ticks(max),
+            Scale::Log { label } => self.log_ticks(max, label),
+            Scale::Tail => self.tail_ticks(length),
+            Scale::Number => self.number_ticks(max),
+        }
+    }
+
+    fn linear_ticks(&self, max: f64) -> Vec<Tick> {
+        let step = round_step((self.high - self.low) / max);
+        let (first, last) = (
+            (self.low / step).ceil() as i64,
+            (self.high / step).floor() as i64,
+        );
+        let places = (first..=last).map(|number| number as f64 * step);
+        places
+            .map(|place| Tick {
+                place,
+                label: units::short(place, last as f64 * step),
+            })
+            .collect()
+    }
+
+    fn log_ticks(&self, max: f64, label: Label) -> Vec<Tick> {
+        let decades = self.high - self.low;
+        let is_sparse = decades < SPARSE_DECADES && decades * 3.0 <= max + 1.0;
+        let within_decade: &[f64] = if is_sparse { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let stride = if is_sparse {
+            1
+        } else {
+            (decades / max).ceil().max(1.0) as usize
+        };
+        let first = self.low.floor() as i32;
+        let powers = (first..=self.high.ceil() as i32).step_by(stride);
+        let places = powers.flat_map(|power| {
+            within_decade
+                .iter()
+                .map(move |digit| f64::from(power) + digit.log10())
+        });
+        let shown = places.filter(|place| (self.low - 1e-9..=self.high + 1e-9).contains(place));
+        let text = |value: f64| match label {
+            Label::Microseconds => units::latency(value),
+            Label::Number => units::significant(value),
+        };
+        shown
+            .map(|place| Tick {
+                place,
+                label: text(10f64.powf(place)),
+            })
+            .collect()
+    }
+
+    /// As many as do not touch: the labels grow by a digit with each decade.
+    fn tail_ticks(&self, length: f64) -> Vec<Tick> {
+        let half = Tick {
+            place: tail_place(50.0),
+            label: "50".to_owned(),
+        };
+        let decades = (1..=(self.high + 1e-9) as usize).map(|decade| Tick {
+            place: decade as f64,
+            label: nines(decade),
+        });
+        let mut shown: Vec<Tick> = Vec::new();
+        for tick in std::iter::once(half).chain(decades) {
+            let has_room = shown.last().is_none_or(|last| {
+                let digits = (last.label.len() + tick.label.len()) as f64 / 2.0;
+                (tick.place - last.place) / self.high * length
+                    >= digits * DIGIT_WIDTH + LABELS_APART
+            });
+            let to_the_end = (self.high - tick.place) / self.high * length;
+            if has_room
+                && to_the_end + LABEL_OVERHANG >= tick.label.len() as f64 * DIGIT_WIDTH / 2.0
+            {
+                shown.push(tick);
+            }
+        }
+        shown
+    }
+
+    fn number_ticks(&self, max: f64) -> Vec<Tick> {
+        let count = self.high as usize;
+        let stride = round_step(count as f64 / max).max(1.0) as usize;
+        (0..count)
+            .step_by(stride)
+            .map(|number| Tick {
+                place: number as f64 + 0.5,
+                label: number.to_string(),
+            })
+            .collect()
+    }
+}
+
+/// Least and greatest of the finite values; zeros if there are none.
+fn extent(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
+    let finite = values.into_iter().filter(|value| value.is_finite());
+    finite
+        .fold(None, |seen, value| {
+            let (least, greatest) = seen.unwrap_or((value, value));
+            Some((value.min(least), value.max(greatest)))
+        })
+        .unwrap_or_default()
+}
+
+fn tail_place(percentile: f64) -> f64 {
+    -(1.0 - percentile / 100.0).max(0.0).log10()
+}
+
+/// `90`, `99`, `99.9`.
+fn nines(decade: usize) -> String {
+    match decade {
+        0 | 1 => "90".to_owned(),
+        2 => "99".to_owned(),
+        _ => format!("99.{}", "9".repeat(decade - 2)),
+    }
+}
+
+/// The least of 1, 2, 5 times a power of ten that is no less.
+fn round_step(least: f64) -> f64 {
+    let power = 10f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0]
+        .into_iter()
+        .map(|digit| digit * power)
+        .find(|step| *step >= least * (1.0 - 1e-9))
+        .unwrap_or(10.0 * power)
+}
+
+/// The logarithms of 1, 2, 5 and 10, among which the limits of a log axis are chosen.
+fn round_digits() -> [f64; 4] {
+    [0.0, 2f64.log10(), 5f64.log10(), 1.0]
+}
+
+fn round_up(logarithm: f64) -> f64 {
+    let decade = logarithm.floor();
+    decade
+        + round_digits()
+            .into_iter()
+            .find(|digit| *digit >= logarithm - decade - 1e-9)
+            .unwrap_or(1.0)
+}
+
+fn round_down(logarithm: f64) -> f64 {
+    let decade = logarithm.floor();
+    decade
+        + round_digits()
+            .into_iter()
+            .rfind(|digit| *digit <= logarithm - decade + 1e-9)
+            .unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis, max: u32) -> Vec<String> {
+        axis.ticks(f64::from(max) * 80.0, 80.0)
+            .into_iter()
+            .map(|tick| tick.label.replace(['\u{a0}', '\u{202f}'], " "))
+            .collect()
+    }
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!(
+            labels(&Axis::count("", [1_000_000.0]), 6),
+            ["0", "0.2 M", "0.4 M", "0.6 M", "0.8 M", "1 M"]
+        );
+        assert_eq!(
+            labels(&Axis::time(240.0), 5),
+            ["0", "50", "100", "150", "200"]
+        );
+        assert_eq!(Axis::time(7200.0).title, "minutes since the run began");
+    }
+
+    #[test]
+    fn a_log_axis_ends_at_round_values() {
+        assert_eq!(
+            labels(&Axis::latency("", [100.0, 800_000.0]), 8),
+            ["100 µs", "1 ms", "10 ms", "100 ms", "1 s"]
+        );
+        assert_eq!(
+            labels(&Axis::latency("", [170.0, 900.0]), 8),
+            ["100 µs", "200 µs", "500 µs", "1 ms"]
+        );
+    }
+
+    #[test]
+    fn ratios_stand_around_one_and_far_ones_apart() {
+        assert_eq!(
+            labels(&Axis::ratio("", [1.04, 1.5]), 8),
+            ["1", "1.1", "1.2", "1.3", "1.4", "1.5"]
+        );
+        assert_eq!(
+            labels(&Axis::ratio("", [0.8, 246.0]), 4),
+            ["1", "10", "100"]
+        );
+        assert_eq!(
+            labels(&Axis::ratio("", [f64::NAN, 0.0]), 2),
+            ["0.98", "1", "1.02"],
+            "nothing but the reference itself"
+        );
+    }
+
+    #[test]
+    fn percentiles_spread_towards_a_hundred() {
+        let axis = Axis::tail("", [0.0, 50.0, 99.0, 99.999, 100.0]);
+        assert_eq!(
+            labels(&axis, 9),
+            ["50", "90", "99", "99.9", "99.99", "99.999"]
+        );
+        assert_eq!(
+            axis.place(100.0),
+            Some(axis.high),
+            "100 % is at infinity; it is drawn at the end"
+        );
+        assert_eq!(
+            labels(&axis, 3),
+            ["50", "90", "99", "99.9", "99.99"],
+            "the next would touch"
+        );
+    }
+
+    #[test]
+    fn bytes_choose_their_unit() {
+        let axis = Axis::bytes("memory", [0.0, 6e9]);
+        assert_eq!(axis.title, "memory, GiB");
+        assert_eq!(labels(&axis, 6), ["0", "2", "4", "6"]);
+    }
+
+    #[test]
+    fn no_values_make_an_axis_all_the_same() {
+        for axis in [
+            Axis::count("", []),
+            Axis::ratio("", []),
+            Axis::latency("", [0.0, f64::NAN]),
+            Axis::tail("", [100.0]),
+            Axis::time(0.0),
+            Axis::numbers("", 0),
+        ] {
+            assert!(axis.high > axis.low, "{axis:?}");
+            assert!(axis.ticks(480.0, 80.0).len() < 20, "{axis:?}");
+        }
+    }
+}
