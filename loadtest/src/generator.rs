@@ -18,4 +18,4 @@ mod turns;
 mod unanswered;
 
 pub(crate) use lead::{Event, run};
-pub(crate) use recorder::{Delta, Times, times};
+pub(crate) use recorder::{Counts, Delta, Times, times};

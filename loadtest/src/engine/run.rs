@@ -296,7 +296,8 @@ impl Engine {
     fn sample(&mut self, now: Duration) {
         let sample = self.totals.sample(now, &self.machine.look());
         let sample = sample.clone();
-        self.progress.show(self.stage, &sample, self.totals.served);
+        self.progress
+            .show(self.stage, &sample, self.totals.served());
     }
 
     fn report(mut self) -> Report {

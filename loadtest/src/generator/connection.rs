@@ -139,7 +139,7 @@ async fn storm(shard: &Shard, index: u32) {
         let outcome = cycle(shard, index, &mut served).await;
         if served {
             shard.served.set(shard.served.get() + 1);
-            shard.record(|delta| delta.served += 1);
+            shard.record(|delta| delta.counts.served += 1);
         }
         shard.ended(index, outcome, served);
     }
@@ -170,7 +170,7 @@ impl Shard {
         if let Some(source) = self.plan.source(self.number(index)) {
             connector = connector.source(source);
         }
-        self.record(|delta| delta.begun += 1);
+        self.record(|delta| delta.counts.begun += 1);
         let begun = self.control.clock();
         loop {
             let tried = self.control.clock();

@@ -210,8 +210,8 @@ impl Shard {
                 self.recorder.borrow_mut(),
                 u64::from(self.plan.workload.pipeline),
             );
-            recorder.of(false).offered += (turns - measured) * requests;
-            recorder.of(true).offered += measured * requests;
+            recorder.of(false).counts.offered += (turns - measured) * requests;
+            recorder.of(true).counts.offered += measured * requests;
         }
     }
 

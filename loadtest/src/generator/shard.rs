@@ -204,7 +204,7 @@ impl Shard {
     pub(super) fn settle(&self, served: bool) {
         if served {
             self.served.set(self.served.get() + 1);
-            self.record(|delta| delta.served += 1);
+            self.record(|delta| delta.counts.served += 1);
         }
         self.pending.set(self.pending.get() - 1);
         self.settled.notify();
@@ -212,7 +212,7 @@ impl Shard {
 
     pub(super) fn ended(&self, index: u32, outcome: Result<(), Failure>, served: bool) {
         let number = self.number(index).into();
-        self.record(|delta| delta.ended += 1);
+        self.record(|delta| delta.counts.ended += 1);
         if let Err(failure) = outcome {
             self.failed.set(self.failed.get() + 1);
             self.record(|delta| delta.failed(number, &failure));

@@ -62,7 +62,7 @@ impl Shard {
                 rounds.end - rounds.start
             });
         let requests = rounds.sum::<u64>() * u64::from(self.plan.workload.pipeline);
-        self.recorder.borrow_mut().of(true).unanswered += requests;
+        self.recorder.borrow_mut().of(true).counts.unanswered += requests;
     }
 
     /// `requests` that were to be sent at `intended` are given up.

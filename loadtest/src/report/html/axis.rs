@@ -24,24 +24,19 @@ const RATIOS_LOG_FROM: f64 = 8.0;
 const RATIO_ROOM_MIN: f64 = 0.02;
 /// Decades that a log axis shows: from the highest value down, whatever the lowest.
 const LOG_DECADES_MAX: f64 = 9.0;
+/// So much is no difference.
+const EPSILON: f64 = 1e-9;
 
 /// How values become places.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 enum Scale {
     /// In units of so many.
     Linear { unit: f64 },
-    /// Positive values by their decimal logarithm, with a label for each.
-    Log { label: Label },
+    /// Positive values by their decimal logarithm; how they are written.
+    Log { label: fn(f64) -> String },
     /// Percentiles by the share that is above them, its decimal logarithm.
     Tail,
     /// Numbers from zero, each as wide as one.
-    Number,
-}
-
-/// How the values of a log axis are written.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Label {
-    Microseconds,
     Number,
 }
 
@@ -67,6 +62,15 @@ pub struct Tick {
 }
 
 impl Axis {
+    fn new(title: impl Into<String>, (low, high): (f64, f64), scale: Scale) -> Self {
+        Self {
+            title: title.into(),
+            low,
+            high: if high > low { high } else { low + 1.0 },
+            scale,
+        }
+    }
+
     /// Counts or rates, from zero.
     pub fn count(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
         Self::linear(title.to_owned(), 1.0, extent(values))
@@ -80,17 +84,9 @@ impl Axis {
     }
 
     fn linear(title: String, unit: f64, (least, greatest): (f64, f64)) -> Self {
-        let (low, high) = (
-            HEADROOM * least.min(0.0) / unit,
-            HEADROOM * greatest.max(0.0) / unit,
-        );
-        let high = if high > low { high } else { low + 1.0 };
-        Self {
-            title,
-            low,
-            high,
-            scale: Scale::Linear { unit },
-        }
+        let low = HEADROOM * least.min(0.0) / unit;
+        let high = HEADROOM * greatest.max(0.0) / unit;
+        Self::new(title, (low, high), Scale::Linear { unit })
     }
 
     /// Time since the run began.
@@ -100,99 +96,54 @@ impl Axis {
         } else {
             (1.0, "seconds")
         };
-        let high = if end_s.is_finite() && end_s > 0.0 {
-            end_s / unit
-        } else {
-            1.0
-        };
-        Self {
-            title: format!("{name} since the run began"),
-            low: 0.0,
-            high,
-            scale: Scale::Linear { unit },
-        }
+        let high = if end_s.is_finite() { end_s / unit } else { 0.0 };
+        let title = format!("{name} since the run began");
+        Self::new(title, (0.0, high), Scale::Linear { unit })
     }
 
     /// Latencies in microseconds, logarithmic, between round values.
     pub fn latency(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
-        let (least, greatest) = extent(values.into_iter().filter(|value| *value > 0.0));
-        let (least, greatest) = if greatest > 0.0 {
-            (least, greatest)
-        } else {
-            (1.0, 10.0)
-        };
-        let high = round_up(greatest.log10());
-        let low = round_down((least / FOOTROOM).log10()).max(high - LOG_DECADES_MAX);
-        let high = if high > low { high } else { low + 1.0 };
-        Self {
-            title: title.to_owned(),
-            low,
-            high,
-            scale: Scale::Log {
-                label: Label::Microseconds,
-            },
+        let label = units::latency;
+        match extent(values.into_iter().filter(|value| *value > 0.0)) {
+            (least, greatest) if greatest > 0.0 => {
+                Self::log(title, (least / FOOTROOM, greatest), label)
+            }
+            _ => Self::log(title, (1.0 / FOOTROOM, 10.0), label),
         }
     }
 
     /// Ratios around 1: linear, and logarithmic where the greatest is many times the least.
     pub fn ratio(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
-        let (least, greatest) =
-            extent(values.into_iter().filter(|value| *value > 0.0).chain([1.0]));
-        let title = title.to_owned();
+        let positive = values.into_iter().filter(|value| *value > 0.0);
+        let (least, greatest) = extent(positive.chain([1.0]));
         if greatest > RATIOS_LOG_FROM * least {
-            let (low, high) = (
-                round_down((least / HEADROOM).log10()),
-                round_up((greatest * HEADROOM).log10()),
-            );
             let title = format!("{title}, logarithmic");
-            return Self {
-                title,
-                low: low.max(high - LOG_DECADES_MAX),
-                high,
-                scale: Scale::Log {
-                    label: Label::Number,
-                },
-            };
+            let limits = (least / HEADROOM, greatest * HEADROOM);
+            return Self::log(&title, limits, units::significant);
         }
         let room = ((greatest - least) * (HEADROOM - 1.0)).max(RATIO_ROOM_MIN);
-        Self {
-            title,
-            low: (least - room).max(0.0),
-            high: greatest + room,
-            scale: Scale::Linear { unit: 1.0 },
-        }
+        let limits = ((least - room).max(0.0), greatest + room);
+        Self::new(title, limits, Scale::Linear { unit: 1.0 })
+    }
+
+    fn log(title: &str, (least, greatest): (f64, f64), label: fn(f64) -> String) -> Self {
+        let high = round_up(greatest.log10());
+        let low = round_down(least.log10()).max(high - LOG_DECADES_MAX);
+        Self::new(title, (low, high), Scale::Log { label })
     }
 
     /// Percentiles, each decade towards 100 % as wide as the one before; the highest but for 100
     /// itself ends it.
     pub fn tail(title: &str, percentiles: impl IntoIterator<Item = f64>) -> Self {
-        let (_, greatest) = extent(
-            percentiles
-                .into_iter()
-                .filter(|percentile| *percentile < 100.0)
-                .map(tail_place),
-        );
-        let high = if greatest > 0.0 {
-            greatest.clamp(1.0, TAIL_DECADES_MAX)
-        } else {
-            1.0
-        };
-        Self {
-            title: title.to_owned(),
-            low: 0.0,
-            high,
-            scale: Scale::Tail,
-        }
+        let below = percentiles.into_iter().filter(|percent| *percent < 100.0);
+        let (_, greatest) = extent(below.map(tail_place));
+        let high = greatest.clamp(1.0, TAIL_DECADES_MAX);
+        Self::new(title, (0.0, high), Scale::Tail)
     }
 
     /// Numbers of shards.
     pub fn numbers(title: &str, count: usize) -> Self {
-        Self {
-            title: title.to_owned(),
-            low: 0.0,
-            high: count.max(1) as f64,
-            scale: Scale::Number,
-        }
+        Self::new(title, (0.0, count as f64), Scale::Number)
     }
 
     /// Where a value belongs; none if it has no place on this axis.
@@ -219,143 +170,115 @@ impl Axis {
 
     fn linear_ticks(&self, max: f64) -> Vec<Tick> {
         let step = round_step((self.high - self.low) / max);
-        let (first, last) = (
-            (self.low / step).ceil() as i64,
-            (self.high / step).floor() as i64,
-        );
-        let places = (first..=last).map(|number| number as f64 * step);
-        places
-            .map(|place| Tick {
+        let (first, last) = ((self.low / step).ceil(), (self.high / step).floor());
+        let tick = |number: i64| {
+            let place = number as f64 * step;
+            Tick {
                 place,
-                label: units::short(place, last as f64 * step),
-            })
-            .collect()
+                label: units::short(place, last * step),
+            }
+        };
+        (first as i64..=last as i64).map(tick).collect()
     }
 
-    fn log_ticks(&self, max: f64, label: Label) -> Vec<Tick> {
+    fn log_ticks(&self, max: f64, label: fn(f64) -> String) -> Vec<Tick> {
         let decades = self.high - self.low;
         let is_sparse = decades < SPARSE_DECADES && decades * 3.0 <= max + 1.0;
-        let within_decade: &[f64] = if is_sparse { &[1.0, 2.0, 5.0] } else { &[1.0] };
-        let stride = if is_sparse {
-            1
+        let (digits, stride): (&[f64], _) = if is_sparse {
+            (&[1.0, 2.0, 5.0], 1)
         } else {
-            (decades / max).ceil().max(1.0) as usize
+            (&[1.0], (decades / max).ceil().max(1.0) as usize)
         };
-        let first = self.low.floor() as i32;
-        let powers = (first..=self.high.ceil() as i32).step_by(stride);
+        let powers = (self.low.floor() as i32..=self.high.ceil() as i32).step_by(stride);
         let places = powers.flat_map(|power| {
-            within_decade
-                .iter()
-                .map(move |digit| f64::from(power) + digit.log10())
+            let power = f64::from(power);
+            digits.iter().map(move |digit| power + digit.log10())
         });
-        let shown = places.filter(|place| (self.low - 1e-9..=self.high + 1e-9).contains(place));
-        let text = |value: f64| match label {
-            Label::Microseconds => units::latency(value),
-            Label::Number => units::significant(value),
-        };
-        shown
+        let shown = self.low - EPSILON..=self.high + EPSILON;
+        places
+            .filter(|place| shown.contains(place))
             .map(|place| Tick {
                 place,
-                label: text(10f64.powf(place)),
+                label: label(10f64.powf(place)),
             })
             .collect()
     }
 
     /// As many as do not touch: the labels grow by a digit with each decade.
     fn tail_ticks(&self, length: f64) -> Vec<Tick> {
-        let half = Tick {
-            place: tail_place(50.0),
-            label: "50".to_owned(),
-        };
-        let decades = (1..=(self.high + 1e-9) as usize).map(|decade| Tick {
-            place: decade as f64,
-            label: nines(decade),
+        let half = (tail_place(50.0), "50".to_owned());
+        let decades = (1..=(self.high + EPSILON) as usize).map(|decade| {
+            let nines = match decade {
+                1 => "90".to_owned(),
+                2 => "99".to_owned(),
+                _ => format!("99.{}", "9".repeat(decade - 2)),
+            };
+            (decade as f64, nines)
         });
+        let pixels = |places: f64| places / self.high * length;
         let mut shown: Vec<Tick> = Vec::new();
-        for tick in std::iter::once(half).chain(decades) {
+        for (place, label) in std::iter::once(half).chain(decades) {
+            let width = label.len() as f64 * DIGIT_WIDTH;
             let has_room = shown.last().is_none_or(|last| {
-                let digits = (last.label.len() + tick.label.len()) as f64 / 2.0;
-                (tick.place - last.place) / self.high * length
-                    >= digits * DIGIT_WIDTH + LABELS_APART
+                let widths = last.label.len() as f64 * DIGIT_WIDTH + width;
+                pixels(place - last.place) >= widths / 2.0 + LABELS_APART
             });
-            let to_the_end = (self.high - tick.place) / self.high * length;
-            if has_room
-                && to_the_end + LABEL_OVERHANG >= tick.label.len() as f64 * DIGIT_WIDTH / 2.0
-            {
-                shown.push(tick);
+            if has_room && pixels(self.high - place) + LABEL_OVERHANG >= width / 2.0 {
+                shown.push(Tick { place, label });
             }
         }
         shown
     }
 
     fn number_ticks(&self, max: f64) -> Vec<Tick> {
-        let count = self.high as usize;
-        let stride = round_step(count as f64 / max).max(1.0) as usize;
-        (0..count)
-            .step_by(stride)
-            .map(|number| Tick {
-                place: number as f64 + 0.5,
-                label: number.to_string(),
-            })
-            .collect()
+        let stride = round_step(self.high / max).max(1.0) as usize;
+        let tick = |number: usize| Tick {
+            place: number as f64 + 0.5,
+            label: number.to_string(),
+        };
+        (0..self.high as usize).step_by(stride).map(tick).collect()
     }
 }
 
 /// Least and greatest of the finite values; zeros if there are none.
 fn extent(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let finite = values.into_iter().filter(|value| value.is_finite());
-    finite
-        .fold(None, |seen, value| {
-            let (least, greatest) = seen.unwrap_or((value, value));
-            Some((value.min(least), value.max(greatest)))
-        })
-        .unwrap_or_default()
+    let extent = finite
+        .map(|value| (value, value))
+        .reduce(|seen, value| (seen.0.min(value.0), seen.1.max(value.1)));
+    extent.unwrap_or_default()
 }
 
 fn tail_place(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).max(0.0).log10()
 }
 
-/// `90`, `99`, `99.9`.
-fn nines(decade: usize) -> String {
-    match decade {
-        0 | 1 => "90".to_owned(),
-        2 => "99".to_owned(),
-        _ => format!("99.{}", "9".repeat(decade - 2)),
-    }
-}
-
 /// The least of 1, 2, 5 times a power of ten that is no less.
 fn round_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0]
-        .into_iter()
-        .map(|digit| digit * power)
-        .find(|step| *step >= least * (1.0 - 1e-9))
-        .unwrap_or(10.0 * power)
+    let mut steps = [1.0, 2.0, 5.0].into_iter().map(|digit| digit * power);
+    let step = steps.find(|step| *step >= least * (1.0 - EPSILON));
+    step.unwrap_or(10.0 * power)
 }
 
-/// The logarithms of 1, 2, 5 and 10, among which the limits of a log axis are chosen.
-fn round_digits() -> [f64; 4] {
-    [0.0, 2f64.log10(), 5f64.log10(), 1.0]
-}
-
+/// The next logarithm of 1, 2 or 5 times a power of ten that is no less.
 fn round_up(logarithm: f64) -> f64 {
-    let decade = logarithm.floor();
-    decade
-        + round_digits()
-            .into_iter()
-            .find(|digit| *digit >= logarithm - decade - 1e-9)
-            .unwrap_or(1.0)
+    let rounder = round_logarithms(logarithm).find(|round| *round >= logarithm - EPSILON);
+    rounder.unwrap_or(logarithm)
 }
 
+/// The same that is no greater.
 fn round_down(logarithm: f64) -> f64 {
-    let decade = logarithm.floor();
-    decade
-        + round_digits()
-            .into_iter()
-            .rfind(|digit| *digit <= logarithm - decade + 1e-9)
-            .unwrap_or(0.0)
+    let rounder = round_logarithms(logarithm).rfind(|round| *round <= logarithm + EPSILON);
+    rounder.unwrap_or(logarithm)
+}
+
+fn round_logarithms(near: f64) -> impl DoubleEndedIterator<Item = f64> {
+    let decade = near.floor();
+    let digits = [1.0, 2.0, 5.0, 10.0];
+    digits
+        .into_iter()
+        .map(move |digit: f64| decade + digit.log10())
 }
 
 #[cfg(test)]

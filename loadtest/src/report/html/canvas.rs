@@ -5,6 +5,8 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use Colour::{Faint, Rule, Soft};
+
 use super::axis::{Axis, Tick};
 
 const LINE_WIDTH: f64 = 1.75;
@@ -111,11 +113,15 @@ pub struct Room {
     pub columns: usize,
 }
 
-/// On which side of its place a text stands.
+/// Where a text stands beside its place: which end of it is there, and how far it is moved down.
 type Anchor = (&'static str, &'static str);
-const ABOVE: &str = "-0.5ex";
-const BESIDE: &str = "0.5ex";
-const BELOW: &str = "0.76em";
+const LEFT_OF: Anchor = ("end", "0.5ex");
+const RIGHT_OF: Anchor = ("start", "0.5ex");
+const ABOVE: Anchor = ("middle", "-0.5ex");
+const ABOVE_LEFT: Anchor = ("end", "-0.5ex");
+const BELOW: Anchor = ("middle", "0.76em");
+const BELOW_LEFT: Anchor = ("end", "0.76em");
+const BELOW_RIGHT: Anchor = ("start", "0.76em");
 
 /// A drawing under way, in pixels.
 #[derive(Debug)]
@@ -173,13 +179,8 @@ impl Canvas {
     pub fn horizontal_grid(&mut self, ticks: &[Tick]) {
         for tick in ticks {
             let y = self.y(tick.place);
-            self.line((self.left, y), (self.right, y), Colour::Faint, 1.0);
-            self.text(
-                &tick.label,
-                (self.left - 8.0, y),
-                Colour::Soft,
-                ("end", BESIDE),
-            );
+            self.line((self.left, y), (self.right, y), Faint, 1.0);
+            self.text(&tick.label, (self.left - 8.0, y), Soft, LEFT_OF);
         }
     }
 
@@ -187,7 +188,7 @@ impl Canvas {
     pub fn vertical_grid(&mut self, ticks: &[Tick]) {
         for tick in ticks {
             let x = self.x(tick.place);
-            self.line((x, self.top), (x, self.bottom), Colour::Faint, 1.0);
+            self.line((x, self.top), (x, self.bottom), Faint, 1.0);
         }
         self.x_ticks(ticks);
     }
@@ -197,25 +198,15 @@ impl Canvas {
         let bottom = self.bottom;
         for tick in ticks {
             let x = self.x(tick.place);
-            self.line((x, bottom), (x, bottom + 5.0), Colour::Faint, 1.0);
-            self.text(
-                &tick.label,
-                (x, bottom + 8.0),
-                Colour::Soft,
-                ("middle", BELOW),
-            );
+            self.line((x, bottom), (x, bottom + 5.0), Faint, 1.0);
+            self.text(&tick.label, (x, bottom + 8.0), Soft, BELOW);
         }
     }
 
     /// What the axes show.
     pub fn titles(&mut self, x: &str, y: &str) {
-        self.text(
-            x,
-            (self.right, self.bottom + 28.0),
-            Colour::Soft,
-            ("end", BELOW),
-        );
-        self.text(y, (0.0, 2.0), Colour::Soft, ("start", BELOW));
+        self.text(x, (self.right, self.bottom + 28.0), Soft, BELOW_LEFT);
+        self.text(y, (0.0, 2.0), Soft, BELOW_RIGHT);
     }
 
     /// A bar from zero.
@@ -231,20 +222,15 @@ impl Canvas {
     /// A vertical line with its name above.
     pub fn moment(&mut self, place: f64, name: &str) {
         let x = self.x(place);
-        self.line((x, self.top), (x, self.bottom), Colour::Rule, 1.0);
-        self.text(name, (x, self.top - 5.0), Colour::Soft, ("middle", ABOVE));
+        self.line((x, self.top), (x, self.bottom), Rule, 1.0);
+        self.text(name, (x, self.top - 5.0), Soft, ABOVE);
     }
 
     /// A horizontal line with its name above its right end.
     pub fn level(&mut self, place: f64, name: &str) {
         let y = self.y(place);
-        self.line((self.left, y), (self.right, y), Colour::Rule, 1.0);
-        self.text(
-            name,
-            (self.right - 4.0, y - 3.0),
-            Colour::Soft,
-            ("end", ABOVE),
-        );
+        self.line((self.left, y), (self.right, y), Rule, 1.0);
+        self.text(name, (self.right - 4.0, y - 3.0), Soft, ABOVE_LEFT);
     }
 
     /// Points that belong together, tinted down to the axis if `is_filled`. A lone one is a dot.
@@ -278,9 +264,9 @@ impl Canvas {
         let (x, y) = (self.x(x), self.y(y));
         self.circle((x, y), colour);
         if x - self.left > LABELS_LEFT_FROM * self.size().0 {
-            self.text(label, (x - 8.0, y - 2.0), colour, ("end", ABOVE));
+            self.text(label, (x - 8.0, y - 2.0), colour, ABOVE_LEFT);
         } else {
-            self.text(label, (x + 6.0, y + 6.0), colour, ("start", BELOW));
+            self.text(label, (x + 6.0, y + 6.0), colour, BELOW_RIGHT);
         }
     }
 
@@ -289,14 +275,14 @@ impl Canvas {
         let heights: Vec<f64> = ends.iter().map(|end| self.y(end.1)).collect();
         let heights = apart(&heights, NAMES_APART, (self.top, self.bottom));
         for ((name, _, colour), y) in ends.iter().zip(heights) {
-            self.text(name, (self.right + 7.0, y), *colour, ("start", BESIDE));
+            self.text(name, (self.right + 7.0, y), *colour, RIGHT_OF);
         }
     }
 
     /// The name of a row, before it.
     pub fn row(&mut self, place: f64, name: &str) {
         let at = (self.left - 10.0, self.y(place));
-        self.text(name, at, Colour::Soft, ("end", BESIDE));
+        self.text(name, at, Soft, LEFT_OF);
     }
 
     /// A dot on a line from the least to the greatest, so many pixels below the middle of its row.
@@ -314,12 +300,12 @@ impl Canvas {
     /// A value in a column behind a row.
     pub fn value(&mut self, row: f64, column: usize, value: &str, colour: Colour) {
         let at = (self.column_end(column), self.y(row));
-        self.text(value, at, colour, ("end", BESIDE));
+        self.text(value, at, colour, LEFT_OF);
     }
 
     /// What a column of values, and the dots of its colour, are.
     pub fn column(&mut self, column: usize, name: &str, colour: Colour) {
-        self.text(name, (self.column_end(column), 4.0), colour, ("end", BELOW));
+        self.text(name, (self.column_end(column), 4.0), colour, BELOW_LEFT);
     }
 
     fn column_end(&self, column: usize) -> f64 {
