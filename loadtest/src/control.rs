@@ -26,18 +26,6 @@ pub enum RunStage {
     Over,
 }
 
-impl RunStage {
-    const ALL: [Self; 7] = [
-        Self::Ramping,
-        Self::Warming,
-        Self::Measuring,
-        Self::Settling,
-        Self::Resting,
-        Self::Finishing,
-        Self::Over,
-    ];
-}
-
 /// A stage that one thread sets and others look at.
 #[derive(Debug)]
 pub(crate) struct SharedStage(AtomicU8);
@@ -48,7 +36,15 @@ impl SharedStage {
     }
 
     pub(crate) fn get(&self) -> RunStage {
-        RunStage::ALL[usize::from(self.0.load(Ordering::Acquire)).min(RunStage::ALL.len() - 1)]
+        match self.0.load(Ordering::Acquire) {
+            0 => RunStage::Ramping,
+            1 => RunStage::Warming,
+            2 => RunStage::Measuring,
+            3 => RunStage::Settling,
+            4 => RunStage::Resting,
+            5 => RunStage::Finishing,
+            _ => RunStage::Over,
+        }
     }
 
     pub(crate) fn set(&self, stage: RunStage) {
@@ -74,13 +70,12 @@ const UNKNOWN: u64 = u64::MAX;
 
 impl Control {
     pub(crate) fn new(began: Instant) -> Self {
-        let [window_opens, window_closes] = [UNKNOWN; 2].map(AtomicU64::new);
         Self {
             began,
             stage: SharedStage::new(RunStage::Ramping),
             load_begins: AtomicU64::new(0),
-            window_opens,
-            window_closes,
+            window_opens: AtomicU64::new(UNKNOWN),
+            window_closes: AtomicU64::new(UNKNOWN),
         }
     }
 

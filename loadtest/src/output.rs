@@ -32,14 +32,14 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Writes a line to standard error, if it takes it.
 pub fn note(line: impl Display) {
     let line = format!("{line}\n");
-    aside(move || {
+    write_behind(move || {
         let _unheard = io::stderr().write_all(line.as_bytes());
     });
 }
 
 /// Does `job`, which writes to standard error, on the thread that notes are written by; not at all
 /// if too many wait.
-pub(crate) fn aside(job: impl FnOnce() + Send + 'static) {
+pub(crate) fn write_behind(job: impl FnOnce() + Send + 'static) {
     let _left_out = writer().try_send(Box::new(job));
 }
 

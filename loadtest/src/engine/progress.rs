@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::control::RunStage;
 use crate::data::Sample;
-use crate::output::{aside, note};
+use crate::output::{note, write_behind};
 use crate::plan::Plan;
 
 /// Between two lines where there is no terminal.
@@ -59,7 +59,7 @@ impl Progress {
             Self::Bar(bar) => {
                 let (bar, position, message) =
                     (bar.clone(), sample.connections, words(stage, sample));
-                aside(move || {
+                write_behind(move || {
                     bar.set_position(position);
                     bar.set_message(message);
                 });
@@ -83,7 +83,7 @@ impl Progress {
     pub(super) fn end(&mut self) {
         if let Self::Bar(bar) = self {
             let bar = bar.clone();
-            aside(move || bar.finish_and_clear());
+            write_behind(move || bar.finish_and_clear());
         }
     }
 }

@@ -6,7 +6,7 @@
 //! could not be sent yet is sent, and all replies are awaited, for as long as `--timeout` says.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use corelane::Client;
@@ -71,34 +71,21 @@ pub fn run(
     let machine = Machine::before(&plan);
     let control = Arc::new(Control::new(Instant::now()));
     let (events, inbox) = channel();
-    let client = {
-        let (plan, control) = (Arc::clone(&plan), Arc::clone(&control));
-        Client::start(&plan.settings(), move |shard| {
-            generator::run(
-                Arc::clone(&plan),
-                Arc::clone(&control),
-                events.clone(),
-                shard,
-            )
-        })
-    };
-    let client = client.map_err(|problems| Error::Refused(problems.join("\n")))?;
-    let progress = Progress::new(show, &plan);
-    let totals = Totals::new(&plan);
-    let (stage, until, rest_measured_from) = (RunStage::Ramping, None, None);
+    let client = start(&plan, &control, &events)?;
+    drop(events);
     let mut engine = Engine {
+        totals: Totals::new(&plan),
+        progress: Progress::new(show, &plan),
         plan,
         control,
         inbox,
-        totals,
         machine,
-        progress,
-        stage,
-        until,
-        rest_measured_from,
+        observer,
+        until: None,
+        rest_measured_from: None,
         interrupted: false,
     };
-    let outcome = engine.lead(stop, observer);
+    let outcome = engine.lead(stop);
     engine.control.set_stage(RunStage::Over);
     if outcome.is_ok() {
         client.join_within(END_MAX).map_err(Error::Failed)?;
@@ -108,14 +95,27 @@ pub fn run(
     Ok(engine.report())
 }
 
-struct Engine {
+fn start(
+    plan: &Arc<Plan>,
+    control: &Arc<Control>,
+    events: &Sender<Event>,
+) -> Result<Client, Error> {
+    let (of_shards, control, events) = (Arc::clone(plan), Arc::clone(control), events.clone());
+    let client = Client::start(&plan.settings(), move |shard| {
+        let (plan, control) = (Arc::clone(&of_shards), Arc::clone(&control));
+        generator::run(plan, control, events.clone(), shard)
+    });
+    client.map_err(|problems| Error::Refused(problems.join("\n")))
+}
+
+struct Engine<'a> {
     plan: Arc<Plan>,
     control: Arc<Control>,
     inbox: Receiver<Event>,
     totals: Totals,
     machine: Machine,
     progress: Progress,
-    stage: RunStage,
+    observer: &'a mut dyn Observer,
     /// When the stage ends by itself, on the run's clock.
     until: Option<Duration>,
     /// When the watch over resting connections begins, if it has not.
@@ -123,26 +123,25 @@ struct Engine {
     interrupted: bool,
 }
 
-impl Engine {
+impl Engine<'_> {
     /// Leads the shards through the run until the last connection has ended.
-    fn lead(&mut self, stop: &Stop, observer: &mut dyn Observer) -> Result<(), Error> {
+    fn lead(&mut self, stop: &Stop) -> Result<(), Error> {
         let mut sample_at = SAMPLE_INTERVAL;
         while self.totals.done < self.plan.shards {
             self.take_event(self.patience())?;
             let now = self.control.clock();
             if stop.is_set() && !self.interrupted {
                 self.interrupted = true;
-                self.finish(now + INTERRUPTED_FINISH, observer);
+                self.finish(now + INTERRUPTED_FINISH);
             }
-            self.advance(now, observer);
+            self.advance(now);
             if now >= sample_at {
                 self.sample(now);
                 sample_at = now + SAMPLE_INTERVAL;
             }
-            if self.stage == RunStage::Over && self.until.is_some_and(|until| now >= until) {
-                return Err(Error::Failed(
-                    "the load tester's own shards do not end".to_owned(),
-                ));
+            if self.control.stage() == RunStage::Over && self.is_past(now) {
+                let why = "the load tester's own shards do not end";
+                return Err(Error::Failed(why.to_owned()));
             }
         }
         self.sample(self.control.clock());
@@ -177,77 +176,76 @@ impl Engine {
     }
 
     /// Goes on to the next stage if this one is over.
-    fn advance(&mut self, now: Duration, observer: &mut dyn Observer) {
-        let is_past = match &self.plan.participant {
-            Some(participant) if matches!(self.stage, RunStage::Warming | RunStage::Measuring) => {
-                participant.called_to() > self.stage
-            }
-            _ => self.until.is_some_and(|until| now >= until),
-        };
-        if self
-            .rest_measured_from
-            .take_if(|from| now >= *from)
-            .is_some()
-        {
+    fn advance(&mut self, now: Duration) {
+        let rest_begins = self.rest_measured_from.take_if(|from| now >= *from);
+        if rest_begins.is_some() {
             self.machine.rest_began();
         }
+        let (stage, is_past) = (self.control.stage(), self.is_past(now));
         let is_deserted = self.totals.deserted == self.plan.shards;
-        match self.stage {
-            RunStage::Ramping if self.totals.ramped == self.plan.shards => {
-                self.begin_load(now, observer)
-            }
+        match stage {
+            RunStage::Ramping if self.totals.ramped == self.plan.shards => self.begin_load(now),
             RunStage::Warming | RunStage::Measuring if is_deserted => {
-                self.finish(now + self.plan.timeout + FINISH_MARGIN, observer)
+                self.finish(self.last_reply(now))
             }
-            RunStage::Warming if is_past => self.measure(now, observer),
-            RunStage::Measuring if is_past => self.settle(now, observer),
+            RunStage::Warming if is_past => self.measure(now),
+            RunStage::Measuring if is_past => self.settle(now),
             RunStage::Settling if is_past || self.totals.settled == self.plan.shards => {
-                self.rest_or_finish(now, observer)
+                self.rest_or_finish(now)
             }
             RunStage::Resting if is_past => {
                 self.machine.rest_ended();
-                self.finish(now + self.plan.timeout + FINISH_MARGIN, observer);
+                self.finish(self.last_reply(now));
             }
-            RunStage::Finishing if is_past => self.go(
-                RunStage::Over,
-                Some(now + self.plan.timeout + FINISH_MARGIN),
-            ),
+            RunStage::Finishing if is_past => self.go(RunStage::Over, Some(self.last_reply(now))),
             _ => {}
         }
     }
 
-    fn begin_load(&mut self, now: Duration, observer: &mut dyn Observer) {
+    /// Whether the stage ends: at its time, or when a run among several is called to the next.
+    fn is_past(&self, now: Duration) -> bool {
+        let stage = self.control.stage();
+        match &self.plan.participant {
+            Some(participant) if matches!(stage, RunStage::Warming | RunStage::Measuring) => {
+                participant.called_to() > stage
+            }
+            _ => self.until.is_some_and(|until| now >= until),
+        }
+    }
+
+    /// When the replies to what is under way have come, or will not come any more.
+    fn last_reply(&self, now: Duration) -> Duration {
+        now + self.plan.timeout + FINISH_MARGIN
+    }
+
+    fn begin_load(&mut self, now: Duration) {
         self.totals.ramp_ended(now);
         self.control.set_load_begins(now + LOAD_LEAD);
         if matches!(self.plan.mode, Mode::Storm { .. }) {
-            return self.measure(now, observer);
+            return self.measure(now);
         }
         let opens = now + LOAD_LEAD + self.plan.warmup;
-        if self.plan.participant.is_none() {
+        let is_alone = self.plan.participant.is_none();
+        if is_alone {
             self.control.open_window(opens);
             self.control.close_window(opens + self.plan.duration);
         }
-        self.go(
-            RunStage::Warming,
-            self.plan.participant.is_none().then_some(opens),
-        );
+        self.go(RunStage::Warming, is_alone.then_some(opens));
         self.arrive();
     }
 
-    fn measure(&mut self, now: Duration, observer: &mut dyn Observer) {
+    fn measure(&mut self, now: Duration) {
         self.control.open_window(now);
-        let endless = self.plan.participant.is_some()
-            || matches!(self.plan.mode, Mode::Storm { cycles: Some(_) });
-        if !endless {
-            self.control
-                .close_window(self.control.window_opens() + self.plan.duration);
+        let has_cycles = matches!(self.plan.mode, Mode::Storm { cycles: Some(_) });
+        let is_timed = self.plan.participant.is_none() && !has_cycles;
+        if is_timed {
+            let closes = self.control.window_opens() + self.plan.duration;
+            self.control.close_window(closes);
         }
-        self.go(
-            RunStage::Measuring,
-            (!endless).then(|| self.control.window_closes()),
-        );
+        let closes = is_timed.then(|| self.control.window_closes());
+        self.go(RunStage::Measuring, closes);
         self.machine.window_opened();
-        observer.window_opened();
+        self.observer.window_opened();
         self.arrive();
     }
 
@@ -256,48 +254,44 @@ impl Engine {
     }
 
     /// Nothing new is asked; what was due is sent and awaited.
-    fn settle(&mut self, now: Duration, observer: &mut dyn Observer) {
-        self.close_window(observer);
-        self.go(
-            RunStage::Settling,
-            Some(now + self.plan.timeout + FINISH_MARGIN),
-        );
+    fn settle(&mut self, now: Duration) {
+        self.close_window();
+        self.go(RunStage::Settling, Some(self.last_reply(now)));
     }
 
-    fn rest_or_finish(&mut self, now: Duration, observer: &mut dyn Observer) {
+    fn rest_or_finish(&mut self, now: Duration) {
         if self.plan.rest.is_zero() {
-            return self.finish(now + self.plan.timeout + FINISH_MARGIN, observer);
+            return self.finish(self.last_reply(now));
         }
         self.go(RunStage::Resting, Some(now + REST_LEAD + self.plan.rest));
         self.rest_measured_from = Some(now + REST_LEAD);
     }
 
     /// Lets the connections end.
-    fn finish(&mut self, until: Duration, observer: &mut dyn Observer) {
-        self.close_window(observer);
+    fn finish(&mut self, until: Duration) {
+        self.close_window();
         self.go(RunStage::Finishing, Some(until));
     }
 
-    fn close_window(&mut self, observer: &mut dyn Observer) {
+    fn close_window(&mut self) {
         self.control.close_window(self.control.clock());
-        if self.stage == RunStage::Measuring {
-            self.totals
-                .window_closed(self.control.window_opens(), self.control.window_closes());
-            observer.window_closed();
+        if self.control.stage() == RunStage::Measuring {
+            let (opens, closes) = (self.control.window_opens(), self.control.window_closes());
+            self.totals.window_closed(opens, closes);
+            self.observer.window_closed();
             self.machine.window_closed();
         }
     }
 
     fn go(&mut self, stage: RunStage, until: Option<Duration>) {
-        (self.stage, self.until) = (stage, until);
+        self.until = until;
         self.control.set_stage(stage);
     }
 
     fn sample(&mut self, now: Duration) {
+        let served = self.totals.served();
         let sample = self.totals.sample(now, &self.machine.look());
-        let sample = sample.clone();
-        self.progress
-            .show(self.stage, &sample, self.totals.served());
+        self.progress.show(self.control.stage(), sample, served);
     }
 
     fn report(mut self) -> Report {

@@ -82,10 +82,9 @@ impl Shard {
             Mode::Storm { cycles } => cycles.map(|cycles| share(cycles, shard, shards)),
             _ => None,
         };
+        let rate = plan.rate.map(|rate| f64::from(rate) / f64::from(shards));
         Self {
-            connect_rate: RefCell::new(ConnectRate::new(
-                plan.rate.map(|rate| f64::from(rate) / f64::from(shards)),
-            )),
+            connect_rate: RefCell::new(ConnectRate::new(rate)),
             plan,
             control,
             id: shard,

@@ -61,7 +61,7 @@ pub struct Facts {
 
 impl Facts {
     /// Ask the machine whose root directory is `root`: "/", or one that a test has made.
-    pub fn gather(root: &Path) -> Self {
+    pub fn read(root: &Path) -> Self {
         Self {
             nofile: nofile(root),
             files_unlimited: is_sys_admin(root),
@@ -231,7 +231,7 @@ mod tests {
         root.put("proc/self/cgroup", "0::/a/b\n");
         root.put("sys/fs/cgroup/a/memory.max", "4096\n");
         root.put("sys/fs/cgroup/a/b/memory.max", "max\n");
-        let facts = Facts::gather(&root.0);
+        let facts = Facts::read(&root.0);
         assert_eq!(facts.ports(), Some(64_512 - 11));
         assert_eq!(
             facts.tcp_mem,
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn this_machine_gives_its_facts() {
-        let facts = Facts::gather(Path::new("/"));
+        let facts = Facts::read(Path::new("/"));
         assert!(
             facts.nofile.is_some() && facts.memory_available.is_some() && facts.ports().is_some(),
             "{facts:?}"

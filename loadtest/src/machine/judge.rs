@@ -42,7 +42,7 @@ const WARNINGS: [Check; 9] = [
 /// Judge this machine, after raising the soft descriptor limit to the hard one.
 pub fn check(demand: &Demand) -> Findings {
     descriptors_raise();
-    judge(demand, &Facts::gather(Path::new("/")))
+    judge(demand, &Facts::read(Path::new("/")))
 }
 
 /// The judgement alone. A fact that is not known is no problem.

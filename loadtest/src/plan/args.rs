@@ -107,6 +107,19 @@ pub enum ModeName {
     Slow,
 }
 
+impl ModeName {
+    /// The mode's word, as on the command line.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::Storm => "storm",
+            Self::Slow => "slow",
+        }
+    }
+}
+
 /// A length of time as [`duration`] reads it, and more than none.
 ///
 /// # Errors

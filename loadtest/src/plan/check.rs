@@ -49,59 +49,51 @@ pub fn refuse_any(problems: Vec<String>) -> Result<(), Error> {
 
 /// Options that mean nothing together.
 fn meaningless(run: &RunArguments) -> Vec<String> {
-    let word = match run.mode {
-        ModeName::Open => "open",
-        ModeName::Closed => "closed",
-        ModeName::Idle => "idle",
-        ModeName::Storm => "storm",
-        ModeName::Slow => "slow",
-    };
-    let is_one_of = |modes: &[ModeName]| modes.contains(&run.mode);
-    let (has_turns, is_storm) = (
-        is_one_of(&[ModeName::Open, ModeName::Slow]),
-        run.mode == ModeName::Storm,
+    let word = run.mode.word();
+    let is_storm = run.mode == ModeName::Storm;
+    let has_turns = matches!(run.mode, ModeName::Open | ModeName::Slow);
+    let has_batches = matches!(run.mode, ModeName::Open | ModeName::Closed);
+    let mut problems = Vec::new();
+    let mut refuse_if = |is_wrong: bool, why: String| problems.extend(is_wrong.then_some(why));
+    refuse_if(
+        run.interval.is_some() && !has_turns,
+        format!("--interval is for --mode open and slow: --mode {word} has no turns"),
     );
-    let sends_one = is_one_of(&[ModeName::Idle, ModeName::Storm, ModeName::Slow]);
-    let rules = [
-        (
-            run.interval.is_some() && !has_turns,
-            format!("--interval is for --mode open and slow: --mode {word} has no turns"),
+    refuse_if(
+        run.pipeline != 1 && !has_batches,
+        format!(
+            "--pipeline is for --mode open and closed: --mode {word} sends one request, or a byte"
         ),
-        (
-            run.pipeline != 1 && sends_one,
-            format!(
-                "--pipeline is for --mode open and closed: --mode {word} sends one request, or a byte"
-            ),
-        ),
-        (
-            run.rest.is_some() && is_storm,
-            "--rest holds connections in silence: --mode storm keeps none".to_owned(),
-        ),
-        (
-            run.cycles.is_some() && !is_storm,
-            "--cycles counts the connections of --mode storm".to_owned(),
-        ),
-        (
-            run.payload.is_some() && run.protocol == Protocol::Ping,
-            "--payload is for --protocol echo: a ping has none".to_owned(),
-        ),
-        (
-            has_repeats(&run.cpus),
-            "--cpus names a core twice".to_owned(),
-        ),
-        (
-            run.shards
-                .is_some_and(|shards| run.connects_in_flight < shards),
-            format!(
-                "--connects-in-flight {} leaves some of the --shards without any: raise it, or start fewer",
-                run.connects_in_flight
-            ),
-        ),
-    ];
-    rules
-        .into_iter()
-        .filter_map(|(breaks, why)| breaks.then_some(why))
-        .collect()
+    );
+    refuse_if(
+        run.rest.is_some() && is_storm,
+        "--rest holds connections in silence: --mode storm keeps none".to_owned(),
+    );
+    refuse_if(
+        run.cycles.is_some() && !is_storm,
+        "--cycles counts the connections of --mode storm".to_owned(),
+    );
+    problems.extend(useless(run));
+    problems
+}
+
+/// Options that leave nothing to do for another.
+fn useless(run: &RunArguments) -> Vec<String> {
+    let mut problems = Vec::new();
+    if run.payload.is_some() && run.protocol == Protocol::Ping {
+        problems.push("--payload is for --protocol echo: a ping has none".to_owned());
+    }
+    if has_repeats(&run.cpus) {
+        problems.push("--cpus names a core twice".to_owned());
+    }
+    let in_flight = run.connects_in_flight;
+    if run.shards.is_some_and(|shards| in_flight < shards) {
+        problems.push(format!(
+            "--connects-in-flight {in_flight} leaves some of the --shards without any: raise it, \
+             or start fewer"
+        ));
+    }
+    problems
 }
 
 /// Whether a value is there twice.
@@ -114,37 +106,38 @@ pub fn has_repeats<T: PartialEq>(values: &[T]) -> bool {
 
 /// Numbers that no run can mean.
 fn absurd(run: &RunArguments) -> Vec<String> {
-    let connections = f64::from(run.connections);
-    let mut problems = Vec::new();
-    if run.timeout > TIMEOUT_MAX {
-        problems.push(
-            "--timeout: want an hour at most (1h), latencies are told apart up to that".to_owned(),
-        );
-    }
+    let mut problems = absurd_lengths(run);
     if let Some(rate) = run.rate
-        && connections / f64::from(rate) > DAY.as_secs_f64()
+        && f64::from(run.connections) / f64::from(rate) > DAY.as_secs_f64()
     {
         problems.push(format!(
             "{} connections at --rate {rate} take more than a day to open: raise --rate",
             run.connections
         ));
     }
-    for (name, length) in [
-        ("warmup", run.warmup),
-        ("rest", run.rest.unwrap_or_default()),
-    ] {
-        if length > DAY {
-            problems.push(format!("--{name}: want a day at most (1d)"));
-        }
-    }
     let batch = u64::from(run.payload.unwrap_or(PAYLOAD_DEFAULT)) * u64::from(run.pipeline);
     if batch > BATCH_BYTES_MAX {
-        problems.push(format!("--payload times --pipeline are {batch} bytes to be sent in one go: want {BATCH_BYTES_MAX} at most"));
+        problems.push(format!(
+            "--payload times --pipeline are {batch} bytes to be sent in one go: want \
+             {BATCH_BYTES_MAX} at most"
+        ));
     }
     if matches!(run.mode, ModeName::Open | ModeName::Slow) {
         problems.extend(absurd_interval(run));
     }
     problems
+}
+
+fn absurd_lengths(run: &RunArguments) -> Vec<String> {
+    let timeout = (run.timeout > TIMEOUT_MAX).then(|| {
+        "--timeout: want an hour at most (1h), latencies are told apart up to that".to_owned()
+    });
+    let rest = run.rest.unwrap_or_default();
+    let long = [("warmup", run.warmup), ("rest", rest)]
+        .into_iter()
+        .filter(|(_, length)| *length > DAY)
+        .map(|(name, _)| format!("--{name}: want a day at most (1d)"));
+    timeout.into_iter().chain(long).collect()
 }
 
 fn absurd_interval(run: &RunArguments) -> Option<String> {

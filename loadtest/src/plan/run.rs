@@ -210,37 +210,44 @@ impl Plan {
 
     /// As the report tells it.
     pub(crate) fn shape(&self) -> LoadShape {
-        let (mode, note) = match self.mode {
-            Mode::Open { .. } => (
-                "open",
-                "open loop: requests are due at intended times, from which their latency counts",
-            ),
-            Mode::Closed => (
-                "closed",
-                "closed loop: each connection sends, awaits the reply, sends the next. That measures capacity; its latencies are \
-                 optimistic, because a slow server is asked less often",
-            ),
-            Mode::Idle => ("idle", "one request each, then silence"),
-            Mode::Storm { .. } => (
-                "storm",
-                "connect, one request, close, and again; latency counts from the connect",
-            ),
-            Mode::Slow { .. } => ("slow", "a byte now and then"),
-        };
-        let interval = match self.mode {
-            Mode::Open { interval } | Mode::Slow { interval } => Some(interval.as_secs_f64()),
-            _ => None,
-        };
+        let (mode, note, interval) = self.mode.told();
         LoadShape {
             target: self.target,
-            mode: mode.to_owned(),
+            mode: mode.word().to_owned(),
             mode_note: note.to_owned(),
             protocol: self.workload.protocol.word().to_owned(),
             payload_bytes: self.workload.request_length() as u32,
             pipeline: self.workload.pipeline,
             connect_rate: self.rate,
-            interval_s: interval,
+            interval_s: interval.map(|interval| interval.as_secs_f64()),
             duration_s: self.duration.as_secs_f64(),
+        }
+    }
+}
+
+impl Mode {
+    /// Its name, what it does, and how far apart a connection's turns are.
+    fn told(self) -> (ModeName, &'static str, Option<Duration>) {
+        match self {
+            Self::Open { interval } => (
+                ModeName::Open,
+                "open loop: requests are due at intended times, from which their latency counts",
+                Some(interval),
+            ),
+            Self::Closed => (
+                ModeName::Closed,
+                "closed loop: each connection sends, awaits the reply, sends the next. That \
+                 measures capacity; its latencies are optimistic, because a slow server is asked \
+                 less often",
+                None,
+            ),
+            Self::Idle => (ModeName::Idle, "one request each, then silence", None),
+            Self::Storm { .. } => (
+                ModeName::Storm,
+                "connect, one request, close, and again; latency counts from the connect",
+                None,
+            ),
+            Self::Slow { interval } => (ModeName::Slow, "a byte now and then", Some(interval)),
         }
     }
 }
@@ -248,7 +255,7 @@ impl Plan {
 impl Plan {
     /// What `run` comes to, checked, against the server at `target`.
     pub(crate) fn of(run: &RunArguments, target: SocketAddr) -> Self {
-        let facts = Facts::gather(Path::new("/"));
+        let facts = Facts::read(Path::new("/"));
         // A shard that may have no connect on its way could do nothing.
         let shards = run.shards.unwrap_or_else(|| {
             machine::shards_for(run.connections, &run.cpus).min(run.connects_in_flight)

@@ -1,5 +1,6 @@
 //! The server to load: what a name stands for, and which of its addresses answers.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -24,7 +25,7 @@ pub(crate) fn resolve(
     sources: &[IpAddr],
     stop: &Stop,
 ) -> Result<Vec<SocketAddr>, Error> {
-    let unusable = |why: &str| {
+    let unusable = |why: String| {
         Error::Refused(format!(
             "--target {target}: {why}, want HOST:PORT, such as 127.0.0.1:7007"
         ))
@@ -33,38 +34,50 @@ pub(crate) fn resolve(
     let resolved = on_thread(RESOLVE_MAX, stop, move || {
         name.to_socket_addrs().map(Iterator::collect::<Vec<_>>)
     })?;
-    let resolved = resolved.ok_or_else(|| unusable("the name takes too long to resolve"))?;
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in resolved.map_err(|error| unusable(&error.to_string()))? {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    let Some(first) = addresses.first().copied() else {
-        return Err(unusable("the name stands for no address"));
+    let addresses = match resolved {
+        None => return Err(unusable("the name takes too long to resolve".to_owned())),
+        Some(Err(error)) => return Err(unusable(error.to_string())),
+        Some(Ok(addresses)) => each_once(addresses),
     };
-    if first.port() == 0 {
-        return Err(unusable("nobody listens on port 0"));
+    match addresses.first() {
+        None => return Err(unusable("the name stands for no address".to_owned())),
+        Some(first) if first.port() == 0 => {
+            return Err(unusable("nobody listens on port 0".to_owned()));
+        }
+        Some(_) => {}
     }
-    addresses.retain(|address| {
-        sources
-            .iter()
-            .all(|source| source.is_ipv4() == address.is_ipv4())
-    });
-    if addresses.is_empty() {
-        let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
-        return Err(Error::Refused(format!(
-            "--source {} and the target {first} are of different families",
-            sources.join(",")
-        )));
-    }
+    let addresses = of_family(addresses, sources)?;
     match addresses.iter().find(|address| is_of_many(address.ip())) {
-        Some(address) => Err(unusable(&format!(
+        Some(address) => Err(unusable(format!(
             "{} is no address of one server",
             address.ip()
         ))),
         None => Ok(addresses),
     }
+}
+
+fn each_once(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let mut seen = HashSet::new();
+    let addresses = addresses.into_iter();
+    addresses.filter(|address| seen.insert(*address)).collect()
+}
+
+/// Those of the family that all of the sources have.
+fn of_family(addresses: Vec<SocketAddr>, sources: &[IpAddr]) -> Result<Vec<SocketAddr>, Error> {
+    let is_reached = |address: &SocketAddr| {
+        let mut sources = sources.iter();
+        sources.all(|source| source.is_ipv4() == address.is_ipv4())
+    };
+    let reached: Vec<_> = addresses.iter().copied().filter(is_reached).collect();
+    if reached.is_empty() {
+        let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        return Err(Error::Refused(format!(
+            "--source {} and the target {} are of different families",
+            sources.join(","),
+            addresses[0]
+        )));
+    }
+    Ok(reached)
 }
 
 fn is_of_many(address: IpAddr) -> bool {

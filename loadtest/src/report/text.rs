@@ -2,170 +2,156 @@
 
 use std::fmt;
 
-use crate::data::{Quantiles, Report};
+use crate::data::{FailureCount, Quantiles, Report};
+
+/// What a line is about, and what it says.
+type Line = (&'static str, String);
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (load, connections) = (&self.load, &self.connections);
+        let load = &self.load;
+        let (protocol, target, note) = (&load.protocol, load.target, &load.mode_note);
+        let (bytes, pipeline) = (load.payload_bytes, load.pipeline);
         writeln!(
             f,
-            "{} to {}, {} bytes x {}, {}",
-            load.protocol, load.target, load.payload_bytes, load.pipeline, load.mode_note
+            "{protocol} to {target}, {bytes} bytes x {pipeline}, {note}"
         )?;
-        writeln!(
-            f,
-            "connections  {} wanted, {} established, {} served",
-            connections.wanted, connections.established, connections.served
-        )?;
-        if connections.connects_per_s > 0.0 {
-            writeln!(
-                f,
-                "connects     {:.0}/s, {}",
-                connections.connects_per_s,
-                Spelled(&self.connect_us)
-            )?;
-        }
-        self.fmt_requests(f)?;
-        self.fmt_failures(f)?;
-        self.fmt_costs(f)?;
-        if let Some(why) = &self.void {
-            writeln!(f, "VOID         {why}")?;
-        }
-        if self.interrupted {
-            writeln!(f, "INTERRUPTED  a signal ended the run early")?;
+        let lines = connections(self)
+            .into_iter()
+            .chain(requests(self))
+            .chain(failures(self))
+            .chain(server(self))
+            .chain(memory(self))
+            .chain(rest(self))
+            .chain([load_tester(self)])
+            .chain(reservations(self));
+        for (what, text) in lines {
+            writeln!(f, "{what:<13}{text}")?;
         }
         Ok(())
     }
 }
 
-impl Report {
-    fn fmt_requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let requests = &self.requests;
-        write!(f, "requests     {:.0}/s answered", requests.achieved_per_s)?;
-        if let Some(offered) = requests.offered_per_s {
-            write!(f, " of {offered:.0}/s due")?;
-        }
-        write!(
-            f,
-            " in a window of {:.1} s, {} in all",
-            requests.window_s, requests.total
-        )?;
-        if requests.unanswered > 0 {
-            write!(f, "; {} of the window's were not", requests.unanswered)?;
-        }
-        writeln!(f)?;
-        let label = if self.load.mode == "closed" {
-            "optimistic, "
-        } else {
-            ""
-        };
-        writeln!(f, "latency      {label}{}", Spelled(&self.latency_us))
-    }
+fn connections(report: &Report) -> Vec<Line> {
+    let connections = &report.connections;
+    let (wanted, established) = (connections.wanted, connections.established);
+    let (served, per_s) = (connections.served, connections.connects_per_s);
+    let counts = format!("{wanted} wanted, {established} established, {served} served");
+    let connects = (per_s > 0.0).then(|| {
+        let took = quantiles(&report.connect_us);
+        ("connects", format!("{per_s:.0}/s, {took}"))
+    });
+    let counts = [("connections", counts)];
+    counts.into_iter().chain(connects).collect()
+}
 
-    fn fmt_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.failures.is_empty() {
-            return writeln!(f, "failures     none");
-        }
-        for failure in &self.failures {
-            let example = failure.examples.first().map_or("", String::as_str);
-            writeln!(
-                f,
-                "failures     {} {} ({example})",
-                failure.count, failure.kind
-            )?;
-        }
-        Ok(())
-    }
+fn requests(report: &Report) -> [Line; 2] {
+    let requests = &report.requests;
+    let due = requests
+        .offered_per_s
+        .map_or_else(String::new, |offered| format!(" of {offered:.0}/s due"));
+    let missing = match requests.unanswered {
+        0 => String::new(),
+        unanswered => format!("; {unanswered} of the window's were not"),
+    };
+    let answered = format!(
+        "{:.0}/s answered{due} in a window of {:.1} s, {} in all{missing}",
+        requests.achieved_per_s, requests.window_s, requests.total
+    );
+    let label = if report.load.mode == "closed" {
+        "optimistic, "
+    } else {
+        ""
+    };
+    let latency = format!("{label}{}", quantiles(&report.latency_us));
+    [("requests", answered), ("latency", latency)]
+}
 
-    fn fmt_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(server) = &self.server {
-            write!(
-                f,
-                "server       {} ({}): {:.2} cores, {:.1} MB resident",
-                server.name,
-                server.pid,
-                server.cpu_cores,
-                mb(server.resident_bytes)
-            )?;
-            if let Some(cpu) = server.cpu_us_per_request {
-                write!(f, ", {cpu:.2} us per request")?;
-            }
-            if !self.server_shards.is_empty() {
-                write!(f, ", {} shards", self.server_shards.len())?;
-            }
-            writeln!(f)?;
-        }
-        if let Some(memory) = &self.memory {
-            writeln!(
-                f,
-                "memory       {:.1} MB of the machine's, {:.0} bytes per connection; slab {:.0} bytes per connection",
-                mb(memory.used_bytes),
-                memory.bytes_per_connection,
-                memory.slab_bytes_per_connection
-            )?;
-        }
-        if let Some(rest) = &self.rest {
-            write!(
-                f,
-                "at rest      load tester {:.2} % of a core",
-                100.0 * rest.generator_cpu_cores
-            )?;
-            if let Some(server) = rest.server_cpu_cores {
-                write!(f, ", server {:.2} %", 100.0 * server)?;
-            }
-            writeln!(f, ", over {:.0} s of silence", rest.seconds)?;
-        }
-        let generator = &self.generator;
-        write!(
-            f,
-            "load tester  {} shards, {:.2} cores, {:.1} MB resident",
-            generator.shards,
-            generator.cpu_cores,
-            mb(generator.resident_bytes)
-        )?;
-        if generator.lag_us.count > 0 {
-            write!(
-                f,
-                ", late by {:.0} us (p50), {:.0} us (p99)",
-                generator.lag_us.p50, generator.lag_us.p99
-            )?;
-        }
-        writeln!(f)
+fn failures(report: &Report) -> Vec<Line> {
+    if report.failures.is_empty() {
+        return vec![("failures", "none".to_owned())];
     }
+    let line = |failure: &FailureCount| {
+        let example = failure.examples.first().map_or("", String::as_str);
+        let text = format!("{} {} ({example})", failure.count, failure.kind);
+        ("failures", text)
+    };
+    report.failures.iter().map(line).collect()
+}
+
+fn server(report: &Report) -> Option<Line> {
+    let server = report.server.as_ref()?;
+    let (name, pid, cores) = (&server.name, server.pid, server.cpu_cores);
+    let resident = mb(server.resident_bytes);
+    let mut text = format!("{name} ({pid}): {cores:.2} cores, {resident:.1} MB resident");
+    if let Some(cpu) = server.cpu_us_per_request {
+        text += &format!(", {cpu:.2} us per request");
+    }
+    if !report.server_shards.is_empty() {
+        text += &format!(", {} shards", report.server_shards.len());
+    }
+    Some(("server", text))
+}
+
+fn memory(report: &Report) -> Option<Line> {
+    let memory = report.memory.as_ref()?;
+    let text = format!(
+        "{:.1} MB of the machine's, {:.0} bytes per connection; slab {:.0} bytes per connection",
+        mb(memory.used_bytes),
+        memory.bytes_per_connection,
+        memory.slab_bytes_per_connection
+    );
+    Some(("memory", text))
+}
+
+fn rest(report: &Report) -> Option<Line> {
+    let rest = report.rest.as_ref()?;
+    let (own, seconds) = (100.0 * rest.generator_cpu_cores, rest.seconds);
+    let server = rest.server_cpu_cores.map_or_else(String::new, |cores| {
+        format!(", server {:.2} %", 100.0 * cores)
+    });
+    let text = format!("load tester {own:.2} % of a core{server}, over {seconds:.0} s of silence");
+    Some(("at rest", text))
+}
+
+fn load_tester(report: &Report) -> Line {
+    let generator = &report.generator;
+    let (shards, cores) = (generator.shards, generator.cpu_cores);
+    let resident = mb(generator.resident_bytes);
+    let mut text = format!("{shards} shards, {cores:.2} cores, {resident:.1} MB resident");
+    let lag = &generator.lag_us;
+    if lag.count > 0 {
+        text += &format!(", late by {:.0} us (p50), {:.0} us (p99)", lag.p50, lag.p99);
+    }
+    ("load tester", text)
+}
+
+/// Why the figures are not to be taken as they are.
+fn reservations(report: &Report) -> impl Iterator<Item = Line> {
+    let void = report.void.clone().map(|why| ("VOID", why));
+    let cut_short = "a signal ended the run early".to_owned();
+    let interrupted = report.interrupted.then_some(("INTERRUPTED", cut_short));
+    void.into_iter().chain(interrupted)
 }
 
 fn mb(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Quantiles on one line.
-struct Spelled<'a>(&'a Quantiles);
-
-impl fmt::Display for Spelled<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Quantiles {
-            count,
-            p50,
-            p90,
-            p99,
-            p99_9,
-            p99_99,
-            max,
-        } = self.0;
-        if *count == 0 {
-            return f.write_str("nothing measured");
-        }
-        write!(
-            f,
-            "us: p50 {p50:.0}, p90 {p90:.0}, p99 {p99:.0}, p99.9 {p99_9:.0}, p99.99 {p99_99:.0}, max {max:.0}"
-        )
+fn quantiles(us: &Quantiles) -> String {
+    if us.count == 0 {
+        return "nothing measured".to_owned();
     }
+    format!(
+        "us: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, p99.99 {:.0}, max {:.0}",
+        us.p50, us.p90, us.p99, us.p99_9, us.p99_99, us.max
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{FailureCount, MemoryUse, ServerUse, served};
+    use crate::data::{MemoryUse, ServerUse, served};
 
     #[test]
     fn the_text_stays_short_and_calls_a_closed_loop_optimistic() {

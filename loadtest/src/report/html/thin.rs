@@ -24,7 +24,7 @@ struct Numbered {
 /// if all of it is gap. Points outside, or not finite, are left out.
 pub(super) fn thin(points: &[Point], from: f64, to: f64, columns: usize) -> Vec<Vec<(f64, f64)>> {
     let mut runs = vec![Vec::new()];
-    for column in gather(points, from, to, columns) {
+    for column in bucket(points, from, to, columns) {
         match (column.least, column.greatest, runs.last_mut()) {
             (Some(least), Some(greatest), Some(run)) => run.extend(in_order(least, greatest)),
             _ if column.has_gap => runs.push(Vec::new()),
@@ -35,13 +35,13 @@ pub(super) fn thin(points: &[Point], from: f64, to: f64, columns: usize) -> Vec<
     runs
 }
 
-fn gather(points: &[Point], from: f64, to: f64, columns: usize) -> Vec<Column> {
-    let mut gathered = vec![Column::default(); columns.max(1)];
+fn bucket(points: &[Point], from: f64, to: f64, columns: usize) -> Vec<Column> {
+    let mut buckets = vec![Column::default(); columns.max(1)];
     for (number, &(x, y)) in points.iter().enumerate() {
-        let Some(index) = column_of(x, from, to, gathered.len()) else {
+        let Some(index) = column_of(x, from, to, buckets.len()) else {
             continue;
         };
-        let column = &mut gathered[index];
+        let column = &mut buckets[index];
         let Some(y) = y.filter(|y| y.is_finite()) else {
             column.has_gap = true;
             continue;
@@ -54,7 +54,7 @@ fn gather(points: &[Point], from: f64, to: f64, columns: usize) -> Vec<Column> {
             column.greatest = Some(point);
         }
     }
-    gathered
+    buckets
 }
 
 fn column_of(x: f64, from: f64, to: f64, columns: usize) -> Option<usize> {

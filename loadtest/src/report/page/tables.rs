@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::data::{Machine, Quantiles, Report};
+use crate::data::{Machine, Quantiles, Report, ServerUse};
 use crate::report::html::units::{
     bytes, count, latency, moment, rate, seconds, share, significant,
 };
@@ -159,47 +159,43 @@ fn outcome(report: &Report) -> Pairs {
 
 fn processes(report: &Report) -> Pairs {
     let generator = &report.generator;
+    let resident = bytes(generator.resident_bytes as f64);
     let mut pairs = vec![
         ("load tester, shards", count(u64::from(generator.shards))),
-        (
-            "load tester, CPU",
-            format!("{} cores", significant(generator.cpu_cores)),
-        ),
-        (
-            "load tester, resident",
-            bytes(generator.resident_bytes as f64),
-        ),
+        ("load tester, CPU", cores(generator.cpu_cores)),
+        ("load tester, resident", resident),
     ];
     match &report.server {
-        Some(server) => pairs.extend([
-            (
-                "server",
-                format!("{} (process {})", server.name, server.pid),
-            ),
-            (
-                "server, CPU",
-                format!("{} cores", significant(server.cpu_cores)),
-            ),
-            (
-                "server, CPU per request",
-                server
-                    .cpu_us_per_request
-                    .map_or(UNKNOWN.to_owned(), latency),
-            ),
-            ("server, resident", bytes(server.resident_bytes as f64)),
-            ("server, shards", known(report.server_shards.len())),
-        ]),
+        Some(server) => pairs.extend(server_pairs(report, server)),
         None => pairs.push(("server", "not on this machine".to_owned())),
     }
     if let Some(rest) = &report.rest {
         let share = |cores: f64| format!("{} % of a core", significant(100.0 * cores));
-        pairs.push(("load tester at rest, CPU", share(rest.generator_cpu_cores)));
-        pairs.push((
-            "server at rest, CPU",
-            rest.server_cpu_cores.map_or(UNKNOWN.to_owned(), share),
-        ));
+        let server = rest.server_cpu_cores.map_or(UNKNOWN.to_owned(), share);
+        let tester = share(rest.generator_cpu_cores);
+        pairs.push(("load tester at rest, CPU", tester));
+        pairs.push(("server at rest, CPU", server));
     }
     pairs
+}
+
+fn server_pairs(report: &Report, server: &ServerUse) -> [(&'static str, String); 5] {
+    let cost = server
+        .cpu_us_per_request
+        .map_or(UNKNOWN.to_owned(), latency);
+    let name = format!("{} (process {})", server.name, server.pid);
+    let resident = bytes(server.resident_bytes as f64);
+    [
+        ("server", name),
+        ("server, CPU", cores(server.cpu_cores)),
+        ("server, CPU per request", cost),
+        ("server, resident", resident),
+        ("server, shards", known(report.server_shards.len())),
+    ]
+}
+
+fn cores(number: f64) -> String {
+    format!("{} cores", significant(number))
 }
 
 fn known(shards: usize) -> String {

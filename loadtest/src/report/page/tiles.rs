@@ -24,44 +24,47 @@ pub(super) fn html(report: &Report) -> Markup {
 
 fn counts(report: &Report) -> [Tile; 4] {
     let (connections, requests) = (&report.connections, &report.requests);
-    let of_wanted = |part: u64| match connections.wanted {
-        0 => "none wanted".to_owned(),
+    let of_wanted = |name, part: u64| match connections.wanted {
+        0 => (name, count(part), "none wanted".to_owned()),
         wanted => {
             let share = share(part as f64, wanted as f64);
-            format!("{share} of {} wanted", count(wanted))
+            (
+                name,
+                count(part),
+                format!("{share} of {} wanted", count(wanted)),
+            )
         }
     };
-    let ramp = seconds(connections.ramp_s);
-    let connects = match report.load.connect_rate {
+    let connects = rate(connections.connects_per_s);
+    let answered = rate(requests.achieved_per_s);
+    [
+        of_wanted("Connections established", connections.established),
+        of_wanted("Connections served", connections.served),
+        ("Connects per second", connects, connect_remark(report)),
+        ("Requests per second", answered, request_remark(report)),
+    ]
+}
+
+fn connect_remark(report: &Report) -> String {
+    let ramp = seconds(report.connections.ramp_s);
+    match report.load.connect_rate {
         Some(asked) => format!("of {} asked for, over {ramp}", count(u64::from(asked))),
         None => format!("as fast as served, over {ramp}"),
-    };
-    let answered = match requests.offered_per_s {
+    }
+}
+
+fn request_remark(report: &Report) -> String {
+    let requests = &report.requests;
+    match requests.offered_per_s {
         Some(offered) => {
             let share = share(requests.achieved_per_s, offered);
             format!("{share} of {} offered", rate(offered))
         }
-        None => format!(
-            "over {}, nothing offered beyond it",
-            seconds(requests.window_s)
-        ),
-    };
-    let (established, served) = (connections.established, connections.served);
-    let connects_per_s = rate(connections.connects_per_s);
-    [
-        (
-            "Connections established",
-            count(established),
-            of_wanted(established),
-        ),
-        ("Connections served", count(served), of_wanted(served)),
-        ("Connects per second", connects_per_s, connects),
-        (
-            "Requests per second",
-            rate(requests.achieved_per_s),
-            answered,
-        ),
-    ]
+        None => {
+            let window = seconds(requests.window_s);
+            format!("over {window}, nothing offered beyond it")
+        }
+    }
 }
 
 fn latencies(report: &Report) -> [Tile; 4] {
@@ -84,50 +87,54 @@ fn latencies(report: &Report) -> [Tile; 4] {
 }
 
 fn costs(report: &Report) -> [Tile; 4] {
-    let (memory, memory_remark) = match &report.memory {
-        Some(memory) => {
-            let in_all = bytes(memory.used_bytes as f64);
-            (
-                bytes(memory.bytes_per_connection),
-                format!("{in_all} in all, of the whole machine"),
-            )
-        }
-        None => (UNKNOWN.to_owned(), "not measured".to_owned()),
-    };
-    let (server, server_remark) = match &report.server {
-        Some(server) => (
-            cores(server.cpu_cores),
-            server.cpu_us_per_request.map_or_else(
-                || format!("process {}, {}", server.pid, server.name),
-                |us| format!("{} a request", latency(us)),
-            ),
-        ),
-        None => (UNKNOWN.to_owned(), "not on this machine".to_owned()),
-    };
-    let (total, most) = (
-        report.failures_total(),
-        report.failures.iter().max_by_key(|failure| failure.count),
-    );
-    let failed = match most {
-        Some(most) if total > 0 => format!("most of them {}", most.kind.replace('_', " ")),
-        _ => "nothing went wrong".to_owned(),
-    };
-    let tester = cores(report.generator.cpu_cores);
     [
-        ("Memory per connection", memory, memory_remark),
-        ("Server CPU", server, server_remark),
-        ("Load tester CPU", tester, generator_remark(report)),
-        ("Failures", count(total), failed),
+        memory(report),
+        server(report),
+        generator(report),
+        failures(report),
     ]
 }
 
-fn generator_remark(report: &Report) -> String {
+fn memory(report: &Report) -> Tile {
+    let name = "Memory per connection";
+    let Some(memory) = &report.memory else {
+        return (name, UNKNOWN.to_owned(), "not measured".to_owned());
+    };
+    let in_all = bytes(memory.used_bytes as f64);
+    let remark = format!("{in_all} in all, of the whole machine");
+    (name, bytes(memory.bytes_per_connection), remark)
+}
+
+fn server(report: &Report) -> Tile {
+    let name = "Server CPU";
+    let Some(server) = &report.server else {
+        return (name, UNKNOWN.to_owned(), "not on this machine".to_owned());
+    };
+    let remark = match server.cpu_us_per_request {
+        Some(us) => format!("{} a request", latency(us)),
+        None => format!("process {}, {}", server.pid, server.name),
+    };
+    (name, cores(server.cpu_cores), remark)
+}
+
+fn generator(report: &Report) -> Tile {
     let generator = &report.generator;
-    match generator.lag_us.count {
+    let remark = match generator.lag_us.count {
         0 if generator.shards == 1 => "one shard".to_owned(),
         0 => format!("{} shards", generator.shards),
         _ => format!("99 % sent within {} of due", latency(generator.lag_us.p99)),
-    }
+    };
+    ("Load tester CPU", cores(generator.cpu_cores), remark)
+}
+
+fn failures(report: &Report) -> Tile {
+    let total = report.failures_total();
+    let most = report.failures.iter().max_by_key(|failure| failure.count);
+    let remark = match most {
+        Some(most) if total > 0 => format!("most of them {}", most.kind.replace('_', " ")),
+        _ => "nothing went wrong".to_owned(),
+    };
+    ("Failures", count(total), remark)
 }
 
 fn cores(number: f64) -> String {
