@@ -143,3 +143,29 @@ fn nobody_is_taken_for_the_server() {
         text(&output.stderr)
     );
 }
+
+#[test]
+fn what_the_machine_is_short_of_is_refused_with_the_commands_that_mend_it() {
+    if !may_unshare("-n") {
+        return;
+    }
+    // 101 ports for each of at most 256 destinations. What is told to be typed is typed, and then
+    // nothing is in the way but that nobody listens.
+    let script = "exec unshare -n bash -c 'ip link set lo up; echo 40000 40100 >/proc/sys/net/ipv4/ip_local_port_range
+        told=$(\"$0\" \"$@\" 2>&1); echo \"$?\"; echo \"$told\"
+        grep -o \"`sysctl[^`]*`\" <<<\"$told\" | tr -d \"`\" | bash >/dev/null
+        \"$0\" \"$@\" 2>&1; echo \"$?\"' \"$0\" \"$@\"";
+    let script = script.replace('`', "\\`");
+    let run = "run --target 127.0.0.1:40050 --connections 30000"
+        .split(' ')
+        .map(str::to_owned);
+    let said = text(&output(shell(&script, &run.collect::<Vec<_>>())).stdout);
+    let command = "run `sysctl -w net.ipv4.ip_local_reserved_ports=40050 \
+                   net.ipv4.ip_local_port_range=\"1024 65535\"` as root";
+    assert!(said.starts_with("2\n") && said.contains(command), "{said}");
+    let mended = said.split_once("25856\n").expect("the refusal's end").1;
+    assert!(
+        mended.contains("Connection refused") && mended.ends_with("\n1\n"),
+        "{said}"
+    );
+}

@@ -9,6 +9,9 @@ const CONNECTIONS_SHARE_MIN: f64 = 0.05;
 /// A ramp that takes more of the run than this has no end to mark.
 const RAMP_SHARE_MAX: f64 = 0.98;
 
+/// Name, colour, and where it is in a sample.
+type Quantile = (&'static str, Colour, fn(&Sample) -> f64);
+
 const NO_SAMPLES: &str = "The run left no samples, so there is nothing to plot over time.";
 
 /// Connections, connects, requests and latency over time.
@@ -108,7 +111,7 @@ fn requests(report: &Report) -> Figure {
 
 fn latency(report: &Report) -> Figure {
     let title = "Latency over time";
-    let quantiles: [(_, _, fn(&Sample) -> f64); 5] = [
+    let quantiles: [Quantile; 5] = [
         ("max", Colour::Red, |sample| sample.max_us),
         ("p99.9", Colour::Amber, |sample| sample.p99_9_us),
         ("p99", Colour::Green, |sample| sample.p99_us),
