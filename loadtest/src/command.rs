@@ -19,12 +19,12 @@ use crate::stop::Stop;
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version)]
 pub struct Arguments {
-    /// What to do.
+    /// The work to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The work to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Load one server: open connections, hold them, speak over them, and report what happened.
@@ -65,7 +65,7 @@ fn prepare(arguments: &RunArguments, stop: &Stop) -> Result<Plan, Error> {
     fit(arguments, answering)
 }
 
-/// A plan against `target`: tells what the machine is short of, and refuses what it cannot carry.
+/// A plan against `target`, if the machine can carry it; tells the shortages that would slow it.
 fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<Plan, Error> {
     let plan = Plan::of(arguments, target);
     let findings = machine::check(&plan.demand());

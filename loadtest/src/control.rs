@@ -1,4 +1,4 @@
-//! What the control thread tells the shards: how far the run has come, and which requests are
+//! The orders of the control thread to the shards: how far the run has come, and which requests are
 //! measured.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -15,12 +15,11 @@ pub enum RunStage {
     Warming,
     /// Requests are counted.
     Measuring,
-    /// Nothing new is asked. What was due before is still sent, and awaited.
+    /// Nothing new is asked. Requests that were due before are still sent, and awaited.
     Settling,
-    /// Nothing is asked any more; the connections stay open, so that it can be seen what that
-    /// costs.
+    /// Nothing is asked any more; the connections stay open, so that their cost can be seen.
     Resting,
-    /// Connections end as soon as what is under way has come to its end.
+    /// Connections end as soon as their requests under way have.
     Finishing,
     /// Nobody waits for anything any more.
     Over,
@@ -59,8 +58,8 @@ pub(crate) struct Control {
     stage: SharedStage,
     /// When the load begins, in nanoseconds since the run's beginning.
     load_begins: AtomicU64,
-    /// The measured window, likewise: known beforehand where it can be, so that what belongs to it
-    /// does not depend on when somebody looks at the stage.
+    /// The measured window, likewise: known beforehand where it can be, so that a request's
+    /// belonging to it does not depend on when somebody looks at the stage.
     window_opens: AtomicU64,
     window_closes: AtomicU64,
 }
@@ -106,7 +105,7 @@ impl Control {
         Duration::from_nanos(self.load_begins.load(Ordering::Acquire))
     }
 
-    /// The window opens at `clock`; the first who says so counts, if several do.
+    /// The window opens at `clock`; the first to say so counts, if several do.
     pub(crate) fn open_window(&self, clock: Duration) {
         self.window_opens
             .fetch_min(nanoseconds(clock), Ordering::AcqRel);

@@ -1,10 +1,10 @@
-//! What a run found: one structure, shown as text, JSON or a page.
+//! The results of a run: one structure, shown as text, JSON or a page.
 
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-/// What a run found.
+/// The results of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The command line as typed.
@@ -13,7 +13,7 @@ pub struct Report {
     pub began: String,
     /// Where it ran.
     pub machine: Machine,
-    /// What was done.
+    /// The load.
     pub load: LoadShape,
     /// How many connections came how far.
     pub connections: Connections,
@@ -26,7 +26,7 @@ pub struct Report {
     pub latency_curve: Vec<(f64, f64)>,
     /// Requests in the measured window, asked for and answered.
     pub requests: Requests,
-    /// What went wrong, by kind: the word, how often, and the first few in words.
+    /// Failures by kind: the word, how often, and the first few in words.
     pub failures: Vec<FailureCount>,
     /// The load tester itself.
     pub generator: Generator,
@@ -34,14 +34,14 @@ pub struct Report {
     pub server: Option<ServerUse>,
     /// Memory of the whole machine, both ends if the server is on it.
     pub memory: Option<MemoryUse>,
-    /// What the connections cost while they were silent after the window, if that was asked for.
+    /// The cost of the connections while they were silent after the window, if that was asked for.
     pub rest: Option<Rest>,
     /// One entry per sample, in order of time.
     pub timeline: Vec<Sample>,
-    /// What each shard of the load tester carried.
+    /// The share of each shard of the load tester.
     pub shards: Vec<ShardShare>,
-    /// What each shard of the server took, if it is on this machine and names its threads as
-    /// Corelane does.
+    /// Processor time of each shard of the server, if it is on this machine and names its threads
+    /// as Corelane does.
     pub server_shards: Vec<ShardTime>,
     /// A signal ended it early.
     pub interrupted: bool,
@@ -95,7 +95,7 @@ pub struct Machine {
     pub descriptors_max: u64,
 }
 
-/// What was done.
+/// The load.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadShape {
     /// The server.
@@ -260,7 +260,7 @@ pub struct Sample {
     pub generator_resident_bytes: u64,
 }
 
-/// What one shard carried.
+/// The share of one shard.
 #[derive(Debug, Clone, Serialize)]
 pub struct ShardShare {
     /// Its number, from zero.
@@ -271,7 +271,7 @@ pub struct ShardShare {
     pub requests: u64,
 }
 
-/// What one shard of the server took. What it carried is known to the server alone.
+/// Processor time of one shard of the server. Its connections are known to the server alone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ShardTime {
     /// Its number, from zero.

@@ -1,5 +1,5 @@
 //! Carries out a run: starts the shards, leads them through its stages, watches the machine
-//! meanwhile, and sums up. It knows no page: what it found is a report, for others to show.
+//! meanwhile, and sums up. It knows no page: it returns a report, for others to show.
 
 mod observe;
 mod progress;

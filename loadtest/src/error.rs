@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// What went wrong, in words for the person at the terminal.
+/// A refusal or a failure, in words for the person at the terminal.
 #[derive(Debug)]
 pub enum Error {
     /// The arguments do not fit together or do not fit this machine: nothing was started.

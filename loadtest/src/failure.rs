@@ -1,4 +1,4 @@
-//! What can go wrong with a connection, by kind.
+//! Failures of connections, by kind.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +11,7 @@ use crate::workload::WrongByte;
 /// Failures of a kind that are described; the others are counted.
 const EXAMPLES_MAX: usize = 3;
 
-/// What went wrong.
+/// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailureKind {
     /// Nothing listens there.

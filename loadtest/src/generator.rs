@@ -1,10 +1,10 @@
-//! What each shard of the load tester runs: it opens its share of the connections, hands them their
-//! turns, and sees them off.
+//! The part of a run that each shard carries out: it opens its share of the connections, hands them
+//! their turns, and sees them off.
 //!
 //! [`run`] goes through the stages of the run that the control thread orders, and through the turns
 //! (`turns`) of an open loop; it starts a task per connection (`connection`), which asks over a
-//! `session` by `exchange`s. All of them share a `shard`. What is measured meanwhile goes to the
-//! control thread as [`Delta`]s (`recorder`): every request that was intended for the window,
+//! `session` by `exchange`s. All of them share a `shard`. Counts and times go to the control thread
+//! as [`Delta`]s (`recorder`): every request that was intended for the window,
 //! whenever it is answered, and even if it is not (`unanswered`).
 
 mod connect_rate;

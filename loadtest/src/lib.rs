@@ -1,10 +1,10 @@
 //! The load tester: a client that checks every byte it gets back. The comparison of servers, a
 //! package of its own, runs on it.
 //!
-//! In reading order: [`plan`] is the command line judged and what it comes to, [`machine`] whether
+//! In reading order: [`plan`] is the command line, judged, and its plan, [`machine`] whether
 //! this machine can carry it. [`command`] is `loadtest run`. An [`engine`] leads the shards through
 //! the stages of a run, each of which runs a `generator`: it opens connections, each of which sends
-//! the [`workload`] and verifies the replies, and counts what went wrong by [`failure`] kind. The
+//! the [`workload`] and verifies the replies, and counts failures by [`failure`] kind. The
 //! outcome is [`data`], which a [`report`] shows as text, as JSON or as a page.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // they panic where nothing can be written: `output` does not

@@ -1,5 +1,5 @@
 //! Whether this machine can carry the connections asked for, judged before the first of them is
-//! opened, and what it says of its processes while they are open.
+//! opened, and the use that its processes make of it while they are open.
 //!
 //! [`Facts`] asks the machine, in one place; the judgement is pure: a [`Demand`] and facts in,
 //! [`Findings`] out, each with the command that the user types. [`destinations()`] says over which

@@ -1,5 +1,4 @@
-//! What is said to the person at the terminal: notes on standard error, the result on standard
-//! output.
+//! Everything that is printed: notes on standard error, the result on standard output.
 //!
 //! A run is not held up by those who do not listen: notes are written by a thread of their own, and
 //! those that find no place are left out. The result is never left out in silence: where it cannot
@@ -65,7 +64,7 @@ fn writer() -> &'static SyncSender<Job> {
     })
 }
 
-/// Writes what was asked for to standard output.
+/// Writes the result to standard output.
 ///
 /// # Errors
 /// When it cannot be written. That its reader has left is no error.
@@ -108,7 +107,7 @@ pub fn exit_code(program: &str, outcome: Result<bool, Error>) -> ExitCode {
     code
 }
 
-/// What clap has to say: help and version to standard output, the rest is a refusal.
+/// The words of clap: help and version go to standard output, the rest is a refusal.
 ///
 /// # Errors
 /// A refusal; or when the help cannot be written.

@@ -1,4 +1,4 @@
-//! What a run is to do: the arguments as typed ([`args`]), judged ([`check`]), the server they name
+//! The plan of a run: the arguments as typed ([`args`]), judged ([`check`]), the server they name
 //! found (`target`), and the [`Plan`] that this comes to.
 
 pub mod args;

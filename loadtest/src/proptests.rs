@@ -1,4 +1,4 @@
-//! What a user types and what the kernel prints, of every sort; the bytes of a load, cut anywhere.
+//! Words of users and of the kernel, of every sort; the bytes of a load, cut anywhere.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a run found, shown: as text (the `Display` of [`Report`](crate::data::Report)), as JSON
+//! The results of a run, shown: as text (the `Display` of [`Report`](crate::data::Report)), as JSON
 //! (its `Serialize`), or as a [`page`]. The pages are made of the parts in [`html`].
 
 pub mod html;

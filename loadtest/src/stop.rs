@@ -16,7 +16,7 @@ pub struct Stop(Arc<AtomicBool>);
 impl Stop {
     /// One that SIGINT, SIGTERM and SIGHUP set, but for a SIGHUP that is ignored already, as under
     /// nohup(1). Signals that mean nothing here do not end it either, nor does a file that has
-    /// reached its greatest size (SIGXFSZ): what writes to it is told. `Stop::default()` is never
+    /// reached its greatest size (SIGXFSZ): the write to it fails then. `Stop::default()` is never
     /// set.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
-//! Several runs at a time, of which one asks: what the machine does meanwhile then meets all of
-//! them alike.
+//! Several runs at a time, of which one asks: then whatever else the machine does meets all of them
+//! alike.
 //!
 //! Every run opens its connections and waits. The one that holds the token loads its server; once
-//! it is revoked, what is under way comes to its end, and another run has its turn.
+//! it is revoked, requests under way come to their end, and another run has its turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

@@ -14,7 +14,7 @@ use super::shape::Shape;
 #[derive(Debug, Parser)]
 #[command(name = "compare", version, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
-    /// What else it is started for.
+    /// Something else than a comparison.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The comparison.
@@ -22,7 +22,7 @@ pub struct Arguments {
     pub compare: CompareArguments,
 }
 
-/// What the comparison starts itself for.
+/// Work for which the comparison starts itself.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Become a program that is killed when the process that started it dies: how a server is
@@ -31,7 +31,7 @@ pub enum Command {
     Launch(LaunchArguments),
 }
 
-/// What to compare, and how.
+/// Servers and loads to compare, and how.
 #[derive(Debug, Clone, Args)]
 pub struct CompareArguments {
     /// Servers to compare; ratios are to raw_uring [default: all, go_netpoller if it is built]

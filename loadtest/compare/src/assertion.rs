@@ -1,4 +1,4 @@
-//! `--assert`: what echo promises beside the others.
+//! `--assert`: the promises of echo beside the others.
 
 use super::args::CompareArguments;
 use super::comparison::{Case, Comparison, IdleCase, IdleRow};
@@ -8,15 +8,15 @@ use loadtest::error::Error;
 
 /// Of the reference's processor time, echo takes no more than this.
 const RATIO_MAX: f64 = 1.05;
-/// Whom it undercuts. Not raw_epoll, which has no runtime: it is there to show what one costs, as
-/// the reference is.
+/// Servers that it undercuts. Not raw_epoll, which has no runtime: it is there to show the cost of
+/// one, as the reference is.
 const UNDERCUT: [ServerKind; 4] = [
     ServerKind::Tokio,
     ServerKind::Monoio,
     ServerKind::Glommio,
     ServerKind::GoNetpoller,
 ];
-/// What an idle connection takes of its memory, in bytes.
+/// Its memory of an idle connection at most, in bytes.
 const IDLE_BYTES_MAX: f64 = 256.0;
 /// Fewer connections leave a server waiting most of the time; its cost is then mostly that of
 /// falling asleep and waking, and is not judged.
@@ -38,7 +38,7 @@ pub(super) fn check(arguments: &CompareArguments, servers: &[ServerKind]) -> Res
     )))
 }
 
-/// What does not hold, a line each.
+/// The promises that do not hold, a line each.
 pub(super) fn breaches(comparison: &Comparison) -> Vec<String> {
     let judged = comparison
         .cases

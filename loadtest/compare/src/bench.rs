@@ -1,4 +1,4 @@
-//! What a comparison is carried out with: checked arguments, servers, and a client.
+//! The means of a comparison: checked arguments, servers, and a client.
 
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -19,7 +19,7 @@ use super::kind::ServerKind;
 use super::server::{Binaries, Server};
 use super::shape::Shape;
 
-/// Checked arguments, and what they are carried out with.
+/// Checked arguments, and the means to carry them out.
 pub(super) struct Bench<'a> {
     pub(super) arguments: &'a CompareArguments,
     pub(super) servers: Vec<ServerKind>,
@@ -98,8 +98,8 @@ impl<'a> Bench<'a> {
         if self.stop.is_set() {
             return Err(Error::Interrupted);
         }
-        // A load tester at its limit is no matter here: what is compared is the server's processor time
-        // per request.
+        // A load tester at its limit is no matter here: the server's processor time per request is
+        // compared.
         if !report.is_complete() {
             return Err(Error::Failed(format!(
                 "{server} failed under load:\n{report}"
@@ -129,8 +129,8 @@ pub(super) fn load_plan(arguments: &CompareArguments, target: SocketAddr, shape:
     }
 }
 
-/// What the machine cannot carry: better now than in some minutes. The servers' port is not known
-/// yet, and no matter.
+/// The loads that the machine cannot carry: better now than in some minutes. The servers' port is
+/// not known yet, and no matter.
 fn too_much(arguments: &CompareArguments) -> Vec<String> {
     let idle = Shape {
         connections: arguments.idle,

@@ -1,4 +1,4 @@
-//! What a comparison found: one structure, shown as tables, JSON or a page.
+//! The results of a comparison: one structure, shown as tables, JSON or a page.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::kind::{REFERENCE, ServerKind};
 use super::statistics::Spread;
 use loadtest::data::Machine;
 
-/// What was measured, as far as it got.
+/// The results, as far as it got.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Comparison {
     /// The command line as typed.

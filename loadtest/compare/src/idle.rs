@@ -1,4 +1,4 @@
-//! What a server's connections cost it while they say nothing.
+//! The cost of a server's connections while they say nothing.
 
 use std::net::SocketAddr;
 use std::thread;

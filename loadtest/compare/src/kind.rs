@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// What the others are compared with.
+/// The server that the others are compared with.
 pub(crate) const REFERENCE: ServerKind = ServerKind::RawUring;
 /// A server that can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]

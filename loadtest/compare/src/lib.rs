@@ -1,4 +1,4 @@
-//! The comparison: what a request, and an idle connection, costs each server.
+//! The comparison: the cost of a request, and of an idle connection, to each server.
 //!
 //! Servers and client have a core each. A server's processor time is taken over exactly the time in
 //! which its requests are counted. Machines drift, so the servers take turns, several times in a

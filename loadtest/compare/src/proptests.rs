@@ -1,4 +1,4 @@
-//! What a user types, of every sort.
+//! Words of users, of every sort.
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

@@ -23,7 +23,7 @@ use super::turns::turns;
 /// Long enough that a server's caches are warm for most of it, short enough that the machine is the
 /// same in the next one.
 const SLICE: Duration = Duration::from_millis(100);
-/// How often it is looked whether what is awaited has come.
+/// How often a wait looks at its condition.
 const LOOK_INTERVAL: Duration = Duration::from_micros(500);
 
 type Run = Result<Report, Error>;
@@ -99,7 +99,7 @@ fn load(server: &Server, report: &Report, turns: Turns) -> Result<Load, Error> {
     })
 }
 
-/// Who says which of the runs has the token.
+/// Grants the token to one run after the other.
 struct Conductor<'a, 'scope> {
     bench: &'a Bench<'a>,
     servers: &'a [Server],
@@ -130,7 +130,7 @@ impl Conductor<'_, '_> {
         Ok(sums)
     }
 
-    /// Gives the token to run `number` for `time`, and for as long as what is under way then takes.
+    /// Gives the token to run `number` for `time`, and for as long as requests under way then take.
     /// How long that was, and the server's processor time.
     fn let_speak(&self, number: usize, time: Duration) -> Result<(Duration, u64), Error> {
         let before = self.servers[number].sample()?;

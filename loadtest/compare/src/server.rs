@@ -195,8 +195,8 @@ impl Server {
         ))
     }
 
-    /// What it prints, from both pipes. They are read to their end even when nobody listens any
-    /// more: a server must not block on a full pipe.
+    /// The lines it prints, from both pipes. They are read to their end even when nobody listens
+    /// any more: a server must not block on a full pipe.
     fn lines(&mut self) -> Receiver<String> {
         let (sender, receiver) = channel();
         if let Some(stdout) = self.child.stdout.take() {

@@ -9,7 +9,7 @@ use crate::data::{Generator, MemoryUse, Rest, ServerUse, ShardTime};
 use crate::machine::{self, Sample};
 use crate::plan::Plan;
 
-/// What is watched: the two processes, over the window and at rest, and the memory of the machine.
+/// Watches the two processes, over the window and at rest, and the memory of the machine.
 #[derive(Debug)]
 pub(super) struct Machine {
     began: SystemTime,
@@ -45,7 +45,7 @@ struct Memory {
     slab: u64,
 }
 
-/// What is looked at for the timeline.
+/// The memory in a sample of the timeline.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) memory_used_bytes: i64,
@@ -125,7 +125,7 @@ impl Machine {
         })
     }
 
-    /// What each of its shards took over the window.
+    /// Processor time of each of its shards over the window.
     pub(super) fn server_shards(&self) -> Vec<ShardTime> {
         let (Some(samples), Some((from, to))) = (self.window.server(), self.window.both()) else {
             return Vec::new();
@@ -153,7 +153,7 @@ impl Machine {
         })
     }
 
-    /// What silent connections cost.
+    /// The cost of silent connections.
     pub(super) fn rest(&self) -> Option<Rest> {
         let own = self.rest.own()?;
         Some(Rest {

@@ -1,4 +1,4 @@
-//! What is shown while a run goes on.
+//! The progress of a run on standard error.
 
 use std::io::IsTerminal;
 use std::time::Duration;

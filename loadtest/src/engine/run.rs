@@ -39,7 +39,7 @@ const END_MAX: Duration = Duration::from_secs(120);
 /// How long the connections rest before they are watched: replies under way, and what the shards
 /// put away when it is quiet.
 const REST_LEAD: Duration = Duration::from_secs(3);
-/// What a finish takes beyond the deadline of the last request.
+/// A finish takes so much longer than the deadline of the last request.
 const FINISH_MARGIN: Duration = Duration::from_secs(1);
 
 /// Told at the instants between which requests are counted, to measure something else meanwhile.
@@ -213,7 +213,7 @@ impl Engine<'_> {
         }
     }
 
-    /// When the replies to what is under way have come, or will not come any more.
+    /// By then the replies to all requests under way have come, or are given up.
     fn last_reply(&self, now: Duration) -> Duration {
         now + self.plan.timeout + FINISH_MARGIN
     }

@@ -1,4 +1,4 @@
-//! What the shards have told, added up.
+//! The deltas of all shards, added up.
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ pub(super) struct Totals {
     measured: Counts,
     failures: Failures,
     connect: Histogram<u64>,
-    /// Of the requests that were due in the window, but of all where there are none to speak of.
+    /// Of the requests that were due in the window; of all in the modes that have no such.
     latency: Histogram<u64>,
     lag: Histogram<u64>,
-    /// When the last sample was taken, what was counted by then, and the latencies since.
+    /// When the last sample was taken, the counts by then, and the latencies since.
     sampled: (Duration, Counts),
     recent: Histogram<u64>,
     ramp: Duration,

@@ -22,7 +22,7 @@ impl ConnectRate {
         }
     }
 
-    /// When the one who asks may begin: now, or later than whoever asked before.
+    /// When the caller may begin: now, or after the callers before it.
     pub(super) fn reserve(&mut self, now: Duration) -> Duration {
         let place = self.next.max(now.saturating_sub(ARREARS_MAX));
         self.next = place + self.interval;

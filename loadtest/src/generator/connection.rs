@@ -20,8 +20,8 @@ const ROOM_WAIT: Duration = Duration::from_millis(1);
 
 /// Connection `index` of the shard, from its connect to its end.
 ///
-/// The future of this is what a connection costs the load tester while it is held: what is long and
-/// soon over is boxed.
+/// The size of this future is the cost of a connection while it is held: long parts that are soon
+/// over are boxed.
 pub(super) async fn run(shard: Rc<Shard>, index: u32) {
     let mut reached = Reached::default();
     if matches!(shard.plan.mode, Mode::Storm { .. }) {
@@ -116,7 +116,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A byte at each turn, and in the end what comes back for them.
+    /// A byte at each turn, and in the end the replies to them.
     async fn drip_on(&mut self) -> Result<(), Failure> {
         let mut round = 0;
         while self.turn(round).await?.is_some() {
@@ -147,7 +147,8 @@ async fn storm(shard: &Shard, index: u32) {
 }
 
 async fn cycle(shard: &Shard, index: u32, served: &mut bool) -> Result<(), Failure> {
-    let begun = shard.control.clock(); // the latency of a storm is that of its cycles, so the connect counts
+    // The latency of a storm is that of its cycles, so the connect counts.
+    let begun = shard.control.clock();
     let connected = shard.connect(index).await;
     if connected.is_err() {
         shard.gave_up(1, begun);

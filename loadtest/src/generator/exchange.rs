@@ -18,10 +18,10 @@ const PIECE_MAX: u64 = 64 << 10;
 /// So many requests in one go, and their replies.
 pub(super) struct Exchange<'a, 'g> {
     session: &'a mut Session<'g>,
-    /// What the streams come to when all is sent, and when all is answered.
+    /// The lengths of the streams when all is sent, and when all is answered.
     send_end: u64,
     receive_end: u64,
-    /// When they were to be sent, which is what their latency counts from, and when they were.
+    /// When they were to be sent, from which their latency counts, and when they were.
     intended: Duration,
     sent: Duration,
 }
@@ -36,7 +36,7 @@ impl<'a, 'g> Exchange<'a, 'g> {
         let Plan {
             workload, timeout, ..
         } = &*session.shard.plan;
-        // What the window has left behind has until a timeout after it, not a timeout each.
+        // Requests left over from the window have until a timeout after it, not a timeout each.
         let until_settled = (session.shard.control.window_closes() + *timeout).saturating_sub(sent);
         session
             .conn
@@ -83,7 +83,7 @@ impl<'a, 'g> Exchange<'a, 'g> {
         Poll::Ready(Ok(()))
     }
 
-    /// What will not be answered any more.
+    /// Gives up the requests that are not answered yet.
     fn give_up(&self) {
         let Session { shard, stream, .. } = &*self.session;
         let owed = self
@@ -101,8 +101,8 @@ impl Future for Exchange<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let exchange = &mut *self;
-        // What cannot be written now is written when replies have come: the server reads on only as
-        // its own are read.
+        // The rest of a write that is not taken is written when replies have come: the server reads
+        // on only as its own are read.
         let sent = match poll_send(exchange.session, exchange.send_end, context) {
             Poll::Ready(Err(failure)) => Err(failure),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),

@@ -19,15 +19,15 @@ use crate::plan::{Mode, Plan};
 const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
 /// And where several runs take turns: a turn begins with a look.
 const LOOK_INTERVAL_TOKEN: Duration = Duration::from_millis(1);
-/// And while the connections rest: what they cost is measured then, and looking costs, too.
+/// And while the connections rest: their cost is measured then, and looking costs, too.
 const LOOK_INTERVAL_REST: Duration = Duration::from_secs(2);
-/// How often it tells what it has measured.
+/// How often it tells its deltas.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a shard tells the control thread.
+/// A message of a shard to the control thread.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// What it has counted and measured.
+    /// Its counts and measured times.
     Delta(u32, Box<Delta>),
     /// Every connection of its share was served once, or has failed.
     Ramped,
@@ -160,8 +160,8 @@ impl Shard {
         }
     }
 
-    /// Once each: that nobody is left, and that nothing is owed any more. Whoever waits for a turn
-    /// hears that there will be none.
+    /// Once each: that nobody is left, and that nothing is owed any more. Connections that wait
+    /// for a turn hear that there will be none.
     fn tell_how_it_goes(&self, stage: RunStage, told: &mut Told, events: &Sender<Event>) {
         if self.alive.get() == 0 && !std::mem::replace(&mut told.deserted, true) {
             let _nobody_listens = events.send(Event::Deserted);
@@ -239,7 +239,7 @@ impl Shard {
     }
 }
 
-/// What a shard has told already.
+/// The events that a shard has told already.
 #[derive(Debug, Default)]
 struct Told {
     deserted: bool,

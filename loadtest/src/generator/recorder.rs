@@ -1,4 +1,4 @@
-//! What a shard counts and measures, handed to the control thread piece by piece.
+//! Counts and measured times of a shard, handed to the control thread piece by piece.
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) fn times<C: hdrhistogram::Counter>() -> Histogram<C> {
         .expect("these constants are within the histogram's bounds")
 }
 
-/// What is counted.
+/// The counts.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Connects begun.
@@ -55,7 +55,7 @@ impl AddAssign for Counts {
     }
 }
 
-/// What has happened on a shard since it last told.
+/// Counts and times of a shard since it last told.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
     /// Whether it is of requests that belong to the window.
@@ -135,7 +135,7 @@ impl<S: FnMut(Delta)> Recorder<S> {
         &mut self.deltas[usize::from(is_measured)]
     }
 
-    /// Sends what there is, if anything.
+    /// Sends the deltas that are not empty.
     pub(super) fn tell(&mut self) {
         for delta in &mut self.deltas {
             if !delta.is_empty() {

@@ -1,4 +1,4 @@
-//! A connection that stands: its byte streams, and what it waits for.
+//! A connection that stands: its byte streams, and its waits.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -28,8 +28,8 @@ impl Stream {
         }
     }
 
-    /// Takes what has come, if it is what must come next. Returns how many replies it has
-    /// completed.
+    /// Takes bytes that have come, if they are those that must come next. Returns how many replies
+    /// they have completed.
     pub(super) fn take(&mut self, workload: &Workload, bytes: &[u8]) -> Result<u64, Failure> {
         let owed = workload.replied(self.sent).saturating_sub(self.received);
         let expected = usize::try_from(owed).map_or(bytes, |owed| &bytes[..owed.min(bytes.len())]);

@@ -1,4 +1,4 @@
-//! What the connections of a shard share: the plan, what is ordered, what is counted.
+//! The state that the connections of a shard share: the plan, the orders, the counts.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -132,8 +132,8 @@ impl Shard {
             .is_none_or(Participant::holds_token)
     }
 
-    /// Whether what took so long was as quick as `--timeout` wants it. The shard's deadlines come
-    /// by up to three eighths of a second late.
+    /// Whether a step that took so long was as quick as `--timeout` wants it. The shard's deadlines
+    /// come by up to three eighths of a second late.
     pub(super) fn in_time(&self, what: &str, took: Duration) -> Result<(), Failure> {
         let timeout = self.plan.timeout;
         if took <= timeout {
@@ -160,13 +160,12 @@ impl Shard {
         StreamKey::new(self.plan.seed, number)
     }
 
-    /// Records what is of no one request.
+    /// Records anything but a request.
     pub(super) fn record<R>(&self, record: impl FnOnce(&mut Delta) -> R) -> R {
         record(self.recorder.borrow_mut().of(false))
     }
 
-    /// Records what became of a request that was to be sent at `intended` and came to its end
-    /// `now`.
+    /// Records the end of a request that was to be sent at `intended` and ended `now`.
     pub(super) fn record_request<R>(
         &self,
         intended: Duration,
@@ -180,9 +179,9 @@ impl Shard {
         )
     }
 
-    /// Of an open loop, and of a storm, what was to be sent in the window. A closed loop sends
-    /// nothing while it waits, so that what it has sent before is all that can tell of a stall in
-    /// the window: of it, whatever was under way then.
+    /// In an open loop, and in a storm: the requests that were to be sent in the window. A closed
+    /// loop sends nothing while it waits, so that only requests sent before can tell of a stall in
+    /// the window: there, all requests under way in it.
     pub(super) fn is_measured(&self, intended: Duration, now: Duration) -> bool {
         match self.plan.mode {
             Mode::Closed => {

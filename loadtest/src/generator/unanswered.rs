@@ -2,7 +2,7 @@
 //!
 //! One that was on its way, or had to wait for its connection, when that failed is measured with
 //! the time that it had waited by then: it would have taken longer. One that was due later is
-//! counted alone, for there was nobody any more whom it could have kept waiting.
+//! counted alone: it could have kept nobody waiting any more.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! What a run asks of the machine.
+//! The demands of a run on the machine.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What a run asks of the machine.
+/// The demands of a run on the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demand {
     /// Connections open at the same time.

@@ -1,4 +1,4 @@
-//! What the machine says about itself. Nothing here decides anything.
+//! Facts about the machine, read from it. Nothing here decides anything.
 
 use std::fs;
 use std::path::{Path, PathBuf};

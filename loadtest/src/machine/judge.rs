@@ -8,12 +8,12 @@ use super::facts::Facts;
 use super::problem::Problem;
 use super::{descriptors, memory, ports, queues};
 
-/// What was found: all of it at once.
+/// All that was found, at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// What the run would fail of.
+    /// The run would fail of these.
     pub problems: Vec<Problem>,
-    /// What would slow it, or may stop it under a condition that the warning names.
+    /// These would slow it, or may stop it under a condition that the warning names.
     pub warnings: Vec<Problem>,
 }
 

@@ -1,4 +1,4 @@
-//! Kernel memory: what sockets are, and what they hold unread.
+//! Kernel memory: of the sockets themselves, and of the data that they hold unread.
 
 use super::demand::Demand;
 use super::facts::Facts;

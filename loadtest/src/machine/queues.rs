@@ -1,4 +1,4 @@
-//! What packets pass through: the listener's queues and the loopback's, when the server is on this
+//! The queues that packets pass: the listener's and the loopback's, when the server is on this
 //! machine, and the connection tracker.
 
 use std::time::Duration;

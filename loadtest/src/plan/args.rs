@@ -1,5 +1,5 @@
-//! The command line of `loadtest run` as typed. [`Plan`](super::run::Plan) is what is left of it
-//! once checked.
+//! The command line of `loadtest run` as typed. [`Plan`](super::run::Plan) is the
+//! same, checked.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -91,7 +91,7 @@ pub struct RunArguments {
     pub html: Option<PathBuf>,
 }
 
-/// What the connections of `loadtest run` do.
+/// A mode of `loadtest run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModeName {
     /// Requests at intended times, from which their latency counts: a server that stalls is seen to
@@ -123,7 +123,7 @@ impl ModeName {
 /// A length of time as [`duration`] reads it, and more than none.
 ///
 /// # Errors
-/// With what is wanted instead.
+/// With an example of a right one.
 pub fn duration_above_zero(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("want more than zero".to_owned()),
@@ -134,7 +134,7 @@ pub fn duration_above_zero(text: &str) -> Result<Duration, String> {
 /// "250ms", "30s", "5m", "2h" or "1d", as in the servers' configuration; also "1h 30m".
 ///
 /// # Errors
-/// With what is wanted instead.
+/// With an example of a right one.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}: want a number and a unit, such as 250ms, 30s or 5m"))?;

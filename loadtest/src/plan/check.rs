@@ -1,5 +1,5 @@
-//! What the command line says, judged before the first connect: every problem at once, each with
-//! what to type instead.
+//! The command line, judged before the first connect: every problem at once, each with the right
+//! words to type.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -18,14 +18,14 @@ use crate::workload::Protocol;
 
 /// Latencies are told apart up to an hour, so nothing is awaited for longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
-/// The longest ramp, warm-up or rest: who asks for a longer one has mistyped a number.
+/// The longest ramp, warm-up or rest: a longer one is a number mistyped.
 const DAY: Duration = Duration::from_secs(86_400);
 /// Requests per second of an open loop, far beyond what a machine can send.
 const REQUESTS_PER_S_MAX: f64 = 1e7;
 /// Bytes sent in one go.
 const BATCH_BYTES_MAX: u64 = 1 << 30;
 
-/// Refuses what cannot be carried out, or would mean nothing.
+/// Refuses arguments that cannot be carried out, or would mean nothing.
 pub(crate) fn arguments(run: &RunArguments) -> Result<(), Error> {
     let mut problems = meaningless(run);
     problems.extend(absurd(run));
@@ -199,8 +199,8 @@ pub(crate) fn route(from: &[IpAddr], target: SocketAddr) -> Result<(), Error> {
     refuse_any(from.iter().filter_map(leads_nowhere).collect())
 }
 
-/// Why nothing can be written to `path`, found out by opening it. What is there stays as it is;
-/// what is not there is not left behind.
+/// Why nothing can be written to `path`, found out by opening it. A file that is there stays
+/// as it is; one that is not is not left behind.
 pub fn unwritable(path: &Path) -> Option<String> {
     let error = match fs::symlink_metadata(path) {
         Ok(_) => open(OpenOptions::new().write(true), path).err()?,

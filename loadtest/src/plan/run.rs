@@ -1,4 +1,4 @@
-//! What a run is to do: the arguments, checked.
+//! The plan of a run: the arguments, checked.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -18,14 +18,14 @@ const BUFFERS: u32 = 16_384;
 const BUFFERS_SHARD: (u32, u32) = (64, 4096);
 const BUFFER_SIZE: (u32, u32) = (512, 16 << 10);
 /// Where several shards share a core, one hands out turns no more often than this, so that some
-/// share a wake and a setting of the kernel's timer. What is sent later for it counts as late, and
-/// in the latency.
+/// share a wake and a setting of the kernel's timer. A request that is sent later for it counts as
+/// late, and the delay is in its latency.
 const HAND_OUT_INTERVAL: Duration = Duration::from_millis(4);
 /// Connections of a storm beyond those that are open: each that was closed keeps its place until
 /// the server has closed too.
 const STORM_SPARE: u32 = 64;
 
-/// What a run is to do.
+/// The plan of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Server to load.
@@ -41,9 +41,9 @@ pub struct Plan {
     pub shards: u32,
     /// See `shards`.
     pub cpus: Vec<usize>,
-    /// What the connections do.
+    /// The mode.
     pub mode: Mode,
-    /// What they send.
+    /// The requests.
     pub workload: Workload,
     /// Seed of the payloads.
     pub seed: u64,
@@ -63,14 +63,14 @@ pub struct Plan {
     pub timeout: Duration,
     /// Process of the server, if it is known.
     pub server_pid: Option<u32>,
-    /// Its place among other runs, with which a closed loop takes turns; who conducts them ends the
+    /// Its place among other runs, with which a closed loop takes turns: their conductor ends the
     /// warm-up and the window then. None: it is alone.
     pub participant: Option<Participant>,
     /// The command line as typed.
     pub command: String,
 }
 
-/// What connections do.
+/// A mode, with its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Requests at intended times, so far apart.
@@ -135,7 +135,7 @@ impl Plan {
         (!self.sources.is_empty()).then(|| self.sources[turn % self.sources.len()])
     }
 
-    /// What the shards are started with.
+    /// The settings of the shards.
     pub(crate) fn settings(&self) -> Vec<String> {
         let each = self.connections.div_ceil(self.shards);
         let outbound = if matches!(self.mode, Mode::Storm { .. }) {
@@ -178,7 +178,7 @@ impl Plan {
             .clamp(BUFFER_SIZE.0, BUFFER_SIZE.1)
     }
 
-    /// What it asks of the machine.
+    /// Its demands on the machine.
     pub fn demand(&self) -> Demand {
         Demand {
             connections: self.connections,
@@ -226,7 +226,7 @@ impl Plan {
 }
 
 impl Mode {
-    /// Its name, what it does, and how far apart a connection's turns are.
+    /// Its name, a description, and how far apart a connection's turns are.
     fn told(self) -> (ModeName, &'static str, Option<Duration>) {
         match self {
             Self::Open { interval } => (
@@ -253,7 +253,7 @@ impl Mode {
 }
 
 impl Plan {
-    /// What `run` comes to, checked, against the server at `target`.
+    /// The plan of `run`, which has been checked, against the server at `target`.
     pub(crate) fn of(run: &RunArguments, target: SocketAddr) -> Self {
         let facts = Facts::read(Path::new("/"));
         // A shard that may have no connect on its way could do nothing.

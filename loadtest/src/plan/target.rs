@@ -1,4 +1,4 @@
-//! The server to load: what a name stands for, and which of its addresses answers.
+//! The server to load: the addresses of its name, and which of them answers.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -101,8 +101,8 @@ pub(crate) fn first_that_answers(
     Ok(found.flatten().unwrap_or(addresses[0]))
 }
 
-/// A connection that has met itself is nobody's answer, and leaves the port to whoever is about to
-/// listen there.
+/// A connection that has met itself is no answer, and leaves the port free for a server that is
+/// about to listen there.
 fn answers(address: SocketAddr, patience: Duration) -> bool {
     let Ok(stream) = TcpStream::connect_timeout(&address, patience) else {
         return false;
@@ -114,7 +114,7 @@ fn answers(address: SocketAddr, patience: Duration) -> bool {
     is_of_two
 }
 
-/// What `work` returns; none if it takes longer than `patience`. It is left alone then, or when a
+/// The result of `work`; none if it takes longer than `patience`. It is left alone then, or when a
 /// signal comes.
 fn on_thread<T: Send + 'static>(
     patience: Duration,

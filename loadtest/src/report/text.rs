@@ -1,10 +1,10 @@
-//! The report as text: what a person wants to know, in at most 25 lines.
+//! The report as text: the figures that matter, in at most 25 lines.
 
 use std::fmt;
 
 use crate::data::{FailureCount, Quantiles, Report};
 
-/// What a line is about, and what it says.
+/// The subject of a line, and its text.
 type Line = (&'static str, String);
 
 impl fmt::Display for Report {

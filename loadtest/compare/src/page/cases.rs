@@ -72,8 +72,8 @@ fn own_colour(server: ServerKind) -> Colour {
     }
 }
 
-/// What is drawn of a server: for each value its name and colour, to the reference's where that was
-/// measured, and as it is.
+/// The values drawn of a server: for each its name and colour, its ratio to the reference's where
+/// that was measured, and the value itself.
 struct Measured {
     server: ServerKind,
     values: Vec<(&'static str, Colour, Option<Spread>, Spread)>,

@@ -1,4 +1,4 @@
-//! What is compared, one row below the other: dots with their spread on a common axis.
+//! The servers, one row below the other: dots with their spread on a common axis.
 
 use loadtest::report::html::{Axis, Canvas, Colour, Drawing, Form, Room};
 use maud::Markup;
@@ -23,9 +23,9 @@ pub(super) struct Row {
     pub(super) dots: Vec<Dot>,
 }
 
-/// A median and what it was taken of.
+/// A median, and the least and the greatest.
 pub(super) struct Dot {
-    /// What it is; empty if a row has but one.
+    /// Its name; empty if a row has but one.
     pub(super) name: &'static str,
     pub(super) colour: Colour,
     pub(super) spread: Spread,
@@ -46,8 +46,8 @@ impl Rows {
             let Spread { min, median, max } = dot.spread;
             let below = (number as f64 - middle) * DOTS_APART;
             canvas.value(place, number, &dot.value, dot.colour);
-            // What has no place on the axis, a negative value on a log axis for one, is told in
-            // words only.
+            // A value without a place on the axis, such as a negative one on a log axis, is told
+            // in words only.
             if let [Some(min), Some(median), Some(max)] =
                 [min, median, max].map(|value| axis.place(value))
             {

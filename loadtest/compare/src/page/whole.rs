@@ -37,7 +37,7 @@ pub fn write(comparison: &Comparison, path: &Path) -> io::Result<()> {
     std::fs::write(path, html(comparison))
 }
 
-/// What came out, plain text.
+/// The outcome, plain text.
 fn sentence(comparison: &Comparison) -> String {
     let ratios = comparison
         .cases

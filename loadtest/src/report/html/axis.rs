@@ -40,10 +40,10 @@ enum Scale {
     Number,
 }
 
-/// An axis: what it shows, and from where to where.
+/// An axis: its title, and from where to where it goes.
 #[derive(Debug, Clone)]
 pub struct Axis {
-    /// What it shows, and the unit.
+    /// The quantity, and its unit.
     pub title: String,
     /// The place where it begins.
     pub low: f64,
@@ -57,7 +57,7 @@ pub struct Axis {
 pub struct Tick {
     /// Where on the axis.
     pub place: f64,
-    /// What stands there.
+    /// The text beside it.
     pub label: String,
 }
 

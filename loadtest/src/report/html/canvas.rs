@@ -32,7 +32,7 @@ const RIGHT: f64 = 16.0;
 const RIGHT_NAMED: f64 = 64.0;
 /// The left margin if rows have their names there.
 const LEFT_NAMED: f64 = 96.0;
-/// Behind rows: what is left free, and a column of values.
+/// Behind rows: a free inset, and a column of values.
 const COLUMNS_INSET: f64 = 2.0;
 const COLUMN_WIDTH: f64 = 54.0;
 
@@ -46,7 +46,7 @@ pub enum Colour {
     Soft,
     /// The grid.
     Faint,
-    /// What was asked for, as against what came: drawn dashed.
+    /// A rate or number asked for, beside the one that came: drawn dashed.
     Rule,
     /// Half of the requests; servers' and testers' figures where there is one series.
     Sky,
@@ -102,7 +102,7 @@ impl Form {
     }
 }
 
-/// For what there must be room around a plot.
+/// Room that is needed around a plot.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Room {
     /// Names at the ends of lines.
@@ -128,7 +128,7 @@ const BELOW_RIGHT: Anchor = ("start", "0.76em");
 pub struct Canvas {
     drawing: String,
     form: Form,
-    /// What is drawn from the left to the right, and from the bottom to the top.
+    /// The places at the left and at the right edge, at the bottom and at the top.
     x: (f64, f64),
     y: (f64, f64),
     /// The edges of the plot proper.
@@ -203,7 +203,7 @@ impl Canvas {
         }
     }
 
-    /// What the axes show.
+    /// The titles of the axes.
     pub fn titles(&mut self, x: &str, y: &str) {
         self.text(x, (self.right, self.bottom + 28.0), Soft, BELOW_LEFT);
         self.text(y, (0.0, 2.0), Soft, BELOW_RIGHT);
@@ -303,7 +303,7 @@ impl Canvas {
         self.text(value, at, colour, LEFT_OF);
     }
 
-    /// What a column of values, and the dots of its colour, are.
+    /// The name of a column of values, and of the dots of its colour.
     pub fn column(&mut self, column: usize, name: &str, colour: Colour) {
         self.text(name, (self.column_end(column), 4.0), colour, BELOW_LEFT);
     }

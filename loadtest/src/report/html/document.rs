@@ -1,4 +1,4 @@
-//! The frame of a page, and what is text on it.
+//! The frame of a page, and its texts.
 
 use std::fmt;
 
@@ -25,8 +25,8 @@ pub fn document(title: &str, body: &Markup) -> String {
     printable(&page.into_string())
 }
 
-/// What XML forbids even escaped, control characters of a garbled reply for one, becomes the
-/// replacement character.
+/// Replaces the characters that XML forbids even escaped, such as control characters of a garbled
+/// reply.
 fn printable(page: &str) -> String {
     let shown = |character: char| match character {
         '\t' | '\n' => character,
@@ -49,7 +49,7 @@ pub struct Badge {
     pub class: &'static str,
 }
 
-/// The head of a page: what is reported of which subject, and the whole in one sentence.
+/// The head of a page: kind and subject of the report, and the whole in one sentence.
 pub fn header(
     badge: Badge,
     (what, subject): (&str, &str),
@@ -85,8 +85,8 @@ pub fn cell(text: impl fmt::Display) -> Markup {
     html! { (text) }
 }
 
-/// A table: its title, what to know about it, the heads of its columns, then rows of cells. All but
-/// the first column are figures.
+/// A table: its title, a caption, the heads of its columns, then rows of cells. All but the first
+/// column are figures.
 pub fn table(title: &str, caption: &str, heads: &[&str], rows: &[Vec<Markup>]) -> Markup {
     // Not a <caption>: that would be as wide as the table, which may scroll, and not as the screen.
     html! {

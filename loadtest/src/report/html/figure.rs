@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::canvas::Form;
 
-/// What can be drawn.
+/// A drawing in a figure.
 pub trait Drawing {
     /// As one SVG element, with a `name` for those who do not see it.
     fn svg(&self, form: Form, name: &str) -> Markup;
@@ -13,7 +13,7 @@ pub trait Drawing {
 /// A plot, or why there is none.
 pub struct Figure {
     title: String,
-    /// One sentence: how to read it, or what there is to say instead.
+    /// One sentence: how to read it, or why there is none.
     reading: String,
     drawing: Option<Box<dyn Drawing>>,
     /// Half as wide as the page: two of them side by side where there is room.

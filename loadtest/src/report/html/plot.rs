@@ -12,10 +12,10 @@ const X_TICKS_APART: f64 = 64.0;
 const Y_TICKS_APART: f64 = 34.0;
 /// The name of a line is as high as so many of its last points on average.
 const END_POINTS: usize = 12;
-/// Of the width that a bar has to itself, what is left free on either side.
+/// Share of a bar's width that is left free on either side.
 const BAR_INSET: f64 = 0.14;
 
-/// What a plot shows.
+/// A plot.
 #[derive(Debug, Clone)]
 pub struct Plot {
     /// Horizontal.
@@ -26,7 +26,7 @@ pub struct Plot {
     pub lines: Vec<Line>,
     /// Heights of bars, side by side from the number zero, and their colour.
     pub bars: (Vec<f64>, Colour),
-    /// What was asked for, or would be even: horizontal.
+    /// Values asked for, or an even share: horizontal.
     pub levels: Vec<Mark>,
     /// When something happened: vertical.
     pub moments: Vec<Mark>,

@@ -1,9 +1,9 @@
-//! A series of any length as what a plot of so many pixels can show of it.
+//! A series of any length, thinned to the points that a plot of so many pixels can show.
 
 /// A value over its place on the axis; none where there was nothing to measure.
 pub type Point = (f64, Option<f64>);
 
-/// What the points of one pixel column come to.
+/// The points of one pixel column, summed up.
 #[derive(Debug, Clone, Copy, Default)]
 struct Column {
     least: Option<Numbered>,

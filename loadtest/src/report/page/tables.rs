@@ -10,7 +10,7 @@ use crate::report::html::{cell, settings, table};
 
 const UNKNOWN: &str = "\u{2013}";
 
-/// Names and what they stand for.
+/// Names and their values.
 type Pairs = Vec<(&'static str, String)>;
 
 /// Failures by kind, the most frequent first.
@@ -206,7 +206,7 @@ fn known(shards: usize) -> String {
     }
 }
 
-/// What a page says of the machine.
+/// The machine, as a page describes it.
 pub fn machine(machine: &Machine) -> Vec<(&'static str, String)> {
     vec![
         ("kernel", machine.kernel.clone()),

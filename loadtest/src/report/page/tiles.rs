@@ -1,4 +1,4 @@
-//! The figures that matter most, each with what it is to be compared with.
+//! The figures that matter most, each with the one to compare it with.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,7 @@ use crate::report::html::units::{bytes, count, latency, rate, seconds, share, si
 
 const UNKNOWN: &str = "\u{2013}";
 
-/// A figure: what it is, how much, and a remark.
+/// A figure: its name, its value, and a remark.
 type Tile = (&'static str, String, String);
 
 pub(super) fn html(report: &Report) -> Markup {

@@ -6,7 +6,7 @@ use crate::data::{Connections, Report};
 use crate::report::html::units::count;
 use crate::report::html::{self, Badge};
 
-/// How a run ended; what stands first outweighs what follows.
+/// How a run ended; an earlier one outweighs a later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// Its figures say nothing about the server.
@@ -82,7 +82,7 @@ fn outcome(report: &Report) -> String {
     format!("{served} of the {wanted} connections wanted were served")
 }
 
-/// What is missing, and what failed; none if nothing is and nothing did.
+/// How many connections are missing, and how many failures there were; none if neither.
 fn shortcomings(report: &Report) -> Option<String> {
     let Connections {
         wanted,
