@@ -10,7 +10,7 @@ mod thin;
 pub mod units;
 
 pub use axis::{Axis, Tick};
-pub use canvas::{Canvas, Colour, Form, Room};
+pub use canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH, Margins};
 pub use document::{Badge, cell, document, grid, header, section, settings, table};
 pub use figure::{Drawing, Figure, figures};
 pub use plot::{Dot, Line, Mark, Plot};

@@ -9,7 +9,8 @@ use Colour::{Faint, Rule, Soft};
 
 use super::axis::{Axis, Tick};
 
-const LINE_WIDTH: f64 = 1.75;
+/// Of a series, in pixels.
+pub const LINE_WIDTH: f64 = 1.75;
 /// A line that goes up and down within a pixel would be a band: it is drawn thinner, down to this.
 const LINE_WIDTH_MIN: f64 = 0.75;
 /// So many pixels up and down per pixel of width make it half as wide.
@@ -20,21 +21,15 @@ const LABELS_LEFT_FROM: f64 = 0.8;
 /// Names at the ends of lines keep this distance.
 const NAMES_APART: f64 = 16.0;
 
-/// Above the plot: the title of the vertical axis.
+/// Above the plot: the title of the vertical axis, and the names of moments below it.
 const TOP: f64 = 26.0;
-/// The same, and the names of moments below it.
 const TOP_WITH_MOMENTS: f64 = 42.0;
 /// Below it: ticks and the title of the horizontal axis.
 const BOTTOM: f64 = 46.0;
 const LEFT: f64 = 60.0;
+/// The right margin, and the same where lines have their names.
 const RIGHT: f64 = 16.0;
-/// The right margin if lines have their names there.
 const RIGHT_NAMED: f64 = 64.0;
-/// The left margin if rows have their names there.
-const LEFT_NAMED: f64 = 96.0;
-/// Behind rows: a free inset, and a column of values.
-const COLUMNS_INSET: f64 = 2.0;
-const COLUMN_WIDTH: f64 = 54.0;
 
 /// Colours by their meaning; the style knows them by these names, on white paper and on a dark
 /// screen. All of the series differ in brightness too, for eyes and printers that do not tell hues
@@ -102,26 +97,43 @@ impl Form {
     }
 }
 
-/// Room that is needed around a plot.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Room {
-    /// Names at the ends of lines.
-    pub names: bool,
-    /// Names of moments.
-    pub moments: bool,
-    /// Columns of values behind rows that have names before them; 0: no rows.
-    pub columns: usize,
+/// Margins around a plot, but for the one below.
+#[derive(Debug, Clone, Copy)]
+pub struct Margins {
+    /// For the labels of the vertical axis, or the names of rows.
+    pub left: f64,
+    /// For half of a label, or values beside the plot.
+    pub right: f64,
+    /// For the title of the vertical axis.
+    pub top: f64,
+}
+
+impl Margins {
+    /// With room for names at the ends of lines, and for names of moments, or without.
+    pub fn new(has_names: bool, has_moments: bool) -> Self {
+        Self {
+            left: LEFT,
+            right: if has_names { RIGHT_NAMED } else { RIGHT },
+            top: if has_moments { TOP_WITH_MOMENTS } else { TOP },
+        }
+    }
 }
 
 /// Where a text stands beside its place: which end of it is there, and how far it is moved down.
-type Anchor = (&'static str, &'static str);
-const LEFT_OF: Anchor = ("end", "0.5ex");
-const RIGHT_OF: Anchor = ("start", "0.5ex");
-const ABOVE: Anchor = ("middle", "-0.5ex");
-const ABOVE_LEFT: Anchor = ("end", "-0.5ex");
-const BELOW: Anchor = ("middle", "0.76em");
-const BELOW_LEFT: Anchor = ("end", "0.76em");
-const BELOW_RIGHT: Anchor = ("start", "0.76em");
+#[derive(Debug, Clone, Copy)]
+pub struct Anchor(&'static str, &'static str);
+
+impl Anchor {
+    /// On the left of it, at its height.
+    pub const LEFT: Self = Self("end", "0.5ex");
+    /// Below it, and on its left.
+    pub const BELOW_LEFT: Self = Self("end", "0.76em");
+    const RIGHT: Self = Self("start", "0.5ex");
+    const ABOVE: Self = Self("middle", "-0.5ex");
+    const ABOVE_LEFT: Self = Self("end", "-0.5ex");
+    const BELOW: Self = Self("middle", "0.76em");
+    const BELOW_RIGHT: Self = Self("start", "0.76em");
+}
 
 /// A drawing under way, in pixels.
 #[derive(Debug)]
@@ -132,29 +144,25 @@ pub struct Canvas {
     x: (f64, f64),
     y: (f64, f64),
     /// The edges of the plot proper.
-    left: f64,
-    right: f64,
+    pub left: f64,
+    /// See `left`.
+    pub right: f64,
     top: f64,
     bottom: f64,
 }
 
 impl Canvas {
     /// An empty one.
-    pub fn new(form: Form, (x, y): (&Axis, &Axis), room: Room) -> Self {
+    pub fn new(form: Form, (x, y): (&Axis, &Axis), margins: Margins) -> Self {
         let (width, height) = form.size();
-        let (left, right) = match room.columns {
-            0 if room.names => (LEFT, RIGHT_NAMED),
-            0 => (LEFT, RIGHT),
-            columns => (LEFT_NAMED, COLUMNS_INSET + columns as f64 * COLUMN_WIDTH),
-        };
         Self {
             drawing: String::new(),
             form,
             x: (x.low, x.high),
             y: (y.low, y.high),
-            left,
-            right: width - right,
-            top: if room.moments { TOP_WITH_MOMENTS } else { TOP },
+            left: margins.left,
+            right: width - margins.right,
+            top: margins.top,
             bottom: height - BOTTOM,
         }
     }
@@ -180,7 +188,7 @@ impl Canvas {
         for tick in ticks {
             let y = self.y(tick.place);
             self.line((self.left, y), (self.right, y), Faint, 1.0);
-            self.text(&tick.label, (self.left - 8.0, y), Soft, LEFT_OF);
+            self.text(&tick.label, (self.left - 8.0, y), Soft, Anchor::LEFT);
         }
     }
 
@@ -199,14 +207,19 @@ impl Canvas {
         for tick in ticks {
             let x = self.x(tick.place);
             self.line((x, bottom), (x, bottom + 5.0), Faint, 1.0);
-            self.text(&tick.label, (x, bottom + 8.0), Soft, BELOW);
+            self.text(&tick.label, (x, bottom + 8.0), Soft, Anchor::BELOW);
         }
     }
 
     /// The titles of the axes.
     pub fn titles(&mut self, x: &str, y: &str) {
-        self.text(x, (self.right, self.bottom + 28.0), Soft, BELOW_LEFT);
-        self.text(y, (0.0, 2.0), Soft, BELOW_RIGHT);
+        self.text(
+            x,
+            (self.right, self.bottom + 28.0),
+            Soft,
+            Anchor::BELOW_LEFT,
+        );
+        self.text(y, (0.0, 2.0), Soft, Anchor::BELOW_RIGHT);
     }
 
     /// A bar from zero.
@@ -223,14 +236,14 @@ impl Canvas {
     pub fn moment(&mut self, place: f64, name: &str) {
         let x = self.x(place);
         self.line((x, self.top), (x, self.bottom), Rule, 1.0);
-        self.text(name, (x, self.top - 5.0), Soft, ABOVE);
+        self.text(name, (x, self.top - 5.0), Soft, Anchor::ABOVE);
     }
 
     /// A horizontal line with its name above its right end.
     pub fn level(&mut self, place: f64, name: &str) {
         let y = self.y(place);
         self.line((self.left, y), (self.right, y), Rule, 1.0);
-        self.text(name, (self.right - 4.0, y - 3.0), Soft, ABOVE_LEFT);
+        self.text(name, (self.right - 4.0, y - 3.0), Soft, Anchor::ABOVE_LEFT);
     }
 
     /// Points that belong together, tinted down to the axis if `is_filled`. A lone one is a dot.
@@ -264,9 +277,9 @@ impl Canvas {
         let (x, y) = (self.x(x), self.y(y));
         self.circle((x, y), colour);
         if x - self.left > LABELS_LEFT_FROM * self.size().0 {
-            self.text(label, (x - 8.0, y - 2.0), colour, ABOVE_LEFT);
+            self.text(label, (x - 8.0, y - 2.0), colour, Anchor::ABOVE_LEFT);
         } else {
-            self.text(label, (x + 6.0, y + 6.0), colour, BELOW_RIGHT);
+            self.text(label, (x + 6.0, y + 6.0), colour, Anchor::BELOW_RIGHT);
         }
     }
 
@@ -275,62 +288,33 @@ impl Canvas {
         let heights: Vec<f64> = ends.iter().map(|end| self.y(end.1)).collect();
         let heights = apart(&heights, NAMES_APART, (self.top, self.bottom));
         for ((name, _, colour), y) in ends.iter().zip(heights) {
-            self.text(name, (self.right + 7.0, y), *colour, RIGHT_OF);
+            self.text(name, (self.right + 7.0, y), *colour, Anchor::RIGHT);
         }
     }
 
-    /// The name of a row, before it.
-    pub fn row(&mut self, place: f64, name: &str) {
-        let at = (self.left - 10.0, self.y(place));
-        self.text(name, at, Soft, LEFT_OF);
-    }
-
-    /// A dot on a line from the least to the greatest, so many pixels below the middle of its row.
-    pub fn spread(
-        &mut self,
-        (low, middle, high): (f64, f64, f64),
-        (row, below): (f64, f64),
-        colour: Colour,
-    ) {
-        let y = self.y(row) + below;
-        self.line((self.x(low), y), (self.x(high), y), colour, LINE_WIDTH);
-        self.circle((self.x(middle), y), colour);
-    }
-
-    /// A value in a column behind a row.
-    pub fn value(&mut self, row: f64, column: usize, value: &str, colour: Colour) {
-        let at = (self.column_end(column), self.y(row));
-        self.text(value, at, colour, LEFT_OF);
-    }
-
-    /// The name of a column of values, and of the dots of its colour.
-    pub fn column(&mut self, column: usize, name: &str, colour: Colour) {
-        self.text(name, (self.column_end(column), 4.0), colour, BELOW_LEFT);
-    }
-
-    fn column_end(&self, column: usize) -> f64 {
-        self.right + COLUMNS_INSET + (column + 1) as f64 * COLUMN_WIDTH
-    }
-
-    fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: Colour, width: f64) {
+    /// A line between two points, in pixels, and so wide.
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: Colour, width: f64) {
         self.draw(&html! {
             line class=(colour.class()) stroke-width=(width)
                 x1=(px(from.0)) y1=(px(from.1)) x2=(px(to.0)) y2=(px(to.1)) {}
         });
     }
 
-    fn circle(&mut self, (x, y): (f64, f64), colour: Colour) {
+    /// A dot, at a point in pixels.
+    pub fn circle(&mut self, (x, y): (f64, f64), colour: Colour) {
         self.draw(&html! {
             circle class=(colour.class()) cx=(px(x)) cy=(px(y)) r=(DOT_RADIUS) {}
         });
     }
 
-    fn text(&mut self, text: &str, (x, y): (f64, f64), colour: Colour, (anchor, dy): Anchor) {
+    /// A text beside a point in pixels.
+    pub fn text(&mut self, text: &str, (x, y): (f64, f64), colour: Colour, anchor: Anchor) {
         if text.is_empty() {
             return;
         }
+        let (class, Anchor(anchor, dy)) = (colour.class(), anchor);
         self.draw(&html! {
-            text class=(colour.class()) x=(px(x)) y=(px(y)) dy=(dy) text-anchor=(anchor) { (text) }
+            text class=(class) x=(px(x)) y=(px(y)) dy=(dy) text-anchor=(anchor) { (text) }
         });
     }
 
@@ -338,11 +322,13 @@ impl Canvas {
         self.drawing.push_str(&element.0);
     }
 
-    fn x(&self, place: f64) -> f64 {
+    /// The pixel of a place from the left.
+    pub fn x(&self, place: f64) -> f64 {
         self.left + share(place, self.x) * (self.right - self.left)
     }
 
-    fn y(&self, place: f64) -> f64 {
+    /// The pixel of a place from the top.
+    pub fn y(&self, place: f64) -> f64 {
         self.bottom - share(place, self.y) * (self.bottom - self.top)
     }
 }

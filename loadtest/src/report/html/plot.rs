@@ -3,7 +3,7 @@
 use maud::Markup;
 
 use super::axis::Axis;
-use super::canvas::{Canvas, Colour, Form, Room};
+use super::canvas::{Canvas, Colour, Form, Margins};
 use super::figure::Drawing;
 use super::thin::{Point, thin};
 
@@ -133,12 +133,9 @@ impl Plot {
 
 impl Drawing for Plot {
     fn svg(&self, form: Form, name: &str) -> Markup {
-        let room = Room {
-            names: self.lines.iter().any(|line| !line.name.is_empty()),
-            moments: !self.moments.is_empty(),
-            columns: 0,
-        };
-        let mut canvas = Canvas::new(form, (&self.x, &self.y), room);
+        let has_names = self.lines.iter().any(|line| !line.name.is_empty());
+        let margins = Margins::new(has_names, !self.moments.is_empty());
+        let mut canvas = Canvas::new(form, (&self.x, &self.y), margins);
         let (width, height) = canvas.size();
         canvas.horizontal_grid(&self.y.ticks(height, Y_TICKS_APART));
         canvas.x_ticks(&self.x.ticks(width, X_TICKS_APART));
