@@ -42,8 +42,25 @@ pub(super) fn round(bench: &Bench<'_>, shape: Shape) -> Result<Vec<Load>, Error>
         .iter()
         .map(|kind| bench.start(*kind))
         .collect::<Result<Vec<Server>, Error>>()?;
+    let (turns, reports) = by_turns(bench, shape, &servers);
+    // A run that has failed says why; the conductor says only that one has.
+    let (reports, turns) = (reports?, turns?);
+    servers
+        .iter()
+        .zip(&reports)
+        .zip(turns)
+        .map(|((server, report), turns)| load(server, report, turns))
+        .collect()
+}
+
+/// A run against each server, and the turns in which it asked.
+fn by_turns(
+    bench: &Bench<'_>,
+    shape: Shape,
+    servers: &[Server],
+) -> (Result<Vec<Turns>, Error>, Result<Vec<Report>, Error>) {
     let token = Token::new();
-    let (turns, runs) = thread::scope(|scope| {
+    thread::scope(|scope| {
         let run = |(number, server)| {
             let plan = Plan {
                 participant: Some(token.participant(number)),
@@ -51,29 +68,17 @@ pub(super) fn round(bench: &Bench<'_>, shape: Shape) -> Result<Vec<Load>, Error>
             };
             scope.spawn(move || bench.client(server.kind(), plan, &mut ()))
         };
-        let runs: Vec<_> = (0..).zip(&servers).map(run).collect();
-        let turns = Conductor {
+        let runs: Vec<_> = (0..).zip(servers).map(run).collect();
+        let conductor = Conductor {
             bench,
-            servers: &servers,
+            servers,
             token: &token,
             runs: &runs,
-        }
-        .conduct();
+        };
+        let turns = conductor.conduct();
         token.call(RunStage::Finishing);
-        (
-            turns,
-            runs.into_iter()
-                .map(joined)
-                .collect::<Result<Vec<_>, Error>>(),
-        )
-    });
-    let (reports, turns) = (runs?, turns?);
-    servers
-        .iter()
-        .zip(&reports)
-        .zip(turns)
-        .map(|((server, report), turns)| load(server, report, turns))
-        .collect()
+        (turns, runs.into_iter().map(joined).collect())
+    })
 }
 
 fn joined(run: ScopedJoinHandle<'_, Run>) -> Run {

@@ -39,19 +39,19 @@ pub(crate) fn resolve(
         Some(Err(error)) => return Err(unusable(error.to_string())),
         Some(Ok(addresses)) => each_once(addresses),
     };
-    match addresses.first() {
-        None => return Err(unusable("the name stands for no address".to_owned())),
-        Some(first) if first.port() == 0 => {
-            return Err(unusable("nobody listens on port 0".to_owned()));
-        }
-        Some(_) => {}
+    let port = addresses.first().map(SocketAddr::port);
+    if port.is_none() {
+        return Err(unusable("the name stands for no address".to_owned()));
+    }
+    if port == Some(0) {
+        return Err(unusable("nobody listens on port 0".to_owned()));
     }
     let addresses = of_family(addresses, sources)?;
     match addresses.iter().find(|address| is_of_many(address.ip())) {
-        Some(address) => Err(unusable(format!(
-            "{} is no address of one server",
-            address.ip()
-        ))),
+        Some(group) => {
+            let group = group.ip();
+            Err(unusable(format!("{group} is no address of one server")))
+        }
         None => Ok(addresses),
     }
 }

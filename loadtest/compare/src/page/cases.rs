@@ -16,48 +16,50 @@ const RATIO_DECIMALS_BELOW: f64 = 10.0;
 
 /// A load.
 pub(super) fn case(case: &Case) -> Markup {
-    let cost = case.servers.iter().map(|row| Measured {
-        server: row.server,
-        values: vec![(
-            "",
-            own_colour(row.server),
-            row.ratio,
-            row.cpu_us_per_request,
-        )],
+    let costs = case.servers.iter().map(|row| {
+        let colour = own_colour(row.server);
+        Measured {
+            server: row.server,
+            values: vec![value("", colour, row.ratio, row.cpu_us_per_request)],
+        }
     });
     let latencies = case.servers.iter().map(|row| Measured {
         server: row.server,
         values: vec![
-            ("p50", Colour::Sky, row.p50_ratio, row.p50_us),
-            ("p99", Colour::Amber, row.p99_ratio, row.p99_us),
+            value("p50", Colour::Sky, row.p50_ratio, row.p50_us),
+            value("p99", Colour::Amber, row.p99_ratio, row.p99_us),
         ],
     });
-    let cost = figure("Processor time per request", latency_unit(), cost.collect());
-    let latencies = figure("Latency", latency_unit(), latencies.collect());
+    let unit = Unit {
+        words: latency,
+        axis: |title, values| Axis::latency(&format!("{title}, logarithmic"), values),
+    };
+    let costs: Vec<_> = costs.collect();
+    let costs = figure("Processor time per request", &unit, &costs);
+    let latencies = figure("Latency", &unit, &latencies.collect::<Vec<_>>());
     let shape = Shape {
         connections: case.connections,
         pipeline: case.pipeline,
     };
-    let cards = figures([cost.half(), latencies.half()]).chain([case_table(case)]);
+    let cards = figures([costs.half(), latencies.half()]).chain([case_table(case)]);
     section(&shape.to_string(), &grid(cards))
 }
 
 /// The idle connections.
 pub(super) fn idle(idle: &IdleCase) -> Markup {
-    let memory = idle.servers.iter().map(|row| Measured {
-        server: row.server,
-        values: vec![(
-            "",
-            own_colour(row.server),
-            row.ratio,
-            row.bytes_per_connection,
-        )],
+    let memory = idle.servers.iter().map(|row| {
+        let colour = own_colour(row.server);
+        Measured {
+            server: row.server,
+            values: vec![value("", colour, row.ratio, row.bytes_per_connection)],
+        }
     });
     let unit = Unit {
         words: bytes,
         axis: |title, values| Axis::bytes(title, values),
     };
-    let memory = figure("Memory per idle connection", unit, memory.collect());
+    let memory: Vec<_> = memory.collect();
+    let memory = figure("Memory per idle connection", &unit, &memory);
     let cards = figures([memory]).chain([idle_table(idle)]);
     let title = format!("{} idle connections", count(idle.connections.into()));
     section(&title, &grid(cards))
@@ -72,11 +74,27 @@ fn own_colour(server: ServerKind) -> Colour {
     }
 }
 
-/// The values drawn of a server: for each its name and colour, its ratio to the reference's where
-/// that was measured, and the value itself.
+/// The values drawn of a server.
 struct Measured {
     server: ServerKind,
-    values: Vec<(&'static str, Colour, Option<Spread>, Spread)>,
+    values: Vec<Value>,
+}
+
+/// A value: its name and colour, its ratio to the reference's if that was measured, and itself.
+struct Value {
+    name: &'static str,
+    colour: Colour,
+    ratio: Option<Spread>,
+    measured: Spread,
+}
+
+fn value(name: &'static str, colour: Colour, ratio: Option<Spread>, measured: Spread) -> Value {
+    Value {
+        name,
+        colour,
+        ratio,
+        measured,
+    }
 }
 
 /// How values are written and drawn that are no ratios.
@@ -85,60 +103,49 @@ struct Unit {
     axis: fn(&str, Vec<f64>) -> Axis,
 }
 
-fn latency_unit() -> Unit {
-    Unit {
-        words: latency,
-        axis: |title, values| Axis::latency(&format!("{title}, logarithmic"), values),
-    }
-}
-
-fn figure(title: &str, unit: Unit, servers: Vec<Measured>) -> Figure {
-    let are_ratios = servers
+/// Ratios to the reference's values if all have one, else the values themselves.
+fn figure(title: &str, unit: &Unit, servers: &[Measured]) -> Figure {
+    let values = || servers.iter().flat_map(|server| &server.values);
+    let ratios: Option<Vec<Spread>> = values().map(|value| value.ratio).collect();
+    let are_ratios = ratios.is_some();
+    let spreads = ratios.unwrap_or_else(|| values().map(|value| value.measured).collect());
+    let extremes = spreads
         .iter()
-        .flat_map(|server| &server.values)
-        .all(|(_, _, ratio, _)| ratio.is_some());
-    let shown = |ratio: Option<Spread>, spread| {
-        if are_ratios {
-            ratio.unwrap_or_default()
-        } else {
-            spread
-        }
-    };
-    let spreads = servers
-        .iter()
-        .flat_map(|server| &server.values)
-        .map(|(_, _, ratio, spread)| shown(*ratio, *spread));
-    let extremes: Vec<f64> = spreads
-        .flat_map(|spread| [spread.min, spread.median, spread.max])
-        .collect();
-    let axis = if are_ratios {
-        Axis::ratio(&format!("{REFERENCE} = 1"), extremes)
+        .flat_map(|spread| [spread.min, spread.median, spread.max]);
+    let (x, words) = if are_ratios {
+        let axis = Axis::ratio(&format!("{REFERENCE} = 1"), extremes);
+        (axis, times as fn(f64) -> String)
     } else {
-        (unit.axis)("as measured", extremes)
+        let axis = (unit.axis)("as measured", extremes.collect());
+        (axis, unit.words)
     };
-    let words = if are_ratios { times } else { unit.words };
-    let rows = servers.iter().map(|server| {
-        let dots = server.values.iter().map(|&(name, colour, ratio, spread)| {
-            let spread = shown(ratio, spread);
-            Dot {
-                name,
-                colour,
-                spread,
-                value: words(spread.median),
-            }
-        });
-        Row {
-            name: server.server.name().to_owned(),
-            dots: dots.collect(),
-        }
+    let mut spreads = spreads.iter();
+    let rows = servers.iter().map(|server| Row {
+        name: server.server.name().to_owned(),
+        dots: dots(&server.values, &mut spreads, words),
     });
     let rows = Rows {
-        x: axis,
+        x,
         level: are_ratios.then_some(1.0),
         rows: rows.collect(),
     };
-    let reading = "The dot is the median of the rounds, its line goes from the least to the greatest; left is less.";
+    let reading = "The dot is the median of the rounds, its line goes from the least to the \
+                   greatest; left is less.";
     Figure::new(title, reading, rows)
+}
+
+fn dots<'a>(
+    values: &[Value],
+    spreads: &mut impl Iterator<Item = &'a Spread>,
+    words: fn(f64) -> String,
+) -> Vec<Dot> {
+    let dot = |(value, spread): (&Value, &Spread)| Dot {
+        name: value.name,
+        colour: value.colour,
+        spread: *spread,
+        value: words(spread.median),
+    };
+    values.iter().zip(spreads).map(dot).collect()
 }
 
 /// `0.98`, `246`.

@@ -13,33 +13,22 @@ pub(super) fn figure(report: &Report) -> Figure {
             "No request was answered in the measured window, so there is no distribution.",
         );
     }
-    let x = Axis::tail(
-        "percentile of requests, %",
-        curve.iter().map(|point| point.0),
-    );
-    let y = Axis::latency("latency, logarithmic", curve.iter().map(|point| point.1));
-    let points = curve
-        .iter()
-        .map(|&(percentile, us)| (percentile, (us > 0.0).then_some(us)))
-        .collect();
-    let lines = vec![Line {
+    let percentiles = || curve.iter().map(|point| point.0);
+    let times = curve.iter().map(|point| point.1);
+    let x = Axis::tail("percentile of requests, %", percentiles());
+    let y = Axis::latency("latency, logarithmic", times);
+    let points = curve.iter().map(|&(x, us)| (x, (us > 0.0).then_some(us)));
+    let line = Line {
         name: "",
         colour: Colour::Blue,
-        points,
-    }];
-    let dots = dots(
-        report,
-        curve.iter().map(|point| point.0).fold(0.0, f64::max),
-    );
-    Figure::new(
-        TITLE,
-        reading(report),
-        Plot {
-            lines,
-            dots,
-            ..Plot::new(x, y)
-        },
-    )
+        points: points.collect(),
+    };
+    let plot = Plot {
+        lines: vec![line],
+        dots: dots(report, percentiles().fold(0.0, f64::max)),
+        ..Plot::new(x, y)
+    };
+    Figure::new(TITLE, reading(report), plot)
 }
 
 /// The quantiles that the curve reaches.
