@@ -346,6 +346,33 @@ fn a_wider_range_keeps_the_port_of_a_local_server_out_of_it() {
 }
 
 #[test]
+fn nothing_is_lowered() {
+    let facts = Facts {
+        port_range: "1000 60999".parse().ok(),
+        ports_reserved: "80,7000-7006,9000-9009".parse().ok(),
+        tcp_mem: "115000 118000 119999".parse().ok(),
+        ..good()
+    };
+    let demand = Demand {
+        connections: 60_000,
+        shards: 4,
+        ..few()
+    };
+    let Findings { problems, warnings } = judge(&demand, &facts);
+    let reserved = "net.ipv4.ip_local_reserved_ports=80,7000-7006,7007,9000-9009";
+    let range = "net.ipv4.ip_local_port_range=\"1000 65535\"";
+    let command = format!("sysctl -w {reserved} {range}");
+    assert!(tells_to_type(&problems[0], &command), "{problems:#?}");
+    let command = "sysctl -w net.ipv4.tcp_mem=\"115000 120000 180000\"";
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| tells_to_type(warning, command)),
+        "{warnings:#?}"
+    );
+}
+
+#[test]
 fn past_half_of_the_ports_connects_are_slow() {
     assert!(is_quiet(&remote(14_116), &good()));
     let slow = warning(&remote(14_117), &good()).to_string();
