@@ -67,8 +67,9 @@ proptest! {
     #[test]
     fn memory_marks_read_back_as_they_are_written(marks: [u64; 3], text in text()) {
         let [low, pressure, high] = marks;
-        let marks = MemoryMarks { low, pressure, high };
-        prop_assert_eq!(marks.to_string().parse(), Ok(marks));
+        let written = format!("{low} {pressure} {high}");
+        let marks = format!("{low}\t{pressure}\t{high}\n").parse::<MemoryMarks>();
+        prop_assert_eq!(marks.map(|marks| marks.to_string()), Ok(written));
         let read = text.parse::<MemoryMarks>();
         prop_assert_eq!(read.is_ok(), text.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).count() == 3 && text.split_whitespace().count() == 3);
     }

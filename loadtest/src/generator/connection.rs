@@ -23,23 +23,24 @@ const ROOM_WAIT: Duration = Duration::from_millis(1);
 /// The size of this future is the cost of a connection while it is held: long parts that are soon
 /// over are boxed.
 pub(super) async fn run(shard: Rc<Shard>, index: u32) {
-    let mut reached = Reached::default();
+    let mut reached = Reached::Nothing;
     if matches!(shard.plan.mode, Mode::Storm { .. }) {
         Box::pin(storm(&shard, index)).await;
     } else {
         let outcome = live(&shard, index, &mut reached).await;
-        shard.ended(index, outcome, reached.is_served);
+        shard.ended(index, outcome, reached != Reached::Nothing);
     }
-    shard.left(reached.is_through);
+    shard.left(reached == Reached::End);
 }
 
 /// How far a connection has come.
-#[derive(Debug, Default)]
-struct Reached {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Nothing,
     /// Its first request was answered.
-    is_served: bool,
+    FirstReply,
     /// It has nothing more to ask, and nothing is owed to it.
-    is_through: bool,
+    End,
 }
 
 async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Failure> {
@@ -48,7 +49,7 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
         shard.never_sends(index, 0);
     }
     let mut session = greeted?;
-    reached.is_served = true;
+    *reached = Reached::FirstReply;
     shard.settle(true);
     match shard.plan.mode {
         Mode::Open { .. } => session.open_loop().await?,
@@ -56,7 +57,7 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
         Mode::Closed => session.closed_loop().await?,
         Mode::Idle | Mode::Storm { .. } => {}
     }
-    reached.is_through = true;
+    *reached = Reached::End;
     shard.through();
     session.hold(RunStage::Finishing).await
 }

@@ -58,7 +58,7 @@ pub(super) fn unread_data(demand: &Demand, facts: &Facts) -> Option<Problem> {
     let pages = demand
         .sockets()
         .saturating_mul(u64::from(demand.payload_bytes).div_ceil(page).max(1));
-    if pages <= marks.high {
+    if pages <= marks.high() {
         return None;
     }
     // A mark beyond the memory would turn dropped segments into killed processes.
@@ -71,7 +71,7 @@ pub(super) fn unread_data(demand: &Demand, facts: &Facts) -> Option<Problem> {
         format!("unread requests of all connections at once are {pages} pages"),
         format!(
             "TCP drops data from {} on (net.ipv4.tcp_mem is {marks})",
-            marks.high
+            marks.high()
         ),
         either([
             Some("let them not all speak at once (--rate)".to_owned()),

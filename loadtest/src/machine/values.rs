@@ -126,36 +126,26 @@ impl fmt::Display for PortList {
     }
 }
 
-/// net.ipv4.tcp_mem: three marks in pages. Below `low` TCP takes what it likes, from `pressure` on
-/// it moderates itself, at `high` it drops data.
+/// net.ipv4.tcp_mem: three marks in pages, low, pressure and high. Below the first TCP takes what it
+/// likes, from the second on it moderates itself, at the third it drops data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemoryMarks {
-    /// Where moderation ends again.
-    pub low: u64,
-    /// Where it begins.
-    pub pressure: u64,
-    /// The most that all sockets hold together.
-    pub high: u64,
-}
+pub struct MemoryMarks([u64; 3]);
 
 impl MemoryMarks {
+    /// The most that all sockets hold together.
+    pub(super) fn high(self) -> u64 {
+        self.0[2]
+    }
+
     /// Marks under which so many pages are no pressure, in the kernel's own proportion of 3 to 4 to
     /// 6.
     pub(super) fn for_pages(pages: u64) -> Self {
-        Self {
-            low: pages / 4 * 3,
-            pressure: pages,
-            high: pages / 2 * 3,
-        }
+        Self([pages / 4 * 3, pages, pages / 2 * 3])
     }
 
     /// The greater of each.
     pub(super) fn joined(self, other: Self) -> Self {
-        Self {
-            low: self.low.max(other.low),
-            pressure: self.pressure.max(other.pressure),
-            high: self.high.max(other.high),
-        }
+        Self(std::array::from_fn(|mark| self.0[mark].max(other.0[mark])))
     }
 }
 
@@ -163,18 +153,14 @@ impl FromStr for MemoryMarks {
     type Err = Unreadable;
 
     fn from_str(text: &str) -> Result<Self, Unreadable> {
-        let [low, pressure, high] = numbers(text)?;
-        Ok(Self {
-            low,
-            pressure,
-            high,
-        })
+        numbers(text).map(Self)
     }
 }
 
 impl fmt::Display for MemoryMarks {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {} {}", self.low, self.pressure, self.high)
+        let [low, pressure, high] = self.0;
+        write!(out, "{low} {pressure} {high}")
     }
 }
 
