@@ -3,11 +3,11 @@
 
 mod rig;
 
-use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 
+use procfs::process::Process;
 use rig::{echo_server, ended, output, program, shell, short_run, text, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -83,11 +83,9 @@ fn signal(child: &Child, signal: Signal) {
 
 /// Whether the process has begun to handle signals.
 fn handles_signals(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let caught = status
-        .lines()
-        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
-    caught.is_some_and(|caught| caught >> (Signal::TERM.as_raw() - 1) & 1 == 1)
+    let process = Process::new(pid.cast_signed());
+    let status = process.and_then(|process| process.status());
+    status.is_ok_and(|status| status.sigcgt >> (Signal::TERM.as_raw() - 1) & 1 == 1)
 }
 
 #[test]

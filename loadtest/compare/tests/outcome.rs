@@ -5,10 +5,8 @@
 #[path = "../../tests/rig/mod.rs"]
 mod rig;
 
-use std::fs;
-
+use procfs::process::Process;
 use rig::{binaries, output, program, shell, text, wait_until};
-use rustix::process::{Pid, test_kill_process};
 
 #[test]
 fn a_comparison_whose_report_cannot_be_written_fails_and_does_not_panic() {
@@ -45,30 +43,18 @@ fn a_comparison_whose_report_cannot_be_written_fails_and_does_not_panic() {
 }
 
 /// The processes that `pid` has started and that are there.
-fn children(pid: u32) -> Vec<Pid> {
-    let of_thread =
-        |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let lists: Vec<String> = tasks.map(of_thread).collect();
-    lists
-        .iter()
-        .flat_map(|list| list.split_whitespace())
-        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+fn children(pid: u32) -> Vec<Process> {
+    let tasks = Process::new(pid.cast_signed()).and_then(|process| process.tasks());
+    let tasks = tasks.into_iter().flatten().flatten();
+    let pids = tasks.filter_map(|task| task.children().ok()).flatten();
+    pids.filter_map(|pid| Process::new(pid.cast_signed()).ok())
         .collect()
 }
 
 /// A zombie that its new parent has not waited for is gone all the same.
-fn is_gone(pid: Pid) -> bool {
-    let stat =
-        fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    test_kill_process(pid).is_err()
-        || stat
-            .rsplit(')')
-            .next()
-            .is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
+fn is_gone(process: &Process) -> bool {
+    let stat = process.stat();
+    stat.map_or(true, |stat| matches!(stat.state, 'Z' | 'X'))
 }
 
 #[test]
@@ -87,20 +73,12 @@ fn no_server_outlives_a_comparison_that_is_killed() {
     ];
     let mut compare = program(&[]).args(options).arg(&directory).spawn().unwrap();
     let servers = || children(compare.id());
-    let name = |pid: Pid| {
-        fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).unwrap_or_default()
-    };
-    wait_until("a server runs", || {
-        servers()
-            .first()
-            .is_some_and(|server| name(*server) == "echo\n")
-    });
+    let is_echo = |process: &Process| process.stat().is_ok_and(|stat| stat.comm == "echo");
+    wait_until("a server runs", || servers().first().is_some_and(is_echo));
     let started = servers();
     compare.kill().unwrap();
     compare.wait().unwrap();
-    wait_until("its servers are gone", || {
-        started.iter().all(|server| is_gone(*server))
-    });
+    wait_until("its servers are gone", || started.iter().all(is_gone));
 }
 
 #[test]
