@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
+TESTS_BIN := $(or $(CARGO_TARGET_DIR),target)/tests
 
 # The load test starts the descriptors it needs at the hard limit.
 RAISE := ulimit -n $$(ulimit -Hn);
@@ -48,8 +49,10 @@ faulty: ## The server with failpoints, for the tests: alone, for cargo would giv
 	cargo build -p tests --features failpoints --bin faulty
 
 # The tests themselves are built without optimisation, which takes a third of the time and checks arithmetic.
-test: build faulty baseline-go ## Every test, the black-box ones against the release binaries
-	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) cargo test --workspace
+test: faulty ## Every test, the black-box ones against optimised binaries
+	cargo build --profile tests --workspace
+	$(MAKE) --no-print-directory baseline-go BIN=$(TESTS_BIN)
+	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(TESTS_BIN)) cargo test --workspace
 
 # Elsewhere than $(BIN), so that an instrumented build has them too.
 clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed ## redis-py, node-redis, ioredis for the tests (needs python3-venv, npm, node 20)

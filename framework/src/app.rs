@@ -4,10 +4,11 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::arguments;
 use crate::config::{self, Settings};
-use crate::handler::{IntoHandler, ShardContext};
-use crate::{log, preflight, server, shard, signals};
+use crate::handler::{self, IntoHandler, ShardContext};
+use crate::preflight::plan;
+use crate::server::{control, signals};
+use crate::{arguments, log};
 
 /// The process did what it was asked to do.
 const CLEAN: u8 = 0;
@@ -64,7 +65,7 @@ pub fn run<S: Settings, H: IntoHandler>(
     if let Err(error) = signals::let_pass_the_harmless() {
         return refuse(S::NAME, &[format!("signals cannot be handled: {error}")]);
     }
-    let task_bytes = shard::task_bytes::<H::Handler>();
+    let task_bytes = handler::task_bytes::<H::Handler>();
     let arguments = match arguments::parse::<S>() {
         Ok(arguments) => arguments,
         Err(answer) => return tell(&answer),
@@ -77,13 +78,13 @@ pub fn run<S: Settings, H: IntoHandler>(
         return print(&loaded.to_toml());
     }
     if arguments.check {
-        let memory = preflight::memory(&loaded.config, task_bytes);
+        let memory = plan::memory(&loaded.config, task_bytes);
         return print(&format!(
             "the settings are fine\nmemory_bound_bytes={} {memory}\n",
             memory.bytes()
         ));
     }
-    let plan = match preflight::check(&loaded.config, task_bytes) {
+    let plan = match plan::check(&loaded.config, task_bytes) {
         Ok(plan) => plan,
         Err(problems) => return refuse(S::NAME, &problems),
     };
@@ -104,12 +105,12 @@ pub fn run<S: Settings, H: IntoHandler>(
         tracing::warn!("{warning}");
     }
     let settings = loaded.app;
-    match server::run(loaded.config, &plan, &log, move |shard| {
+    match control::run(loaded.config, &plan, &log, move |shard| {
         factory(shard, &settings).into_handler()
     }) {
         Ok(()) => ExitCode::from(CLEAN),
-        Err(server::Failure::Start(error)) => refuse(S::NAME, &[error]),
-        Err(server::Failure::Running) => ExitCode::from(FAILED),
+        Err(control::Failure::Start(error)) => refuse(S::NAME, &[error]),
+        Err(control::Failure::Running) => ExitCode::from(FAILED),
     }
 }
 

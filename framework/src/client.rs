@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 
 use crate::config::{self, Config, Settings};
 use crate::handler::ShardContext;
+use crate::id::ShardId;
 use crate::metrics::Metrics;
-use crate::preflight::{self, ShardPlan};
+use crate::panics;
+use crate::preflight::plan::{self, ShardPlan};
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
-use crate::shard::{self, Orders, Setup, ShardId};
+use crate::shard::commands::Commands;
+use crate::shard::handle::{Setup, describes_panics};
+use crate::shard::run;
 
 /// The shards of a client, each running the same program.
 ///
@@ -59,11 +63,11 @@ impl Client {
         let config = config::load::<NoSettings>(None, settings)
             .map_err(|problems| told(&problems))?
             .config;
-        let plan = preflight::check_client(&config).map_err(|problems| told(&problems))?;
+        let plan = plan::check_client(&config).map_err(|problems| told(&problems))?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
-        shard::panics::install_hook();
+        panics::install_hook(describes_panics);
         let (config, main, started) = (Arc::new(config), Arc::new(main), Instant::now());
         let (events, ended) = channel();
         let shards = plan.shards.iter().map(|shard| {
@@ -145,12 +149,12 @@ fn start_shard<F: Future<Output = ()> + 'static>(
         listener: None,
         local_addr: context.local_addr,
         wake: WakeFd::new()?,
-        orders: Arc::<Orders>::default(),
+        commands: Arc::<Commands>::default(),
         metrics: Arc::clone(&context.metrics),
         started,
     };
     let id = context.id;
-    let run = async move || shard::run_client(setup, move || main(context)).await;
+    let run = async move || run::run_client(setup, move || main(context)).await;
     // Whoever has dropped the client does not want to know.
     spawn_shard(
         &format!("client-{id}"),

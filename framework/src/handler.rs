@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Upstream;
-use crate::conn::Conn;
+use crate::conn::connection::Conn;
 use crate::error::Error;
+use crate::id::{Key, ShardId};
 use crate::metrics::Metrics;
-use crate::pool::Pool;
-use crate::shard::ShardId;
+use crate::upstream::pool::Pool;
 
 /// An application: one value per shard, made by the factory given to [`run`](crate::run), and one
 /// `serve` per connection.
@@ -170,4 +171,22 @@ impl ShardContext {
         let (upstream, counters) = (self.upstreams.get(name)?, self.metrics.upstreams.get(name)?);
         Some(Pool::of_this_thread(name, upstream, counters))
     }
+}
+
+/// Serves the connection of `key`.
+pub(crate) fn serve<H: Handler>(
+    handler: Rc<H>,
+    key: Key,
+) -> impl Future<Output = Result<(), Error>> {
+    // Made out here: a local of the block would lie in the future beside what the block was given.
+    let mut conn = Conn::new(key);
+    async move { handler.serve(&mut conn).await }
+}
+
+/// Bytes of the future of one connection of that handler.
+pub(crate) fn task_bytes<H: Handler>() -> usize {
+    fn made_by<H, F>(_serve: impl Fn(Rc<H>, Key) -> F) -> usize {
+        size_of::<F>()
+    }
+    made_by::<H, _>(serve::<H>)
 }

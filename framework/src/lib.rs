@@ -36,29 +36,32 @@
 //! }
 //! ```
 //!
-//! # The modules, in the order in which a connection meets them
+//! # The modules, from the bottom
 //!
-//! 1. `app`, `arguments`, `config`, `preflight`: from `main` to a plan that the machine can carry
-//!    out.
-//! 2. `server`, `listen`, `watchdog`, `readiness`, `memory`, `report`, `silence`, `log`: the
-//!    control thread; `escape`: what peers say, fit for the log. `cgroup`: what bounds the memory.
-//! 3. `shard`: one core. `shard::accept` takes a connection in, `shard::connection` is its life,
-//!    `shard::serve` its handler's task, `shard::deadline`, `shard::pressure` and `shard::drain`
-//!    its ends, `shard::turn` the loop that drives them all.
-//! 4. `handler`, `conn`, `chunk`, `error`: what a handler sees; `connector` and `pool`: the
-//!    connections that it opens. `unblock`: threads for what blocks.
-//! 5. `ring`: the io_uring and its buffers, the only `unsafe` code.
-//! 6. `runtime`: glommio, and what must be known of it; `affinity`: on which cores a thread runs.
+//! A file imports only from below (tests/tests/tidy.rs keeps that).
+//!
+//! 1. Ground: `error`, `id`, `time`, `escape`, `panics`, `metrics`, `affinity`, `cgroup`,
+//!    `blocking` (threads for what blocks), `failpoint`.
+//! 2. `config`: settings; `log`.
+//! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
+//! 4. `net`: listening sockets and socket options; `runtime`: glommio, and what must be known of it.
+//! 5. `shard`: one core. `shard::policy` judges, `shard::conns` has the connections, `shard::core`
+//!    all that changes, `shard::event_loop` drives it.
+//! 6. `conn`: a connection as its handler sees it; `upstream`: the connections that it opens.
+//! 7. `handler`: all that an application author implements.
+//! 8. `preflight`: whether this machine can carry out the settings.
+//! 9. `server`: the control thread; `client`: shards without a listener; `app`: from `main` to the
+//!    exit code.
 
 mod affinity;
 mod app;
 mod arguments;
+mod blocking;
 mod cgroup;
-mod chunk;
 mod client;
+mod close_reason;
 mod config;
 mod conn;
-mod connector;
 mod error;
 mod escape;
 #[cfg(any(test, feature = "failpoints"))]
@@ -68,25 +71,21 @@ mod escape;
 )]
 mod failpoint;
 mod handler;
-mod listen;
+mod id;
 mod log;
-mod memory;
 mod metrics;
-mod pool;
+mod net;
+mod panics;
 mod preflight;
 #[cfg(test)]
 mod proptests;
-mod readiness;
-mod report;
 mod ring;
 mod runtime;
 mod server;
 mod shard;
-mod signals;
-mod silence;
-mod timeout;
-mod unblock;
-mod watchdog;
+mod time;
+mod upstream;
+mod upstream_error;
 
 /// What the fuzzers in fuzz/ call, each with any bytes: it panics where a promise is broken.
 #[cfg(fuzzing)]
@@ -99,26 +98,33 @@ pub mod fuzzing {
 
     /// Lines, exact lengths and frames.
     pub fn frames(bytes: &[u8]) {
-        crate::shard::framing::hold_for(bytes);
+        crate::shard::sim::framing::hold_for(bytes);
     }
 }
 
 pub use app::run;
-pub use chunk::Chunk;
 pub use client::Client;
+pub use close_reason::CloseReason;
 pub use config::Settings;
-pub use conn::{
-    Conn, EndOfInput, Flush, Frame, Output, Read, ReadFrame, ReadHalf, ReadLine, Step, Write,
-    WriteHalf, copy_bidirectional,
-};
-pub use connector::{Connect, Connector};
-pub use error::{CloseReason, Error};
+pub use conn::chunk::Chunk;
+pub use conn::connection::Conn;
+pub use conn::copy::copy_bidirectional;
+pub use conn::frame::{Frame, ReadFrame, ReadLine, Step};
+pub use conn::ops::{Flush, Read, Write};
+pub use conn::output::Output;
+pub use conn::split::{ReadHalf, WriteHalf};
+pub use error::Error;
 pub use escape::Escaped;
 pub use handler::{FromFn, Handler, IntoHandler, ShardContext, from_fn};
-pub use pool::{Pool, Pooled, UpstreamError, UpstreamFailure};
-pub use shard::{
-    ConnId, Draining, Notified, Notify, OnExecutor, ShardId, Sleep, draining, on_executor, sleep,
-    sleep_until, spawn,
-};
-pub use timeout::{Elapsed, Timeout, timeout};
-pub use unblock::{Unblock, unblock};
+pub use id::{ConnId, ShardId};
+pub use shard::conns::EndOfInput;
+pub use shard::futures::draining::{Draining, draining};
+pub use shard::futures::notify::{Notified, Notify};
+pub use shard::futures::on_executor::{OnExecutor, on_executor};
+pub use shard::futures::sleep::{Sleep, sleep, sleep_until};
+pub use shard::futures::spawn::spawn;
+pub use shard::futures::timeout::{Elapsed, Timeout, timeout};
+pub use shard::futures::unblock::{Unblock, unblock};
+pub use upstream::connector::{Connect, Connector};
+pub use upstream::pool::{Pool, Pooled};
+pub use upstream_error::{UpstreamError, UpstreamFailure};

@@ -41,5 +41,5 @@ fn the_kept_corpus_breaks_no_promise() {
         .for_each(|bytes| _ = crate::config::properties::hold_for(bytes));
     frames
         .iter()
-        .for_each(|bytes| crate::shard::framing::hold_for(bytes));
+        .for_each(|bytes| crate::shard::sim::framing::hold_for(bytes));
 }

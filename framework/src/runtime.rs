@@ -12,8 +12,8 @@ use glommio::io::PollableFd;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::affinity;
+use crate::panics::as_shard;
 use crate::ring::WakeFd;
-use crate::shard::panics::as_shard;
 
 /// Memory of glommio's own I/O buffers per executor: its default is 10 MB, and the data path uses
 /// none of it.
@@ -24,7 +24,7 @@ const RING_DEPTH: usize = 32;
 /// The executor's preemption is off. When its timer fires between the executor's look at its rings
 /// and its look at its run queue, glommio takes the queue for empty and parks on runnable tasks:
 /// with a timer of 1 ms a task that does nothing but yield sleeps for ever within seconds.
-/// [`breathe`] does what preemption is for.
+/// [`yield_to_executor`] does what preemption is for.
 const PREEMPT_INTERVAL: Duration = YEAR;
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -62,8 +62,8 @@ fn builder() -> LocalExecutorBuilder {
 }
 
 /// Gives the executor a look at its own rings and timers, which it takes only when no task can run:
-/// a pump that goes on and on must do this now and then.
-pub(crate) async fn breathe() {
+/// an event loop that goes on and on must do this now and then.
+pub(crate) async fn yield_to_executor() {
     glommio::timer::sleep(Duration::ZERO).await;
 }
 

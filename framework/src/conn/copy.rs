@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 
 use futures_lite::future::try_zip;
 
-use super::handle::Handle;
-use super::{Conn, ReadHalf, WriteHalf};
-use crate::chunk::Chunk;
+use crate::conn::chunk::Chunk;
+use crate::conn::connection::Conn;
+use crate::conn::handle::Handle;
+use crate::conn::split::{ReadHalf, WriteHalf};
 use crate::error::Error;
-use crate::shard::Interest;
+use crate::shard::conns::interest::Interest;
 
 /// Copies each connection's input to the other until both have ended, and gives the bytes from `a`
 /// to `b` and from `b` to `a`.

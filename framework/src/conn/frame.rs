@@ -5,11 +5,12 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::Conn;
-use super::handle::Handle;
-use crate::chunk::Chunk;
+use crate::conn::chunk::Chunk;
+use crate::conn::handle::Handle;
 use crate::error::Error;
-use crate::shard::{Interest, Reading, Shard};
+use crate::shard::conns::interest::Interest;
+use crate::shard::handle::Shard;
+use crate::shard::policy::request_timer::Reading;
 
 /// What a parser makes of the unread bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Frame<T> {
     pub bytes: Chunk,
 }
 
-/// The future of [`Conn::read_frame`].
+/// The future of [`Conn::read_frame`](crate::Conn::read_frame).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadFrame<'a, T, P> {
@@ -46,7 +47,7 @@ pub struct ReadFrame<'a, T, P> {
     parse: P,
     pending: bool,
     value: PhantomData<fn() -> T>,
-    borrow: PhantomData<&'a mut Conn>,
+    borrow: PhantomData<&'a mut Handle>,
 }
 
 impl<T, P> ReadFrame<'_, T, P> {
@@ -86,7 +87,7 @@ impl<T, P> Drop for ReadFrame<'_, T, P> {
     }
 }
 
-/// The future of [`Conn::read_line`].
+/// The future of [`Conn::read_line`](crate::Conn::read_line).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadLine<'a> {
@@ -95,7 +96,7 @@ pub struct ReadLine<'a> {
     /// Bytes known to hold no line end: each byte is looked at once, however the line comes in.
     scanned: usize,
     pending: bool,
-    borrow: PhantomData<&'a mut Conn>,
+    borrow: PhantomData<&'a mut Handle>,
 }
 
 impl ReadLine<'_> {
@@ -162,7 +163,7 @@ fn find_line(bytes: &[u8], scanned: &mut usize) -> Step<usize> {
     }
 }
 
-/// As [`Conn::read_exact`].
+/// As [`Conn::read_exact`](crate::Conn::read_exact).
 pub(super) async fn read_exact(handle: Handle, length: usize) -> Result<Option<Chunk>, Error> {
     if length == 0 {
         return Ok(Some(Chunk::empty()));
@@ -218,26 +219,27 @@ impl Handle {
     /// The first received buffer that was not read, if any; pending while it is the others' turn.
     fn take_unread(self, context: &mut Context<'_>) -> Result<Poll<Option<Chunk>>, Error> {
         Shard::with(|shard| {
-            let mut state = shard.state();
-            if let Some(reason) = state.failure(self.key) {
-                return Err(Error::Closed(reason));
-            }
-            state.read_on(self.key, Reading::Frame);
-            if state.yields(self.key, context.waker()) {
+            let mut core = shard.core();
+            let mut conn = self.open(&mut core)?;
+            conn.read_on(Reading::Frame);
+            if conn.yields(context.waker()) {
                 return Ok(Poll::Pending);
             }
-            Ok(Poll::Ready(state.pop_input(self.key).map(Chunk::new)))
+            Ok(Poll::Ready(conn.pop_input().map(Chunk::new)))
         })
     }
 
     /// Nothing is unread: the end of the stream, or a wait for a frame to begin.
     fn poll_first_byte<T>(self, context: &mut Context<'_>) -> Poll<Result<Option<T>, Error>> {
         Shard::with(|shard| {
-            let mut state = shard.state();
-            if state.input_is_over(self.key) {
+            let mut core = shard.core();
+            let Some(mut conn) = core.conns.get(self.key) else {
+                return Poll::Ready(Ok(None));
+            };
+            if conn.input_is_over() {
                 return Poll::Ready(Ok(None));
             }
-            state.wait(self.key, Interest::Input, context.waker());
+            conn.wait(Interest::Input, context.waker());
             Poll::Pending
         })
     }
@@ -245,30 +247,31 @@ impl Handle {
     /// `unread` is not yet a frame: more of it from the queue, or a wait under the frame's
     /// deadline.
     fn poll_more(self, context: &mut Context<'_>, unread: Chunk) -> Result<Poll<()>, Error> {
-        let span = unread.into_span();
+        let unread = unread.into_buffer();
         Shard::with(|shard| {
-            let mut state = shard.state();
-            if let Some(next) = state.pop_input(self.key) {
-                state.unpop_input(self.key, shard.pool.concatenate(span, next));
+            let mut core = shard.core();
+            let Some(mut conn) = core.conns.get(self.key) else {
+                shard.buffers.release(unread);
+                return Err(Error::Truncated);
+            };
+            if let Some(next) = conn.pop_input() {
+                conn.unpop_input(shard.buffers.concatenate(unread, next));
                 return Ok(Poll::Ready(()));
             }
-            state.unpop_input(self.key, shard.pool.set_aside(span));
-            state.begin_frame(self.key);
-            if state.input_is_over(self.key) {
+            conn.unpop_input(shard.buffers.copy_to_heap(unread));
+            conn.begin_frame();
+            if conn.input_is_over() {
                 return Err(Error::Truncated);
             }
-            state.wait(self.key, Interest::Input, context.waker());
+            conn.wait(Interest::Input, context.waker());
             Ok(Poll::Pending)
         })
     }
 
     fn end_frame(self, rest: Chunk) {
-        Shard::with(|shard| {
-            let mut state = shard.state();
-            state.end_frame(self.key);
-            state.unpop_input(self.key, rest.into_span());
-            shard.metrics.messages.add(1);
-        });
+        self.with(|conn| conn.end_frame());
+        self.unread(rest);
+        Shard::with(|shard| shard.metrics.messages.add(1));
     }
 
     /// Leaves the bytes unread and tells why.

@@ -3,13 +3,17 @@
 
 use std::task::{Context, Poll};
 
-use super::Output;
-use crate::chunk::Chunk;
-use crate::error::Error;
-use crate::ring::Key;
-use crate::shard::{Interest, Reading, Shard, State};
+use crate::conn::chunk::Chunk;
+use crate::conn::output::Output;
+use crate::error::{CloseReason, Error};
+use crate::id::Key;
+use crate::shard::conns::ConnMut;
+use crate::shard::conns::interest::Interest;
+use crate::shard::core::Core;
+use crate::shard::handle::Shard;
+use crate::shard::policy::request_timer::Reading;
 
-/// The name of a connection of this thread's shard. Whoever has it sees to it that nobody reads, or
+/// The key of a connection of this thread's shard. Whoever has it sees to it that nobody reads, or
 /// writes, twice at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Handle {
@@ -17,8 +21,10 @@ pub(super) struct Handle {
 }
 
 impl Handle {
+    // ---- reading ----
+
     pub(super) fn poll_read(self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
-        self.poll_read_until(State::input_is_over, context)
+        self.poll_read_until(|conn| conn.input_is_over(), context)
     }
 
     /// As [`Self::poll_read`], for who passes on what comes: a drain does not end it while the peer
@@ -27,57 +33,68 @@ impl Handle {
         self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Chunk>, Error>> {
-        self.poll_read_until(State::stream_is_over, context)
+        self.poll_read_until(|conn| conn.stream_is_over(), context)
     }
 
     fn poll_read_until(
         self,
-        is_over: fn(&mut State, Key) -> bool,
+        is_over: fn(&mut ConnMut<'_>) -> bool,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Chunk>, Error>> {
         Shard::with(|shard| {
-            let mut state = shard.state();
-            if let Some(reason) = state.failure(self.key) {
-                return Poll::Ready(Err(Error::Closed(reason)));
-            }
-            state.read_on(self.key, Reading::Bytes);
-            if state.yields(self.key, context.waker()) {
+            let mut core = shard.core();
+            let mut conn = self.open(&mut core)?;
+            conn.read_on(Reading::Bytes);
+            if conn.yields(context.waker()) {
                 return Poll::Pending;
             }
-            if let Some(span) = state.pop_input(self.key) {
+            if let Some(buffer) = conn.pop_input() {
                 shard.metrics.messages.add(1);
-                return Poll::Ready(Ok(Some(Chunk::new(span))));
+                return Poll::Ready(Ok(Some(Chunk::new(buffer))));
             }
-            if is_over(&mut state, self.key) {
+            if is_over(&mut conn) {
                 return Poll::Ready(Ok(None));
             }
-            state.wait(self.key, Interest::Input, context.waker());
+            conn.wait(Interest::Input, context.waker());
             Poll::Pending
         })
     }
+
+    /// Puts the unread rest of a chunk back.
+    pub(super) fn unread(self, rest: Chunk) {
+        let buffer = rest.into_buffer();
+        Shard::with(|shard| match shard.core().conns.get(self.key) {
+            Some(mut conn) => conn.unpop_input(buffer),
+            None => shard.buffers.release(buffer),
+        });
+    }
+
+    // ---- writing ----
 
     pub(super) fn poll_write(
         self,
         context: &mut Context<'_>,
         data: &mut Output<'_>,
     ) -> Poll<Result<(), Error>> {
+        if data.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         Shard::with(|shard| {
-            let mut state = shard.state();
+            let mut core = shard.core();
+            let mut conn = self.find(&mut core)?;
             while !data.is_empty() {
-                if let Some(error) = state.output_refusal(self.key) {
+                if let Some(error) = conn.output_refusal() {
                     return Poll::Ready(Err(error));
                 }
-                if !state.has_room(self.key) {
-                    state.wait(self.key, Interest::Space, context.waker());
+                if !conn.has_room() {
+                    conn.wait(Interest::Space, context.waker());
                     return Poll::Pending;
                 }
                 match data {
                     Output::Chunk(chunk) => {
-                        state.push_output(self.key, std::mem::take(chunk).into_span())
+                        conn.push_output(std::mem::take(chunk).into_buffer());
                     }
-                    Output::Slice(slice) => {
-                        *slice = &slice[state.collect_output(self.key, slice)..]
-                    }
+                    Output::Slice(slice) => *slice = &slice[conn.collect_output(slice)..],
                 }
             }
             Poll::Ready(Ok(()))
@@ -91,44 +108,72 @@ impl Handle {
         bytes: &[u8],
     ) -> Poll<Result<usize, Error>> {
         Shard::with(|shard| {
-            let mut state = shard.state();
-            if let Some(error) = state.output_refusal(self.key) {
+            let mut core = shard.core();
+            let mut conn = self.find(&mut core)?;
+            if let Some(error) = conn.output_refusal() {
                 return Poll::Ready(Err(error));
             }
-            if !state.has_room(self.key) {
-                state.wait(self.key, Interest::Space, context.waker());
+            if !conn.has_room() {
+                conn.wait(Interest::Space, context.waker());
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(state.collect_output(self.key, bytes)))
+            Poll::Ready(Ok(conn.collect_output(bytes)))
         })
     }
 
     pub(super) fn poll_flush(self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Shard::with(|shard| {
-            let mut state = shard.state();
-            if let Some(reason) = state.failure(self.key) {
-                return Poll::Ready(Err(Error::Closed(reason)));
-            }
-            if state.is_flushed(self.key) {
+            let mut core = shard.core();
+            let mut conn = self.open(&mut core)?;
+            if conn.is_flushed() {
                 return Poll::Ready(Ok(()));
             }
-            state.wait(self.key, Interest::Flushed, context.waker());
+            conn.wait(Interest::Flushed, context.waker());
             Poll::Pending
         })
     }
 
     /// Sends our FIN behind what the kernel has taken.
     pub(super) fn close_output(self) {
-        Shard::with(|shard| shard.state().close_output(self.key));
+        self.with(|conn| conn.close_output());
     }
 
-    /// Puts the unread rest of a chunk back.
-    pub(super) fn unread(self, rest: Chunk) {
-        Shard::with(|shard| shard.state().unpop_input(self.key, rest.into_span()));
-    }
+    // ---- both ----
 
     /// The future that waited for `interest` was dropped.
     pub(super) fn stop_waiting(self, interest: Interest) {
-        Shard::try_with(|shard| shard.state().stop_waiting(self.key, interest));
+        self.try_with(|conn| conn.stop_waiting(interest));
+    }
+
+    pub(super) fn fail(self, reason: CloseReason) {
+        self.with(|conn| conn.fail(reason));
+    }
+
+    /// The `Conn` is gone, perhaps at the thread's very end.
+    pub(super) fn drop_conn(self) {
+        self.try_with(|conn| conn.on_conn_dropped());
+    }
+
+    /// The connection, if there still is one.
+    pub(super) fn with<R>(self, act: impl FnOnce(&mut ConnMut<'_>) -> R) -> Option<R> {
+        Shard::with(|shard| shard.core().conns.get(self.key).as_mut().map(act))
+    }
+
+    fn try_with(self, act: impl FnOnce(&mut ConnMut<'_>)) {
+        Shard::try_with(|shard| shard.core().conns.get(self.key).as_mut().map(act));
+    }
+
+    fn find(self, core: &mut Core) -> Result<ConnMut<'_>, Error> {
+        let gone = Error::Closed(CloseReason::HandlerClosed);
+        core.conns.get(self.key).ok_or(gone)
+    }
+
+    /// The connection, unless it can go on no more.
+    pub(super) fn open(self, core: &mut Core) -> Result<ConnMut<'_>, Error> {
+        let conn = self.find(core)?;
+        match conn.failure() {
+            None => Ok(conn),
+            Some(reason) => Err(Error::Closed(reason)),
+        }
     }
 }

@@ -2,24 +2,25 @@
 
 use std::marker::PhantomData;
 
-use super::frame::read_exact;
-use super::handle::Handle;
-use super::{Conn, Flush, Output, Read, ReadFrame, ReadLine, Step, Write};
-use crate::chunk::Chunk;
+use crate::conn::chunk::Chunk;
+use crate::conn::frame::{ReadFrame, ReadLine, Step, read_exact};
+use crate::conn::handle::Handle;
+use crate::conn::ops::{Flush, Read, Write};
+use crate::conn::output::Output;
 use crate::error::Error;
 
-/// The reading half of [`Conn::split`].
+/// The reading half of [`Conn::split`](crate::Conn::split).
 #[derive(Debug)]
 pub struct ReadHalf<'a> {
     pub(super) handle: Handle,
-    borrow: PhantomData<&'a mut Conn>,
+    borrow: PhantomData<&'a mut Handle>,
 }
 
-/// The writing half of [`Conn::split`].
+/// The writing half of [`Conn::split`](crate::Conn::split).
 #[derive(Debug)]
 pub struct WriteHalf<'a> {
     pub(super) handle: Handle,
-    borrow: PhantomData<&'a mut Conn>,
+    borrow: PhantomData<&'a mut Handle>,
 }
 
 pub(super) fn halves<'a>(handle: Handle) -> (ReadHalf<'a>, WriteHalf<'a>) {
@@ -36,20 +37,20 @@ pub(super) fn halves<'a>(handle: Handle) -> (ReadHalf<'a>, WriteHalf<'a>) {
 }
 
 impl ReadHalf<'_> {
-    /// As [`Conn::read`].
+    /// As [`Conn::read`](crate::Conn::read).
     ///
     /// # Errors
     ///
-    /// As for [`Conn::read`].
+    /// As for [`Conn::read`](crate::Conn::read).
     pub fn read(&mut self) -> Read<'_> {
         Read::of(self.handle)
     }
 
-    /// As [`Conn::read_frame`].
+    /// As [`Conn::read_frame`](crate::Conn::read_frame).
     ///
     /// # Errors
     ///
-    /// As for [`Conn::read_frame`].
+    /// As for [`Conn::read_frame`](crate::Conn::read_frame).
     pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(
         &mut self,
         frame_max: usize,
@@ -58,49 +59,49 @@ impl ReadHalf<'_> {
         ReadFrame::of(self.handle, frame_max, parse)
     }
 
-    /// As [`Conn::read_line`].
+    /// As [`Conn::read_line`](crate::Conn::read_line).
     ///
     /// # Errors
     ///
-    /// As for [`Conn::read_frame`].
+    /// As for [`Conn::read_frame`](crate::Conn::read_frame).
     pub fn read_line(&mut self, line_max: usize) -> ReadLine<'_> {
         ReadLine::of(self.handle, line_max)
     }
 
-    /// As [`Conn::read_exact`].
+    /// As [`Conn::read_exact`](crate::Conn::read_exact).
     ///
     /// # Errors
     ///
-    /// As for [`Conn::read_frame`].
+    /// As for [`Conn::read_frame`](crate::Conn::read_frame).
     pub async fn read_exact(&mut self, length: usize) -> Result<Option<Chunk>, Error> {
         read_exact(self.handle, length).await
     }
 }
 
 impl WriteHalf<'_> {
-    /// As [`Conn::write`].
+    /// As [`Conn::write`](crate::Conn::write).
     ///
     /// # Errors
     ///
-    /// As for [`Conn::write`].
+    /// As for [`Conn::write`](crate::Conn::write).
     pub fn write<'a>(&'a mut self, data: impl Into<Output<'a>>) -> Write<'a> {
         Write::of(self.handle, data.into())
     }
 
-    /// As [`Conn::flush`].
+    /// As [`Conn::flush`](crate::Conn::flush).
     ///
     /// # Errors
     ///
-    /// As for [`Conn::flush`].
+    /// As for [`Conn::flush`](crate::Conn::flush).
     pub fn flush(&mut self) -> Flush<'_> {
         Flush::of(self.handle)
     }
 
-    /// As [`Conn::close`]: the peer learns that nothing more comes, and may go on itself.
+    /// As [`Conn::close`](crate::Conn::close): the peer learns that nothing more comes, and may go on itself.
     ///
     /// # Errors
     ///
-    /// As for [`Conn::close`].
+    /// As for [`Conn::close`](crate::Conn::close).
     pub async fn close(&mut self) -> Result<(), Error> {
         self.flush().await?;
         self.handle.close_output();

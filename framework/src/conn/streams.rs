@@ -11,8 +11,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::handle::Handle;
-use super::{Conn, ReadHalf, WriteHalf};
+use crate::conn::connection::Conn;
+use crate::conn::handle::Handle;
+use crate::conn::split::{ReadHalf, WriteHalf};
 
 impl Handle {
     fn poll_read_into(

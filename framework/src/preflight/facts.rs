@@ -7,10 +7,11 @@ use std::str::FromStr;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::port;
 use crate::cgroup;
 use crate::config::Config;
-use crate::ring::{self, ProbeError};
+use crate::preflight::port;
+use crate::ring;
+use crate::ring::ProbeError;
 
 /// Facts of this machine and this process. A fact that could not be learned is `None`, and nothing
 /// is made of it.

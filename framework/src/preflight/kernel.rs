@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::Problem;
-use super::facts::Facts;
+use crate::preflight::facts::Facts;
+use crate::preflight::problem::Problem;
 use crate::ring::ProbeError;
 
 /// The first Linux with DEFER_TASKRUN, on which the ring is built.

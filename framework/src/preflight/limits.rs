@@ -1,8 +1,8 @@
 //! Descriptors, locked memory and cores against the settings.
 
-use super::Problem;
-use super::facts::Facts;
 use crate::config::{Config, SHARD_CONNECTIONS_MAX, Socket};
+use crate::preflight::facts::Facts;
+use crate::preflight::problem::Problem;
 
 /// Locked memory without which an executor is not made, in bytes. It looks at the soft limit alone:
 /// root and CAP_IPC_LOCK make no difference.

@@ -5,13 +5,14 @@
 
 use std::fmt;
 
-use super::Problem;
-use super::facts::Facts;
 use crate::config::Config;
 use crate::log;
-use crate::ring::buffers::Pool;
-use crate::shard::CONNECTION_BYTES;
-use crate::shard::pressure::OWN_BUFFERS;
+use crate::preflight::facts::Facts;
+use crate::preflight::problem::Problem;
+use crate::ring::buffers::BufferPool;
+use crate::shard::policy::bounds::MemoryShare;
+use crate::shard::policy::overload::OWN_BUFFERS;
+use crate::shard::run::CONNECTION_BYTES;
 
 /// memory.max, or memory.limit_in_bytes in version 1.
 const GROUP_HAS: &str = "the control group's memory bound is";
@@ -39,15 +40,6 @@ const DERIVED_PART: u64 = 6;
 const DERIVED_PER_SHARD_MAX: u64 = 1024 * MIB;
 /// Where the memory is not known.
 const DERIVED_PER_SHARD_BLIND: u64 = 256 * MIB;
-
-/// What all connections of one shard may hold, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MemoryShare {
-    /// Received and not read.
-    pub unread_max: u32,
-    /// Written and not taken by the kernel.
-    pub unsent_max: u32,
-}
 
 /// The most memory that the settings can take. Its `Display` is the sum.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,7 +160,7 @@ pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_ma
 /// what is free now.
 pub(super) fn buffers_problem(config: &Config, facts: &Facts, shards: u32) -> Option<Problem> {
     let count = u64::from(config.buffers.count);
-    let each = Pool::bytes_each(config.buffers.size);
+    let each = BufferPool::bytes_each(config.buffers.size);
     let need = each * count * u64::from(shards);
     let machine = facts.memory_available.map(|have| (have, "the machine has"));
     let group = facts.memory_max.map(|have| (have, GROUP_HAS));
@@ -238,10 +230,10 @@ fn bound(
         part("log queue", log::QUEUE_BYTES_MAX, String::new()),
         part(
             "receive buffers",
-            shards * Pool::bytes_max(size, count),
+            shards * BufferPool::bytes_max(size, count),
             format!(
                 "{shards} x {count} x {} bytes and spares",
-                Pool::bytes_each(size)
+                BufferPool::bytes_each(size)
             ),
         ),
         part(

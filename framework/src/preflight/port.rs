@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 
 use socket2::{Domain, Socket, Type};
 
-use super::Problem;
-use crate::listen::{serve_both_families, while_in_use};
+use crate::net::listen::{serve_both_families, while_in_use};
+use crate::preflight::problem::Problem;
 
 /// Bind `address`, alone, and let go of it again.
 pub(super) fn probe(address: SocketAddr) -> io::Result<()> {

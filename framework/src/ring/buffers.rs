@@ -1,10 +1,10 @@
 //! The shard's buffers: provided to the kernel for receiving, or from the heap for collected output
 //! and copied-out input.
 //!
-//! A [`Span`] is one counted reference to a part of one buffer. A buffer goes back when its last
+//! A [`BufRef`] is one counted reference to a part of one buffer. A buffer goes back when its last
 //! span is released: a provided one to the kernel, a heap one to the spares or the allocator. A
 //! buffer is written only by the kernel while it is published (it has no span then), or through its
-//! one and only span ([`Pool::append`]).
+//! one and only span ([`BufferPool::append`]).
 
 use std::cell::RefCell;
 use std::io;
@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
-use super::mapping::{HEAP_GRAIN, Mapping, heap_allocate, heap_free};
-use super::token::Key;
+use crate::id::Key;
+use crate::ring::mapping::{HEAP_GRAIN, Mapping, heap_allocate, heap_free};
 
 /// Buffers published to the kernel at first, and at least. The set in use stays small and warm: it
 /// grows only when the kernel ran out, and shrinks again.
@@ -30,7 +30,7 @@ const LOW_FRACTION: u32 = 8;
 
 /// Every buffer of one shard.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub(crate) struct BufferPool {
     /// Bytes of a provided buffer, and of a collecting one.
     size: u32,
     /// Provided buffers: a power of two, at most 32 768 (io_uring_register(2),
@@ -77,16 +77,16 @@ struct Buffer {
     owner: Option<Key>,
 }
 
-/// A counted reference to bytes of one buffer. Not dropped but released: [`Pool::release`].
+/// A counted reference to bytes of one buffer. Not dropped but released: [`BufferPool::release`].
 #[derive(Debug)]
 #[must_use = "a span holds its buffer until it is released"]
-pub(crate) struct Span {
+pub(crate) struct BufRef {
     start: NonNull<u8>,
     length: u32,
     buffer: u32,
 }
 
-impl Span {
+impl BufRef {
     /// No bytes of no buffer: what is left where a span was taken. A pool releases it as it
     /// releases any other.
     pub(crate) const NONE: Self = Self {
@@ -123,7 +123,7 @@ impl Span {
     }
 }
 
-impl Pool {
+impl BufferPool {
     /// `count` provided buffers of `size` bytes. Their pages are touched, and so resident, only
     /// once they are used.
     pub(crate) fn new(size: u32, count: u32) -> io::Result<Self> {
@@ -193,7 +193,7 @@ impl Pool {
     }
 
     /// Moves the buffer of `span` to the account of `owner`.
-    pub(crate) fn charge(&self, span: &Span, owner: Key) {
+    pub(crate) fn set_owner(&self, span: &BufRef, owner: Key) {
         if let Some(buffer) = self
             .state
             .borrow_mut()
@@ -326,7 +326,7 @@ impl Pool {
     }
 
     /// The span of a receive of `owner` that the kernel completed into provided buffer `index`.
-    pub(crate) fn received(&self, index: u16, length: u32, owner: Key) -> Span {
+    pub(crate) fn received(&self, index: u16, length: u32, owner: Key) -> BufRef {
         let mut state = self.state.borrow_mut();
         state.published -= 1;
         state.filled = state.filled.saturating_add(1);
@@ -335,7 +335,7 @@ impl Pool {
         let buffer = &mut state.buffers[usize::from(index)];
         debug_assert_eq!(buffer.references, 0, "a published buffer has no span");
         (buffer.references, buffer.owner) = (1, Some(owner));
-        Span {
+        BufRef {
             start: self.base(index),
             length,
             buffer: u32::from(index),
@@ -344,7 +344,7 @@ impl Pool {
 
     /// An empty span at the start of a heap buffer with room for at least `capacity` bytes, on the
     /// account of `owner`.
-    pub(crate) fn allocate(&self, capacity: u32, owner: Option<Key>) -> Span {
+    pub(crate) fn allocate(&self, capacity: u32, owner: Option<Key>) -> BufRef {
         let mut state = self.state.borrow_mut();
         if capacity == self.size
             && let Some(index) = state.spare.pop()
@@ -352,7 +352,7 @@ impl Pool {
             state.heap_bytes += u64::from(capacity);
             let buffer = &mut state.buffers[index as usize];
             (buffer.references, buffer.owner) = (1, owner);
-            return Span {
+            return BufRef {
                 start: buffer.base,
                 length: 0,
                 buffer: index,
@@ -377,7 +377,7 @@ impl Pool {
                 state.buffers.len() as u32 - 1
             }
         };
-        Span {
+        BufRef {
             start,
             length: 0,
             buffer: index,
@@ -385,7 +385,7 @@ impl Pool {
     }
 
     /// `bytes` in a heap buffer of their own.
-    fn copy(&self, bytes: &[u8], owner: Option<Key>) -> Span {
+    fn copy(&self, bytes: &[u8], owner: Option<Key>) -> BufRef {
         let mut span = self.allocate(bytes.len() as u32, owner);
         let copied = self.append(&mut span, bytes);
         debug_assert_eq!(copied, bytes.len(), "the buffer was allocated for them");
@@ -393,13 +393,13 @@ impl Pool {
     }
 
     #[cfg(test)]
-    pub(crate) fn copy_of(&self, bytes: &[u8]) -> Span {
+    pub(crate) fn copy_of(&self, bytes: &[u8]) -> BufRef {
         self.copy(bytes, None)
     }
 
     /// Copies as much of `bytes` behind `span` as its buffer has room for; nothing while another
     /// span shares the buffer.
-    pub(crate) fn append(&self, span: &mut Span, bytes: &[u8]) -> usize {
+    pub(crate) fn append(&self, span: &mut BufRef, bytes: &[u8]) -> usize {
         let state = self.state.borrow();
         let buffer = &state.buffers[span.buffer as usize];
         if buffer.references != 1 {
@@ -423,7 +423,7 @@ impl Pool {
 
     /// `next` behind `span`, contiguous: in place if there is room, else in a heap buffer that
     /// grows by doubling.
-    pub(crate) fn concatenate(&self, mut span: Span, next: Span) -> Span {
+    pub(crate) fn concatenate(&self, mut span: BufRef, next: BufRef) -> BufRef {
         let copied = self.append(&mut span, next.bytes());
         if copied < next.length as usize {
             let mut grown = self.allocate(
@@ -440,7 +440,7 @@ impl Pool {
 
     /// Moves the bytes of a provided buffer to a heap buffer just large enough, so that the
     /// provided one is free while they wait.
-    pub(crate) fn set_aside(&self, span: Span) -> Span {
+    pub(crate) fn copy_to_heap(&self, span: BufRef) -> BufRef {
         if span.buffer >= self.count {
             return span;
         }
@@ -449,13 +449,13 @@ impl Pool {
         aside
     }
 
-    fn owner(&self, span: &Span) -> Option<Key> {
+    fn owner(&self, span: &BufRef) -> Option<Key> {
         self.state.borrow().buffers[span.buffer as usize].owner
     }
 
     /// Makes `next` continue `span` if it lies right behind it in the same buffer. Gives `next`
     /// back otherwise.
-    pub(crate) fn join(&self, span: &mut Span, next: Span) -> Result<(), Span> {
+    pub(crate) fn join(&self, span: &mut BufRef, next: BufRef) -> Result<(), BufRef> {
         // SAFETY: one past the end of a span is within its buffer or one past its end.
         let end = unsafe { span.start.add(span.length as usize) };
         if span.buffer != next.buffer || end != next.start {
@@ -467,10 +467,10 @@ impl Pool {
     }
 
     /// Cuts the first `count` bytes off `span`; both share the buffer.
-    pub(crate) fn split(&self, span: &mut Span, count: u32) -> Span {
+    pub(crate) fn split(&self, span: &mut BufRef, count: u32) -> BufRef {
         assert!(count <= span.length, "a span is split within itself");
         self.state.borrow_mut().buffers[span.buffer as usize].references += 1;
-        let head = Span {
+        let head = BufRef {
             start: span.start,
             length: count,
             buffer: span.buffer,
@@ -480,7 +480,7 @@ impl Pool {
     }
 
     /// Gives up one reference; the last one frees the buffer.
-    pub(crate) fn release(&self, span: Span) {
+    pub(crate) fn release(&self, span: BufRef) {
         if span.is_none() {
             return;
         }
@@ -531,7 +531,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for BufferPool {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         for buffer in state
@@ -551,7 +551,7 @@ mod tests {
 
     #[test]
     fn a_span_appends_while_it_is_alone() {
-        let pool = Pool::new(4096, 16).expect("memory");
+        let pool = BufferPool::new(4096, 16).expect("memory");
         let mut span = pool.allocate(64, None);
         assert_eq!(pool.append(&mut span, b"hello "), 6);
         assert_eq!(pool.append(&mut span, b"world"), 5);
@@ -573,7 +573,7 @@ mod tests {
 
     #[test]
     fn neighbours_join_again() {
-        let pool = Pool::new(4096, 16).expect("memory");
+        let pool = BufferPool::new(4096, 16).expect("memory");
         let mut tail = pool.copy_of(b"one two three");
         let mut head = pool.split(&mut tail, 4);
         let middle = pool.split(&mut tail, 4);
@@ -589,8 +589,8 @@ mod tests {
 
     #[test]
     fn standard_buffers_are_kept_and_reused_up_to_a_bound() {
-        let pool = Pool::new(4096, 16).expect("memory");
-        let spans: Vec<Span> = (0..SPARE_HEAP_MAX + 10)
+        let pool = BufferPool::new(4096, 16).expect("memory");
+        let spans: Vec<BufRef> = (0..SPARE_HEAP_MAX + 10)
             .map(|_| pool.allocate(4096, None))
             .collect();
         for span in spans {
@@ -605,9 +605,9 @@ mod tests {
 
     #[test]
     fn provided_buffers_return_to_the_kernel() {
-        let pool = Pool::new(256, 256).expect("memory");
+        let pool = BufferPool::new(256, 256).expect("memory");
         assert_eq!(pool.state.borrow().published, PUBLISHED_FIRST);
-        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16)
+        let spans: Vec<BufRef> = (0..PUBLISHED_FIRST as u16)
             .map(|index| pool.received(index, 1, Key::of_place(7)))
             .collect();
         assert!(pool.is_dry());
@@ -624,9 +624,9 @@ mod tests {
     }
 
     /// `count` times the kernel fills `at_a_time` buffers, which are given back at once.
-    fn pass(pool: &Pool, count: u32, at_a_time: u16) {
+    fn pass(pool: &BufferPool, count: u32, at_a_time: u16) {
         for _ in 0..count {
-            let spans: Vec<Span> = (0..at_a_time)
+            let spans: Vec<BufRef> = (0..at_a_time)
                 .map(|index| pool.received(index, 1, Key::of_place(7)))
                 .collect();
             spans.into_iter().for_each(|span| pool.release(span));
@@ -636,9 +636,9 @@ mod tests {
 
     #[test]
     fn no_more_buffers_are_published_than_traffic_takes() {
-        let pool = Pool::new(256, 4096).expect("memory");
+        let pool = BufferPool::new(256, 4096).expect("memory");
         let window = || pool.state.borrow().window;
-        let spans: Vec<Span> = (0..PUBLISHED_FIRST as u16)
+        let spans: Vec<BufRef> = (0..PUBLISHED_FIRST as u16)
             .map(|index| pool.received(index, 1, Key::of_place(7)))
             .collect();
         pool.widen();
@@ -663,10 +663,10 @@ mod tests {
 
     #[test]
     fn every_byte_in_use_is_on_an_account() {
-        let pool = Pool::new(256, 64).expect("memory");
+        let pool = BufferPool::new(256, 64).expect("memory");
         let (one, two) = (Key::of_place(1), Key::of_place(2));
         let provided = pool.received(0, 100, one);
-        let aside = pool.set_aside(pool.received(1, 100, one));
+        let aside = pool.copy_to_heap(pool.received(1, 100, one));
         let collected = pool.allocate(256, Some(two));
         let holders = || {
             let mut holders = Vec::new();
@@ -679,7 +679,7 @@ mod tests {
             "whole buffers, the copied one just large enough"
         );
         assert_eq!((pool.heap_bytes(), pool.in_use()), (128 + 256, 1));
-        pool.charge(&provided, two);
+        pool.set_owner(&provided, two);
         assert_eq!(holders(), [(2, 256), (1, 128), (2, 256)]);
         [provided, aside, collected]
             .into_iter()

@@ -5,8 +5,9 @@
 
 use io_uring::squeue;
 
-use super::{Completion, Token};
-use crate::failpoint::{self, Point};
+use crate::failpoint;
+use crate::failpoint::Point;
+use crate::ring::token::{Completion, Token};
 
 /// What is in the kernel instead, and what the completions are to say.
 #[derive(Debug, Default)]

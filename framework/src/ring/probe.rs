@@ -6,11 +6,8 @@ use std::os::fd::AsRawFd;
 use io_uring::{IoUring, Probe, opcode, types};
 use rustix::net::{AddressFamily, SocketType, socket};
 
-use super::buffers::Pool;
-use super::{BUFFER_GROUP, setup};
-
-/// SOCKET_URING_OP_SIOCOUTQ of linux/io_uring.h.
-pub(super) const SOCKET_SIOCOUTQ: u32 = 1;
+use crate::ring::buffers::BufferPool;
+use crate::ring::uring::{BUFFER_GROUP, SOCKET_SIOCOUTQ, setup};
 
 /// Why this kernel cannot run a shard.
 #[derive(Debug)]
@@ -45,7 +42,7 @@ pub(crate) fn probe() -> Result<(), ProbeError> {
     io.submitter()
         .register_files_sparse(8)
         .map_err(ProbeError::FileTableRefused)?;
-    let pool = Pool::new(4096, 8).map_err(ProbeError::BufferRingRefused)?;
+    let pool = BufferPool::new(4096, 8).map_err(ProbeError::BufferRingRefused)?;
     // SAFETY: the pool's entries are page-aligned and outlive the ring, which is dropped first,
     // below.
     unsafe {

@@ -1,54 +1,11 @@
 //! What a submission carries and a completion brings back.
 
-use std::num::NonZeroU32;
-
 use io_uring::cqueue;
 
-/// A direct descriptor's number, which is also the number of its connection's slot. At most 24
-/// bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct SlotIndex(pub(crate) u32);
+use crate::id::{Generation, Key, SlotIndex};
 
 /// Slots that a token can name.
 pub(crate) const SLOTS_MAX: u32 = 1 << 24;
-
-/// One life of one slot: what an operation, a task or a handle names a connection by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    pub(crate) slot: SlotIndex,
-    pub(crate) generation: Generation,
-}
-
-/// Which life of a slot. Not zero, so that an `Option` around a key costs an idle connection
-/// nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Generation(NonZeroU32);
-
-impl Generation {
-    pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
-
-    pub(crate) fn number(self) -> u32 {
-        self.0.get()
-    }
-
-    pub(crate) fn next(self) -> Self {
-        self.0.checked_add(1).map_or(Self::FIRST, Self)
-    }
-
-    pub(crate) fn of(number: u32) -> Self {
-        NonZeroU32::new(number).map_or(Self::FIRST, Self)
-    }
-}
-
-impl Key {
-    /// For operations that belong to a place of an array and not to a connection.
-    pub(crate) fn of_place(place: u32) -> Self {
-        Self {
-            slot: SlotIndex(place),
-            generation: Generation::FIRST,
-        }
-    }
-}
 
 /// The kinds of submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,13 +4,20 @@
 
 use std::cell::Cell;
 use std::ptr;
+use std::sync::OnceLock;
 use std::task::{RawWaker, RawWakerVTable, Waker};
-
-use crate::shard::wake_named;
 
 thread_local! {
     /// Somebody has kept a waker of ours.
     static KEPT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What wakes the task of a name, on any thread: the shards know.
+static WAKE: OnceLock<fn(usize)> = OnceLock::new();
+
+/// Says what wakes the task of a name. The first one stays.
+pub(crate) fn wake_by(wake: fn(usize)) {
+    WAKE.get_or_init(|| wake);
 }
 
 /// The waker of the task of that name.
@@ -41,7 +48,9 @@ fn clone(name: *const ()) -> RawWaker {
 }
 
 fn wake(name: *const ()) {
-    wake_named(name.addr());
+    if let Some(wake) = WAKE.get() {
+        wake(name.addr());
+    }
 }
 
 fn drop(_name: *const ()) {}

@@ -1,0 +1,283 @@
+//! A connection as its handler sees it.
+//!
+//! Every operation is a small future over the shard's state: nothing is boxed, and dropping one
+//! half-way loses nothing, because what was received or written belongs to the connection's slot
+//! and not to the future.
+//!
+//! [`handle`](crate::conn::handle) has the operations as polls; the futures, the two halves and the
+//! futures-io traits stand on it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::conn::chunk::Chunk;
+use crate::conn::frame::{self, ReadFrame, ReadLine, Step};
+use crate::conn::handle::Handle;
+use crate::conn::ops::{Flush, Read, Write};
+use crate::conn::output::Output;
+use crate::conn::split::{self, ReadHalf, WriteHalf};
+use crate::error::{CloseReason, Error};
+use crate::id::{ConnId, Key, ShardId};
+use crate::shard::conns::EndOfInput;
+use crate::shard::futures::draining::{Draining, draining};
+use crate::shard::handle::Shard;
+
+/// One connection: accepted, or opened by a [`Connector`](crate::Connector).
+///
+/// Reading and writing go through the shard: `write` collects, and everything collected is sent
+/// when the handler waits for input, calls [`flush`](Self::flush) or returns. Deadlines of the
+/// settings apply by themselves.
+///
+/// # Requests
+///
+/// `timeouts.request` bounds a request from its first byte to the end of its answer, the handler's
+/// own work included. What a request is follows from what the handler does:
+///
+/// - It begins with the first byte that comes while there is none, read or not; of requests that a
+///   peer sends ahead, the next begins when the one before it ends.
+/// - With [`read`](Self::read) it ends when the handler reads again **after it has written
+///   something**: a handler with a framing of its own may read as often as it likes until its
+///   request is whole, and all of it is one request.
+/// - With [`read_frame`](Self::read_frame) and its kin each frame is a request: it ends when the
+///   next one is asked for, answered or not. A request of several frames has its time for each of
+///   them, unless a single parser takes it whole.
+/// - It also ends with [`request_done`](Self::request_done), for what is read with `read` and wants
+///   no answer.
+///
+/// The answer belongs to it until the kernel has taken all of it, or the next request has begun.
+///
+/// It is a name, not a resource: what it stands for is in its shard's table, and the shard is its
+/// thread's.
+pub struct Conn {
+    pub(super) handle: Handle,
+    /// Not `Send`: on another thread the name would mean another connection.
+    of_this_thread: PhantomData<Rc<()>>,
+}
+
+impl Conn {
+    pub(crate) fn new(key: Key) -> Self {
+        Self {
+            handle: Handle { key },
+            of_this_thread: PhantomData,
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.handle.key
+    }
+
+    /// The next bytes that have come, at most one receive buffer of them; `None` when there will be
+    /// no more: the peer has sent its FIN, or the server is stopping and this peer was answered
+    /// ([`end_of_input`](Self::end_of_input) says which).
+    ///
+    /// May be dropped half-way: what has come stays unread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the connection was reset, timed out or was cut. Bytes that came
+    /// before a reset are discarded.
+    pub fn read(&mut self) -> Read<'_> {
+        Read::of(self.handle)
+    }
+
+    /// Waits for one frame, as `parse` sees it.
+    ///
+    /// `parse` is given the unread bytes from the frame's start, contiguous, and is called again
+    /// when more have come; it may keep state from call to call. The bytes of an
+    /// [`Invalid`](Step::Invalid) frame stay unread. `None` as for [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] if `parse` says the bytes are invalid, [`Error::FrameTooLong`] if the
+    /// frame is not complete within `frame_max` bytes, [`Error::Truncated`] if the peer ends its
+    /// side within it; [`Error::Closed`] as for [`read`](Self::read), and with
+    /// [`ReadTimeout`](crate::CloseReason::ReadTimeout) when a frame is not complete
+    /// `timeouts.read` after its first byte.
+    ///
+    /// May be dropped half-way: the beginning of the frame stays unread, and its clock runs on.
+    pub fn read_frame<T, P: FnMut(&[u8]) -> Step<T>>(
+        &mut self,
+        frame_max: usize,
+        parse: P,
+    ) -> ReadFrame<'_, T, P> {
+        ReadFrame::of(self.handle, frame_max, parse)
+    }
+
+    /// Waits for a line of at most `line_max` bytes, its end included. Gives it without the `\n` or
+    /// `\r\n`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_frame`](Self::read_frame).
+    pub fn read_line(&mut self, line_max: usize) -> ReadLine<'_> {
+        ReadLine::of(self.handle, line_max)
+    }
+
+    /// Waits for exactly `length` bytes, contiguous.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_frame`](Self::read_frame).
+    pub async fn read_exact(&mut self, length: usize) -> Result<Option<Chunk>, Error> {
+        frame::read_exact(self.handle, length).await
+    }
+
+    /// Queues `data` for sending: a [`Chunk`] is sent from where it lies, a slice is collected.
+    /// Waits while the queue is at `limits.write_queue_max`.
+    ///
+    /// Dropped half-way it leaves what was queued so far: of a slice an unknown part, of a chunk
+    /// nothing or all. So what must go out whole or not at all is written where nothing drops it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the connection was reset, timed out or was cut. Success says only
+    /// that the bytes are queued.
+    pub fn write<'a>(&'a mut self, data: impl Into<Output<'a>>) -> Write<'a> {
+        Write::of(self.handle, data.into())
+    }
+
+    /// Waits until the kernel has taken everything that was written. May be dropped half-way: the
+    /// bytes go out all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] as for [`write`](Self::write).
+    pub fn flush(&mut self) -> Flush<'_> {
+        Flush::of(self.handle)
+    }
+
+    /// Sends everything that was written, then our FIN: nothing can be written after it, while the
+    /// peer may go on and be read.
+    ///
+    /// Not needed at the end of [`serve`](crate::Handler::serve), which does the same and waits for
+    /// the peer's FIN besides.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] as for [`write`](Self::write).
+    pub async fn close(&mut self) -> Result<(), Error> {
+        self.flush().await?;
+        self.handle.close_output();
+        Ok(())
+    }
+
+    /// Gives the connection up: what is queued is dropped, and the peer gets a reset, so that it
+    /// takes nothing it has received for the whole. Every further operation fails with
+    /// [`Aborted`](CloseReason::Aborted). The reset goes out when the handler returns or, of a
+    /// connection that the shard opened, when its `Conn` is dropped.
+    ///
+    /// A handler that returns an error, panics, or is cut does the same to its own connection,
+    /// behind what was sent by then; only what [`close`](Self::close) has ended before is whole.
+    pub fn abort(&mut self) {
+        self.handle.fail(CloseReason::Aborted);
+    }
+
+    /// The two directions, to be used at the same time by futures of one task: both are this
+    /// connection, and what one waits for is not in the other's way.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error};
+    /// use futures_lite::future::try_zip;
+    ///
+    /// /// Speaks whatever the peer says, and listens whatever it has to say itself.
+    /// async fn both_ways(conn: &mut Conn) -> Result<(), Error> {
+    ///     let (mut reader, mut writer) = conn.split();
+    ///     let speak = async {
+    ///         for _ in 0..1000 {
+    ///             writer.write(&[b'x'; 8192]).await?;
+    ///         }
+    ///         writer.close().await
+    ///     };
+    ///     let listen = async {
+    ///         while reader.read().await?.is_some() {}
+    ///         Ok(())
+    ///     };
+    ///     try_zip(speak, listen).await.map(|_| ())
+    /// }
+    /// # let _ = both_ways;
+    /// ```
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        split::halves(self.handle)
+    }
+
+    /// Ends when the server drains: for a handler that waits for something else than input
+    /// meanwhile, and would not hear of it. It borrows nothing, so it can be raced against any
+    /// operation of the connection.
+    pub fn draining(&self) -> Draining {
+        draining()
+    }
+
+    /// Why [`read`](Self::read) has given `None`, or would when what has come is read; `None` while
+    /// more may come.
+    pub fn end_of_input(&self) -> Option<EndOfInput> {
+        self.handle.with(|conn| conn.end_of_input()).flatten()
+    }
+
+    /// The peer's address; unspecified once the connection is gone.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.handle
+            .with(|conn| conn.peer())
+            .unwrap_or(([0, 0, 0, 0], 0).into())
+    }
+
+    /// What is read from now on must have come by `within`, up to three ticks (375 ms) later,
+    /// however many reads that takes; `None`: no such bound. For the one who asks: a connection
+    /// that the shard opened has no other deadlines but `timeouts.write` and `timeouts.idle`.
+    ///
+    /// Past it the connection has ended with [`ReadTimeout`](crate::CloseReason::ReadTimeout).
+    pub fn set_read_deadline(&mut self, within: Option<Duration>) {
+        self.handle.with(|conn| conn.set_read_deadline(within));
+    }
+
+    /// The request in hand is over, as far as `timeouts.request` goes: for a handler that
+    /// [`read`](Self::read)s what it does not answer, and for one that goes on to something longer
+    /// than a request, as a stream of news. The next request begins with the next bytes to come, or
+    /// when the handler reads those that have come already.
+    pub fn request_done(&mut self) {
+        self.handle.with(|conn| conn.request_done());
+    }
+
+    /// The address of the shard's listener: what the settings say, with the real port. Of a
+    /// client's shard: unspecified.
+    pub fn local_addr(&self) -> SocketAddr {
+        Shard::with(|shard| shard.local_addr)
+    }
+
+    /// The shard that the connection lives on.
+    pub fn shard(&self) -> ShardId {
+        Shard::with(|shard| shard.id)
+    }
+
+    /// The connection's name, as in the log.
+    pub fn id(&self) -> ConnId {
+        ConnId::new(self.shard(), self.key())
+    }
+
+    /// [`Self::read`] for hand-written futures: pending, it wakes the task at the next bytes or the
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+        self.handle.poll_read(context)
+    }
+}
+
+/// A connection that the shard opened ends with its `Conn`; of an accepted one the shard takes
+/// leave when its handler returns.
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.handle.drop_conn();
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Conn({})", self.id())
+    }
+}

@@ -1,0 +1,3 @@
+//! Listening sockets and socket options.
+
+pub(crate) mod listen;

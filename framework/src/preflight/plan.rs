@@ -1,0 +1,203 @@
+//! What will be started: settings and facts in, a [`Plan`] or the whole list of [`Problem`]s out.
+
+use std::io;
+
+use crate::config::Config;
+use crate::preflight::facts::Facts;
+use crate::preflight::memory::MemoryBound;
+use crate::preflight::problem::Problem;
+use crate::preflight::{facts, kernel, limits, memory, port};
+use crate::shard::policy::bounds::MemoryShare;
+
+/// What will be started on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// One entry per shard, at least one.
+    pub shards: Vec<ShardPlan>,
+    /// What the operator should know although it does not prevent the start.
+    pub warnings: Vec<String>,
+    /// Connections of the whole process: the sum over the shards.
+    pub connections_max: u32,
+    /// The most memory that all of it can take.
+    pub memory: MemoryBound,
+    /// The descriptor limit, which bounds the connections of a shard.
+    pub descriptors_max: u64,
+}
+
+/// One shard of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShardPlan {
+    /// Its number, from 0.
+    pub id: u32,
+    /// The cores it keeps to, one if it is pinned; `None`: wherever this process may run. Several
+    /// shards may share a core.
+    pub affinity: Option<Vec<usize>>,
+    /// Its share of the connections, at least one.
+    pub connections_max: u32,
+    /// What its connections may hold.
+    pub memory: MemoryShare,
+}
+
+impl ShardPlan {
+    /// The core it is pinned to.
+    pub(crate) fn cpu(&self) -> Option<usize> {
+        self.affinity.as_deref().and_then(|cores| {
+            if let [core] = cores {
+                Some(*core)
+            } else {
+                None
+            }
+        })
+    }
+}
+
+/// Check the machine against the settings, after raising this process's soft limits to the hard
+/// ones. A connection's task takes `task_bytes`.
+///
+/// # Errors
+/// Everything that prevents the start, each with its remedy.
+pub(crate) fn check(config: &Config, task_bytes: usize) -> Result<Plan, Vec<Problem>> {
+    facts::raise_limits();
+    plan(config, &Facts::gather(config, task_bytes))
+}
+
+/// The most memory that the settings can take on this machine, whether it can run them or not.
+pub(crate) fn memory(config: &Config, task_bytes: usize) -> MemoryBound {
+    facts::raise_limits();
+    let facts = Facts::without_probes(task_bytes);
+    let cores = limits::cores(config, &facts).unwrap_or_else(|_problem| vec![0]);
+    let shards = shard_count(config, &cores);
+    let asked = config.limits.connections_max.unwrap_or(shards);
+    memory::settle(
+        config,
+        &facts,
+        shards,
+        limits::connections(config, &facts, shards).unwrap_or(asked),
+    )
+    .bound
+}
+
+/// As [`check`], for a program that accepts nothing: its port does not matter, its shards open all
+/// their connections.
+pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
+    facts::raise_limits();
+    let facts = Facts::gather(config, 0); // its program's tasks are its own business
+    let mut problems: Vec<Problem> = kernel::problem(&facts)
+        .into_iter()
+        .chain(limits::memlock_problem(&facts))
+        .collect();
+    let cores = limits::cores(config, &facts).unwrap_or_else(|problem| {
+        problems.push(problem);
+        vec![0]
+    });
+    let shards = shard_count(config, &cores);
+    problems.extend(memory::buffers_problem(config, &facts, shards));
+    problems.extend(limits::outbound_problem(config, &facts, shards));
+    let settled = memory::settle(config, &facts, shards, 0);
+    let plan = Plan {
+        shards: share_out(0, shards, &affinities(config, &cores), settled.bound.share),
+        warnings: limits::warnings(config, &facts, &cores),
+        connections_max: 0,
+        memory: settled.bound,
+        descriptors_max: facts.nofile,
+    };
+    if problems.is_empty() {
+        Ok(plan)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The decision alone.
+fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
+    let mut problems: Vec<Problem> = Vec::new();
+    problems.extend(kernel::problem(facts));
+    problems.extend(limits::memlock_problem(facts));
+    problems.extend(
+        facts
+            .port
+            .as_ref()
+            .err()
+            .map(|error| listen_problem(config, error)),
+    );
+    let plan = limits::cores(config, facts).and_then(|cores| {
+        let shards = shard_count(config, &cores);
+        let buffers_problem = memory::buffers_problem(config, facts, shards);
+        let connections_max = limits::connections(config, facts, shards);
+        let settled = memory::settle(
+            config,
+            facts,
+            shards,
+            *connections_max.as_ref().unwrap_or(&0),
+        );
+        // Buffers that do not fit alone are told alone, and so are connections that cannot be.
+        problems.extend(buffers_problem.or(settled.problem.filter(|_| connections_max.is_ok())));
+        connections_max?;
+        let connections_max = settled.connections_max;
+        let warnings = limits::warnings(config, facts, &cores);
+        let shards = share_out(
+            connections_max,
+            shards,
+            &affinities(config, &cores),
+            settled.bound.share,
+        );
+        Ok(Plan {
+            shards,
+            warnings,
+            connections_max,
+            memory: settled.bound,
+            descriptors_max: facts.nofile,
+        })
+    });
+    match plan {
+        Ok(plan) if problems.is_empty() => Ok(plan),
+        outcome => Err(problems.into_iter().chain(outcome.err()).collect()),
+    }
+}
+
+/// Why the address of the settings cannot be listened on: found by the probe, or by the listeners
+/// themselves.
+pub(crate) fn listen_problem(config: &Config, error: &io::Error) -> Problem {
+    port::problem(config.server.listen, error)
+}
+
+/// Shards to start: as many as asked for, else one per core.
+fn shard_count(config: &Config, cores: &[usize]) -> u32 {
+    match config.server.shards {
+        0 => u32::try_from(cores.len()).unwrap_or(u32::MAX),
+        shards => shards,
+    }
+}
+
+/// Where the shards run, in turn.
+fn affinities(config: &Config, cores: &[usize]) -> Vec<Option<Vec<usize>>> {
+    match (config.server.is_pinned(), config.server.cpus.is_empty()) {
+        (true, _) => cores.iter().map(|core| Some(vec![*core])).collect(),
+        (false, false) => vec![Some(cores.to_vec())],
+        (false, true) => vec![None],
+    }
+}
+
+/// Shares that differ by one at most and add up to `connections_max`; the affinities take turns.
+fn share_out(
+    connections_max: u32,
+    shards: u32,
+    affinities: &[Option<Vec<usize>>],
+    memory: MemoryShare,
+) -> Vec<ShardPlan> {
+    let (share, rest) = (connections_max / shards, connections_max % shards);
+    let plan = |(id, affinity): (u32, &Option<Vec<usize>>)| ShardPlan {
+        id,
+        affinity: affinity.clone(),
+        connections_max: share + u32::from(id < rest),
+        memory,
+    };
+    (0..shards)
+        .zip(affinities.iter().cycle())
+        .map(plan)
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

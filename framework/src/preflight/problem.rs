@@ -1,0 +1,32 @@
+//! Something about the machine that does not let the server start.
+
+use std::fmt;
+
+/// Something about the machine that does not let the server start. Its `Display` is "what, why:
+/// remedy".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(super) what: String,
+    pub(super) why: String,
+    pub(super) remedy: String,
+}
+
+impl Problem {
+    pub(super) fn new(
+        what: impl Into<String>,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            why: why.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}, {}: {}", self.what, self.why, self.remedy)
+    }
+}

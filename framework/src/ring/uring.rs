@@ -1,0 +1,702 @@
+//! The socket ring: one io_uring per shard, the only place of the project that needs `unsafe`.
+//!
+//! A [`Ring`] owns everything the kernel may write to or read from on its behalf: the provided
+//! buffers ([`buffers::BufferPool`]), the peer addresses of accepts in flight and the vectors of gathered
+//! sends. Its callers pass slot numbers and spans, never pointers.
+//!
+//! Reading order: [`Ring::new`] (setup), the operations a shard submits, [`Ring::enter`] (the one
+//! system call of a turn), [`Ring::reap`]. Sources: io_uring_setup(2), io_uring_enter(2),
+//! io_uring_register(2).
+#![allow(unsafe_code)]
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod stand_in;
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use io_uring::{IoUring, opcode, squeue, types};
+
+use crate::id::{Key, SlotIndex};
+use crate::ring::buffers::{BufRef, BufferPool};
+#[cfg(feature = "failpoints")]
+use crate::ring::faked;
+use crate::ring::sockaddr::{DialStorage, PeerStorage};
+use crate::ring::token::{Completion, Operation, Token};
+use crate::ring::wake::WakeFd;
+
+#[cfg(feature = "failpoints")]
+use crate::failpoint::Point;
+
+/// Entries of the submission queue, for each so many receive buffers: more than a turn submits in
+/// the common case; when it is full the ring enters early.
+const BUFFERS_PER_SUBMISSION: u32 = 4;
+const SUBMISSIONS: (u32, u32) = (256, 1024);
+/// Entries of the completion queue for each receive buffer: there are no more messages at a time
+/// than buffers. The kernel keeps what does not fit (IORING_FEAT_NODROP), at a price.
+const COMPLETIONS_PER_BUFFER: u32 = 2;
+const COMPLETIONS: (u32, u32) = (1024, 8192);
+/// Buffers that one gathered send takes along.
+pub(crate) const SEND_VECTOR_MAX: usize = 16;
+/// Linger, alarm, deadlines.
+const TIMER_KINDS: usize = 3;
+/// Pauses of the processor between two looks at the clock: together a fraction of a microsecond.
+const PAUSES: usize = 4;
+/// IORING_FILE_INDEX_ALLOC: the kernel picks the direct descriptor.
+const FILE_INDEX_ALLOCATE: i32 = -1;
+/// SOCKET_URING_OP_SIOCOUTQ of linux/io_uring.h.
+pub(super) const SOCKET_SIOCOUTQ: u32 = 1;
+/// The provided-buffer group; a ring of ours has just one.
+pub(super) const BUFFER_GROUP: u16 = 0;
+
+/// One shard's io_uring with the memory it lends to the kernel.
+pub(crate) struct Ring {
+    io: IoUring,
+    /// Index of the ring's own descriptor in the thread's registered rings: spares a descriptor
+    /// look-up per enter.
+    registered: Option<u32>,
+    /// What the kernel may touch while operations are in flight. Behind `io`, so that the ring is
+    /// closed before this is freed.
+    lent: Lent,
+    quiet: QuietSends,
+    #[cfg(feature = "failpoints")]
+    faked: faked::Faked,
+    /// Takes the kernel's part in tests that say what it does.
+    #[cfg(any(test, fuzzing))]
+    stand_in: Option<stand_in::StandIn>,
+    /// The first error that the ring itself met: its shard cannot go on.
+    failure: Option<io::Error>,
+}
+
+/// Memory lent to the kernel, in boxes whose addresses stay.
+struct Lent {
+    memory: ManuallyDrop<LentMemory>,
+    /// Operations that use it and whose last completion has not come.
+    in_flight: usize,
+}
+
+struct LentMemory {
+    /// Kept alive for the ring; see [`BufferPool`] for what the kernel does with it.
+    _pool: Rc<BufferPool>,
+    peers: Box<[PeerStorage]>,
+    dials: Box<[DialStorage]>,
+    #[expect(
+        clippy::vec_box,
+        reason = "submissions point to the vectors while the list grows"
+    )]
+    vectors: Vec<Box<SendVector>>,
+    /// Vectors that submissions use which the kernel has not read yet (once it has consumed one it
+    /// needs its vector no more: IORING_FEAT_SUBMIT_STABLE).
+    vectors_used: usize,
+    /// One for each kind of timer.
+    timers: Box<[types::Timespec; TIMER_KINDS]>,
+}
+
+/// Sends of which the kernel tells only the failures ([`Cqe::OnError`]).
+#[derive(Default)]
+struct QuietSends {
+    /// Submitted and not yet known to have succeeded, with the bytes each sends.
+    submitted: Vec<(Key, u32)>,
+    /// Those that failed since, as their completions told.
+    failed: Vec<u64>,
+}
+
+/// Which ends of a send its submitter is told of at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cqe {
+    /// A completion ends the wait, however the send ended; a full socket is waited for.
+    Always,
+    /// Success ends no wait: it is told with the next completions that are reaped. A full socket is
+    /// a failure, and so is a part sent.
+    OnError,
+}
+
+/// The `msghdr` of a gathered send with the vector it points to.
+struct SendVector {
+    header: libc::msghdr,
+    parts: [libc::iovec; SEND_VECTOR_MAX],
+}
+
+/// Whether [`Ring::enter`] waits for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    /// However long it takes: the caller has a timer in the ring.
+    ForOne,
+    /// For several; then for those that there are.
+    ForSome {
+        completions: u32,
+        at_most: Duration,
+    },
+}
+
+impl Ring {
+    /// A ring with a table of `files` direct descriptors, for so many accepts and dials in flight,
+    /// for the calling thread alone.
+    pub(crate) fn new(
+        files: u32,
+        accepts: u32,
+        dials: u32,
+        pool: Rc<BufferPool>,
+    ) -> io::Result<Self> {
+        let buffers = u32::from(pool.count_u16());
+        let submissions = (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1);
+        let io = setup(
+            submissions,
+            (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1),
+        )?;
+        io.submitter().register_files_sparse(files)?;
+        // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives
+        // the ring: see `Drop`.
+        unsafe {
+            io.submitter().register_buf_ring_with_flags(
+                pool.entries_addr(),
+                pool.count_u16(),
+                BUFFER_GROUP,
+                0,
+            )?
+        };
+        let registered = register_own_descriptor(io.as_raw_fd());
+        let memory = LentMemory {
+            _pool: pool,
+            peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
+            dials: (0..dials).map(|_| DialStorage::default()).collect(),
+            vectors: Vec::new(),
+            vectors_used: 0,
+            timers: Box::new([types::Timespec::new(); TIMER_KINDS]),
+        };
+        let lent = Lent {
+            memory: ManuallyDrop::new(memory),
+            in_flight: 0,
+        };
+        Ok(Self {
+            io,
+            registered,
+            lent,
+            quiet: QuietSends::default(),
+            #[cfg(feature = "failpoints")]
+            faked: faked::Faked::default(),
+            #[cfg(any(test, fuzzing))]
+            stand_in: None,
+            failure: None,
+        })
+    }
+
+    /// Completes whenever `wake` is signalled, again and again ([`Completion::more`]); it must live
+    /// as long as the ring.
+    pub(crate) fn watch(&mut self, wake: &WakeFd) {
+        let entry = opcode::PollAdd::new(types::Fd(wake.in_ring()), libc::POLLIN as u32)
+            .multi(true)
+            .build();
+        self.push(entry, Token::WAKE);
+    }
+
+    /// Signals a parked shard's wait for completions while [`Ring::set_wakeups`] is on.
+    pub(crate) fn register_wake(&mut self, wake: &WakeFd) -> io::Result<()> {
+        self.io.submitter().register_eventfd(wake.as_raw_fd())?;
+        self.set_wakeups(false);
+        Ok(())
+    }
+
+    /// Completions signal the wake descriptor only while this is on: a shard that is awake anyway
+    /// must not pay for it.
+    pub(crate) fn set_wakeups(&mut self, on: bool) {
+        let completions = self.io.completion();
+        if on {
+            completions.enable_eventfd()
+        } else {
+            completions.disable_eventfd()
+        }
+    }
+
+    /// One accept from `listener` into a free direct descriptor; its peer's address lands in
+    /// address `place`.
+    pub(crate) fn accept(&mut self, listener: RawFd, place: u32) {
+        let (address, length) = self.lent.memory.peers[place as usize].pointers();
+        let entry = opcode::Accept::new(types::Fd(listener), address, length)
+            .file_index(Some(types::DestinationSlot::auto_target()))
+            .build();
+        let token = Token::new(Operation::Accept, Key::of_place(place));
+        #[cfg(feature = "failpoints")]
+        let entry = self.faked.entry(Point::Accept, token, entry, || {
+            opcode::PollAdd::new(types::Fd(listener), libc::POLLIN as u32).build()
+        });
+        self.push(entry, token);
+    }
+
+    /// The address that the completed accept of `place` left.
+    pub(crate) fn accepted_peer(&self, place: u32) -> SocketAddr {
+        self.lent.memory.peers[place as usize].get()
+    }
+
+    /// Puts `socket` into a free direct descriptor ([`Self::installed`] says which) once this has
+    /// completed, with dial `place`.
+    pub(crate) fn install(&mut self, place: u32, socket: RawFd) {
+        let dial = &mut self.lent.memory.dials[place as usize];
+        dial.descriptor = socket;
+        let entry = opcode::FilesUpdate::new(&raw const dial.descriptor, 1)
+            .offset(FILE_INDEX_ALLOCATE)
+            .build();
+        let token = Token::new(Operation::Install, Key::of_place(place));
+        #[cfg(feature = "failpoints")]
+        let entry = self
+            .faked
+            .entry(Point::Install, token, entry, || opcode::Nop::new().build());
+        self.push(entry, token);
+    }
+
+    /// The direct descriptor that the completed installation of dial `place` left.
+    pub(crate) fn installed(&self, place: u32) -> SlotIndex {
+        SlotIndex(self.lent.memory.dials[place as usize].descriptor.max(0) as u32)
+    }
+
+    /// Connects to `target` (connect(2)); dial `place` is the caller's until this has completed.
+    pub(crate) fn connect(&mut self, key: Key, place: u32, target: SocketAddr) {
+        let (address, length) = self.lent.memory.dials[place as usize].aim(target);
+        let entry = opcode::Connect::new(types::Fixed(key.slot.0), address, length).build();
+        self.push(entry, Token::new(Operation::Connect, key));
+    }
+
+    /// Receives into provided buffers until cancelled, out of buffers, at the end of the stream or
+    /// on an error.
+    pub(crate) fn receive(&mut self, key: Key) {
+        let entry = opcode::RecvMulti::new(types::Fixed(key.slot.0), BUFFER_GROUP).build();
+        self.push_receive(key, entry);
+    }
+
+    /// Receives once, into a provided buffer.
+    pub(crate) fn receive_once(&mut self, key: Key) {
+        let entry = opcode::Recv::new(types::Fixed(key.slot.0), std::ptr::null_mut(), 0)
+            .buf_group(BUFFER_GROUP)
+            .build();
+        self.push_receive(key, entry.flags(squeue::Flags::BUFFER_SELECT));
+    }
+
+    fn push_receive(&mut self, key: Key, entry: squeue::Entry) {
+        let token = Token::new(Operation::Receive, key);
+        #[cfg(feature = "failpoints")]
+        let entry = self
+            .faked
+            .entry(Point::Receive, token, entry, || poll_entry(key));
+        self.push(entry, token);
+    }
+
+    /// Completes once there is something to receive: bytes, the peer's FIN, or an error.
+    pub(crate) fn poll(&mut self, key: Key) {
+        self.push(poll_entry(key), Token::new(Operation::Poll, key));
+    }
+
+    /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. The caller keeps every span until the
+    /// completion came.
+    pub(crate) fn send<'a>(&mut self, key: Key, spans: impl Iterator<Item = &'a BufRef>, cqe: Cqe) {
+        let mut parts = spans
+            .take(SEND_VECTOR_MAX)
+            .map(|span| (span.address(), span.len()));
+        let Some(first) = parts.next() else { return };
+        // With MSG_DONTWAIT the send ends within the entry that submits it; with MSG_WAITALL a part
+        // of it counts as a failure.
+        let flags = libc::MSG_NOSIGNAL
+            | if cqe == Cqe::OnError {
+                libc::MSG_DONTWAIT | libc::MSG_WAITALL
+            } else {
+                0
+            };
+        let (entry, length) = match parts.next() {
+            None => (
+                opcode::Send::new(types::Fixed(key.slot.0), first.0, first.1)
+                    .flags(flags)
+                    .build(),
+                first.1,
+            ),
+            Some(second) => {
+                let (header, length) = self
+                    .lent
+                    .memory
+                    .vector([first, second].into_iter().chain(parts));
+                (
+                    opcode::SendMsg::new(types::Fixed(key.slot.0), header)
+                        .flags(flags as u32)
+                        .build(),
+                    length,
+                )
+            }
+        };
+        match cqe {
+            Cqe::Always => self.push(entry, Token::new(Operation::Send, key)),
+            Cqe::OnError => {
+                self.push(
+                    entry.flags(squeue::Flags::SKIP_SUCCESS),
+                    Token::new(Operation::QuietSend, key),
+                );
+                self.quiet.submitted.push((key, length));
+            }
+        }
+    }
+
+    /// Completes, within the entry that submits it, with the bytes that the kernel was given to
+    /// send and the peer has not acknowledged (SIOCOUTQ, tcp(7)). Only where
+    /// [`tells_unacknowledged`] says so.
+    pub(crate) fn ask_unacknowledged(&mut self, key: Key) {
+        let entry = opcode::UringCmd16::new(types::Fixed(key.slot.0), SOCKET_SIOCOUTQ).build();
+        self.push(entry, Token::new(Operation::Unacknowledged, key));
+    }
+
+    /// Ends the sending half (FIN), after what was sent.
+    pub(crate) fn shutdown(&mut self, key: Key) {
+        let entry = opcode::Shutdown::new(types::Fixed(key.slot.0), libc::SHUT_WR).build();
+        self.push(entry, Token::new(Operation::Shutdown, key));
+    }
+
+    /// Ends the connection with a reset instead of a FIN, and drops what the kernel has yet to send
+    /// of it. A connect to no address is how connect(2) disconnects; the kernel does it within the
+    /// entry that submits it. A later [`Self::close`] frees the descriptor.
+    pub(crate) fn reset(&mut self, key: Key) {
+        static NO_ADDRESS: libc::sockaddr = libc::sockaddr {
+            sa_family: libc::AF_UNSPEC as u16,
+            sa_data: [0; 14],
+        };
+        let entry = opcode::Connect::new(
+            types::Fixed(key.slot.0),
+            &raw const NO_ADDRESS,
+            size_of::<libc::sockaddr>() as u32,
+        )
+        .build();
+        self.push(
+            entry.flags(squeue::Flags::SKIP_SUCCESS),
+            Token::new(Operation::Reset, key),
+        );
+    }
+
+    /// Closes the direct descriptor; its number is free again once this has completed.
+    pub(crate) fn close(&mut self, key: Key) {
+        let entry = opcode::Close::new(types::Fixed(key.slot.0)).build();
+        self.push(entry, Token::new(Operation::Close, key));
+    }
+
+    /// Asks for the early end of the operation that was submitted under `token`; that operation
+    /// still completes.
+    pub(crate) fn cancel(&mut self, token: Token) {
+        let entry = opcode::AsyncCancel::new(token.encode()).build();
+        self.push(entry, Token::new(Operation::Cancel, token.key));
+    }
+
+    /// A completion after `delay`. `token` tells it from others. Of two of one kind that wait for
+    /// their submission both take the delay of the second: the first must have been given up.
+    pub(crate) fn timer(&mut self, delay: Duration, token: Token) {
+        let kind = match token.operation {
+            Operation::Linger => 0,
+            Operation::Alarm => 1,
+            _ => 2,
+        };
+        let place = &mut self.lent.memory.timers[kind];
+        *place = types::Timespec::from(delay);
+        let timespec: *const types::Timespec = place;
+        let entry = opcode::Timeout::new(timespec).build();
+        self.push(entry, token);
+    }
+
+    fn push(&mut self, entry: squeue::Entry, token: Token) {
+        let entry = entry.user_data(token.encode());
+        if !self.queue(&entry) {
+            self.enter(Wait::No);
+            if !self.queue(&entry) {
+                self.failure
+                    .get_or_insert_with(|| io::Error::from_raw_os_error(libc::EBUSY));
+                return;
+            }
+        }
+        self.lent.in_flight += usize::from(token.operation.lends_memory());
+    }
+
+    /// False: the queue is full.
+    fn queue(&mut self, entry: &squeue::Entry) -> bool {
+        #[cfg(any(test, fuzzing))]
+        if let Some(stand_in) = &mut self.stand_in {
+            stand_in.take(entry);
+            return true;
+        }
+        // SAFETY: every address in an entry of this module lies in `lent` or in a span that its
+        // slot keeps until the completion.
+        unsafe { self.io.submission().push(entry) }.is_ok()
+    }
+
+    /// Submits everything, runs the kernel's deferred work and waits as told: the one system call
+    /// of a turn.
+    pub(crate) fn enter(&mut self, wait: Wait) {
+        let submit = self.io.submission().len() as u32;
+        let entered = match wait {
+            Wait::No => self.enter_raw(submit, 0, None),
+            Wait::ForOne => self.enter_raw(submit, 1, None),
+            Wait::ForSome {
+                completions,
+                at_most,
+            } => self.enter_raw(submit, completions, Some(at_most)),
+        };
+        // An entry that failed may have left some of the queue unread.
+        if self.io.submission().is_empty() {
+            self.lent.memory.vectors_used = 0;
+        }
+        if let Err(error) = entered
+            // Too few came in time, a signal came first, or completions must be reaped before more
+            // is taken: all of them a plain "go on".
+            && !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
+        {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    fn enter_raw(&self, submit: u32, complete: u32, at_most: Option<Duration>) -> io::Result<()> {
+        let timespec = at_most.map(types::Timespec::from);
+        let argument = timespec.as_ref().map(|limit| EnterArgument {
+            timespec: limit as *const types::Timespec as u64,
+            ..Default::default()
+        });
+        let (pointer, size, timed) = match &argument {
+            None => (std::ptr::null(), 0, 0),
+            Some(argument) => (
+                argument as *const EnterArgument,
+                size_of::<EnterArgument>(),
+                libc_flags::EXT_ARG,
+            ),
+        };
+        let (descriptor, registered) = match self.registered {
+            Some(index) => (index as i32, libc_flags::REGISTERED_RING),
+            None => (self.io.as_raw_fd(), 0),
+        };
+        let flags = libc_flags::GETEVENTS | timed | registered;
+        // SAFETY: the argument lives through the call, and so does the timespec it points to.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                descriptor,
+                submit,
+                complete,
+                flags,
+                pointer,
+                size,
+            )
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Moves at most `most` completions into `into`, and behind them the quiet sends that have
+    /// succeeded.
+    pub(crate) fn reap(&mut self, into: &mut Vec<Completion>, most: usize) {
+        #[cfg(any(test, fuzzing))]
+        if self.stand_in.is_some() {
+            return self.reap_stand_in(into, most);
+        }
+        let mut completions = self.io.completion();
+        for entry in completions.by_ref().take(most) {
+            let completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
+            #[cfg_attr(
+                not(feature = "failpoints"),
+                expect(unused_mut, reason = "a failpoint changes it")
+            )]
+            let mut completion = account(&mut self.lent, &mut self.quiet, completion);
+            #[cfg(feature = "failpoints")]
+            self.faked.complete(&mut completion);
+            into.push(completion);
+        }
+        let all_seen = completions.is_empty();
+        drop(completions);
+        if all_seen && self.has_quiet_ends() {
+            self.lent.in_flight -= self.quiet.settle(into);
+        }
+    }
+
+    /// Whether every quiet send has ended: the kernel has taken all that was submitted, and it has
+    /// no completions that it could not place.
+    fn has_quiet_ends(&mut self) -> bool {
+        let submissions = self.io.submission();
+        !self.quiet.submitted.is_empty() && submissions.is_empty() && !submissions.cq_overflow()
+    }
+
+    /// Whether quiet sends were submitted whose ends are not known yet: another entry and a reap
+    /// tell.
+    pub(crate) fn has_quiet_sends(&self) -> bool {
+        !self.quiet.submitted.is_empty()
+    }
+
+    /// The error after which the ring is of no use, once.
+    pub(crate) fn take_failure(&mut self) -> Option<io::Error> {
+        self.failure.take()
+    }
+
+    /// Looks until `until` whether the kernel has work of ours, without a system call: it says so
+    /// in shared memory. Whether completions wait to be reaped; if not, the next entry finds what
+    /// there is.
+    pub(crate) fn spin(&mut self, until: Instant) -> bool {
+        while !self.has_completions() && !self.io.submission().taskrun() && Instant::now() < until {
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+        self.has_completions()
+    }
+
+    /// Whether completions wait to be reaped.
+    pub(crate) fn has_completions(&mut self) -> bool {
+        !self.io.completion().is_empty()
+    }
+
+    /// Whether a reap or another entry would find something to do at once: completions, ends of
+    /// quiet sends, or work that the kernel has deferred and not run. Parking over the latter would
+    /// be for ever, because the wake descriptor is signalled when it is queued and not again.
+    pub(crate) fn has_work(&mut self) -> bool {
+        self.has_completions() || !self.quiet.submitted.is_empty() || self.io.submission().taskrun()
+    }
+}
+
+/// Takes down what has completed, and shows a quiet send as the send that it is.
+fn account(lent: &mut Lent, quiet: &mut QuietSends, mut completion: Completion) -> Completion {
+    lent.in_flight -= usize::from(completion.token.operation.lends_memory() && !completion.more);
+    if completion.token.operation == Operation::QuietSend {
+        completion.token.operation = Operation::Send;
+        quiet.failed.push(completion.token.encode());
+    }
+    completion
+}
+
+impl QuietSends {
+    /// Completes those that did not fail, and forgets all of them. Returns how many it completed.
+    fn settle(&mut self, into: &mut Vec<Completion>) -> usize {
+        self.failed.sort_unstable();
+        let before = into.len();
+        for (key, length) in self.submitted.drain(..) {
+            let token = Token::new(Operation::Send, key);
+            if self.failed.is_empty() || self.failed.binary_search(&token.encode()).is_err() {
+                into.push(Completion {
+                    token,
+                    result: length as i32,
+                    buffer: None,
+                    more: false,
+                });
+            }
+        }
+        self.failed.clear();
+        into.len() - before
+    }
+}
+
+impl LentMemory {
+    /// The next free vector, filled, and the bytes in it; it stays as it is until the submission
+    /// was consumed.
+    fn vector(
+        &mut self,
+        parts: impl Iterator<Item = (*const u8, u32)>,
+    ) -> (*const libc::msghdr, u32) {
+        if self.vectors_used == self.vectors.len() {
+            self.vectors.push(Box::new(SendVector::empty()));
+        }
+        let vector = &mut self.vectors[self.vectors_used];
+        self.vectors_used += 1;
+        let (mut used, mut bytes) = (0, 0);
+        for (place, (address, length)) in vector.parts.iter_mut().zip(parts) {
+            *place = libc::iovec {
+                iov_base: address.cast_mut().cast(),
+                iov_len: length as usize,
+            };
+            used += 1;
+            bytes += length;
+        }
+        vector.header.msg_iov = vector.parts.as_mut_ptr();
+        vector.header.msg_iovlen = used;
+        (&raw const vector.header, bytes)
+    }
+}
+
+impl SendVector {
+    fn empty() -> Self {
+        // SAFETY: all-zero is the documented empty state of both C structs (null pointers, zero
+        // lengths).
+        unsafe { std::mem::zeroed() }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // A kernel that still owes completions may still write: then the memory is leaked, which
+        // only a shard that died can reach.
+        if self.in_flight == 0 {
+            // SAFETY: taken once, here.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
+        }
+    }
+}
+
+fn poll_entry(key: Key) -> squeue::Entry {
+    opcode::PollAdd::new(
+        types::Fixed(key.slot.0),
+        (libc::POLLIN | libc::POLLRDHUP) as u32,
+    )
+    .build()
+}
+
+/// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes
+/// preflight.
+pub(super) fn setup(submissions: u32, completions: u32) -> io::Result<IoUring> {
+    IoUring::builder()
+        .dontfork()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        // Says when the kernel has work of ours left: it runs only so much in one entry (20 pieces
+        // since Linux 6.13).
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_cqsize(completions)
+        .build(submissions)
+}
+
+/// Registers the ring's descriptor with its thread; a kernel that refuses costs a look-up per
+/// enter, nothing else.
+fn register_own_descriptor(descriptor: RawFd) -> Option<u32> {
+    const REGISTER_RING_FDS: u32 = 20;
+    let mut update = RingFdUpdate {
+        offset: u32::MAX,
+        reserved: 0,
+        data: descriptor as u64,
+    };
+    // SAFETY: the kernel reads and writes one io_uring_rsrc_update, which lives through the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            descriptor,
+            REGISTER_RING_FDS,
+            &raw mut update,
+            1,
+        )
+    };
+    (done == 1).then_some(update.offset)
+}
+
+/// `struct io_uring_rsrc_update` of linux/io_uring.h.
+#[repr(C)]
+struct RingFdUpdate {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}
+
+/// `struct io_uring_getevents_arg` of linux/io_uring.h.
+#[repr(C)]
+#[derive(Default)]
+struct EnterArgument {
+    signals: u64,
+    signals_size: u32,
+    min_wait_us: u32,
+    timespec: u64,
+}
+
+/// Flags of io_uring_enter(2).
+mod libc_flags {
+    pub(super) const GETEVENTS: u32 = 1;
+    pub(super) const EXT_ARG: u32 = 1 << 3;
+    pub(super) const REGISTERED_RING: u32 = 1 << 4;
+}

@@ -1,0 +1,136 @@
+//! Looks at the memory of the process from the control thread: whether the control group, or the
+//! machine, is about to run out of it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use crate::cgroup;
+use crate::cgroup::Group;
+
+/// Between two looks at the most; half of it if the thread is awake then anyway, which spares it
+/// being woken for this.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Memory is short when less than one in so many parts of a group's is left, or of the machine's;
+/// it is no more when half as much again is. No keys: an operator sizes what fills the memory
+/// (`[limits]`, `[buffers]`); this only says how near the end is.
+const GROUP_PART: u64 = 8;
+const MACHINE_PART: u64 = 32;
+
+/// More than /proc/meminfo says.
+const MEMINFO_BYTES: usize = 4096;
+
+/// The last judgement, and when the next is due.
+#[derive(Debug)]
+pub(crate) struct MemoryWatch {
+    /// The control groups with a bound, and their bounds.
+    groups: Vec<(Group, u64)>,
+    /// /proc/meminfo, open: a server with nothing to do looks, too. None: there is none, and the
+    /// machine is not looked at.
+    machine: Option<File>,
+    next: Instant,
+    short: bool,
+}
+
+impl MemoryWatch {
+    pub(crate) fn new(started: Instant) -> Self {
+        let machine = File::open("/proc/meminfo").ok();
+        let total = machine
+            .as_ref()
+            .and_then(memory_of)
+            .map_or(u64::MAX, |[_, total]| total);
+        let bounded = |group: Group| {
+            group
+                .memory_max()
+                .filter(|most| *most < total)
+                .map(|most| (group, most))
+        };
+        Self {
+            groups: cgroup::memory_groups()
+                .into_iter()
+                .filter_map(bounded)
+                .collect(),
+            machine,
+            next: started,
+            short: false,
+        }
+    }
+
+    /// When to look next.
+    pub(crate) fn due(&self) -> Instant {
+        self.next
+    }
+
+    /// Whether memory is short, when that has changed.
+    pub(crate) fn look(&mut self, now: Instant) -> Option<bool> {
+        if now + INTERVAL / 2 < self.next {
+            return None;
+        }
+        self.next = now + INTERVAL;
+        let group = self.groups.iter().any(|(group, most)| {
+            group.memory_used().is_some_and(|used| {
+                is_short(most.saturating_sub(used), *most, GROUP_PART, self.short)
+            })
+        });
+        let machine = self.machine.as_ref().and_then(memory_of);
+        let short = group
+            || machine.is_some_and(|[available, total]| {
+                is_short(available, total, MACHINE_PART, self.short)
+            });
+        let changed = short != self.short;
+        self.short = short;
+        changed.then_some(short)
+    }
+}
+
+fn is_short(left: u64, most: u64, part: u64, before: bool) -> bool {
+    let least = most / part;
+    left < if before { least + least / 2 } else { least }
+}
+
+/// The memory available, and all there is, in bytes.
+fn memory_of(meminfo: &File) -> Option<[u64; 2]> {
+    let mut bytes = [0; MEMINFO_BYTES];
+    let length = meminfo.read_at(&mut bytes, 0).ok()?;
+    let text = std::str::from_utf8(&bytes[..length]).ok()?;
+    Some([
+        cgroup::meminfo(text, "MemAvailable")?,
+        cgroup::meminfo(text, "MemTotal")?,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_short_below_its_part_until_half_as_much_again_is_free() {
+        let short = |left, before| is_short(left, 800, GROUP_PART, before);
+        assert_eq!(
+            [
+                short(100, false),
+                short(99, false),
+                short(149, true),
+                short(150, true)
+            ],
+            [false, true, true, false]
+        );
+    }
+
+    #[test]
+    fn each_look_at_the_machine_is_a_new_one() {
+        let path = std::env::temp_dir().join(format!("corelane-meminfo-{}", std::process::id()));
+        let says = |text: &str| std::fs::write(&path, text).expect("a file for a moment");
+        says("MemTotal:  9 kB\nMemFree: 1 kB\nMemAvailable:  4 kB\n");
+        let file = File::open(&path).expect("it is there");
+        assert_eq!(memory_of(&file), Some([4096, 9216]));
+        says("MemTotal:  9 kB\nMemFree: 1 kB\nMemAvailable:  3 kB\n");
+        assert_eq!(memory_of(&file), Some([3072, 9216]));
+        says("nothing of the kind");
+        assert_eq!(memory_of(&file), None);
+        std::fs::remove_file(path).expect("it was there");
+        let [available, total] =
+            memory_of(&File::open("/proc/meminfo").expect("Linux has it")).expect("both are in it");
+        assert!(0 < available && available < total);
+    }
+}

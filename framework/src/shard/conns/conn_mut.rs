@@ -1,0 +1,117 @@
+//! The connections of a shard, and one of them with all that it works on.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::{ConnId, Key, ShardId, SlotIndex};
+use crate::metrics::Metrics;
+use crate::ring::Ring;
+use crate::ring::buffers::BufferPool;
+use crate::shard::conns::deadline::Deadlines;
+use crate::shard::conns::interest::Wakers;
+use crate::shard::conns::places::Places;
+use crate::shard::conns::queue::Segments;
+use crate::shard::conns::slot::Slot;
+use crate::shard::conns::table::Table;
+use crate::shard::policy::bounds::Bounds;
+use crate::shard::policy::log_limit::{LogKind, LogLimiter};
+use crate::shard::policy::min_rate::MinRate;
+use crate::shard::policy::overload::Overload;
+use crate::shard::policy::recv_mode::RecvModes;
+use crate::shard::policy::request_timer::RequestTimers;
+use crate::shard::task::run_queue::RunQueue;
+use crate::shard::task::wake::ShardNumber;
+use crate::time::Tick;
+
+/// The connections of a shard.
+pub(crate) struct Conns {
+    pub(crate) table: Table,
+    pub(crate) shared: Shared,
+}
+
+/// Everything that the connections of a shard have in common. None of it is shared with another
+/// shard.
+pub(crate) struct Shared {
+    pub(crate) id: ShardId,
+    pub(crate) number: ShardNumber,
+    pub(crate) ring: Ring,
+    pub(crate) buffers: Rc<BufferPool>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) bounds: Bounds,
+    pub(crate) places: Places,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) segments: Segments,
+    /// The time of this turn, since the server's start, and its tick.
+    pub(crate) clock: Duration,
+    pub(crate) now: Tick,
+    /// The server drains.
+    pub(crate) is_draining: bool,
+    /// Bytes received and not read, and bytes written and not taken by the kernel, of all
+    /// connections.
+    pub(crate) unread: u64,
+    pub(crate) unsent: u64,
+    pub(crate) recv_modes: RecvModes,
+    pub(crate) requests: RequestTimers,
+    pub(crate) min_rate: MinRate,
+    pub(crate) overload: Overload,
+    /// How much of what peers can cause is logged.
+    pub(crate) log: LogLimiter,
+    pub(crate) run_queue: RunQueue,
+    pub(crate) wakers: Wakers,
+    /// Connections whose receive waits for a buffer.
+    pub(crate) starved: Vec<Key>,
+    /// Connections that the task being polled has written to or waited for.
+    pub(crate) touched: Vec<Key>,
+    /// What the task that is being polled may still read before it is the others' turn.
+    pub(crate) reads_left: u32,
+    /// Something was to be sent behind a send of this turn, whose end may be told with the next
+    /// entry only.
+    pub(crate) is_behind: bool,
+}
+
+/// One connection, found: its slot, and what all of them share.
+pub(crate) struct ConnMut<'a> {
+    pub(crate) key: Key,
+    pub(super) slot: &'a mut Slot,
+    pub(super) shared: &'a mut Shared,
+}
+
+impl Conns {
+    /// The connection, if it still lives the life that `key` names. To be asked once per event.
+    pub(crate) fn get(&mut self, key: Key) -> Option<ConnMut<'_>> {
+        let slot = self.table.get_mut(key)?;
+        Some(ConnMut {
+            key,
+            slot,
+            shared: &mut self.shared,
+        })
+    }
+
+    /// The connection in `index`, if there is one.
+    pub(crate) fn at(&mut self, index: SlotIndex) -> Option<ConnMut<'_>> {
+        let key = self.table.occupant(index)?;
+        self.get(key)
+    }
+}
+
+impl ConnMut<'_> {
+    pub(crate) fn id(&self) -> ConnId {
+        ConnId::new(self.shared.id, self.key)
+    }
+}
+
+impl Shared {
+    /// Whether a line about `kind` is to be logged now. If not, it is counted, unless its level is
+    /// off anyway.
+    pub(crate) fn may_log(&mut self, kind: LogKind) -> bool {
+        if !kind.is_enabled() {
+            return false;
+        }
+        let may = self.log.pass(kind, self.now);
+        if !may {
+            self.metrics.log_lines_held_back.add(1);
+        }
+        may
+    }
+}

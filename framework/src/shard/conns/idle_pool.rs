@@ -1,0 +1,80 @@
+//! Outbound connections of a pool that nobody uses. The shard itself closes one that its peer
+//! closes, that receives what nobody asked for, or whose time is over: the pool keeps the keys, and
+//! a key that finds nothing is passed over.
+
+use std::time::Duration;
+
+use crate::error::CloseReason;
+use crate::shard::conns::conn_mut::ConnMut;
+use crate::shard::conns::interest::RunState;
+use crate::shard::conns::slot::{Phase, RecvState, SendState};
+use crate::time::{Tick, Ticks};
+
+impl ConnMut<'_> {
+    /// Keeps the connection for `within`, at least. False if it is not as a new one would be:
+    /// something of it is unread or unsent, or it has ended.
+    pub(crate) fn check_in(&mut self, within: Option<Duration>) -> bool {
+        if !self.is_clean() {
+            return false;
+        }
+        self.slot.frame_deadline = self.shared.now.after(Ticks::of(within));
+        self.slot.waiter = None;
+        self.set_run(RunState::Pooled);
+        self.forget_waits();
+        self.shared.metrics.outbound_idle.add(1);
+        self.arm_receive();
+        self.set_deadline();
+        true
+    }
+
+    fn is_clean(&self) -> bool {
+        let slot = &*self.slot;
+        let is_unused = slot.input.is_empty() && slot.output.is_empty();
+        let is_open = slot.phase == Phase::Serving && slot.failed.is_none();
+        let both_ways = slot.recv != RecvState::Ended && slot.send == SendState::Idle;
+        is_unused && is_open && both_ways && slot.is_outbound()
+    }
+
+    /// Whether a pool has it.
+    pub(crate) fn is_checked_in(&self) -> bool {
+        self.slot.phase == Phase::Serving && self.slot.waits.run() == RunState::Pooled
+    }
+
+    /// Takes a connection out of its pool. False if it has been closed meanwhile.
+    pub(crate) fn check_out(&mut self) -> bool {
+        let is_checked_in = self.is_checked_in();
+        if is_checked_in {
+            self.shared.metrics.outbound_idle.subtract(1);
+            self.slot.frame_deadline = Tick::NEVER;
+            self.set_run(RunState::Idle);
+            self.set_deadline();
+        }
+        is_checked_in
+    }
+
+    /// Closes an outbound connection at once: what it has in hand is of no use any more.
+    pub(crate) fn discard(&mut self) {
+        if self.slot.is_outbound() && self.slot.phase == Phase::Serving {
+            self.close_unused(CloseReason::HandlerClosed);
+        }
+    }
+
+    /// The drain closes an outbound connection that somebody still has.
+    pub(crate) fn close_outbound(&mut self) {
+        match self.slot.phase {
+            Phase::Serving => self.close_unused(CloseReason::Drained),
+            Phase::Connecting => self.cancel_connect(CloseReason::Drained),
+            _ => {}
+        }
+    }
+
+    pub(super) fn close_unused(&mut self, reason: CloseReason) {
+        if self.is_checked_in() {
+            self.shared.metrics.outbound_idle.subtract(1);
+        }
+        self.set_run(RunState::Idle);
+        self.forget_waits();
+        self.slot.reason = reason;
+        self.begin_close();
+    }
+}

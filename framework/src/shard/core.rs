@@ -1,0 +1,187 @@
+//! All that changes in a shard, behind one borrow. Nobody holds it across a wake, a poll or an
+//! await.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::id::{Key, ShardId};
+use crate::metrics::Metrics;
+use crate::ring::buffers::BufferPool;
+use crate::ring::{Completion, Ring};
+use crate::shard::conns::deadline::Deadlines;
+use crate::shard::conns::interest::Wakers;
+use crate::shard::conns::queue::Segments;
+use crate::shard::conns::table::Table;
+use crate::shard::conns::{Conns, Places, Shared};
+use crate::shard::policy::admission::Admission;
+use crate::shard::policy::bounds::{self, Bounds, MemoryShare};
+use crate::shard::policy::grace::Grace;
+use crate::shard::policy::log_limit::LogLimiter;
+use crate::shard::policy::min_rate::MinRate;
+use crate::shard::policy::overload::Overload;
+use crate::shard::policy::recv_mode::RecvModes;
+use crate::shard::policy::request_timer::RequestTimers;
+use crate::shard::policy::wait_policy::WaitPolicy;
+use crate::shard::state::acceptor::Acceptor;
+use crate::shard::state::attempts::Attempts;
+use crate::shard::state::drain::Drain;
+use crate::shard::state::reclaim::Reclaim;
+use crate::shard::task::run_queue::RunQueue;
+use crate::shard::task::spawned::{Spawned, SpawnedTask, spawned_index};
+use crate::shard::task::timers::Timers;
+use crate::shard::task::wake::{ShardNumber, Waiter};
+use crate::time::Tick;
+
+/// The state of a shard.
+pub(crate) struct Core {
+    pub(crate) conns: Conns,
+    // Who comes in, who is called.
+    pub(crate) acceptor: Acceptor,
+    pub(crate) admission: Admission,
+    /// None: nobody makes room for another.
+    pub(crate) reclaim: Option<Reclaim>,
+    pub(crate) attempts: Attempts,
+    pub(crate) drain: Drain,
+    // Tasks beside connections.
+    pub(crate) spawned: Spawned,
+    pub(crate) timers: Timers,
+    // The event loop's own.
+    /// The turn's completions.
+    pub(crate) completions: Vec<Completion>,
+    /// Whether the ring watches what other threads signal.
+    pub(crate) is_watched: bool,
+    /// The tick that the timer in the kernel is set to; never if there is none.
+    pub(crate) timer: Tick,
+    pub(crate) wait_policy: WaitPolicy,
+    /// When to give memory back, if nothing is received until then.
+    pub(crate) trim_due: Tick,
+    pub(crate) grace: Grace,
+}
+
+/// What a core is made of.
+pub(crate) struct CoreParts {
+    pub(crate) id: ShardId,
+    pub(crate) number: ShardNumber,
+    /// Connections that it accepts at most.
+    pub(crate) connections_max: u32,
+    pub(crate) memory: MemoryShare,
+    pub(crate) config: Arc<Config>,
+    /// None: a shard of a client.
+    pub(crate) listener: Option<TcpListener>,
+    pub(crate) buffers: Rc<BufferPool>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Since the server's start.
+    pub(crate) clock: Duration,
+}
+
+impl Core {
+    /// Makes the shard's ring and tables, on the shard's own thread.
+    pub(crate) fn new(parts: CoreParts) -> io::Result<Self> {
+        let (config, clock) = (&*parts.config, parts.clock);
+        let limits = &config.limits;
+        let places = Places::new(
+            parts.connections_max,
+            config.spare_per_shard(),
+            config.outbound_per_shard(),
+        );
+        let slots = places.capacity().max(1);
+        let shared = Shared {
+            id: parts.id,
+            number: parts.number,
+            ring: Ring::new(
+                slots,
+                limits.accepts_in_flight_max,
+                limits.connects_in_flight_max,
+                Rc::clone(&parts.buffers),
+            )?,
+            buffers: parts.buffers,
+            metrics: parts.metrics,
+            bounds: Bounds::of(config, parts.memory),
+            places,
+            deadlines: Deadlines::with_capacity(slots),
+            segments: Segments::new(),
+            clock,
+            now: Tick::at(clock),
+            is_draining: false,
+            unread: 0,
+            unsent: 0,
+            recv_modes: RecvModes::with_capacity(slots),
+            requests: RequestTimers::new(config.timeouts.request, bounds::receive_rate(limits)),
+            min_rate: MinRate::new(bounds::send_rate(limits)),
+            overload: Overload::new(),
+            log: LogLimiter::new(config.log.lines_per_reason_max),
+            run_queue: RunQueue::default(),
+            wakers: Wakers::default(),
+            starved: Vec::new(),
+            touched: Vec::new(),
+            reads_left: 0,
+            is_behind: false,
+        };
+        let table = Table::with_capacity(slots);
+        Ok(Self {
+            conns: Conns { table, shared },
+            acceptor: Acceptor::new(parts.listener, config),
+            admission: Admission::new(&limits.admission, clock),
+            reclaim: limits.admission.reclaim.then(Reclaim::default),
+            drain: Drain::default(),
+            spawned: Spawned::default(),
+            timers: Timers::default(),
+            completions: Vec::new(),
+            is_watched: false,
+            timer: Tick::NEVER,
+            wait_policy: WaitPolicy::new(limits.gather_completions_max),
+            trim_due: Tick::NEVER,
+            grace: Grace::NONE,
+            attempts: Attempts::new(parts.config),
+        })
+    }
+
+    // ---- tasks ----
+
+    /// The task of `key` is polled at the end of the turn: an accepted connection's, or a spawned
+    /// one.
+    pub(crate) fn wake(&mut self, key: Key) {
+        if spawned_index(key).is_none() {
+            if let Some(mut conn) = self.conns.get(key) {
+                conn.wake();
+            }
+        } else if self.spawned.wake(key) {
+            self.conns.shared.run_queue.push(key);
+        }
+    }
+
+    pub(crate) fn wake_waiter(&mut self, waiter: Waiter) {
+        match waiter {
+            Waiter::Task(task) => self.wake(task),
+            Waiter::Other(waker) => self.conns.shared.run_queue.push_waker(waker),
+        }
+    }
+
+    /// Swaps the list of those that are due for an empty one.
+    pub(crate) fn take_due(&mut self, empty: &mut Vec<Key>) {
+        while let Some(task) = self.conns.shared.run_queue.pop_woken() {
+            self.wake(task);
+        }
+        self.conns.shared.run_queue.take_due(empty);
+    }
+
+    /// Gives the task back if there are too many.
+    pub(crate) fn spawn(&mut self, task: SpawnedTask) -> Option<SpawnedTask> {
+        match self.spawned.add(task) {
+            Ok(key) => self.conns.shared.run_queue.push(key),
+            Err(task) => return Some(task),
+        }
+        None
+    }
+
+    /// Wakes those whose time has come.
+    pub(crate) fn fire_timers(&mut self) {
+        while let Some(waiter) = self.timers.pop_due(self.conns.shared.clock) {
+            self.wake_waiter(waiter);
+        }
+    }
+}

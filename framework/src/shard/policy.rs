@@ -1,0 +1,15 @@
+//! Policies: numbers in, verdict out. None of them knows a shard, and each is tested without one.
+
+pub(crate) mod admission;
+pub(crate) mod backoff;
+pub(crate) mod bounds;
+pub(crate) mod grace;
+pub(crate) mod log_limit;
+pub(crate) mod min_rate;
+pub(crate) mod overload;
+pub(crate) mod paced_queue;
+pub(crate) mod per_address;
+pub(crate) mod recv_mode;
+pub(crate) mod request_timer;
+pub(crate) mod token_bucket;
+pub(crate) mod wait_policy;

@@ -1,0 +1,197 @@
+//! Whether a client that was accepted is served, turned away, or held until there is a place.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::{self, OnFull};
+use crate::error::CloseReason;
+use crate::shard::policy::per_address::PerAddress;
+use crate::shard::policy::token_bucket::TokenBucket;
+
+/// What becomes of an accepted client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Serve,
+    Refuse(CloseReason),
+    /// It waits for the place of somebody who is being closed.
+    Hold,
+}
+
+/// The places of a shard, as an admission asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// How many more may be accepted, served or not.
+    pub(crate) free: u32,
+    /// How many more may be served.
+    pub(crate) served_free: u32,
+}
+
+/// Who is let in.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    on_full: OnFull,
+    /// What is sent to those who are turned away.
+    refuse_with: Rc<[u8]>,
+    /// None: no cap.
+    per_address: Option<PerAddress>,
+    /// None: no bound.
+    rate: Option<TokenBucket>,
+    /// When there are tokens again, while nothing but that is waited for.
+    refilled_at: Option<Duration>,
+}
+
+impl Admission {
+    pub(crate) fn new(settings: &config::Admission, now: Duration) -> Self {
+        let bucket = |rate| {
+            let burst = settings.accepts_burst_max.unwrap_or(rate);
+            TokenBucket::new(rate, burst, now)
+        };
+        let per_address = |each| PerAddress::new(each, settings.address_prefix_v6);
+        Self {
+            on_full: settings.on_full,
+            refuse_with: settings.refuse_with.as_bytes().into(),
+            per_address: settings.connections_per_address_max.map(per_address),
+            rate: settings.accepts_per_second_max.map(bucket),
+            refilled_at: None,
+        }
+    }
+
+    /// How many accepts may be in flight, beside the bound on their number, where `in_flight` are.
+    /// `may_reclaim`: somebody can make room for another.
+    pub(crate) fn accepts_allowed(
+        &mut self,
+        room: Room,
+        may_reclaim: bool,
+        in_flight: u32,
+        clock: Duration,
+    ) -> u32 {
+        let beyond = may_reclaim || self.on_full == OnFull::Refuse;
+        let places = if beyond {
+            room.free
+        } else {
+            room.free.min(room.served_free)
+        };
+        let Some(rate) = &mut self.rate else {
+            return places;
+        };
+        // A token is taken by each that is accepted, so there are never more in flight than tokens.
+        let tokens = rate.available(clock);
+        let waits = tokens == 0 && in_flight == 0 && places > 0;
+        self.refilled_at = waits.then(|| clock + rate.refilled_in());
+        places.min(tokens)
+    }
+
+    /// A client has been accepted. `may_reclaim`: somebody who may be closed by now can make room.
+    pub(crate) fn decide(
+        &mut self,
+        peer: SocketAddr,
+        room: Room,
+        may_hold: bool,
+        clock: Duration,
+    ) -> Verdict {
+        if let Some(rate) = &mut self.rate {
+            rate.take(clock);
+        }
+        let is_full = room.served_free == 0;
+        if is_full && !may_hold {
+            return Verdict::Refuse(CloseReason::Refused);
+        }
+        if let Some(per_address) = &mut self.per_address
+            && !per_address.admit(peer)
+        {
+            return Verdict::Refuse(CloseReason::AddressLimit);
+        }
+        if is_full {
+            Verdict::Hold
+        } else {
+            Verdict::Serve
+        }
+    }
+
+    /// A connection of `peer` that was not turned away has ended.
+    pub(crate) fn release(&mut self, peer: SocketAddr) {
+        if let Some(per_address) = &mut self.per_address {
+            per_address.release(peer);
+        }
+    }
+
+    /// Whether clients above the limit wait in the kernel's queue, unless there is room for them.
+    pub(crate) fn waits_on_full(&self) -> bool {
+        self.on_full == OnFull::Wait
+    }
+
+    pub(crate) fn refuse_with(&self) -> Rc<[u8]> {
+        Rc::clone(&self.refuse_with)
+    }
+
+    pub(crate) fn waits_no_more(&mut self) {
+        self.refilled_at = None;
+    }
+
+    pub(crate) fn refilled_at(&self) -> Option<Duration> {
+        self.refilled_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 1);
+    const ROOM: Room = Room {
+        free: 3,
+        served_free: 1,
+    };
+    const FULL: Room = Room {
+        free: 2,
+        served_free: 0,
+    };
+
+    fn admission(settings: &config::Admission) -> Admission {
+        Admission::new(settings, Duration::ZERO)
+    }
+
+    #[test]
+    fn above_the_limit_a_client_is_held_only_for_a_place_that_comes_free() {
+        let mut admission = admission(&config::Admission::default());
+        let mut decide =
+            |room, may_hold| admission.decide(PEER.into(), room, may_hold, Duration::ZERO);
+        assert_eq!(decide(ROOM, false), Verdict::Serve);
+        assert_eq!(decide(FULL, true), Verdict::Hold);
+        assert_eq!(decide(FULL, false), Verdict::Refuse(CloseReason::Refused));
+    }
+
+    #[test]
+    fn an_address_at_its_cap_is_refused_until_one_of_it_leaves() {
+        let settings = config::Admission {
+            connections_per_address_max: Some(1),
+            ..config::Admission::default()
+        };
+        let mut admission = admission(&settings);
+        let decide =
+            |admission: &mut Admission| admission.decide(PEER.into(), ROOM, false, Duration::ZERO);
+        assert_eq!(decide(&mut admission), Verdict::Serve);
+        let refused = Verdict::Refuse(CloseReason::AddressLimit);
+        assert_eq!(decide(&mut admission), refused);
+        admission.release(PEER.into());
+        assert_eq!(decide(&mut admission), Verdict::Serve);
+    }
+
+    #[test]
+    fn accepts_beyond_the_served_places_are_for_those_who_are_turned_away_or_held() {
+        let refusing = config::Admission {
+            on_full: OnFull::Refuse,
+            ..config::Admission::default()
+        };
+        for (settings, may_reclaim, allowed) in [
+            (config::Admission::default(), false, 1),
+            (config::Admission::default(), true, 3),
+            (refusing, false, 3),
+        ] {
+            let mut admission = admission(&settings);
+            let now = admission.accepts_allowed(ROOM, may_reclaim, 0, Duration::ZERO);
+            assert_eq!(now, allowed);
+        }
+    }
+}

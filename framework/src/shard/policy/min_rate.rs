@@ -1,0 +1,379 @@
+//! Least rates: peers that deliver a request, or take what they are sent, more slowly than the
+//! settings allow.
+//!
+//! Nothing is timed per connection. What comes and goes is added up beside the table, and once a
+//! window those are looked at who owe something: a request that has begun (`request`), or room for
+//! output that waits. The first look only marks a connection; whoever is found in the same state by
+//! the next is judged by what moved in between. A look at many takes a quarter of a window
+//! (`PacedQueue`), and the next begins a window after its end. So each has between one window and two
+//! and a half before it is judged, and who owes nothing at one of the sweep, or was kept waiting by
+//! us, begins anew.
+//!
+//! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer
+//! empties by a third, say. So whoever is still waiting at a look is asked about: how much of what
+//! the kernel has of it is unacknowledged ([`Ring::ask_unacknowledged`]).
+//!
+//! [`Ring::ask_unacknowledged`]: crate::ring::Ring::ask_unacknowledged
+
+use std::time::Duration;
+
+use crate::id::SlotIndex;
+use crate::shard::policy::paced_queue::PacedQueue;
+use crate::time::{Tick, Ticks};
+
+/// A receiver announces room in steps, of its largest segment and more once its buffer was full: 64
+/// KiB over loopback. No window of sending is so short that the least rate comes to less, or a
+/// steady reader would be found too slow between two steps.
+const TAKEN_LEAST: u64 = 64 * 1024;
+
+/// The part of a window over which a look at all who owe something is spread.
+const LOOK_PART: u32 = 4;
+
+/// A least rate, as bytes in a window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    least: u32,
+    /// From the end of a look to the beginning of the next.
+    window: Ticks,
+    /// How long a look takes.
+    look: Duration,
+}
+
+impl Rate {
+    pub(crate) fn of_receiving(per_second: u32, window: Duration) -> Self {
+        let least = u64::from(per_second) * window.as_millis() as u64 / 1000;
+        Self {
+            least: u32::try_from(least).unwrap_or(u32::MAX),
+            window: Ticks::at_least(window),
+            look: window / LOOK_PART,
+        }
+    }
+
+    pub(crate) fn of_sending(per_second: u32, window: Duration) -> Self {
+        let long_enough = Duration::from_millis(TAKEN_LEAST * 1000 / u64::from(per_second.max(1)));
+        Self::of_receiving(per_second, window.max(long_enough))
+    }
+
+    pub(crate) fn is_met_by(self, bytes: u32) -> bool {
+        bytes >= self.least
+    }
+}
+
+/// Sweep at those who owe something, one look after the other.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    /// No least rate, no sweep.
+    pub(crate) rate: Option<Rate>,
+    /// When the next begins; never while nobody owes anything, or one is on.
+    due: Tick,
+    left: PacedQueue<SlotIndex>,
+}
+
+impl Sweep {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
+        Self {
+            rate,
+            due: Tick::NEVER,
+            left: PacedQueue::new(),
+        }
+    }
+
+    /// Somebody owes something from `now` on.
+    pub(crate) fn one_is_pending(&mut self, now: Tick) {
+        if let Some(rate) = self.rate {
+            self.due = self.due.min(now.after(rate.window));
+        }
+    }
+
+    /// When a shard at rest is to go on.
+    pub(crate) fn due(&self, now: Tick) -> Tick {
+        if self.left.is_over() {
+            self.due
+        } else {
+            self.left.goes_on(now)
+        }
+    }
+
+    /// Whether there is something to do.
+    pub(crate) fn is_due(&self, now: Tick, clock: Duration) -> bool {
+        if self.left.is_over() {
+            now >= self.due
+        } else {
+            self.left.is_due(clock)
+        }
+    }
+
+    /// Whose turn it is. When a look begins, `pending` finds those who owe something; the last of
+    /// them ends it. Between two sweep at a connection lies a window, however late the first of
+    /// them was.
+    pub(crate) fn take(
+        &mut self,
+        now: Tick,
+        clock: Duration,
+        pending: impl FnOnce() -> Vec<SlotIndex>,
+    ) -> Vec<SlotIndex> {
+        let Some(rate) = self.rate else {
+            return Vec::new();
+        };
+        if self.left.is_over() && now >= self.due {
+            self.due = Tick::NEVER;
+            self.left.add(pending(), clock, rate.look);
+        }
+        let taken = self.left.take(clock);
+        if !taken.is_empty() && self.left.is_over() {
+            self.due = now.after(rate.window);
+        }
+        taken
+    }
+}
+
+/// Those of `all` of whom `owes` says so.
+pub(crate) fn pending<T>(all: &[T], owes: impl Fn(&T) -> bool) -> Vec<SlotIndex> {
+    all.iter()
+        .enumerate()
+        .filter(|(_, one)| owes(one))
+        .map(|(index, _)| SlotIndex(index as u32))
+        .collect()
+}
+
+/// How long output has waited for its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FlowState {
+    /// None does.
+    Idle,
+    /// Not since the last look.
+    Begun,
+    /// At the last look, and ever since.
+    Marked,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    /// What the kernel had unacknowledged at the mark, and what it has taken since.
+    bytes: u32,
+    state: FlowState,
+}
+
+/// What one takes beside the table.
+pub(crate) const BYTES: usize = size_of::<Flow>();
+
+impl Flow {
+    const IDLE: Self = Self {
+        bytes: 0,
+        state: FlowState::Idle,
+    };
+}
+
+/// Output that waits for peers, by slot; empty where there is no least rate of sending.
+#[derive(Debug)]
+pub(crate) struct MinRate {
+    flows: Vec<Flow>,
+    pub(crate) sweep: Sweep,
+}
+
+impl MinRate {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
+        Self {
+            flows: Vec::new(),
+            sweep: Sweep::new(rate),
+        }
+    }
+
+    /// A connection begins or ends.
+    pub(crate) fn reset(&mut self, slot: SlotIndex) {
+        if self.sweep.rate.is_none() {
+            return;
+        }
+        if self.flows.len() <= slot.0 as usize {
+            self.flows.resize(slot.0 as usize + 1, Flow::IDLE);
+        }
+        self.flows[slot.0 as usize] = Flow::IDLE;
+    }
+
+    /// A send waits for room.
+    pub(crate) fn waits(&mut self, slot: SlotIndex, now: Tick) {
+        let Some(flow) = self.flows.get_mut(slot.0 as usize) else {
+            return;
+        };
+        if flow.state == FlowState::Idle {
+            *flow = Flow {
+                bytes: 0,
+                state: FlowState::Begun,
+            };
+            self.sweep.one_is_pending(now);
+        }
+    }
+
+    /// The kernel has taken `count` bytes; with `all` taken nothing waits any more.
+    pub(crate) fn took(&mut self, slot: SlotIndex, count: u32, all: bool) {
+        let Some(flow) = self.flows.get_mut(slot.0 as usize) else {
+            return;
+        };
+        *flow = if all {
+            Flow::IDLE
+        } else {
+            Flow {
+                bytes: flow.bytes.saturating_add(count),
+                ..*flow
+            }
+        };
+    }
+
+    /// Whoever waits now waits from now on: the shard itself was late.
+    pub(crate) fn reset_windows(&mut self) {
+        for flow in self
+            .flows
+            .iter_mut()
+            .filter(|flow| flow.state == FlowState::Marked)
+        {
+            flow.state = FlowState::Begun;
+        }
+    }
+
+    /// Those who are to be asked about now.
+    pub(crate) fn due_now(&mut self, now: Tick, clock: Duration) -> Vec<SlotIndex> {
+        self.sweep.take(now, clock, || {
+            pending(&self.flows, |flow| flow.state != FlowState::Idle)
+        })
+    }
+
+    /// The kernel has `unacknowledged` bytes of the connection. True: its peer has taken too little
+    /// since the mark.
+    pub(crate) fn is_too_slow(&mut self, slot: SlotIndex, unacknowledged: u32) -> bool {
+        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.sweep.rate)
+        else {
+            return false;
+        };
+        let before = std::mem::replace(
+            flow,
+            Flow {
+                bytes: unacknowledged,
+                state: FlowState::Marked,
+            },
+        );
+        match before.state {
+            FlowState::Idle => {
+                *flow = Flow::IDLE; // it was all taken before the answer came
+                false
+            }
+            FlowState::Begun => false,
+            FlowState::Marked => !rate.is_met_by(before.bytes.saturating_sub(unacknowledged)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOT: SlotIndex = SlotIndex(1);
+
+    fn flows(per_second: u32) -> MinRate {
+        let mut flows = MinRate::new(Some(Rate::of_sending(per_second, Duration::from_secs(1))));
+        flows.reset(SLOT);
+        flows
+    }
+
+    #[test]
+    fn a_rate_comes_to_bytes_in_its_window() {
+        assert_eq!(Rate::of_receiving(300, Duration::from_secs(10)).least, 3000);
+        assert_eq!(
+            Rate::of_sending(1 << 20, Duration::from_secs(10)).least,
+            10 << 20
+        );
+        assert_eq!(
+            Rate::of_receiving(1 << 30, Duration::from_secs(3600)).least,
+            u32::MAX
+        );
+    }
+
+    #[test]
+    fn a_window_of_sending_is_longer_than_the_steps_of_a_receiver() {
+        let slow = Rate::of_sending(1024, Duration::from_secs(1));
+        assert_eq!(
+            (slow.least, slow.window),
+            (65_536, Ticks::at_least(Duration::from_secs(64)))
+        );
+    }
+
+    #[test]
+    fn only_whoever_waits_through_a_window_is_judged() {
+        let mut flows = flows(65_536);
+        flows.waits(SLOT, Tick(0));
+        assert!(!flows.is_too_slow(SLOT, 100_000), "not seen waiting before");
+        flows.took(SLOT, 65_536, false);
+        assert!(
+            !flows.is_too_slow(SLOT, 100_000),
+            "65 536 bytes were acknowledged"
+        );
+        assert!(flows.is_too_slow(SLOT, 99_999), "one was");
+    }
+
+    #[test]
+    fn whoever_has_taken_all_begins_anew() {
+        let mut flows = flows(65_536);
+        flows.waits(SLOT, Tick(0));
+        assert!(!flows.is_too_slow(SLOT, 100_000));
+        flows.took(SLOT, 10, true);
+        assert!(
+            !flows.is_too_slow(SLOT, 100_000),
+            "the question was asked before"
+        );
+        flows.waits(SLOT, Tick(5));
+        assert!(!flows.is_too_slow(SLOT, 100_000));
+        flows.reset_windows();
+        assert!(!flows.is_too_slow(SLOT, 100_000), "the shard was late");
+        assert!(flows.is_too_slow(SLOT, 100_000));
+    }
+
+    #[test]
+    fn looks_end_when_nothing_waits() {
+        let mut flows = flows(65_536);
+        assert_eq!(flows.sweep.due(Tick(0)), Tick::NEVER);
+        flows.waits(SLOT, Tick(0));
+        let due = flows.sweep.due(Tick(0));
+        assert_eq!(flows.due_now(due, Duration::ZERO), [SLOT]);
+        assert_eq!(
+            flows.sweep.due(due),
+            due.after(Ticks::at_least(Duration::from_secs(1)))
+        );
+        flows.took(SLOT, 10, true);
+        let due = flows.sweep.due(due);
+        assert_eq!(
+            (
+                flows.due_now(due, Duration::ZERO).len(),
+                flows.sweep.due(due)
+            ),
+            (0, Tick::NEVER)
+        );
+    }
+
+    #[test]
+    fn a_look_at_many_takes_a_part_of_a_window_and_the_next_begins_a_window_after_its_end() {
+        let mut flows = flows(65_536);
+        (0..40).map(SlotIndex).for_each(|slot| flows.reset(slot));
+        (0..40)
+            .map(SlotIndex)
+            .for_each(|slot| flows.waits(slot, Tick(0)));
+        let (due, begin) = (flows.sweep.due(Tick(0)), Duration::from_secs(3));
+        assert_eq!(flows.due_now(due, begin), [SlotIndex(0)]);
+        assert_eq!(
+            flows.sweep.due(due),
+            Tick(due.0 + 1),
+            "a shard at rest goes on in the next tick"
+        );
+        assert_eq!(
+            flows.due_now(due, begin + Duration::from_millis(125)).len(),
+            16,
+            "20, but for the bound of a turn"
+        );
+        // So late that the next would be due, were it not for this one.
+        let late = Tick(due.0 + 50);
+        let rest = [(); 4].map(|()| flows.due_now(late, begin + Duration::from_secs(9)).len());
+        assert_eq!(rest, [16, 7, 0, 0]);
+        assert_eq!(
+            flows.sweep.due(late),
+            late.after(Ticks::at_least(Duration::from_secs(1)))
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! Runs one shard to its end.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+
+use crate::error::Error;
+use crate::id::{Key, SlotIndex};
+use crate::panics;
+use crate::runtime::WakeWait;
+use crate::shard::conns::slot::Slot;
+use crate::shard::executor::Executor;
+use crate::shard::futures::spawn::spawn;
+use crate::shard::handle::{Setup, Shard};
+use crate::shard::policy::{min_rate, request_timer};
+use crate::time::Tick;
+
+/// What a connection takes in a shard's tables: slot, its deadline and that of its send, receive
+/// mode, request and rate (whether they are on or not), its turn at each of three paced works, and
+/// the place and allocation of its task; the future itself not.
+pub(crate) const CONNECTION_BYTES: u64 = (size_of::<Slot>()
+    + 2 * size_of::<Tick>()
+    + 1
+    + request_timer::BYTES
+    + min_rate::BYTES
+    + 3 * size_of::<SlotIndex>()
+    + 3 * size_of::<usize>()) as u64;
+
+/// Runs one shard of a server: after a drain it ends well, else with the error that its ring met.
+/// `make_serve` makes what serves each connection, or says why it cannot; `ready` is told once that
+/// is there. Connections are accepted when that is so of every shard.
+pub(crate) async fn run<S, F>(
+    setup: Setup,
+    make_serve: impl FnOnce() -> Result<S, String>,
+    ready: impl FnOnce(),
+) -> io::Result<()>
+where
+    S: Fn(Key) -> F,
+    F: Future<Output = Result<(), Error>>,
+{
+    let (shard, wake) = enter(setup)?;
+    // Caught here: what it has spawned must not be dropped by the thread's very end.
+    let serve = match panics::as_shard(make_serve) {
+        Ok(made) => made.map_err(|error| format!("its factory failed: {error}")),
+        Err(panic) => Err(format!("its factory failed: {panic}")),
+    };
+    let served = serve.is_ok() && {
+        ready();
+        shard.commands.wait_to_serve()
+    };
+    match serve {
+        Ok(serve) if served => {
+            let outcome = run_tasks(&shard, &wake, serve).await;
+            shard.metrics.busy_since.set(0);
+            outcome
+        }
+        refused => {
+            shard.drop_born();
+            refused.map(drop).map_err(io::Error::other)
+        }
+    }
+}
+
+/// Runs one shard of a client until `main` has ended and the connections that it opened have
+/// closed.
+pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(
+    setup: Setup,
+    main: impl FnOnce() -> F + 'static,
+) -> io::Result<()> {
+    let (shard, wake) = enter(setup)?;
+    let finished = Rc::new(Cell::new(false));
+    let drain = DrainAtEnd {
+        shard: Rc::clone(&shard),
+        finished: Rc::clone(&finished),
+    };
+    let main = async move {
+        main().await;
+        drain.finished.set(true);
+    };
+    spawn(main).map_err(io::Error::from)?;
+    let outcome = run_tasks(&shard, &wake, |_accepted: Key| std::future::ready(Ok(()))).await;
+    if finished.get() {
+        outcome
+    } else {
+        outcome.and(Err(io::Error::other("its program panicked")))
+    }
+}
+
+async fn run_tasks<S, F>(shard: &Shard, wake: &WakeWait, serve: S) -> io::Result<()>
+where
+    S: Fn(Key) -> F,
+    F: Future<Output = Result<(), Error>>,
+{
+    let mut executor = Executor::new(serve);
+    let outcome = shard.run_loop(wake, &mut executor).await;
+    executor.end();
+    shard.drop_born();
+    shard.core().log_all_held_back();
+    outcome
+}
+
+/// Ends the shard when the program on it ends, however that comes about.
+struct DrainAtEnd {
+    shard: Rc<Shard>,
+    finished: Rc<Cell<bool>>,
+}
+
+impl Drop for DrainAtEnd {
+    fn drop(&mut self) {
+        self.shard.commands.drain();
+    }
+}
+
+/// Makes the shard of this thread.
+fn enter(setup: Setup) -> io::Result<(Rc<Shard>, WakeWait)> {
+    #[cfg(feature = "failpoints")]
+    crate::failpoint::enter(setup.id.0);
+    let shard = Shard::enter(setup)?;
+    let wake = WakeWait::new(shard.wake.clone())?;
+    Ok((shard, wake))
+}

@@ -1,0 +1,62 @@
+//! A shard's listener with its accepts in flight.
+
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::config::Config;
+use crate::shard::policy::backoff::BackOff;
+use crate::time::Tick;
+
+/// None of it knows a connection.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    /// None once it is closed.
+    pub(crate) listener: Option<TcpListener>,
+    /// Addresses not used by an accept in flight.
+    pub(crate) places: Vec<u32>,
+    pub(crate) in_flight_max: u32,
+    pub(crate) back_off: BackOff,
+    /// The drain has taken the posted accepts back.
+    pub(crate) recalled: bool,
+}
+
+impl Acceptor {
+    /// Without a listener: a shard that accepts nothing.
+    pub(crate) fn new(listener: Option<TcpListener>, config: &Config) -> Self {
+        let (in_flight_max, timeouts) = (config.limits.accepts_in_flight_max, &config.timeouts);
+        let places = (0..in_flight_max).rev().collect();
+        let back_off = BackOff::new(timeouts.accept_pause_min, timeouts.accept_pause_max);
+        Self {
+            listener,
+            places,
+            in_flight_max,
+            back_off,
+            recalled: false,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight_max - self.places.len() as u32
+    }
+
+    /// Whether a client waits in the kernel's queue.
+    pub(crate) fn has_queued(&self) -> bool {
+        let Some(listener) = &self.listener else {
+            return false;
+        };
+        let mut set = [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
+        // An error is taken for "none": the listener is about to be closed anyway.
+        poll(&mut set, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.listener.is_none() && self.in_flight() == 0
+    }
+
+    /// When accepting goes on after a pause; never if there is none.
+    pub(crate) fn resumes(&self, now: Tick) -> Tick {
+        self.back_off.resumes(now)
+    }
+}

@@ -1,0 +1,7 @@
+//! Tasks as far as they concern waking: who is due, who waits for the time, and how a task is named
+//! for other threads. Their futures are in [`executor`](crate::shard::executor).
+
+pub(crate) mod run_queue;
+pub(crate) mod spawned;
+pub(crate) mod timers;
+pub(crate) mod wake;

@@ -1,0 +1,24 @@
+//! What the parts of a pool share.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::config::Upstream;
+use crate::id::Key;
+use crate::metrics::UpstreamCounters;
+use crate::upstream::health::Health;
+use crate::upstream::permits::Permits;
+
+/// Each field has a borrow of its own, which nobody holds across an await, a wake or a look at the
+/// shard.
+pub(super) struct Inner {
+    pub(super) name: Arc<str>,
+    pub(super) upstream: Upstream,
+    pub(super) permits: RefCell<Permits>,
+    /// Connections laid by in the shard, the one used last at the back; at most `idle_max`. Some
+    /// may be gone.
+    pub(super) idle: RefCell<VecDeque<Key>>,
+    pub(super) health: RefCell<Health>,
+    pub(super) counters: Arc<UpstreamCounters>,
+}

@@ -1,0 +1,384 @@
+//! Connections to an upstream, kept for the next request: one pool per shard and `[upstream.NAME]`
+//! section.
+//!
+//! A request's way through it: a place among those that may use a connection (`places`), an idle
+//! connection or a new one (`health` says whether it may be tried), the exchange, and back. Idle
+//! connections are in the shard's care (`shard::idle`): it closes those that end, speak out of turn
+//! or grow old, so there is no task behind a pool, and nothing that keeps the shard from ending.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::or;
+
+use crate::config::Upstream;
+use crate::conn::connection::Conn;
+use crate::conn::frame::{Frame, Step};
+use crate::conn::output::Output;
+use crate::error::Error;
+use crate::id::Key;
+use crate::metrics::UpstreamCounters;
+use crate::shard::futures::sleep::sleep;
+use crate::shard::handle::Shard;
+use crate::upstream::acquire::{Acquire, Permit};
+use crate::upstream::attempt::Attempt;
+use crate::upstream::connector::Connector;
+use crate::upstream::failure::failure_of;
+use crate::upstream::inner::Inner;
+use crate::upstream::permits::Permits;
+use crate::upstream_error::{UpstreamError, UpstreamFailure};
+
+/// The connections of one shard to one upstream, as `[upstream.NAME]` of the settings describes it.
+/// Made by [`ShardContext::pool`](crate::ShardContext::pool); a clone is the same pool.
+///
+/// No more than `connections_max` are open at a time. Whoever finds all of them in use waits for
+/// his turn, first come, first served, with `waiting_max` others at most and for `connect_timeout`
+/// at most. The connection used last is the next to be used, so those that are to spare grow old
+/// and are closed after `idle_timeout`. One that the upstream closes meanwhile, or on which it says
+/// something that nobody asked for, is closed at once and never met.
+///
+/// An upstream that cannot be connected to is left alone for a moment, half a second at most:
+/// requests fail at once meanwhile, and the first one after that tries again.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use corelane::{Conn, Error, Handler, Pool, Settings, ShardContext, Step};
+///
+/// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// # struct RelaySettings {}
+/// # impl Settings for RelaySettings {
+/// #     const NAME: &'static str = "relay";
+/// #     const ABOUT: &'static str = "Passes lines on";
+/// #     const LISTEN: &'static str = "127.0.0.1:7008";
+/// # }
+/// /// Passes each line on to the upstream of the settings, and its answer back.
+/// struct Relay(Option<Pool>);
+///
+/// fn line(bytes: &[u8]) -> Step<()> {
+///     match bytes.iter().position(|byte| *byte == b'\n') {
+///         Some(end) => Step::Frame { value: (), length: end + 1 },
+///         None => Step::NeedMore,
+///     }
+/// }
+///
+/// impl Handler for Relay {
+///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+///         let Some(pool) = &self.0 else { return conn.write("no [upstream.next] is set\n").await };
+///         while let Some(request) = conn.read_frame(1024, line).await? {
+///             let mut next = pool.get().await?;
+///             let answer = next.exchange(request.bytes, 1024, line).await?;
+///             next.done();
+///             conn.write(answer.bytes).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> ExitCode {
+///     corelane::run(|shard: &ShardContext, _settings: &RelaySettings| Relay(shard.pool("next")))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Pool(Rc<Inner>);
+
+thread_local! {
+    /// The pools of this thread's shard, so that each name has one.
+    static POOLS: RefCell<BTreeMap<Arc<str>, Pool>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+impl Pool {
+    /// This thread's pool of that name.
+    pub(crate) fn of_this_thread(
+        name: &str,
+        upstream: &Upstream,
+        counters: &Arc<UpstreamCounters>,
+    ) -> Self {
+        POOLS.with_borrow_mut(|pools| {
+            if let Some(pool) = pools.get(name) {
+                return pool.clone();
+            }
+            let name: Arc<str> = name.into();
+            pools
+                .entry(Arc::clone(&name))
+                .or_insert(Self::new(name, upstream.clone(), Arc::clone(counters)))
+                .clone()
+        })
+    }
+
+    fn new(name: Arc<str>, upstream: Upstream, counters: Arc<UpstreamCounters>) -> Self {
+        let permits = Permits::new(
+            upstream.connections_max,
+            upstream.waiting_max,
+            Arc::clone(&counters),
+        )
+        .into();
+        Self(Rc::new(Inner {
+            name,
+            upstream,
+            permits,
+            idle: RefCell::default(),
+            health: RefCell::default(),
+            counters,
+        }))
+    }
+
+    /// The upstream's name in the settings.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Waits for a connection: an idle one, a new one, or one that comes free. It is the caller's
+    /// for `request_timeout`.
+    ///
+    /// Dropping the future takes the request back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Upstream`]: all connections are in use and as many as may wait do so, or none came free in time; the upstream cannot be
+    /// connected to, or could not be a moment ago.
+    pub async fn get(&self) -> Result<Pooled, Error> {
+        let permit = Acquire::new(&self.0)
+            .await
+            .map_err(|failure| self.error(failure))?;
+        let mut conn = match self.0.take_idle() {
+            Some(conn) => conn,
+            None => self
+                .0
+                .connect()
+                .await
+                .map_err(|failure| self.error(failure))?,
+        };
+        conn.set_read_deadline(self.0.upstream.request_timeout);
+        Ok(Pooled {
+            pool: self.clone(),
+            conn,
+            in_request: false,
+            _permit: permit,
+        })
+    }
+
+    /// Connections that are in use now, or being made.
+    pub fn in_use(&self) -> usize {
+        self.0.permits.borrow().in_use()
+    }
+
+    /// Connections that are open now and used by nobody.
+    pub fn idle(&self) -> usize {
+        let idle: Vec<Key> = self.0.idle.borrow().iter().copied().collect();
+        Shard::with(|shard| {
+            idle.into_iter()
+                .filter(|key| is_checked_in(shard, *key))
+                .count()
+        })
+    }
+
+    /// Requests that wait for a connection now.
+    pub fn waiting(&self) -> usize {
+        self.0.permits.borrow().waiting()
+    }
+
+    fn error(&self, failure: UpstreamFailure) -> Error {
+        self.0.counters.failed.add(1);
+        Error::Upstream(Box::new(UpstreamError::new(&self.0.name, failure)))
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Pool({})", self.0.name)
+    }
+}
+
+impl Inner {
+    /// The connection that was used last, of those that are still open.
+    fn take_idle(&self) -> Option<Conn> {
+        loop {
+            let key = self.idle.borrow_mut().pop_back()?;
+            if check_out(key) {
+                return Some(Conn::new(key));
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Conn, UpstreamFailure> {
+        let attempt = Attempt::begin(self, Instant::now())?;
+        let Upstream {
+            addr,
+            source,
+            connect_timeout,
+            ..
+        } = self.upstream;
+        let connector = Connector::new().timeout(connect_timeout);
+        let connect = source
+            .map_or(connector, |source| connector.source(source))
+            .connect(addr);
+        let outcome = or(connect, refused_after(connect_timeout)).await;
+        attempt.end(outcome, Instant::now())
+    }
+
+    /// Lays the connection by for the next request, or closes it if it is not fit for one. One that
+    /// has been there for long makes room.
+    fn check_in(&self, key: Key) {
+        let Upstream {
+            idle_max,
+            idle_timeout,
+            ..
+        } = self.upstream;
+        let kept = idle_max > 0 && check_in(key, idle_timeout);
+        if !kept {
+            return discard(key);
+        }
+        let mut idle = self.idle.borrow_mut();
+        let oldest = if idle.len() < idle_max as usize {
+            None
+        } else {
+            idle.pop_front()
+        };
+        idle.push_back(key);
+        drop(idle);
+        oldest.into_iter().for_each(discard);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.idle.take().into_iter().for_each(discard);
+    }
+}
+
+fn discard(key: Key) {
+    Shard::try_with(|shard| {
+        if let Some(mut conn) = shard.core().conns.get(key) {
+            conn.discard();
+        }
+    });
+}
+
+fn is_checked_in(shard: &Shard, key: Key) -> bool {
+    let mut core = shard.core();
+    core.conns.get(key).is_some_and(|conn| conn.is_checked_in())
+}
+
+fn check_out(key: Key) -> bool {
+    Shard::with(|shard| {
+        let mut core = shard.core();
+        core.conns.get(key).is_some_and(|mut conn| conn.check_out())
+    })
+}
+
+fn check_in(key: Key, within: Option<Duration>) -> bool {
+    let kept = Shard::try_with(|shard| {
+        let mut core = shard.core();
+        core.conns
+            .get(key)
+            .is_some_and(|mut conn| conn.check_in(within))
+    });
+    kept.unwrap_or(false)
+}
+
+/// The connector's own bound is counted in the ticks of a deadline, and begins only when the
+/// connect does.
+async fn refused_after(timeout: Duration) -> Result<Conn, Error> {
+    sleep(timeout).await;
+    Err(Error::Connect(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("no answer within {timeout:?}"),
+    )))
+}
+
+/// A connection of a [`Pool`], for one request or several; otherwise a [`Conn`].
+///
+/// A request begins when the connection is first used mutably (written to, say) and is over when
+/// [`done`](Self::done) says so. A guard that is dropped in between, by an error, a cancelled task
+/// or for want of `done`, **closes the connection at once**: whatever of the answer is still to
+/// come must not reach the next request. So a forgotten `done` costs a connect, never a wrong
+/// answer. Even after `done` a connection with unread or unsent bytes is closed.
+pub struct Pooled {
+    pool: Pool,
+    conn: Conn,
+    in_request: bool,
+    /// Free for the next in the queue when the connection is back: fields are dropped after `drop`
+    /// has run.
+    _permit: Permit,
+}
+
+impl Pooled {
+    /// The request is over: its answer was read to the end. The connection goes back to the pool.
+    pub fn done(mut self) {
+        self.in_request = false;
+    }
+
+    /// Writes a request and waits for one frame of answer, as [`Conn::read_frame`] does. What goes
+    /// wrong is the upstream's failure and says so, while a bare [`Error::Closed`] would be taken
+    /// for the end of the connection that the handler serves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Upstream`]: no answer within `request_timeout`, the connection has ended, or the answer is malformed.
+    pub async fn exchange<T>(
+        &mut self,
+        request: impl Into<Output<'_>>,
+        answer_max: usize,
+        parse: impl FnMut(&[u8]) -> Step<T>,
+    ) -> Result<Frame<T>, Error> {
+        self.in_request = true;
+        let request: Output<'_> = request.into();
+        let written = self.conn.write(request).await;
+        written.map_err(|error| self.blame(error))?;
+        match self.conn.read_frame(answer_max, parse).await {
+            Ok(Some(frame)) => Ok(frame),
+            Ok(None) => Err(self.blame(Error::Truncated)),
+            Err(error) => Err(self.blame(error)),
+        }
+    }
+
+    /// An error of this connection as a failure of the upstream, for those who use the connection
+    /// by themselves.
+    pub fn blame(&self, error: Error) -> Error {
+        self.pool
+            .error(failure_of(error, self.pool.0.upstream.request_timeout))
+    }
+}
+
+impl Deref for Pooled {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.in_request = true;
+        &mut self.conn
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        if self.in_request {
+            discard(self.conn.key());
+        } else {
+            self.pool.0.check_in(self.conn.key());
+        }
+    }
+}
+
+impl fmt::Debug for Pooled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Pooled({}, {})",
+            self.pool.0.name,
+            self.conn.id()
+        )
+    }
+}
