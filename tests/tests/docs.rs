@@ -75,12 +75,6 @@ impl Document {
             if line.trim_start().starts_with("```") {
                 in_block = !in_block;
             } else if !in_block {
-                let is_whole = line.matches('`').count() % 2 == 0;
-                let place = format!("{}:{}", path.display(), index + 1);
-                assert!(
-                    is_whole,
-                    "{place}: what begins in backticks must end on its line"
-                );
                 prose.push((index + 1, line.to_owned()));
             } else {
                 blocks.push(line.to_owned());
@@ -94,16 +88,26 @@ impl Document {
         }
     }
 
-    /// What stands in backticks, with where.
+    /// What stands in backticks, with where. It may go on over the end of a line.
     fn spans(&self) -> Vec<(String, String)> {
-        let spans = |(number, line): &(usize, String)| -> Vec<(String, String)> {
-            let place = format!("{}:{number}", self.path.display());
-            let inside = line.split('`').skip(1).step_by(2);
-            inside
-                .map(|span| (place.clone(), span.to_owned()))
-                .collect()
-        };
-        self.prose.iter().flat_map(spans).collect()
+        let (mut spans, mut open) = (Vec::new(), None::<String>);
+        for (number, line) in &self.prose {
+            if line.is_empty() {
+                open = None;
+            }
+            let mut parts = line.split('`');
+            let first = parts.next().unwrap_or_default();
+            if let Some(span) = &mut open {
+                *span = format!("{span} {first}");
+            }
+            for part in parts {
+                match open.take() {
+                    Some(span) => spans.push((format!("{}:{number}", self.path.display()), span)),
+                    None => open = Some(part.to_owned()),
+                }
+            }
+        }
+        spans
     }
 
     /// Where links lead, with where they stand.
