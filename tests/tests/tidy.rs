@@ -1,14 +1,58 @@
 //! The rules that a machine can keep, kept.
 #![allow(clippy::unwrap_used)]
 
+mod imports;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imports::Imports;
 use tests::{Launch, Program};
 
 const FILE_LINES_MAX: usize = 800;
 const MAIN_LINES_MAX: usize = 40;
+
+/// The framework's layers, from the bottom: a file imports only from files of layers below its own,
+/// and of its own layer without going round. Each entry is the beginning of a file's path below
+/// framework/src; the longest that fits counts.
+const LAYERS: [&[&str]; 28] = [
+    &["close_reason", "id", "time", "escape", "affinity", "cgroup"],
+    &["upstream_error"],
+    &["error"],
+    &["panics", "metrics", "failpoint"],
+    &["blocking"],
+    &["config", "arguments"],
+    &["log"],
+    &["ring"],
+    &["net", "runtime"],
+    &["shard/policy"],
+    &["shard/task", "shard/commands"],
+    &["shard/conns"],
+    &["shard/state"],
+    &["shard/core"],
+    &[
+        "shard/listener",
+        "shard/admission",
+        "shard/connects",
+        "shard/overload",
+        "shard/rates",
+        "shard/drain",
+    ],
+    &["shard/handle"],
+    &["shard/futures"],
+    &["shard/executor"],
+    &["shard/event_loop"],
+    &["shard/run"],
+    &["shard"],
+    &["conn"],
+    &["upstream"],
+    &["handler"],
+    &["preflight"],
+    &["server", "client"],
+    &["app"],
+    &["lib"],
+];
 
 /// Close reasons that no test can bring about from outside, and why.
 const NOT_CAUSABLE: [(&str, &str); 1] = [(
@@ -141,6 +185,42 @@ fn glommio_is_named_only_in_the_runtime() {
     }
 }
 
+/// The layer of a file, and how much of its path says so.
+fn layer_of(file: &str) -> Option<usize> {
+    let fits = |prefix: &str| {
+        let rest = file.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let layers = LAYERS.iter().enumerate();
+    let fitting = layers.flat_map(|(layer, prefixes)| {
+        let prefixes = prefixes.iter().filter(|prefix| fits(prefix));
+        prefixes.map(move |prefix| (prefix.len(), layer))
+    });
+    fitting.max().map(|(_, layer)| layer)
+}
+
+#[test]
+fn a_file_imports_only_from_layers_below_its_own() {
+    let imports = Imports::of(&root().join("framework/src"));
+    assert!(imports.files().count() > 80, "the crate was not found");
+    let homeless: Vec<&str> = imports.files().filter(|file| layer_of(file).is_none()).collect();
+    assert!(homeless.is_empty(), "in no layer: {homeless:?}");
+    let upward: Vec<String> = imports
+        .edges()
+        .filter(|(from, target)| layer_of(target) > layer_of(from))
+        .map(|(from, target)| format!("{from} imports {target}"))
+        .collect();
+    assert!(upward.is_empty(), "upward: {upward:#?}");
+}
+
+#[test]
+fn no_files_import_each_other_round_about() {
+    for krate in ["framework", "loadtest"] {
+        let circles = Imports::of(&root().join(krate).join("src")).circles();
+        assert!(circles.is_empty(), "{krate}: {circles:#?}");
+    }
+}
+
 #[test]
 fn no_file_is_too_long_to_read() {
     let long: Vec<_> = sources(".")
@@ -169,7 +249,7 @@ fn the_main_files_of_the_apps_are_short() {
 
 /// The words of the framework's close reasons, from where they are written.
 fn close_reasons() -> BTreeSet<String> {
-    let source = read(Path::new("framework/src/error.rs"));
+    let source = read(Path::new("framework/src/close_reason.rs"));
     let words = source.lines().filter_map(|line| {
         let word = line.trim().strip_prefix("Self::")?.split_once(" => \"")?.1;
         Some(word.split_once('"')?.0.to_owned())
