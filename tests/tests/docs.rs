@@ -466,7 +466,7 @@ fn every_dependency_has_its_reason() {
     let table = text.split("## Dependencies").nth(1).unwrap();
     let rows = table
         .lines()
-        .filter_map(|line| Some(line.strip_prefix("| ")?.split(" | ").next()?));
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let explained: BTreeSet<_> = rows
         .flat_map(|cell| cell.split([',', ' ', '(']))
         .map(str::trim)
