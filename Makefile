@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
 TESTS_BIN := $(or $(CARGO_TARGET_DIR),target)/tests
+DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 
 # The load test starts the descriptors it needs at the hard limit.
 RAISE := ulimit -n $$(ulimit -Hn);
@@ -44,6 +45,12 @@ check: ## Formatting, lints, documentation
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p tests --features failpoints --bin faulty -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+configs: ## Write configs/echo.toml, configs/ping.toml and docs/settings.md from the table of keys in framework/src/config/keys
+	cargo build -p echo -p ping
+	$(DEBUG)/echo --print-example > configs/echo.toml
+	$(DEBUG)/ping --print-example > configs/ping.toml
+	$(DEBUG)/ping --print-reference > docs/settings.md
 
 faulty: ## The server with failpoints, for the tests: alone, for cargo would give all that it builds along with it that feature
 	cargo build -p tests --features failpoints --bin faulty
@@ -142,5 +149,5 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build servers run run-ping check faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
+.PHONY: help build servers run run-ping check configs faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
   compare-proxy duplex soak asan fresh-machine fuzz-smoke clean

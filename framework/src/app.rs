@@ -70,6 +70,12 @@ pub fn run<S: Settings, H: IntoHandler>(
         Ok(arguments) => arguments,
         Err(answer) => return tell(&answer),
     };
+    if arguments.print_example {
+        return print(&config::example::<S>());
+    }
+    if arguments.print_reference {
+        return print(&config::reference::<S>());
+    }
     let loaded = match config::load::<S>(arguments.config.as_deref(), &arguments.sets) {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(S::NAME, &problems),

@@ -28,6 +28,14 @@ pub(crate) struct Arguments {
     /// Print the settings that would be used, as a settings file, and exit
     #[arg(long)]
     pub print_config: bool,
+
+    /// Print a settings file to start from: the keys that people set, each explained
+    #[arg(long)]
+    pub print_example: bool,
+
+    /// Print every key with its explanation, its range and its default, as Markdown
+    #[arg(long)]
+    pub print_reference: bool,
 }
 
 /// Read the command line of the application `S`.
@@ -75,6 +83,8 @@ mod tests {
             sets: Vec::new(),
             check: false,
             print_config: false,
+            print_example: false,
+            print_reference: false,
         };
         assert_eq!(read::<Sample>(["sample"]).unwrap(), nothing);
     }

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use procfs::{FromRead, ProcessCGroups};
+
 /// Where version 2 is mounted: alone, or beside version 1.
 const MOUNTS_V2: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 const MOUNT_V1: &str = "/sys/fs/cgroup/memory";
@@ -54,8 +56,10 @@ impl Group {
 
 /// The groups of this process, its own first.
 pub(crate) fn memory_groups() -> Vec<Group> {
-    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    groups_of(&membership)
+    let membership = ProcessCGroups::from_file("/proc/self/cgroup");
+    membership
+        .map(groups_of)
+        .unwrap_or_default()
         .into_iter()
         .filter(|group| group.directory.is_dir())
         .collect()
@@ -63,24 +67,17 @@ pub(crate) fn memory_groups() -> Vec<Group> {
 
 /// As [`memory_groups`], whether they are there or not. In a container the names may be those
 /// outside, with only the root to be seen.
-fn groups_of(membership: &str) -> Vec<Group> {
+fn groups_of(membership: ProcessCGroups) -> Vec<Group> {
     let mut groups = Vec::new();
-    for line in membership.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (Some(number), Some(controllers), Some(path)) =
-            (parts.next(), parts.next(), parts.next())
-        else {
-            continue;
-        };
-        let (version, mounts) = match (number, controllers) {
-            ("0", "") => (Version::Two, &MOUNTS_V2[..]),
-            (_, controllers) if controllers.split(',').any(|name| name == "memory") => {
-                (Version::One, &[MOUNT_V1][..])
-            }
+    for group in membership {
+        let has_memory = group.controllers.iter().any(|name| name == "memory");
+        let (version, mounts) = match group.hierarchy {
+            0 if group.controllers.is_empty() => (Version::Two, &MOUNTS_V2[..]),
+            _ if has_memory => (Version::One, &[MOUNT_V1][..]),
             _ => continue,
         };
         for mount in mounts {
-            let above = Path::new(path.trim_start_matches('/')).ancestors();
+            let above = Path::new(group.pathname.trim_start_matches('/')).ancestors();
             groups.extend(above.map(|path| Group {
                 directory: Path::new(mount).join(path),
                 version,
@@ -88,15 +85,6 @@ fn groups_of(membership: &str) -> Vec<Group> {
         }
     }
     groups
-}
-
-/// The field of proc_meminfo(5) called `name`, in bytes.
-pub(crate) fn meminfo(text: &str, name: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
 }
 
 /// The value in the line of `name`.
@@ -120,8 +108,13 @@ mod tests {
 
     #[test]
     fn groups_of_both_versions_are_found_with_those_above_them() {
+        let groups = |membership: &str| -> Vec<Group> {
+            ProcessCGroups::from_read(membership.as_bytes())
+                .map(groups_of)
+                .unwrap_or_default()
+        };
         let paths = |membership: &str| -> Vec<String> {
-            groups_of(membership)
+            groups(membership)
                 .iter()
                 .map(|group| group.directory.display().to_string())
                 .collect()
@@ -144,17 +137,12 @@ mod tests {
                 "/sys/fs/cgroup/memory/"
             ]
         );
-        assert!(groups_of("nonsense\n\n1:memory_not:/x\n").is_empty());
+        assert!(groups("1:memory_not:/x\n").is_empty());
+        assert!(groups("nonsense\n\n1:memory_not:/x\n").is_empty());
     }
 
     #[test]
     fn figures_are_read_in_bytes() {
-        assert_eq!(
-            meminfo("MemTotal: 9 kB\nMemAvailable:    2048 kB\n", "MemAvailable"),
-            Some(2_097_152)
-        );
-        assert_eq!(meminfo("MemAvailable: many kB\n", "MemAvailable"), None);
-        assert_eq!(meminfo("", "MemTotal"), None);
         assert_eq!(
             field("inactive_file_x 1\ninactive_file 4096\n", "inactive_file"),
             Some(4096)

@@ -1,8 +1,8 @@
 //! The socket ring: one io_uring per shard, the only place of the project that needs `unsafe`.
 //!
 //! [`uring`] submits and reaps; [`buffers`] are what the kernel receives into, [`token`] is what a
-//! submission carries and a completion brings back, [`wake`] and [`waker`] are how other threads
-//! reach a shard, [`probe`] asks whether the kernel has all that is needed.
+//! submission carries and a completion brings back, `wake` and `waker` are how other threads
+//! reach a shard, `probe` asks whether the kernel has all that is needed.
 #![allow(unsafe_code)]
 
 pub(crate) mod buffers;

@@ -318,56 +318,91 @@ fn keys(settings: &toml::Table) -> Vec<(String, String)> {
     sections.flat_map(named).collect()
 }
 
-/// Whether `key` stands in `[section]` of the file, with a comment above it.
-fn is_explained(file: &str, section: &str, key: &str) -> bool {
-    let header = format!("[{section}]");
-    // A section that is not there by default is shown commented out, too.
-    let mut lines = file
-        .lines()
-        .skip_while(|line| line.trim_start_matches(['#', ' ']) != header)
-        .skip(1);
-    let mut above = "";
-    loop {
-        let Some(line) = lines.next().filter(|line| !line.starts_with('[')) else {
-            return false;
-        };
-        // A key that is off by default is shown commented out.
-        let setting = line.trim_start_matches(['#', ' ']);
-        if setting
-            .split('=')
-            .next()
-            .is_some_and(|name| name.trim() == key)
-        {
-            return above.starts_with('#');
-        }
-        // Keys of one paragraph share the comment that opens it.
-        if line.starts_with('#') || line.trim().is_empty() {
-            above = line;
+/// The text that docs/settings.md has on a key: what stands under its heading.
+fn explanation<'r>(reference: &'r str, key: &str) -> Option<&'r str> {
+    let (_, behind) = reference.split_once(&format!("\n### {key}\n\n"))?;
+    behind.split("\n#").next()
+}
+
+/// With `upstream.next`, so that the keys of such a section are among them.
+fn printed_keys(program: Program) -> Vec<(String, String)> {
+    let upstream = "upstream.next.addr=\"127.0.0.1:6379\"";
+    let printed = Launch::bare(program)
+        .set(upstream)
+        .argument("--print-config")
+        .run();
+    keys(&printed.stdout.parse().unwrap())
+}
+
+#[test]
+fn every_setting_is_explained_in_the_reference() {
+    let reference = read(Path::new("docs/settings.md"));
+    for program in [Program::Echo, Program::Ping] {
+        let keys = printed_keys(program);
+        assert!(keys.len() > 50, "{keys:?}");
+        for (section, key) in keys {
+            let name = format!("{}.{key}", section.replace(".next", ".NAME"));
+            let text = explanation(&reference, &name);
+            let text = text.unwrap_or_else(|| panic!("docs/settings.md lacks {name}"));
+            let (about, facts) = text.split_once("\n- ").unwrap_or_default();
+            assert!(about.trim().ends_with('.'), "{name}: {text}");
+            assert!(facts.contains("Default: "), "{name}: {text}");
         }
     }
 }
 
 #[test]
-fn every_setting_is_explained_in_the_shipped_files() {
-    let upstream = "upstream.next.addr=\"127.0.0.1:6379\""; // so that the keys of such a section are printed
-    for (launch, name) in [
-        (Launch::bare(Program::Echo), "echo.toml"),
-        (Launch::bare(Program::Ping).set(upstream), "ping.toml"),
-    ] {
-        let printed = launch.argument("--print-config").run();
-        let file = read(&Path::new("configs").join(name));
-        let keys = keys(&printed.stdout.parse().unwrap());
-        assert!(keys.len() > 30, "{keys:?}");
-        assert_eq!(
-            keys.iter().any(|(section, _)| section == "upstream.next"),
-            name == "ping.toml"
-        );
-        for (section, key) in keys {
-            assert!(
-                is_explained(&file, &section, &key),
-                "configs/{name}: {section}.{key}"
-            );
+fn every_key_of_the_shipped_files_exists_and_is_explained_there() {
+    let shipped = [
+        (Program::Echo, "echo.toml"),
+        (Program::Echo, "c1m.toml"),
+        (Program::Echo, "loadtest.toml"),
+        (Program::Ping, "ping.toml"),
+    ];
+    assert_eq!(
+        fs::read_dir(root().join("configs")).unwrap().count(),
+        shipped.len()
+    );
+    for (program, name) in shipped {
+        let path = root().join("configs").join(name);
+        let checked = Launch::bare(program)
+            .argument(path.to_str().unwrap())
+            .argument("--check")
+            .run();
+        assert_eq!(checked.code, Some(0), "configs/{name}: {}", checked.stderr);
+        let file = fs::read_to_string(path).unwrap();
+        let mut above = "";
+        for line in file.lines() {
+            let is_setting = line.contains(" = ") && !line.starts_with('#');
+            // Keys of one paragraph share the comment that opens it.
+            if is_setting {
+                assert!(above.starts_with('#'), "configs/{name}: {line}");
+            } else {
+                above = line;
+            }
         }
+    }
+}
+
+#[test]
+fn the_generated_files_are_as_make_configs_writes_them() {
+    for (program, option, name) in [
+        (Program::Echo, "--print-example", "configs/echo.toml"),
+        (Program::Ping, "--print-example", "configs/ping.toml"),
+        (Program::Ping, "--print-reference", "docs/settings.md"),
+    ] {
+        let printed = Launch::bare(program).argument(option).run();
+        assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let (ours, written) = (read(Path::new(name)), printed.stdout);
+        let differs = lines(&ours)
+            .into_iter()
+            .zip(lines(&written))
+            .find(|(ours, written)| ours != written);
+        assert!(
+            ours == written,
+            "{name} is not as the table of keys has it: run `make configs`. First: {differs:?}"
+        );
     }
 }
 

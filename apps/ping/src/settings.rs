@@ -1,28 +1,53 @@
 //! The `[app]` section of the ping server.
 
-use std::ops::RangeInclusive;
-
 use corelane::Settings;
 
+use crate::forward::UPSTREAM;
 use crate::resp::Limits;
 
-/// The default of `inline_max` is Redis's own `PROTO_INLINE_MAX_SIZE`.
-const INLINE_MAX: u32 = 64 * 1024;
-const INLINE_MAX_RANGE: RangeInclusive<u32> = 64..=1024 * 1024;
-const BULK_MAX: u32 = 1024 * 1024;
-const BULK_MAX_RANGE: RangeInclusive<u32> = 64..=64 * 1024 * 1024;
-const ARGUMENTS_MAX: u32 = 1024;
-const ARGUMENTS_MAX_RANGE: RangeInclusive<u32> = 1..=1024 * 1024;
+/// What is said of one key, and which values it takes.
+struct Bound {
+    key: &'static str,
+    about: &'static str,
+    unit: &'static str,
+    min: u32,
+    max: u32,
+    of: fn(&PingSettings) -> u32,
+}
+
+const BOUNDS: [Bound; 3] = [
+    Bound {
+        key: "inline_max",
+        about: "Longest inline request, and longest length header.",
+        unit: "bytes",
+        min: 64,
+        max: 1024 * 1024,
+        of: |settings| settings.inline_max,
+    },
+    Bound {
+        key: "bulk_max",
+        about: "Bytes in all the arguments of one request together.",
+        unit: "bytes",
+        min: 64,
+        max: 64 * 1024 * 1024,
+        of: |settings| settings.bulk_max,
+    },
+    Bound {
+        key: "arguments_max",
+        about: "Arguments of one request.",
+        unit: "arguments",
+        min: 1,
+        max: 1024 * 1024,
+        of: |settings| settings.arguments_max,
+    },
+];
 
 /// Bounds of one request; past any of them the client is told so and the connection closed.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PingSettings {
-    /// Longest inline request and longest length header, in bytes.
     inline_max: u32,
-    /// Most bytes in all the bulk strings of one request together.
     bulk_max: u32,
-    /// Most bulk strings in one request.
     arguments_max: u32,
 }
 
@@ -40,9 +65,9 @@ impl PingSettings {
 impl Default for PingSettings {
     fn default() -> Self {
         Self {
-            inline_max: INLINE_MAX,
-            bulk_max: BULK_MAX,
-            arguments_max: ARGUMENTS_MAX,
+            inline_max: 64 * 1024, // Redis's own `PROTO_INLINE_MAX_SIZE`
+            bulk_max: 1024 * 1024,
+            arguments_max: 1024,
         }
     }
 }
@@ -51,22 +76,31 @@ impl Settings for PingSettings {
     const NAME: &'static str = "ping";
     const ABOUT: &'static str = "Answers PING, ECHO and QUIT as a Redis server does";
     const LISTEN: &'static str = "127.0.0.1:7379";
+    const UPSTREAMS: &'static [(&'static str, &'static str)] = &[(
+        UPSTREAM,
+        "With an upstream of this name ping passes PING on to it, and answers with the time that it took: +PONG 123 us. \
+        Any server that answers PING as Redis does will do. Each shard has a pool of connections of its own.",
+    )];
 
     fn check(&self) -> Vec<(&'static str, String)> {
-        [
-            ("inline_max", self.inline_max, INLINE_MAX_RANGE),
-            ("bulk_max", self.bulk_max, BULK_MAX_RANGE),
-            ("arguments_max", self.arguments_max, ARGUMENTS_MAX_RANGE),
-        ]
-        .into_iter()
-        .filter(|(_, value, range)| !range.contains(value))
-        .map(|(key, value, range)| {
-            (
-                key,
-                format!("is {value}, must be {} to {}", range.start(), range.end()),
-            )
-        })
-        .collect()
+        let value = |bound: &Bound| (bound.of)(self);
+        BOUNDS
+            .iter()
+            .filter(|bound| !(bound.min..=bound.max).contains(&value(bound)))
+            .map(|bound| {
+                let Bound { key, min, max, .. } = bound;
+                (*key, format!("is {}, must be {min} to {max}", value(bound)))
+            })
+            .collect()
+    }
+
+    fn explain() -> Vec<(&'static str, String, String)> {
+        let explain = |bound: &Bound| {
+            let Bound { unit, min, max, .. } = bound;
+            let range = format!("a whole number of {unit} from {min} to {max}");
+            (bound.key, bound.about.to_owned(), range)
+        };
+        BOUNDS.iter().map(explain).collect()
     }
 }
 

@@ -5,14 +5,10 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
-pub(super) use toml::de::DeTable as Table;
-use toml::de::DeValue;
+use toml::de::{DeTable as Table, DeValue};
 
-use super::names;
 use super::problem::{Fault, PROBLEMS_MAX, Problem, Sources, cut, line_range};
-use super::raw::{Keys, NAMED};
 
 /// Largest settings file, in bytes. A thousand times what ours are; anything more is a mistaken
 /// path.
@@ -20,9 +16,6 @@ const FILE_MAX: u64 = 1024 * 1024;
 
 /// Readings of a file with mistakes in it. Each passes over the lines the ones before found wrong.
 const READINGS_MAX: usize = 16;
-
-/// Longest name that an operator may give to a section, in characters.
-const NAME_MAX: usize = 64;
 
 /// Read a settings file whole, without its byte order mark.
 pub(super) fn read_file(path: &Path) -> Result<String, Problem> {
@@ -92,20 +85,7 @@ pub(super) fn parse<'i>(
 pub(super) fn blank_mistakes(text: &str, faults: &mut Vec<Fault>) -> String {
     let mut blanked = text.to_owned();
     for _ in 0..READINGS_MAX {
-        let mut mistakes = Vec::new();
-        for error in Table::parse_recoverable(&blanked)
-            .1
-            .into_iter()
-            .take(PROBLEMS_MAX)
-        {
-            let at = error.span().map_or(blanked.len(), |span| span.start);
-            let line = line_range(&blanked, at);
-            if mistakes.contains(&line) {
-                continue; // the first mistake of a line explains the others
-            }
-            faults.push(mistake(text, at, &line, error.message()));
-            mistakes.push(line);
-        }
+        let mistakes = lines_with_mistakes(text, &blanked, faults);
         if mistakes.is_empty() {
             return blanked;
         }
@@ -121,6 +101,22 @@ pub(super) fn blank_mistakes(text: &str, faults: &mut Vec<Fault>) -> String {
         }
     }
     String::new()
+}
+
+/// The lines of `blanked` that are not TOML. Reports each as it stands in `text`.
+fn lines_with_mistakes(text: &str, blanked: &str, faults: &mut Vec<Fault>) -> Vec<Range<usize>> {
+    let mut lines = Vec::new();
+    let (_, errors) = Table::parse_recoverable(blanked);
+    for error in errors.into_iter().take(PROBLEMS_MAX) {
+        let at = error.span().map_or(blanked.len(), |span| span.start);
+        let line = line_range(blanked, at);
+        if lines.contains(&line) {
+            continue; // the first mistake of a line explains the others
+        }
+        faults.push(mistake(text, at, &line, error.message()));
+        lines.push(line);
+    }
+    lines
 }
 
 fn mistake(text: &str, at: usize, line: &Range<usize>, message: &str) -> Fault {
@@ -177,25 +173,7 @@ fn argument<'i>(base: usize, text: &'i str, faults: &mut Vec<Fault>) -> Table<'i
     if errors.is_empty() && !table.get_ref().is_empty() && text.contains('=') {
         return table.into_inner();
     }
-    let quoted = text
-        .split_once('=')
-        .map(|(key, value)| format!("{key}={}", toml::Value::from(value.trim())));
-    let quoted =
-        quoted.filter(|quoted| Table::parse(quoted).is_ok_and(|table| !table.get_ref().is_empty()));
-    let (what, help) = match quoted {
-        Some(quoted) => {
-            let value = text.split_once('=').map_or("", |(_, value)| value);
-            let help = format!(
-                "a text needs quotes: --set '{}'",
-                cut(&quoted.replace('\'', r"'\''"))
-            );
-            (format!("`{}` is not a TOML value", cut(value)), help)
-        }
-        None => (
-            "expected section.key=VALUE".to_owned(),
-            "for example --set server.shards=2".to_owned(),
-        ),
-    };
+    let (what, help) = not_toml(text);
     faults.push(Fault {
         at: Some(base),
         key: String::new(),
@@ -203,6 +181,28 @@ fn argument<'i>(base: usize, text: &'i str, faults: &mut Vec<Fault>) -> Table<'i
         help: Some(help),
     });
     Table::new()
+}
+
+/// What is wrong with an argument, and what to write instead.
+fn not_toml(text: &str) -> (String, String) {
+    let quoted = text.split_once('=').and_then(|(key, value)| {
+        let quoted = format!("{key}={}", toml::Value::from(value.trim()));
+        let is_toml = Table::parse(&quoted).is_ok_and(|table| !table.get_ref().is_empty());
+        is_toml.then_some((quoted, value))
+    });
+    match quoted {
+        Some((quoted, value)) => (
+            format!("`{}` is not a TOML value", cut(value)),
+            format!(
+                "a text needs quotes: --set '{}'",
+                cut(&quoted.replace('\'', r"'\''"))
+            ),
+        ),
+        None => (
+            "expected section.key=VALUE".to_owned(),
+            "for example --set server.shards=2".to_owned(),
+        ),
+    }
 }
 
 /// Move every span of a table by `base`, so that it tells the source as well as the place within.
@@ -251,174 +251,6 @@ fn merge<'i>(into: &mut Table<'i>, from: Table<'i>) {
             }
         }
     }
-}
-
-/// Take out every section and key that nobody knows, and report each with the nearest that somebody
-/// does.
-pub(super) fn strike_unknown<'i>(
-    all: Table<'i>,
-    known: &names::Known,
-    faults: &mut Vec<Fault>,
-) -> Table<'i> {
-    let sections = all.into_iter().filter_map(|(section, value)| {
-        let (name, span) = (section.get_ref().as_ref(), section.span());
-        let Some(keys) = known.keys_of(name) else {
-            faults.push(unknown(
-                span,
-                cut(name),
-                "no such section",
-                known.nearest_section(name),
-            ));
-            return None;
-        };
-        let (found, place) = (value.get_ref().type_str(), value.span());
-        let DeValue::Table(table) = value.into_inner() else {
-            let expected = names::placed(name);
-            faults.push(unknown(
-                span,
-                name.to_owned(),
-                &format!("found {found}, expected the section [{expected}]"),
-                None,
-            ));
-            return None;
-        };
-        let table = match name == NAMED.0 {
-            true => strike_unknown_in_named(table, keys, known, faults),
-            false => strike_unknown_keys(table, name, keys, known, faults),
-        };
-        Some((section, Spanned::new(place, DeValue::Table(table))))
-    });
-    sections.collect()
-}
-
-/// The same in a section of sections, each with a name of the operator's choice.
-fn strike_unknown_in_named<'i>(
-    all: Table<'i>,
-    keys: Option<Keys>,
-    known: &names::Known,
-    faults: &mut Vec<Fault>,
-) -> Table<'i> {
-    let kind = NAMED.0;
-    let sections = all.into_iter().filter_map(|(section, value)| {
-        let (name, span) = (section.get_ref().as_ref(), section.span());
-        let full = format!("{kind}.{}", cut(name));
-        let (found, place) = (value.get_ref().type_str(), value.span());
-        let DeValue::Table(table) = value.into_inner() else {
-            let help = format!("its keys stand in sections with a name: [{kind}.NAME]");
-            faults.push(unknown(
-                span,
-                full,
-                &format!("found {found}, expected a section"),
-                Some(help),
-            ));
-            return None;
-        };
-        if !is_name(name) {
-            let what = format!("not a name, expected 1 to {NAME_MAX} letters, digits, - and _");
-            faults.push(unknown(span, full, &what, None));
-            return None;
-        }
-        let table = strike_unknown_keys(table, &full, keys, known, faults);
-        Some((section, Spanned::new(place, DeValue::Table(table))))
-    });
-    sections.collect()
-}
-
-/// A name that needs no quotes in TOML, and none in a log or an answer to a client.
-fn is_name(name: &str) -> bool {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
-    (1..=NAME_MAX).contains(&name.len()) && name.chars().all(plain)
-}
-
-fn strike_unknown_keys<'i>(
-    table: Table<'i>,
-    section: &str,
-    keys: Option<Keys>,
-    known: &names::Known,
-    faults: &mut Vec<Fault>,
-) -> Table<'i> {
-    let is_known = |key: &str| keys.is_none_or(|keys| keys.contains(&key));
-    let entries = table.into_iter().filter(|(key, _)| {
-        let (name, span) = (key.get_ref().as_ref(), key.span());
-        if !is_known(name) {
-            let help = known.nearest_key(section, name);
-            faults.push(unknown(
-                span,
-                format!("{section}.{}", cut(name)),
-                "no such key",
-                Some(help),
-            ));
-        }
-        is_known(name)
-    });
-    entries.collect()
-}
-
-fn unknown(span: Range<usize>, key: String, what: &str, help: Option<String>) -> Fault {
-    Fault {
-        at: Some(span.start),
-        key,
-        what: what.to_owned(),
-        help,
-    }
-}
-
-/// Deserialise a table, striking out and reporting each value that does not fit. What was struck
-/// out, and all of it if the type cannot say what does not fit, has its default.
-pub(super) fn deserialise<T>(mut table: Table<'_>, name: &str, faults: &mut Vec<Fault>) -> T
-where
-    T: DeserializeOwned + Default,
-{
-    for _ in 0..PROBLEMS_MAX {
-        let value = Spanned::new(0..0, DeValue::Table(table.clone()));
-        let error = match T::deserialize(value.into_deserializer()) {
-            Ok(settings) => return settings,
-            Err(error) => error,
-        };
-        let span = error.span().filter(|span| span.end > 0);
-        let mut path = name.to_owned();
-        let struck = span
-            .as_ref()
-            .is_some_and(|span| strike(&mut table, span, &mut path));
-        faults.push(Fault {
-            at: span.map(|span| span.start),
-            key: path,
-            what: error.message().to_owned(),
-            help: None,
-        });
-        if !struck {
-            break;
-        }
-    }
-    T::default()
-}
-
-/// Take out the innermost key whose name or value holds `span`, and add its name to `path`.
-fn strike(table: &mut Table<'_>, span: &Range<usize>, path: &mut String) -> bool {
-    let holds = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
-    let length = path.len();
-    for (key, value) in table.iter_mut() {
-        append(path, key.get_ref());
-        if let DeValue::Table(inner) = value.get_mut()
-            && strike(inner, span, path)
-        {
-            return true;
-        }
-        if holds(key.span()) || holds(value.span()) {
-            let key = key.get_ref().clone();
-            table.remove(key.as_ref());
-            return true;
-        }
-        path.truncate(length);
-    }
-    false
-}
-
-fn append(path: &mut String, key: &str) {
-    if !path.is_empty() {
-        path.push('.');
-    }
-    path.push_str(&cut(key));
 }
 
 /// Where the value of `section.key` was written, or the section, or nothing.

@@ -1,5 +1,8 @@
 //! Durations as an operator writes them: a whole number and a unit, "250ms", "30s", "5m", "2h",
 //! "1d".
+//!
+//! One form, so that a file, a message and `--print-config` show the same text. `humantime` accepts
+//! more and prints "1m 30s": it reads what an operator wrote instead, for the help of the message.
 
 use std::time::Duration;
 
@@ -11,6 +14,9 @@ const UNITS: [(&str, u64); 5] = [
     ("s", 1000),
     ("ms", 1),
 ];
+
+/// Words that people write for "ms" and `humantime` does not know.
+const MILLISECONDS: [&str; 4] = ["milliseconds", "millisecond", "milli", "msecs"];
 
 /// Read a duration; `None` where the text is not one or is too long to count in milliseconds.
 pub(super) fn parse(text: &str) -> Option<Duration> {
@@ -31,20 +37,14 @@ pub(crate) fn format(duration: Duration) -> String {
     format!("{}{unit}", millis / factor)
 }
 
-/// What the writer of "30 sec" or "5 Minutes" probably meant.
+/// What the writer of "30 sec", "5 Minutes" or "1h 30m" meant.
 pub(super) fn guess(text: &str) -> Option<String> {
-    let (number, unit) = split(text.trim());
-    let unit = unit.trim().to_ascii_lowercase();
-    let meant = match unit.as_str() {
-        "msec" | "msecs" | "milli" | "millis" | "millisecond" | "milliseconds" => "ms",
-        "s" | "sec" | "secs" | "second" | "seconds" => "s",
-        "m" | "min" | "mins" | "minute" | "minutes" => "m",
-        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
-        "d" | "day" | "days" => "d",
-        other => UNITS.iter().find(|(name, _)| *name == other)?.0,
-    };
-    let written = format!("{number}{meant}");
-    parse(&written).map(|_| written)
+    let text = text.trim().to_ascii_lowercase();
+    let in_millis = MILLISECONDS.iter().find_map(|unit| text.strip_suffix(unit));
+    let text = in_millis.map_or_else(|| text.clone(), |number| format!("{number}ms"));
+    let time = humantime::parse_duration(&text).ok()?;
+    let is_whole = time.subsec_nanos() % 1_000_000 == 0;
+    Some(format(time)).filter(|written| is_whole && parse(written).is_some())
 }
 
 fn split(text: &str) -> (&str, &str) {
@@ -86,6 +86,21 @@ mod tests {
         assert_eq!(guess("30 sec").as_deref(), Some("30s"));
         assert_eq!(guess("5 minutes").as_deref(), Some("5m"));
         assert_eq!(guess(" 250 MS ").as_deref(), Some("250ms"));
+        assert_eq!(guess("1h 30m").as_deref(), Some("90m"));
+        assert_eq!(guess("1.5s").as_deref(), Some("1500ms"));
+        for unit in [
+            "ms",
+            "msec",
+            "msecs",
+            "milli",
+            "millis",
+            "millisecond",
+            "Milliseconds",
+        ] {
+            let written = format!("250 {unit}");
+            assert_eq!(guess(&written).as_deref(), Some("250ms"), "{written}");
+        }
+        assert_eq!(guess("100us"), None, "shorter than can be written");
         assert_eq!(guess("soon"), None);
         assert_eq!(guess("\u{e4}"), None);
         assert_eq!(guess("99999999999999999999 sec"), None);

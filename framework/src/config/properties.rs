@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Loaded, Problem, Settings, document, load_from};
+use super::document;
+use super::load::{Loaded, load_from};
+use super::problem::Problem;
+use super::settings::Settings;
 
 const FILE: &str = "any.toml";
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use super::checked::Config;
 use super::duration;
 use super::properties::hold_for;
 use crate::proptests::cases;
@@ -71,23 +72,19 @@ const VALUES: &[&str] = &[
     "\"\"\"\nx\n\"\"\"",
 ];
 
-/// Every key that the shipped files show, commented out or not, with its section and the value
-/// shown.
+/// Every key with its section and its default.
 fn keys() -> Vec<(String, String, String)> {
     let mut found = Vec::new();
-    for file in SHIPPED {
-        let mut section = String::new();
-        for line in file.lines().map(|line| line.trim_start_matches("# ")) {
-            if let Some(name) = line
-                .strip_prefix('[')
-                .and_then(|line| line.strip_suffix(']'))
-            {
-                section = name.to_owned();
-            } else if let Some((key, value)) =
-                line.split_once(" = ").filter(|(key, _)| !key.contains(' '))
-            {
-                found.push((section.clone(), key.to_owned(), value.to_owned()));
-            }
+    for section in Config::sections()
+        .into_iter()
+        .chain([Config::named_section()])
+    {
+        let name = match section.name {
+            "upstream" => "upstream.next",
+            name => name,
+        };
+        for entry in section.entries {
+            found.push((name.to_owned(), entry.key.to_owned(), entry.default));
         }
     }
     found.extend(

@@ -77,7 +77,7 @@ pub(crate) fn serve_both_families(socket: &Socket, address: SocketAddr) -> io::R
 pub(crate) fn set_options(socket: &Socket, config: &Config) -> io::Result<()> {
     let settings = &config.socket;
     socket.set_tcp_nodelay(settings.nodelay)?;
-    if let Some(keepalive) = &settings.keepalive {
+    if let Some(keepalive) = settings.keepalive() {
         let keepalive = TcpKeepalive::new()
             .with_time(keepalive.idle)
             .with_interval(keepalive.interval)
@@ -153,18 +153,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Keepalive;
 
     #[test]
     fn accepted_sockets_have_the_options_of_the_settings() {
         let mut config = Config::default();
         config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let second = Duration::from_secs(1);
-        config.socket.keepalive = Some(Keepalive {
-            idle: 7 * second,
-            interval: 5 * second,
-            count: 3,
-        });
+        config.socket.keepalive = true;
+        config.socket.keepalive_idle = 7 * second;
+        config.socket.keepalive_interval = 5 * second;
+        config.socket.keepalive_count = 3;
         config.socket.user_timeout = Some(9 * second);
         (config.socket.receive_buffer, config.socket.send_buffer) = (Some(16_384), Some(32_768));
         let (listeners, address) = listen(&config, 1).unwrap();

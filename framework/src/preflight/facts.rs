@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
+use procfs::{FromRead, Meminfo};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cgroup;
@@ -69,7 +70,7 @@ impl Facts {
     /// Without a ring set up or a port opened to see whether that can be: both are taken for fine.
     pub(super) fn without_probes(task_bytes: usize) -> Self {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let meminfo = Meminfo::from_file("/proc/meminfo").ok();
         Self {
             release: rustix::system::uname()
                 .release()
@@ -82,8 +83,8 @@ impl Facts {
             nofile: soft_limit(Resource::Nofile),
             cores: cores.into_iter().map(|core| core.id).collect(),
             port: Ok(()),
-            memory_total: cgroup::meminfo(&meminfo, "MemTotal"),
-            memory_available: cgroup::meminfo(&meminfo, "MemAvailable"),
+            memory_total: meminfo.as_ref().map(|memory| memory.mem_total),
+            memory_available: meminfo.and_then(|memory| memory.mem_available),
             memory_max: cgroup::memory_groups()
                 .iter()
                 .filter_map(cgroup::Group::memory_max)

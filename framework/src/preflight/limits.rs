@@ -255,7 +255,7 @@ pub(super) fn warnings(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<S
 
 /// TCP_USER_TIMEOUT overrides the number of keepalive probes (tcp(7)).
 fn keepalive_warning(socket: &Socket) -> Option<String> {
-    let (keepalive, timeout) = (socket.keepalive.as_ref()?, socket.user_timeout?);
+    let (keepalive, timeout) = (socket.keepalive()?, socket.user_timeout?);
     let granted = keepalive.idle + keepalive.interval * keepalive.count;
     (timeout < granted).then(|| {
         format!(

@@ -4,7 +4,7 @@
 //! silence and take half of the clients. Only a socket that does not share finds out. Asked here,
 //! before anything is started, so that it is told with whatever else is wrong; who comes between
 //! this and our own listeners meets the first of them, which does not share either
-//! ([`crate::listen`]).
+//! ([`crate::net::listen`]).
 
 use std::io;
 use std::net::SocketAddr;

@@ -5,6 +5,8 @@ use std::alloc::{self, Layout};
 use std::io;
 use std::ptr::NonNull;
 
+use memmap2::{MmapMut, MmapRaw, UncheckedAdvice};
+
 /// Heap buffers are sized in multiples of this many bytes.
 pub(super) const HEAP_GRAIN: u32 = 64;
 
@@ -28,34 +30,26 @@ pub(super) fn heap_free(base: NonNull<u8>, capacity: u32) {
     unsafe { alloc::dealloc(base.as_ptr(), heap_layout(capacity)) };
 }
 
-/// Anonymous private memory, page-aligned and zero: mmap(2).
+/// Anonymous private memory, page-aligned and zero: mmap(2). Raw, for the kernel writes into it too.
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub(super) base: NonNull<u8>,
-    length: usize,
+    memory: MmapRaw,
 }
 
 impl Mapping {
     /// `length` bytes; pages are resident once they are touched.
     pub(super) fn new(length: usize) -> io::Result<Self> {
-        let (protection, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-        );
-        // SAFETY: a fresh anonymous mapping overlaps nothing.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
+        let memory = MmapRaw::from(MmapMut::map_anon(length)?);
         Ok(Self {
-            base: NonNull::new(base.cast()).expect("mmap does not return null for a null hint"),
-            length,
+            base: NonNull::new(memory.as_mut_ptr()).expect("a mapping is nowhere near null"),
+            memory,
         })
     }
 
     /// The place `offset` bytes from the start.
     pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
-        assert!(offset < self.length, "a place in the mapping");
+        assert!(offset < self.memory.len(), "a place in the mapping");
         // SAFETY: it is inside the mapping.
         unsafe { self.base.add(offset) }
     }
@@ -64,15 +58,7 @@ impl Mapping {
     pub(super) fn discard(&self) {
         // SAFETY: the mapping is ours and whole, and nobody holds a reference into it: the caller
         // has no buffer in use.
-        let done =
-            unsafe { libc::madvise(self.base.as_ptr().cast(), self.length, libc::MADV_DONTNEED) };
-        debug_assert_eq!(done, 0, "the range is a whole mapping");
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this length, unmapped once.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.length) };
+        let done = unsafe { self.memory.unchecked_advise(UncheckedAdvice::DontNeed) };
+        debug_assert!(done.is_ok(), "the range is a whole mapping");
     }
 }

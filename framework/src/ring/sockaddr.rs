@@ -13,8 +13,8 @@ pub(super) struct PeerStorage {
 
 impl Default for PeerStorage {
     fn default() -> Self {
-        // SAFETY: sockaddr_in6 is plain numbers; all-zero is AF_UNSPEC.
         Self {
+            // SAFETY: sockaddr_in6 is plain numbers; all-zero is AF_UNSPEC.
             address: unsafe { std::mem::zeroed() },
             length: 0,
         }

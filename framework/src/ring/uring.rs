@@ -1,7 +1,7 @@
 //! The socket ring: one io_uring per shard, the only place of the project that needs `unsafe`.
 //!
 //! A [`Ring`] owns everything the kernel may write to or read from on its behalf: the provided
-//! buffers ([`buffers::BufferPool`]), the peer addresses of accepts in flight and the vectors of gathered
+//! buffers ([`BufferPool`]), the peer addresses of accepts in flight and the vectors of gathered
 //! sends. Its callers pass slot numbers and spans, never pointers.
 //!
 //! Reading order: [`Ring::new`] (setup), the operations a shard submits, [`Ring::enter`] (the one
@@ -339,7 +339,7 @@ impl Ring {
 
     /// Completes, within the entry that submits it, with the bytes that the kernel was given to
     /// send and the peer has not acknowledged (SIOCOUTQ, tcp(7)). Only where
-    /// [`tells_unacknowledged`] says so.
+    /// [`tells_unacknowledged`](crate::ring::tells_unacknowledged) says so.
     pub(crate) fn ask_unacknowledged(&mut self, key: Key) {
         let entry = opcode::UringCmd16::new(types::Fixed(key.slot.0), SOCKET_SIOCOUTQ).build();
         self.push(entry, Token::new(Operation::Unacknowledged, key));

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use crate::cgroup;
-use crate::cgroup::Group;
+use procfs::{FromBufRead, Meminfo};
+
+use crate::cgroup::{self, Group};
 
 /// Between two looks at the most; half of it if the thread is awake then anyway, which spares it
 /// being woken for this.
@@ -92,11 +93,8 @@ fn is_short(left: u64, most: u64, part: u64, before: bool) -> bool {
 fn memory_of(meminfo: &File) -> Option<[u64; 2]> {
     let mut bytes = [0; MEMINFO_BYTES];
     let length = meminfo.read_at(&mut bytes, 0).ok()?;
-    let text = std::str::from_utf8(&bytes[..length]).ok()?;
-    Some([
-        cgroup::meminfo(text, "MemAvailable")?,
-        cgroup::meminfo(text, "MemTotal")?,
-    ])
+    let meminfo = Meminfo::from_buf_read(&bytes[..length]).ok()?;
+    Some([meminfo.mem_available?, meminfo.mem_total])
 }
 
 #[cfg(test)]
@@ -121,13 +119,25 @@ mod tests {
     fn each_look_at_the_machine_is_a_new_one() {
         let path = std::env::temp_dir().join(format!("corelane-meminfo-{}", std::process::id()));
         let says = |text: &str| std::fs::write(&path, text).expect("a file for a moment");
-        says("MemTotal:  9 kB\nMemFree: 1 kB\nMemAvailable:  4 kB\n");
+        // The machine's own, with these two lines made up.
+        let real = std::fs::read_to_string("/proc/meminfo").expect("Linux has it");
+        let with = |total: &str, available: &str| {
+            let lines = real.lines().map(|line| match line.split(':').next() {
+                Some("MemTotal") => format!("MemTotal:  {total} kB\n"),
+                Some("MemAvailable") => format!("MemAvailable:  {available} kB\n"),
+                _ => format!("{line}\n"),
+            });
+            lines.collect::<String>()
+        };
+        says(&with("9", "4"));
         let file = File::open(&path).expect("it is there");
         assert_eq!(memory_of(&file), Some([4096, 9216]));
-        says("MemTotal:  9 kB\nMemFree: 1 kB\nMemAvailable:  3 kB\n");
+        says(&with("9", "3"));
         assert_eq!(memory_of(&file), Some([3072, 9216]));
-        says("nothing of the kind");
-        assert_eq!(memory_of(&file), None);
+        for text in [&*with("9", "many"), "nothing of the kind", ""] {
+            says(text);
+            assert_eq!(memory_of(&file), None, "{text}");
+        }
         std::fs::remove_file(path).expect("it was there");
         let [available, total] =
             memory_of(&File::open("/proc/meminfo").expect("Linux has it")).expect("both are in it");

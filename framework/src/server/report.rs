@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use procfs::FromRead;
+use procfs::process::StatM;
+
 use crate::id::ShardId;
 use crate::metrics::Reading;
 use crate::net::listen;
@@ -140,9 +143,8 @@ fn some(count: u64) -> Option<u64> {
     (count > 0).then_some(count)
 }
 
-/// The process's resident memory: the second field of /proc/self/statm, in pages (proc(5)).
+/// The process's resident memory, which /proc/self/statm has in pages (proc(5)).
 fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+    let statm = StatM::from_file("/proc/self/statm").ok()?;
+    Some(statm.resident * rustix::param::page_size() as u64)
 }

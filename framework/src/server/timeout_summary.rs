@@ -28,11 +28,8 @@ fn or_off(time: Option<Duration>) -> String {
 /// A peer that is gone without a word, with nothing on its way to it: keepalive, or the idle
 /// timeout where that is shorter.
 fn vanished_while_idle(config: &Config) -> Option<Duration> {
-    let probed = config
-        .socket
-        .keepalive
-        .as_ref()
-        .map(|keepalive| probed(keepalive, config.socket.user_timeout));
+    let keepalive = config.socket.keepalive();
+    let probed = keepalive.map(|keepalive| probed(&keepalive, config.socket.user_timeout));
     probed.into_iter().chain(config.timeouts.idle).min()
 }
 
@@ -94,7 +91,7 @@ mod tests {
         assert_eq!(vanished_while_idle(&config), Some(seconds(120)));
         config.timeouts.idle = Some(seconds(30));
         assert_eq!(vanished_while_idle(&config), Some(seconds(30)));
-        (config.timeouts.idle, config.socket.keepalive) = (None, None);
+        (config.timeouts.idle, config.socket.keepalive) = (None, false);
         assert_eq!(vanished_while_idle(&config), None);
     }
 }

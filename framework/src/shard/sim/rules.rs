@@ -371,7 +371,7 @@ fn see_waiting(core: &mut Core, life: &Life) {
     {
         let comes = match interest {
             Interest::Input => {
-                let reads_all = life.reads_all && !(slot.input_count == 0);
+                let reads_all = life.reads_all && slot.input_count != 0;
                 let comes = !matches!(slot.recv, RecvState::Disarmed | RecvState::Ended);
                 comes && !reads_all && slot.peer_state != PeerState::Over
             }

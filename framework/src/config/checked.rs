@@ -1,0 +1,114 @@
+//! The checked form of the settings, on which the server runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::checker::Checker;
+use super::entry::{Group, Section};
+use super::keys::{Buffers, Limits, Listener, Log, Server, Socket, Timeouts, Upstream};
+use super::raw::{NAMED, Raw};
+use super::value::Value;
+
+/// The name of a section, and every key of it with its value.
+pub(super) type Written = (String, Vec<(&'static str, Value)>);
+
+macro_rules! sections {
+    ($( $(#[doc = $doc:literal])+ $section:ident: $Section:ident, )+) => {
+        /// Checked settings: every value in its range, no two in contradiction.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub(crate) struct Config {
+            $( $(#[doc = $doc])+ pub $section: $Section, )+
+            /// Servers that handlers ask, by the operator's names. Shared with every shard's
+            /// context.
+            pub upstreams: Arc<BTreeMap<String, Upstream>>,
+        }
+
+        impl Config {
+            /// Every section with its keys, [`NAMED`] aside.
+            pub(super) fn sections() -> Vec<Section> {
+                vec![$( Section::of::<$Section>(stringify!($section)), )+]
+            }
+
+            /// The keys of every section, [`NAMED`] included.
+            pub(super) fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+                vec![$( (stringify!($section), $Section::keys()), )+ (NAMED, Upstream::keys())]
+            }
+
+            /// Read every key, and report each value that does not fit.
+            pub(super) fn read(raw: &Raw, checker: &mut Checker<'_>) -> Self {
+                Self {
+                    $( $section: $Section::read(stringify!($section), checker), )+
+                    upstreams: Arc::new(upstreams(raw, checker)),
+                }
+            }
+
+            /// The way back: settings as an operator would write them, every key named.
+            pub(super) fn write(&self) -> Vec<Written> {
+                let mut written =
+                    vec![$( (stringify!($section).to_owned(), self.$section.write()), )+];
+                let upstreams = self.upstreams.iter();
+                written.extend(upstreams.map(|(name, keys)| (section_of(name), keys.write())));
+                written
+            }
+        }
+    };
+}
+
+sections! {
+    /// Where to listen, and on how many cores.
+    server: Server,
+    /// The queue of connections the kernel holds for us.
+    listener: Listener,
+    /// Options every accepted socket inherits.
+    socket: Socket,
+    /// Each shard's receive buffers.
+    buffers: Buffers,
+    /// How long a peer may keep us waiting.
+    timeouts: Timeouts,
+    /// How much one process, shard or connection may hold.
+    limits: Limits,
+    /// What is logged, and how.
+    log: Log,
+}
+
+impl Config {
+    /// The section of sections with names of the operator's choice.
+    pub(super) fn named_section() -> Section {
+        Section::of::<Upstream>(NAMED)
+    }
+
+    /// Connections that one shard may open: those of handlers, and all of every pool.
+    pub(crate) fn outbound_per_shard(&self) -> u32 {
+        let pools = self
+            .upstreams
+            .values()
+            .map(|upstream| upstream.connections_max);
+        pools.fold(self.limits.outbound_per_shard_max, u32::saturating_add)
+    }
+
+    /// Places of one shard's table beside those of the clients that it serves.
+    pub(crate) fn beside_per_shard(&self) -> u32 {
+        self.outbound_per_shard()
+            .saturating_add(self.spare_per_shard())
+    }
+
+    /// Places of one shard's table for those who are accepted and not, or not yet, served: no more
+    /// of them than are accepted at a time.
+    pub(crate) fn spare_per_shard(&self) -> u32 {
+        if self.limits.admission.has_spare_places() {
+            self.limits.accepts_in_flight_max
+        } else {
+            0
+        }
+    }
+}
+
+fn upstreams(raw: &Raw, checker: &mut Checker<'_>) -> BTreeMap<String, Upstream> {
+    raw.names()
+        .map(|name| (name.to_owned(), Upstream::read(&section_of(name), checker)))
+        .collect()
+}
+
+fn section_of(name: &str) -> String {
+    format!("{NAMED}.{name}")
+}

@@ -1,0 +1,22 @@
+//! The table of all keys: one entry each, which `section!` makes everything else of. A new key is a
+//! new entry here, and `make configs`.
+
+mod admission;
+mod buffers;
+mod limits;
+mod log;
+mod server;
+mod socket;
+mod timeouts;
+mod units;
+mod upstream;
+
+pub(crate) use self::admission::{Admission, OnFull};
+pub(crate) use self::buffers::Buffers;
+pub(crate) use self::limits::Limits;
+pub(crate) use self::log::{Log, LogFormat};
+pub(crate) use self::server::{Listener, Server};
+pub(crate) use self::socket::{Keepalive, Socket};
+pub(crate) use self::timeouts::Timeouts;
+pub(crate) use self::units::SHARD_CONNECTIONS_MAX;
+pub(crate) use self::upstream::Upstream;

@@ -1,0 +1,94 @@
+//! From files and arguments to checked settings, or to everything that is wrong with them.
+
+use std::path::Path;
+
+use toml::de::DeTable as Table;
+
+use super::check;
+use super::checked::Config;
+use super::deserialise::deserialise;
+use super::document;
+use super::names::{APP, Known};
+use super::problem::{Fault, Problem, Sources};
+use super::raw::Raw;
+use super::settings::Settings;
+use super::unknown::strike_unknown;
+
+/// The settings a program runs on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Loaded<S> {
+    /// The framework's own.
+    pub config: Config,
+    /// The application's, from `[app]`.
+    pub app: S,
+}
+
+/// Read the settings: the built-in defaults, then the file, then each `--set section.key=VALUE` in
+/// order.
+///
+/// # Errors
+/// Everything that is wrong with them, in the order in which it was written.
+pub(crate) fn load<S: Settings>(
+    file: Option<&Path>,
+    sets: &[String],
+) -> Result<Loaded<S>, Vec<Problem>> {
+    let name = file
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let text = file
+        .map(document::read_file)
+        .transpose()
+        .map_err(|problem| vec![problem])?;
+    load_from(text.as_deref().map(|text| (name.as_str(), text)), sets)
+}
+
+/// [`load`], with the file's name and text.
+pub(super) fn load_from<S: Settings>(
+    file: Option<(&str, &str)>,
+    sets: &[String],
+) -> Result<Loaded<S>, Vec<Problem>> {
+    let sources = Sources::new(file, sets);
+    let mut faults = Vec::new();
+    let readable = document::blank_mistakes(file.map_or("", |(_, text)| text), &mut faults);
+    let loaded = read::<S>(&sources, &readable, &mut faults);
+    if faults.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(sources.resolve(faults))
+    }
+}
+
+fn read<'i, S: Settings>(
+    sources: &Sources<'i>,
+    readable: &'i str,
+    faults: &mut Vec<Fault>,
+) -> Loaded<S> {
+    let written = document::parse(sources, readable, faults);
+    let mut written = strike_unknown(written, &Known::of::<S>(), faults);
+    let app = app(&written, faults);
+    written.remove(APP);
+    let raw = Raw::of(written, faults);
+    let listen = S::LISTEN
+        .parse()
+        .expect("Settings::LISTEN is an IP address and a port");
+    Loaded {
+        config: check::check(&raw, listen, faults),
+        app,
+    }
+}
+
+fn app<S: Settings>(written: &Table<'_>, faults: &mut Vec<Fault>) -> S {
+    let table = written.get(APP).and_then(|app| app.get_ref().as_table());
+    let app: S = table.map_or_else(S::default, |table| deserialise(table.clone(), APP, faults));
+    let check = app.check().into_iter().map(|(key, what)| {
+        let at = document::place_of(written, APP, key);
+        Fault {
+            at,
+            key: format!("{APP}.{key}"),
+            what,
+            help: None,
+        }
+    });
+    faults.extend(check);
+    app
+}

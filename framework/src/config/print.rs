@@ -1,0 +1,40 @@
+//! Checked settings as a file: `--print-config`.
+
+use super::checked::{Config, Written};
+use super::load::Loaded;
+use super::names::APP;
+use super::settings::Settings;
+
+impl<S: Settings> Loaded<S> {
+    /// These settings as a file that [`load`](super::load::load) reads back to the same settings,
+    /// every key named.
+    pub(crate) fn to_toml(&self) -> String {
+        let ours = written(&self.config);
+        match toml::Table::try_from(&self.app) {
+            Ok(app) if app.is_empty() => ours,
+            Ok(app) => format!(
+                "{ours}\n{}",
+                toml::Table::from_iter([(APP.to_owned(), app.into())])
+            ),
+            // An application's settings may hold what TOML cannot, for example a unit type: nothing
+            // could set it either.
+            Err(error) => format!(
+                "{ours}\n# [app] cannot be written as TOML: {}\n",
+                error.to_string().escape_debug()
+            ),
+        }
+    }
+}
+
+fn written(config: &Config) -> String {
+    let sections = config.write();
+    let texts: Vec<String> = sections.iter().map(section).collect();
+    texts.join("\n")
+}
+
+fn section((name, keys): &Written) -> String {
+    let lines = keys
+        .iter()
+        .map(|(key, value)| format!("{key} = {}\n", value.to_toml()));
+    format!("[{name}]\n{}", lines.collect::<String>())
+}

@@ -1,0 +1,77 @@
+//! Every key, explained: the text of docs/settings.md.
+
+use super::checked::Config;
+use super::entry::{Entry, Section};
+use super::explained::{sections, wrap};
+use super::names::placed;
+use super::settings::Settings;
+
+/// Longest line, in characters.
+const WIDTH: usize = 100;
+
+/// All settings of the application `S`, as Markdown.
+pub(crate) fn reference<S: Settings>() -> String {
+    let sections = sections::<S>().into_iter().chain([Config::named_section()]);
+    let texts: Vec<String> = sections.map(|section| of_section(&section)).collect();
+    format!("{}{}", introduction(S::NAME), texts.concat())
+}
+
+fn introduction(name: &str) -> String {
+    let paragraphs = [
+        "# Settings".to_owned(),
+        format!(
+            "`{name} --print-reference` prints this page: every key with what it does, which values it takes, and its \
+            default. All sections but `[app]` are the same for every Corelane server."
+        ),
+        format!(
+            "A server runs without a settings file. Values come from the defaults, then from the file, then from each \
+            `--set section.key=VALUE` in order; the last one wins. VALUE is a TOML value, so a text needs quotes that \
+            the shell leaves alone: `--set 'timeouts.idle=\"off\"'`. `{name} --print-example` prints a file to start \
+            from. `--check` shows everything that is wrong with the settings, each with file, line, column and the \
+            expected value. `--print-config` prints the values in use, as a settings file."
+        ),
+        "A duration is a whole number and a unit: `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"2h\"`, `\"1d\"`.".to_owned(),
+    ];
+    paragraphs.map(|text| paragraph(&text)).join("\n")
+}
+
+fn of_section(section: &Section) -> String {
+    let name = placed(section.name);
+    let about: Vec<String> = section.about.iter().map(|text| paragraph(text)).collect();
+    let keys = section.entries.iter().map(|entry| of_key(name, entry));
+    let keys: Vec<String> = keys.collect();
+    format!("\n## [{name}]\n\n{}{}", about.join("\n"), keys.concat())
+}
+
+fn of_key(section: &str, entry: &Entry) -> String {
+    let about = entry.about.iter().map(|text| paragraph(text));
+    let about: Vec<String> = about.collect();
+    format!(
+        "\n### {section}.{}\n\n{}\n{}",
+        entry.key,
+        about.join("\n"),
+        facts(entry)
+    )
+}
+
+fn facts(entry: &Entry) -> String {
+    let value = match entry.expected.as_str() {
+        "" => String::new(),
+        expected => item(&format!("Value: {expected}.")),
+    };
+    let default = match entry.default.as_str() {
+        _ if entry.required => "Default: none, it must be set.".to_owned(),
+        "" => "Default: not set.".to_owned(),
+        default => format!("Default: `{default}`"),
+    };
+    format!("{value}{}", item(&default))
+}
+
+fn item(text: &str) -> String {
+    let lines = wrap(text, WIDTH - "- ".len());
+    format!("- {}\n", lines.join("\n  "))
+}
+
+fn paragraph(text: &str) -> String {
+    format!("{}\n", wrap(text, WIDTH).join("\n"))
+}
