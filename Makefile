@@ -92,7 +92,7 @@ baseline-go: ## The Go baseline for `make compare`, if `go` is here
 compare: REPORT = target/compare.html
 compare: build baseline-go ## CPU per request and idle memory of echo against the baselines, in turn (ROUNDS=, REPORT=, COMPARE=flags)
 	@mkdir -p $(dir $(REPORT))
-	$(RAISE) $(BIN)/loadtest compare $(if $(ROUNDS),--rounds $(ROUNDS)) --html $(REPORT) $(COMPARE)
+	$(RAISE) $(BIN)/compare $(if $(ROUNDS),--rounds $(ROUNDS)) --html $(REPORT) $(COMPARE)
 
 compare-redis: build ## CPU of ping against redis-server under redis-benchmark, in turn (ROUNDS=, PING=flags; needs redis)
 	$(RAISE) loadtest/compare-redis.sh $(BIN) $(or $(ROUNDS),5) $(PING)

@@ -8,6 +8,7 @@
 pub(crate) mod buffers;
 #[cfg(feature = "failpoints")]
 mod faked;
+mod lent_sends;
 mod mapping;
 mod prefetch;
 mod probe;

@@ -1,30 +1,80 @@
-//! `loadtest run`: from the arguments to the exit code.
+//! The command line of `loadtest`, and `loadtest run` from the arguments to the exit code.
 
 use std::net::SocketAddr;
 
-use crate::args::RunArguments;
+use clap::{Parser, Subcommand};
+
 use crate::data::Report;
 use crate::engine::{self, Show};
 use crate::error::Error;
-use crate::machine::{self, Findings, Guard, Tuning};
+use crate::launch::LaunchArguments;
+use crate::machine;
 use crate::output::{self, note};
-use crate::plan::Plan;
-use crate::{Stop, check, page, target};
+use crate::plan::args::RunArguments;
+use crate::plan::{Plan, check, target};
+use crate::report::page;
+use crate::stop::Stop;
+
+/// Load tester for TCP servers: it checks every byte that comes back.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+pub struct Arguments {
+    /// The work to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The work to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Load one server: open connections, hold them, speak over them, and report what happened.
+    Run(RunArguments),
+    /// Become a program that is killed when the process that started it dies: how a server is
+    /// started that must not be left behind.
+    #[command(hide = true)]
+    Launch(LaunchArguments),
+}
 
 /// Carries out `loadtest run`. True: everything was as it should be.
+///
+/// # Errors
+/// When it is refused, or cannot go on, or its report cannot be written.
 pub fn run(arguments: &RunArguments, stop: &Stop) -> Result<bool, Error> {
-    // What a killed run has left changed is put back first.
-    for line in Tuning::recover().map_err(|problem| Error::Refused(problem.to_string()))? {
-        note(line);
-    }
-    let (plan, tuned) = prepare(arguments, stop)?;
-    let report = engine::run(plan, Show::Progress, stop, &mut ());
-    let restored = tuned.map_or(Ok(()), Tuned::restore);
-    let report = report?;
-    // The one failing costs neither of the others.
+    let plan = prepare(arguments, stop)?;
+    let report = engine::run(plan, Show::Progress, stop, &mut ())?;
+    // The one failing does not cost the other.
     let (told, written) = (tell(arguments, &report), write(arguments, &report));
-    restored.and(told).and(written)?;
+    told.and(written)?;
     Ok(report.is_clean())
+}
+
+/// A plan that the machine can carry out.
+fn prepare(arguments: &RunArguments, stop: &Stop) -> Result<Plan, Error> {
+    check::arguments(arguments)?;
+    let addresses = target::resolve(&arguments.target, &arguments.source, stop)?;
+    let first = addresses[0];
+    check::route(&arguments.source, first)?;
+    let plan = fit(arguments, first)?;
+    if addresses.len() == 1 {
+        return Ok(plan);
+    }
+    let answering = target::first_that_answers(&addresses, arguments.timeout, stop)?;
+    if answering == first {
+        return Ok(plan);
+    }
+    fit(arguments, answering)
+}
+
+/// A plan against `target`, if the machine can carry it; tells the shortages that would slow it.
+fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<Plan, Error> {
+    let plan = Plan::of(arguments, target);
+    let findings = machine::check(&plan.demand());
+    for warning in &findings.warnings {
+        note(format_args!("warning: {warning}"));
+    }
+    let problems = findings.problems.iter().map(ToString::to_string);
+    check::refuse_any(problems.collect())?;
+    Ok(plan)
 }
 
 fn tell(arguments: &RunArguments, report: &Report) -> Result<(), Error> {
@@ -46,81 +96,14 @@ fn write(arguments: &RunArguments, report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// A plan that the machine can carry out, and what was changed for it.
-fn prepare(arguments: &RunArguments, stop: &Stop) -> Result<(Plan, Option<Tuned>), Error> {
-    check::run_arguments(arguments)?;
-    let addresses = target::resolve(&arguments.target, &arguments.source, stop)?;
-    let first = addresses[0];
-    check::route(&arguments.source, first)?;
-    let (plan, tuned) = fit(arguments, first)?;
-    if addresses.len() == 1 {
-        return Ok((plan, tuned));
-    }
-    let answering = target::first_that_answers(&addresses, arguments.timeout, stop)?;
-    if answering == first {
-        return Ok((plan, tuned));
-    }
-    tuned.map_or(Ok(()), Tuned::restore)?;
-    fit(arguments, answering)
-}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
 
-/// A plan against `target`, if the machine can be made to carry it out.
-fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<(Plan, Option<Tuned>), Error> {
-    let plan = Plan::of(arguments, target);
-    let findings = machine::check(&plan.demand());
-    let changes = findings.changes();
-    if !arguments.tune || changes.is_empty() {
-        return judged(findings, &changes).map(|()| (plan, None));
-    }
-    let guard = Guard::start().map_err(Error::failed(
-        "cannot start the process that would restore the sysctls",
-    ))?;
-    let tuning = Tuning::apply(&changes).map_err(|problem| Error::Refused(problem.to_string()))?;
-    for line in tuning.told() {
-        note(line);
-    }
-    let plan = Plan::of(arguments, target); // a wider range of ports means fewer addresses
-    let findings = machine::check(&plan.demand());
-    judged(findings, &[]).map(|()| {
-        (
-            plan,
-            Some(Tuned {
-                tuning,
-                _guard: guard,
-            }),
-        )
-    })
-}
+    use super::*;
 
-/// What was changed, and who puts it back should we be killed: let go in this order.
-#[derive(Debug)]
-struct Tuned {
-    tuning: Tuning,
-    _guard: Guard,
-}
-
-impl Tuned {
-    fn restore(self) -> Result<(), Error> {
-        self.tuning
-            .restore()
-            .map_err(|problem| Error::Failed(problem.to_string()))
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
     }
-}
-
-/// Tells the warnings; refuses if there are problems.
-fn judged(findings: Findings, changes: &[machine::Change]) -> Result<(), Error> {
-    for warning in &findings.warnings {
-        note(format_args!("warning: {warning}"));
-    }
-    if findings.problems.is_empty() {
-        return Ok(());
-    }
-    let mut lines: Vec<String> = findings.problems.iter().map(ToString::to_string).collect();
-    if !changes.is_empty() {
-        lines.push(format!(
-            "as root, --tune does for the length of the run what `{}` does",
-            machine::command(changes)
-        ));
-    }
-    Err(Error::Refused(lines.join("\n")))
 }

@@ -1,10 +1,10 @@
-//! What a run found: one structure, printed as text, JSON or HTML.
+//! The results of a run: one structure, shown as text, JSON or a page.
 
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-/// What a run found.
+/// The results of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The command line as typed.
@@ -13,7 +13,7 @@ pub struct Report {
     pub began: String,
     /// Where it ran.
     pub machine: Machine,
-    /// What was done.
+    /// The load.
     pub load: LoadShape,
     /// How many connections came how far.
     pub connections: Connections,
@@ -26,7 +26,7 @@ pub struct Report {
     pub latency_curve: Vec<(f64, f64)>,
     /// Requests in the measured window, asked for and answered.
     pub requests: Requests,
-    /// What went wrong, by kind: the word, how often, and the first few in words.
+    /// Failures by kind: the word, how often, and the first few in words.
     pub failures: Vec<FailureCount>,
     /// The load tester itself.
     pub generator: Generator,
@@ -34,19 +34,50 @@ pub struct Report {
     pub server: Option<ServerUse>,
     /// Memory of the whole machine, both ends if the server is on it.
     pub memory: Option<MemoryUse>,
-    /// What the connections cost while they were silent after the window, if that was asked for.
+    /// The cost of the connections while they were silent after the window, if that was asked for.
     pub rest: Option<Rest>,
     /// One entry per sample, in order of time.
     pub timeline: Vec<Sample>,
-    /// What each shard of the load tester carried.
+    /// The share of each shard of the load tester.
     pub shards: Vec<ShardShare>,
-    /// What each shard of the server took, if it is on this machine and names its threads as
-    /// Corelane does.
+    /// Processor time of each shard of the server, if it is on this machine and names its threads
+    /// as Corelane does.
     pub server_shards: Vec<ShardTime>,
     /// A signal ended it early.
     pub interrupted: bool,
     /// Why its figures say nothing about the server, if so.
     pub void: Option<String>,
+}
+
+impl Report {
+    /// Every wanted connection was established and served, every request answered, no byte was
+    /// wrong, nothing failed, and nobody interrupted it.
+    pub fn is_complete(&self) -> bool {
+        let connections = &self.connections;
+        let all = connections.established == connections.wanted
+            && connections.served == connections.wanted
+            && connections.wanted > 0;
+        all && self.failures.is_empty() && self.requests.unanswered == 0 && !self.interrupted
+    }
+
+    /// It is complete, and its figures are the server's.
+    pub fn is_clean(&self) -> bool {
+        self.is_complete() && self.void.is_none()
+    }
+
+    /// Failures of the kind with this word.
+    pub fn failures_of(&self, kind: &str) -> u64 {
+        self.failures
+            .iter()
+            .filter(|failure| failure.kind == kind)
+            .map(|failure| failure.count)
+            .sum()
+    }
+
+    /// Failures of any kind.
+    pub fn failures_total(&self) -> u64 {
+        self.failures.iter().map(|failure| failure.count).sum()
+    }
 }
 
 /// Where a run took place.
@@ -64,7 +95,7 @@ pub struct Machine {
     pub descriptors_max: u64,
 }
 
-/// What was done.
+/// The load.
 #[derive(Debug, Clone, Serialize)]
 pub struct LoadShape {
     /// The server.
@@ -229,7 +260,7 @@ pub struct Sample {
     pub generator_resident_bytes: u64,
 }
 
-/// What one shard carried.
+/// The share of one shard.
 #[derive(Debug, Clone, Serialize)]
 pub struct ShardShare {
     /// Its number, from zero.
@@ -240,11 +271,101 @@ pub struct ShardShare {
     pub requests: u64,
 }
 
-/// What one shard of the server took. What it carried is known to the server alone.
+/// Processor time of one shard of the server. Its connections are known to the server alone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ShardTime {
     /// Its number, from zero.
     pub shard: u32,
     /// Processor time of its threads over the window, in cores.
     pub cpu_cores: f64,
+}
+
+/// A report of a closed loop with so many connections, of which so many were served.
+#[cfg(test)]
+pub(crate) fn served(wanted: u64, served: u64) -> Report {
+    Report {
+        command: String::new(),
+        began: String::new(),
+        machine: Machine::default(),
+        load: LoadShape {
+            target: SocketAddr::from(([127, 0, 0, 1], 7007)),
+            mode: "closed".to_owned(),
+            mode_note: String::new(),
+            protocol: "echo".to_owned(),
+            payload_bytes: 64,
+            pipeline: 1,
+            connect_rate: None,
+            interval_s: None,
+            duration_s: 5.0,
+        },
+        connections: Connections {
+            wanted,
+            established: wanted,
+            served,
+            ..Connections::default()
+        },
+        connect_us: Quantiles::default(),
+        latency_us: Quantiles::default(),
+        latency_curve: Vec::new(),
+        requests: Requests::default(),
+        failures: Vec::new(),
+        generator: Generator::default(),
+        server: None,
+        memory: None,
+        rest: None,
+        timeline: Vec::new(),
+        shards: Vec::new(),
+        server_shards: Vec::new(),
+        interrupted: false,
+        void: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_run_in_which_all_went_well_is_clean() {
+        assert!(served(10, 10).is_clean());
+        assert!(!served(10, 9).is_clean());
+        assert!(!served(0, 0).is_clean());
+        assert!(
+            !Report {
+                interrupted: true,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        assert!(
+            !Report {
+                void: Some("late".to_owned()),
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        let failures = vec![FailureCount {
+            kind: "reset".to_owned(),
+            count: 1,
+            examples: Vec::new(),
+        }];
+        assert!(
+            !Report {
+                failures,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+        let requests = Requests {
+            unanswered: 1,
+            ..Requests::default()
+        };
+        assert!(
+            !Report {
+                requests,
+                ..served(10, 10)
+            }
+            .is_clean()
+        );
+    }
 }

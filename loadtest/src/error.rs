@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// What went wrong, in words for the person at the terminal.
+/// A refusal or a failure, in words for the person at the terminal.
 #[derive(Debug)]
 pub enum Error {
     /// The arguments do not fit together or do not fit this machine: nothing was started.
@@ -26,7 +26,7 @@ impl std::error::Error for Error {}
 
 impl Error {
     /// Turn the error of an operation into a failure that says which operation it was.
-    pub(crate) fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
+    pub fn failed(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Failed(format!("{what}: {error}"))
     }
 }

@@ -1,16 +1,17 @@
-//! What can go wrong with a connection, by kind.
+//! Failures of connections, by kind.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use corelane::CloseReason;
 
+use crate::data::FailureCount;
 use crate::workload::WrongByte;
 
 /// Failures of a kind that are described; the others are counted.
 const EXAMPLES_MAX: usize = 3;
 
-/// What went wrong.
+/// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailureKind {
     /// Nothing listens there.
@@ -156,15 +157,14 @@ impl Failures {
         self.0.values().map(|occurrences| occurrences.count).sum()
     }
 
-    /// Each kind's word, how many there were of it, and the first few in words.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (String, u64, &[String])> {
-        self.0.iter().map(|(kind, occurrences)| {
-            (
-                kind.word().to_owned(),
-                occurrences.count,
-                occurrences.examples.as_slice(),
-            )
-        })
+    /// As a report has them.
+    pub(crate) fn counts(&self) -> Vec<FailureCount> {
+        let of_kind = |(kind, occurrences): (&FailureKind, &Occurrences)| FailureCount {
+            kind: kind.word().to_owned(),
+            count: occurrences.count,
+            examples: occurrences.examples.clone(),
+        };
+        self.0.iter().map(of_kind).collect()
     }
 }
 
@@ -180,11 +180,11 @@ mod tests {
             others.add(connection, &Failure::new(FailureKind::Reset, "gone"));
             failures.merge(&others);
         }
-        let all: Vec<_> = failures.iter().collect();
+        let all = failures.counts();
         assert_eq!(all.len(), 1);
-        assert_eq!((all[0].0.as_str(), all[0].1), ("reset", 10));
+        assert_eq!((all[0].kind.as_str(), all[0].count), ("reset", 10));
         assert_eq!(
-            all[0].2,
+            all[0].examples,
             [
                 "connection 0: gone",
                 "connection 1: gone",

@@ -2,22 +2,37 @@
 //!
 //! The kernel ends a process when the one that started it dies if the former has asked for that
 //! (PR_SET_PDEATHSIG, prctl(2)). So that any program can be started like this, the load tester runs
-//! itself in between: `loadtest launch` asks, and becomes the program.
+//! itself in between: `launch` asks, and becomes the program.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use clap::Args;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-use crate::args::LaunchArguments;
 use crate::error::Error;
 
 /// This program, as it runs: it may have been replaced or removed meanwhile.
-pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// To start `program` with, from a thread that lives as long as it may.
-pub(crate) fn launched(program: &Path) -> Command {
+/// Arguments of `launch`.
+#[derive(Debug, Clone, Args)]
+pub struct LaunchArguments {
+    /// The process that starts it
+    #[arg(long, value_name = "PID")]
+    pub parent: i32,
+    /// The program
+    pub program: OsString,
+    /// Its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+/// To start `program` with, from a thread that lives as long as it may. The program that calls this
+/// has a subcommand `launch`, which calls [`launch`].
+pub fn launched(program: &Path) -> Command {
     let mut command = Command::new(THIS_PROGRAM);
     command
         .args(["launch", "--parent", &std::process::id().to_string(), "--"])

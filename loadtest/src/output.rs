@@ -1,5 +1,4 @@
-//! What is said to the person at the terminal: notes on standard error, the result on standard
-//! output.
+//! Everything that is printed: notes on standard error, the result on standard output.
 //!
 //! A run is not held up by those who do not listen: notes are written by a thread of their own, and
 //! those that find no place are left out. The result is never left out in silence: where it cannot
@@ -8,6 +7,7 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
+use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::thread;
@@ -31,14 +31,14 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Writes a line to standard error, if it takes it.
 pub fn note(line: impl Display) {
     let line = format!("{line}\n");
-    aside(move || {
+    write_behind(move || {
         let _unheard = io::stderr().write_all(line.as_bytes());
     });
 }
 
 /// Does `job`, which writes to standard error, on the thread that notes are written by; not at all
 /// if too many wait.
-pub(crate) fn aside(job: impl FnOnce() + Send + 'static) {
+pub(crate) fn write_behind(job: impl FnOnce() + Send + 'static) {
     let _left_out = writer().try_send(Box::new(job));
 }
 
@@ -64,7 +64,7 @@ fn writer() -> &'static SyncSender<Job> {
     })
 }
 
-/// Writes what was asked for to standard output.
+/// Writes the result to standard output.
 ///
 /// # Errors
 /// When it cannot be written. That its reader has left is no error.
@@ -84,7 +84,30 @@ pub fn result(text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What clap has to say: help and version to standard output, the rest is a refusal.
+/// The work was done and something was not as it should be.
+const EXIT_FAILED: u8 = 1;
+/// The arguments, or the machine, do not allow it; nothing was sent. Also what clap exits with.
+const EXIT_REFUSED: u8 = 2;
+
+/// How the program ends, after saying why. True: all was as it should be.
+pub fn exit_code(program: &str, outcome: Result<bool, Error>) -> ExitCode {
+    let code = match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_FAILED),
+        Err(error) => {
+            note(format_args!("{program}: {error}"));
+            ExitCode::from(if matches!(error, Error::Refused(_)) {
+                EXIT_REFUSED
+            } else {
+                EXIT_FAILED
+            })
+        }
+    };
+    flush();
+    code
+}
+
+/// The words of clap: help and version go to standard output, the rest is a refusal.
 ///
 /// # Errors
 /// A refusal; or when the help cannot be written.
@@ -94,6 +117,15 @@ pub fn of_parser(error: &clap::Error) -> Result<bool, Error> {
         return Err(Error::Refused(said.trim_end().to_owned()));
     }
     result(&said).map(|()| true)
+}
+
+/// The command line as typed.
+pub fn command_line() -> String {
+    // A path need not be UTF-8.
+    std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn lost(why: impl Display) -> Error {

@@ -1,13 +1,12 @@
-//! What a user types and what the kernel prints, of every sort; the bytes of a load, cut anywhere.
+//! Words of users and of the kernel, of every sort; the bytes of a load, cut anywhere.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use crate::args::duration;
-use crate::compare::Shape;
 use crate::machine::{MemoryMarks, PortList, PortRange};
+use crate::plan::args::duration;
 use crate::workload::{Protocol, StreamKey, Workload};
 
 /// The same cases on every run, unless PROPTEST_RNG_SEED says which.
@@ -54,16 +53,6 @@ proptest! {
     }
 
     #[test]
-    fn a_shape_is_within_its_bounds(connections in prop_oneof![0..2_000_000_u32, 999_999..1_000_002_u32], pipeline in prop_oneof![0..8192_u32, 4095..4098_u32], text in text()) {
-        let right = (1..=1_000_000).contains(&connections) && (1..=4096).contains(&pipeline);
-        let shape = format!("{connections}x{pipeline}").parse();
-        prop_assert_eq!(shape.ok(), right.then_some(Shape { connections, pipeline }));
-        if let Ok(Shape { connections, pipeline }) = text.parse() {
-            prop_assert!(connections >= 1 && pipeline >= 1);
-        }
-    }
-
-    #[test]
     fn ports_read_back_as_they_are_written(ranges in proptest::collection::vec(any::<(u16, u16)>(), 0..6), port: u16, text in text()) {
         let parts: Vec<String> = ranges.iter().map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))).collect();
         let list: PortList = parts.join(",").parse().expect("a list of ranges");
@@ -78,8 +67,9 @@ proptest! {
     #[test]
     fn memory_marks_read_back_as_they_are_written(marks: [u64; 3], text in text()) {
         let [low, pressure, high] = marks;
-        let marks = MemoryMarks { low, pressure, high };
-        prop_assert_eq!(marks.to_string().parse(), Ok(marks));
+        let written = format!("{low} {pressure} {high}");
+        let marks = format!("{low}\t{pressure}\t{high}\n").parse::<MemoryMarks>();
+        prop_assert_eq!(marks.map(|marks| marks.to_string()), Ok(written));
         let read = text.parse::<MemoryMarks>();
         prop_assert_eq!(read.is_ok(), text.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).count() == 3 && text.split_whitespace().count() == 3);
     }

@@ -1,7 +1,9 @@
-use std::fs;
+//! The user wants an end.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use procfs::process::Process;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 
 use crate::error::Error;
@@ -14,12 +16,18 @@ pub struct Stop(Arc<AtomicBool>);
 impl Stop {
     /// One that SIGINT, SIGTERM and SIGHUP set, but for a SIGHUP that is ignored already, as under
     /// nohup(1). Signals that mean nothing here do not end it either, nor does a file that has
-    /// reached its greatest size (SIGXFSZ): what writes to it is told. `Stop::default()` is never
+    /// reached its greatest size (SIGXFSZ): the write to it fails then. `Stop::default()` is never
     /// set.
+    ///
+    /// # Errors
+    /// When the kernel takes no handler.
     pub fn on_signals() -> Result<Self, Error> {
         let (stop, ignored) = (Self::default(), Self::default());
-        let hangs_up = fs::read_to_string("/proc/self/status")
-            .is_ok_and(|status| !is_ignored(&status, SIGHUP));
+        // Where that is not known it counts as ignored: the kernel then does with it what it would
+        // have done anyway.
+        let hangs_up = Process::myself()
+            .and_then(|process| process.status())
+            .is_ok_and(|status| !is_ignored(status.sigign, SIGHUP));
         let ends = [SIGINT, SIGTERM]
             .into_iter()
             .chain(hangs_up.then_some(SIGHUP))
@@ -45,13 +53,9 @@ impl Stop {
     }
 }
 
-/// Whether a process with this status (proc_pid_status(5)) ignores `signal`; where that is not
-/// said, it counts as ignored: the kernel then does with it what it would have done anyway.
-fn is_ignored(status: &str, signal: i32) -> bool {
-    let mask = status
-        .lines()
-        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    mask.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
+/// Whether the set of ignored signals, SigIgn of proc_pid_status(5), has `signal`.
+fn is_ignored(ignored: u64, signal: i32) -> bool {
+    ignored >> (signal - 1) & 1 == 1
 }
 
 #[cfg(test)]
@@ -60,9 +64,7 @@ mod tests {
 
     #[test]
     fn an_ignored_signal_is_told_by_its_bit() {
-        let status = "Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
-        assert!(is_ignored(status, SIGHUP));
-        assert!(!is_ignored(status, SIGINT) && !is_ignored(status, SIGTERM));
-        assert!(is_ignored("", SIGHUP) && is_ignored("SigIgn:\tx\n", SIGHUP));
+        assert!(is_ignored(0x1001, SIGHUP));
+        assert!(!is_ignored(0x1001, SIGINT) && !is_ignored(0x1001, SIGTERM));
     }
 }

@@ -1,4 +1,4 @@
-//! What a connection sends, and what must come back.
+//! The bytes that a connection sends, and those that must come back.
 //!
 //! Requests and replies are two byte streams. Every byte of them follows from the connection's key
 //! and its offset, so no payload is kept in memory and a lost, repeated, swapped or foreign byte
@@ -10,7 +10,7 @@ use std::ops::Range;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// What is sent and expected back.
+/// The protocol of requests and replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
@@ -35,10 +35,10 @@ const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// RESP2 simple string.
 const PONG: &[u8] = b"+PONG\r\n";
 
-/// What each connection sends.
+/// The requests of each connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
-    /// What is sent and expected back.
+    /// The protocol of requests and replies.
     pub protocol: Protocol,
     /// Bytes per request; of no meaning for [`Protocol::Ping`].
     pub payload: u32,
@@ -102,14 +102,14 @@ impl Workload {
     }
 }
 
-/// A byte of a reply that is not what it should be.
+/// A wrong byte of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongByte {
     /// Where in the connection's reply stream.
     pub offset: u64,
-    /// What should have come.
+    /// The right byte.
     pub wanted: u8,
-    /// What came.
+    /// The byte that came.
     pub got: u8,
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rig::{echo_server, loadtest, may_unshare, output, shell, short_run, text};
+use rig::{echo_server, may_unshare, output, program, shell, short_run, text};
 
 /// A refusal takes milliseconds; a busy machine may add to that.
 const REFUSED_WITHIN: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ fn assert_refused(options: &str, named: &str) {
     listener.set_nonblocking(true).unwrap();
     let target = listener.local_addr().unwrap().to_string();
     let began = Instant::now();
-    let output = output(loadtest(&["run", "--target", &target]).args(options.split_whitespace()));
+    let output = output(program(&["run", "--target", &target]).args(options.split_whitespace()));
     let took = began.elapsed();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{options}: {said}");
@@ -70,26 +70,6 @@ fn addresses_processes_and_paths_that_are_not_there_are_refused_before_the_first
 }
 
 #[test]
-fn a_comparison_is_judged_before_a_server_is_started() {
-    for wrong in [
-        "--duration 0s",
-        "--rounds 0",
-        "--payload 0",
-        "--connections 0",
-        "--servers echo,echo",
-        "--html /nonexistent/x.html",
-    ] {
-        let output = output(loadtest(&["compare"]).args(wrong.split_whitespace()));
-        assert_eq!(
-            output.status.code(),
-            Some(2),
-            "{wrong}: {}",
-            text(&output.stderr)
-        );
-    }
-}
-
-#[test]
 fn a_name_stands_for_all_its_addresses() {
     if !may_unshare("-m") {
         return;
@@ -135,7 +115,7 @@ fn a_path_need_not_be_utf_8() {
     .concat();
     let page: PathBuf = std::env::temp_dir().join(std::ffi::OsStr::from_bytes(&name));
     let output = output(
-        loadtest(&[])
+        program(&[])
             .args(short_run(echo_server()))
             .arg("--html")
             .arg(&page),
@@ -161,5 +141,31 @@ fn nobody_is_taken_for_the_server() {
         Some(0),
         "one was served by itself: {}",
         text(&output.stderr)
+    );
+}
+
+#[test]
+fn what_the_machine_is_short_of_is_refused_with_the_commands_that_mend_it() {
+    if !may_unshare("-n") {
+        return;
+    }
+    // 101 ports for each of at most 256 destinations. What is told to be typed is typed, and then
+    // nothing is in the way but that nobody listens.
+    let script = "exec unshare -n bash -c 'ip link set lo up; echo 40000 40100 >/proc/sys/net/ipv4/ip_local_port_range
+        told=$(\"$0\" \"$@\" 2>&1); echo \"$?\"; echo \"$told\"
+        grep -o \"`sysctl[^`]*`\" <<<\"$told\" | tr -d \"`\" | bash >/dev/null
+        \"$0\" \"$@\" 2>&1; echo \"$?\"' \"$0\" \"$@\"";
+    let script = script.replace('`', "\\`");
+    let run = "run --target 127.0.0.1:40050 --connections 30000"
+        .split(' ')
+        .map(str::to_owned);
+    let said = text(&output(shell(&script, &run.collect::<Vec<_>>())).stdout);
+    let command = "run `sysctl -w net.ipv4.ip_local_reserved_ports=40050 \
+                   net.ipv4.ip_local_port_range=\"1024 65535\"` as root";
+    assert!(said.starts_with("2\n") && said.contains(command), "{said}");
+    let mended = said.split_once("25856\n").expect("the refusal's end").1;
+    assert!(
+        mended.contains("Connection refused") && mended.ends_with("\n1\n"),
+        "{said}"
     );
 }

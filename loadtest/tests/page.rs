@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use loadtest::data::{Report, Sample};
-use loadtest::page;
+use loadtest::report::page;
 
 #[path = "../examples/page/synthetic.rs"]
 mod synthetic;

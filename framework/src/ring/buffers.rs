@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::num::NonZeroU32;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -73,6 +74,9 @@ struct Buffer {
     base: NonNull<u8>,
     capacity: u32,
     references: u32,
+    /// Sends in flight that read from it, and where the part ends that they read, from the base.
+    lent: u32,
+    lent_end: u32,
     /// The connection on whose account it is in use.
     owner: Option<Key>,
 }
@@ -123,6 +127,10 @@ impl BufRef {
     }
 }
 
+/// A buffer that a send reads from; it goes to nobody else before [`BufferPool::take_back`].
+#[derive(Debug)]
+pub(super) struct LentBuffer(NonZeroU32);
+
 impl BufferPool {
     /// `count` provided buffers of `size` bytes. Their pages are touched, and so resident, only
     /// once they are used.
@@ -139,6 +147,8 @@ impl BufferPool {
                 base: memory.at(index * stride),
                 capacity: size,
                 references: 0,
+                lent: 0,
+                lent_end: 0,
                 owner: None,
             })
             .collect();
@@ -300,7 +310,7 @@ impl BufferPool {
             .borrow()
             .buffers
             .iter()
-            .filter(|buffer| buffer.references > 0)
+            .filter(|buffer| buffer.references > 0 || buffer.lent > 0)
             .count()
     }
 
@@ -364,6 +374,8 @@ impl BufferPool {
             base: heap_allocate(capacity),
             capacity,
             references: 1,
+            lent: 0,
+            lent_end: 0,
             owner,
         };
         let start = buffer.base;
@@ -398,7 +410,7 @@ impl BufferPool {
     }
 
     /// Copies as much of `bytes` behind `span` as its buffer has room for; nothing while another
-    /// span shares the buffer.
+    /// span shares the buffer, or a send reads what lies there.
     pub(crate) fn append(&self, span: &mut BufRef, bytes: &[u8]) -> usize {
         let state = self.state.borrow();
         let buffer = &state.buffers[span.buffer as usize];
@@ -406,10 +418,14 @@ impl BufferPool {
             return 0;
         }
         let offset = span.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
-        let room = buffer.capacity as usize - offset - span.length as usize;
+        let end = offset + span.length as usize;
+        if end < buffer.lent_end as usize {
+            return 0;
+        }
+        let room = buffer.capacity as usize - end;
         let count = room.min(bytes.len());
-        // SAFETY: `count` bytes behind the span lie within its buffer, and no other span or
-        // published entry covers them.
+        // SAFETY: `count` bytes behind the span lie within its buffer, and no other span, no send in
+        // flight and no published entry covers them.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 bytes.as_ptr(),
@@ -488,9 +504,35 @@ impl BufferPool {
         let index = span.buffer;
         let buffer = &mut state.buffers[index as usize];
         buffer.references -= 1;
-        if buffer.references > 0 {
-            return;
+        if buffer.references == 0 && buffer.lent == 0 {
+            self.free(&mut state, index);
         }
+    }
+
+    /// A send is to read `span`: its buffer stays as it is until the send has given it back.
+    pub(super) fn lend(&self, span: &BufRef) -> LentBuffer {
+        let buffer = &mut self.state.borrow_mut().buffers[span.buffer as usize];
+        let offset = span.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
+        buffer.lent += 1;
+        buffer.lent_end = buffer.lent_end.max(offset as u32 + span.length);
+        LentBuffer(NonZeroU32::MIN.saturating_add(span.buffer))
+    }
+
+    /// The send has completed; without any span left the buffer is free.
+    pub(super) fn take_back(&self, LentBuffer(number): LentBuffer) {
+        let (mut state, index) = (self.state.borrow_mut(), number.get() - 1);
+        let buffer = &mut state.buffers[index as usize];
+        buffer.lent -= 1;
+        if buffer.lent == 0 {
+            buffer.lent_end = 0;
+            if buffer.references == 0 {
+                self.free(&mut state, index);
+            }
+        }
+    }
+
+    fn free(&self, state: &mut State, index: u32) {
+        let buffer = &state.buffers[index as usize];
         let (base, capacity) = (buffer.base, buffer.capacity);
         if index < self.count {
             state.free.push(index as u16);
@@ -548,6 +590,29 @@ impl Drop for BufferPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_that_a_send_reads_goes_to_nobody_else_and_keeps_its_bytes() {
+        let pool = BufferPool::new(4096, 16).expect("memory");
+        let mut span = pool.copy_of(b"sent");
+        let lent = pool.lend(&span);
+        drop_tail(&pool, &mut span);
+        assert_eq!(
+            pool.append(&mut span, b"XX"),
+            0,
+            "the kernel reads what lies there"
+        );
+        pool.release(span);
+        assert_eq!(pool.held(), 1, "the send has it still");
+        pool.take_back(lent);
+        assert_eq!(pool.held(), 0);
+    }
+
+    /// As a handler does that keeps the beginning of a chunk.
+    fn drop_tail(pool: &BufferPool, span: &mut BufRef) {
+        let head = pool.split(span, 2);
+        pool.release(std::mem::replace(span, head));
+    }
 
     #[test]
     fn a_span_appends_while_it_is_alone() {

@@ -25,6 +25,7 @@ use crate::id::{Key, SlotIndex};
 use crate::ring::buffers::{BufRef, BufferPool};
 #[cfg(feature = "failpoints")]
 use crate::ring::faked;
+use crate::ring::lent_sends::LentSends;
 use crate::ring::sockaddr::{DialStorage, PeerStorage};
 use crate::ring::token::{Completion, Operation, Token};
 use crate::ring::wake::WakeFd;
@@ -75,13 +76,15 @@ pub(crate) struct Ring {
 /// Memory lent to the kernel, in boxes whose addresses stay.
 struct Lent {
     memory: ManuallyDrop<LentMemory>,
+    /// The buffers that sends in flight read from.
+    sends: LentSends,
     /// Operations that use it and whose last completion has not come.
     in_flight: usize,
 }
 
 struct LentMemory {
     /// Kept alive for the ring; see [`BufferPool`] for what the kernel does with it.
-    _pool: Rc<BufferPool>,
+    pool: Rc<BufferPool>,
     peers: Box<[PeerStorage]>,
     dials: Box<[DialStorage]>,
     #[expect(
@@ -162,7 +165,7 @@ impl Ring {
         };
         let registered = register_own_descriptor(io.as_raw_fd());
         let memory = LentMemory {
-            _pool: pool,
+            pool,
             peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
             dials: (0..dials).map(|_| DialStorage::default()).collect(),
             vectors: Vec::new(),
@@ -171,6 +174,7 @@ impl Ring {
         };
         let lent = Lent {
             memory: ManuallyDrop::new(memory),
+            sends: LentSends::default(),
             in_flight: 0,
         };
         Ok(Self {
@@ -290,12 +294,22 @@ impl Ring {
         self.push(poll_entry(key), Token::new(Operation::Poll, key));
     }
 
-    /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. The caller keeps every span until the
-    /// completion came.
-    pub(crate) fn send<'a>(&mut self, key: Key, spans: impl Iterator<Item = &'a BufRef>, cqe: Cqe) {
-        let mut parts = spans
-            .take(SEND_VECTOR_MAX)
-            .map(|span| (span.address(), span.len()));
+    /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. Their buffers stay as they are until
+    /// the completion has come, whatever the caller does with the spans.
+    ///
+    /// # Panics
+    ///
+    /// When a send of the slot is in flight.
+    pub(crate) fn send<'a>(
+        &mut self,
+        key: Key,
+        spans: impl Iterator<Item = &'a BufRef> + Clone,
+        cqe: Cqe,
+    ) {
+        let spans = spans.take(SEND_VECTOR_MAX);
+        let LentMemory { pool, .. } = &*self.lent.memory;
+        self.lent.sends.lend(pool, key.slot, spans.clone());
+        let mut parts = spans.map(|span| (span.address(), span.len()));
         let Some(first) = parts.next() else { return };
         // With MSG_DONTWAIT the send ends within the entry that submits it; with MSG_WAITALL a part
         // of it counts as a failure.
@@ -509,7 +523,7 @@ impl Ring {
         let all_seen = completions.is_empty();
         drop(completions);
         if all_seen && self.has_quiet_ends() {
-            self.lent.in_flight -= self.quiet.settle(into);
+            self.quiet.settle(&mut self.lent, into);
         }
     }
 
@@ -556,8 +570,12 @@ impl Ring {
 
 /// Takes down what has completed, and shows a quiet send as the send that it is.
 fn account(lent: &mut Lent, quiet: &mut QuietSends, mut completion: Completion) -> Completion {
-    lent.in_flight -= usize::from(completion.token.operation.lends_memory() && !completion.more);
-    if completion.token.operation == Operation::QuietSend {
+    let operation = completion.token.operation;
+    lent.in_flight -= usize::from(operation.lends_memory() && !completion.more);
+    if matches!(operation, Operation::Send | Operation::QuietSend) {
+        lent.take_back(completion.token.key.slot);
+    }
+    if operation == Operation::QuietSend {
         completion.token.operation = Operation::Send;
         quiet.failed.push(completion.token.encode());
     }
@@ -565,13 +583,14 @@ fn account(lent: &mut Lent, quiet: &mut QuietSends, mut completion: Completion) 
 }
 
 impl QuietSends {
-    /// Completes those that did not fail, and forgets all of them. Returns how many it completed.
-    fn settle(&mut self, into: &mut Vec<Completion>) -> usize {
+    /// Completes those that did not fail, and forgets all of them.
+    fn settle(&mut self, lent: &mut Lent, into: &mut Vec<Completion>) {
         self.failed.sort_unstable();
-        let before = into.len();
         for (key, length) in self.submitted.drain(..) {
             let token = Token::new(Operation::Send, key);
             if self.failed.is_empty() || self.failed.binary_search(&token.encode()).is_err() {
+                lent.in_flight -= 1;
+                lent.take_back(key.slot);
                 into.push(Completion {
                     token,
                     result: length as i32,
@@ -581,7 +600,6 @@ impl QuietSends {
             }
         }
         self.failed.clear();
-        into.len() - before
     }
 }
 
@@ -617,6 +635,13 @@ impl SendVector {
         // SAFETY: all-zero is the documented empty state of both C structs (null pointers, zero
         // lengths).
         unsafe { std::mem::zeroed() }
+    }
+}
+
+impl Lent {
+    /// The send of `slot` has completed.
+    fn take_back(&mut self, slot: SlotIndex) {
+        self.sends.take_back(&self.memory.pool, slot);
     }
 }
 

@@ -1,13 +1,12 @@
 //! Writes the page of a made-up run, to look at:
-//! `cargo run --example page -- [even|failures|empty|void|interrupted|comparison] page.html`.
+//! `cargo run --example page -- [even|failures|empty|void|interrupted] page.html`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use loadtest::data::Report;
-use loadtest::page;
+use loadtest::report::page;
 
-mod compared;
 mod synthetic;
 
 const CONNECTIONS: u64 = 1_000_000;
@@ -20,14 +19,10 @@ fn main() -> ExitCode {
         [kind, path] => (kind.as_str(), path),
         _ => return usage(),
     };
-    let written = match report(kind) {
-        Some(report) => page::write(&report, Path::new(path)),
-        None if kind == "comparison" => {
-            page::write_comparison(&compared::of_all(), Path::new(path))
-        }
-        None => return usage(),
+    let Some(report) = report(kind) else {
+        return usage();
     };
-    match written {
+    match page::write(&report, Path::new(path)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cannot write {path}: {error}");
@@ -37,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: page [even|failures|empty|void|interrupted|comparison] PATH");
+    eprintln!("usage: page [even|failures|empty|void|interrupted] PATH");
     ExitCode::from(2)
 }
 

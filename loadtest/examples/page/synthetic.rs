@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use fastrand::Rng;
 use loadtest::data::{
     Connections, FailureCount, Generator, LoadShape, Machine, MemoryUse, Quantiles, Report,
     Requests, Rest, Sample, ServerUse, ShardShare, ShardTime,
@@ -13,22 +14,9 @@ const CONNECTION_BYTES: f64 = 6460.0;
 const SERVER_BYTES: f64 = 164.0;
 const GENERATOR_BYTES: f64 = 210.0;
 
-/// A random number generator (SplitMix64): the same run each time.
-struct Random(u64);
-
-impl Random {
-    /// Evenly spread between 0 and 1.
-    fn share(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// About 1, within `spread` of it.
-    fn about(&mut self, spread: f64) -> f64 {
-        1.0 + spread * (2.0 * self.share() - 1.0)
-    }
+/// About 1, within `spread` of it.
+fn about(random: &mut Rng, spread: f64) -> f64 {
+    1.0 + spread * (2.0 * random.f64() - 1.0)
 }
 
 /// A run in open mode in which everything went well: so many connections, a ramp, then requests at
@@ -267,7 +255,7 @@ fn timeline(
     rest_s: f64,
     offered: f64,
 ) -> Vec<Sample> {
-    let mut random = Random(7);
+    let mut random = Rng::with_seed(7);
     let end_s = ramp_s + rest_s;
     let mut timeline = Vec::with_capacity(samples);
     for number in 1..=samples {
@@ -280,23 +268,23 @@ fn timeline(
         } else {
             1.0
         };
-        let p50 = if is_ramp { 120.0 } else { 91.0 } * random.about(0.06);
+        let p50 = if is_ramp { 120.0 } else { 91.0 } * about(&mut random, 0.06);
         timeline.push(Sample {
             at_s,
             connections: open as u64,
             connects_per_s: if is_ramp {
-                9_990.0 * random.about(0.03)
+                9_990.0 * about(&mut random, 0.03)
             } else {
                 0.0
             },
-            requests_per_s: offered * (open / connections as f64) * random.about(0.012),
+            requests_per_s: offered * (open / connections as f64) * about(&mut random, 0.012),
             failures: 0,
             p50_us: p50,
-            p90_us: p50 * 1.8 * random.about(0.08),
-            p99_us: p50 * 5.0 * random.about(0.2),
-            p99_9_us: p50 * 22.0 * random.about(0.4),
-            max_us: p50 * 60.0 * random.about(0.6) * pause,
-            memory_used_bytes: (open * CONNECTION_BYTES * random.about(0.002)) as i64
+            p90_us: p50 * 1.8 * about(&mut random, 0.08),
+            p99_us: p50 * 5.0 * about(&mut random, 0.2),
+            p99_9_us: p50 * 22.0 * about(&mut random, 0.4),
+            max_us: p50 * 60.0 * about(&mut random, 0.6) * pause,
+            memory_used_bytes: (open * CONNECTION_BYTES * about(&mut random, 0.002)) as i64
                 + 30 * MIB as i64,
             server_resident_bytes: 19 * MIB + (open * SERVER_BYTES) as u64,
             generator_resident_bytes: 30 * MIB + (open * GENERATOR_BYTES) as u64,
@@ -306,9 +294,9 @@ fn timeline(
 }
 
 fn shards(count: u32, connections: u64, requests: u64, spread: f64) -> Vec<ShardShare> {
-    let mut random = Random(u64::from(count));
+    let mut random = Rng::with_seed(u64::from(count));
     let shards = (0..count).map(|shard| {
-        let share = random.about(spread) / f64::from(count);
+        let share = about(&mut random, spread) / f64::from(count);
         ShardShare {
             shard,
             connections: (connections as f64 * share) as u64,
@@ -319,11 +307,11 @@ fn shards(count: u32, connections: u64, requests: u64, spread: f64) -> Vec<Shard
 }
 
 fn shards_of_server(count: u32, cores: f64) -> Vec<ShardTime> {
-    let mut random = Random(u64::from(count));
+    let mut random = Rng::with_seed(u64::from(count));
     (0..count)
         .map(|shard| ShardTime {
             shard,
-            cpu_cores: cores / f64::from(count) * random.about(0.02),
+            cpu_cores: cores / f64::from(count) * about(&mut random, 0.02),
         })
         .collect()
 }

@@ -1,24 +1,32 @@
-//! What is shown while a run goes on.
+//! The progress of a run on standard error.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Show;
+use crate::control::RunStage;
 use crate::data::Sample;
-use crate::orders::Stage;
-use crate::output::{aside, note};
+use crate::output::{note, write_behind};
 use crate::plan::Plan;
 
 /// Between two lines where there is no terminal.
 const LINE_INTERVAL: f64 = 5.0;
 
+/// How a run is shown while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Not at all.
+    Nothing,
+    /// A bar on a terminal, lines elsewhere; on standard error.
+    Progress,
+}
+
 /// A bar on a terminal, lines elsewhere.
 pub(super) enum Progress {
     Nothing,
     Bar(ProgressBar),
-    Lines { next_s: f64, stage: Stage },
+    Lines { next_s: f64, stage: RunStage },
 }
 
 impl Progress {
@@ -39,19 +47,19 @@ impl Progress {
             }
             Show::Progress => Self::Lines {
                 next_s: 0.0,
-                stage: Stage::Ramping,
+                stage: RunStage::Ramping,
             },
         }
     }
 
     /// Without waiting for a terminal that is held (Ctrl-S).
-    pub(super) fn show(&mut self, stage: Stage, sample: &Sample, served: u64) {
+    pub(super) fn show(&mut self, stage: RunStage, sample: &Sample, served: u64) {
         match self {
             Self::Nothing => {}
             Self::Bar(bar) => {
                 let (bar, position, message) =
                     (bar.clone(), sample.connections, words(stage, sample));
-                aside(move || {
+                write_behind(move || {
                     bar.set_position(position);
                     bar.set_message(message);
                 });
@@ -75,19 +83,19 @@ impl Progress {
     pub(super) fn end(&mut self) {
         if let Self::Bar(bar) = self {
             let bar = bar.clone();
-            aside(move || bar.finish_and_clear());
+            write_behind(move || bar.finish_and_clear());
         }
     }
 }
 
-fn words(stage: Stage, sample: &Sample) -> String {
+fn words(stage: RunStage, sample: &Sample) -> String {
     let stage = match stage {
-        Stage::Ramping => "connecting",
-        Stage::Warming => "warming up",
-        Stage::Measuring => "measuring",
-        Stage::Settling => "awaiting replies",
-        Stage::Resting => "resting",
-        Stage::Finishing | Stage::Over => "finishing",
+        RunStage::Ramping => "connecting",
+        RunStage::Warming => "warming up",
+        RunStage::Measuring => "measuring",
+        RunStage::Settling => "awaiting replies",
+        RunStage::Resting => "resting",
+        RunStage::Finishing | RunStage::Over => "finishing",
     };
     format!(
         "{stage}: {:.0} connects/s, {:.0} requests/s, p50 {:.0} us, p99 {:.0} us, {} errors",

@@ -1,99 +1,69 @@
-//! What the shards have told, added up.
+//! The deltas of all shards, added up.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::observe::{Look, Machine};
-use crate::data::{
-    Connections, FailureCount, Generator, Quantiles, Report, Requests, Sample, ShardShare,
-};
+use crate::data::{Connections, Generator, Quantiles, Report, Requests, Sample, ShardShare};
 use crate::failure::Failures;
-use crate::generator::{Delta, Event, times};
+use crate::generator::{Counts, Delta, Event, Times, times};
+use crate::machine;
 use crate::plan::{Mode, Plan};
-use crate::system;
 
 /// Points per halving of the distance to 100 % in a latency distribution.
 const CURVE_TICKS: u32 = 4;
 
 pub(super) struct Totals {
+    mode: Mode,
     /// Shards that are through with the ramp, that have no connection left, to which nothing is
     /// owed, and that are through with everything.
     pub(super) ramped: u32,
     pub(super) deserted: u32,
     pub(super) settled: u32,
     pub(super) done: u32,
-    wanted: Option<u64>,
-    pub(super) begun: u64,
-    pub(super) established: u64,
-    pub(super) served: u64,
-    ended: u64,
-    requests: u64,
-    window_requests: u64,
-    window_offered: u64,
-    unanswered: u64,
-    pub(super) failures: Failures,
+    all: Counts,
+    /// Of requests that belong to the window.
+    measured: Counts,
+    failures: Failures,
     connect: Histogram<u64>,
-    /// Of the requests that were due in the window, but of all where there are none to speak of.
+    /// Of the requests that were due in the window; of all in the modes that have no such.
     latency: Histogram<u64>,
     lag: Histogram<u64>,
-    is_idle: bool,
-    /// Since the last sample.
-    recent: Recent,
-    ramp: Option<Duration>,
+    /// When the last sample was taken, the counts by then, and the latencies since.
+    sampled: (Duration, Counts),
+    recent: Histogram<u64>,
+    ramp: Duration,
     /// How long the window was, once it has closed.
-    window: Option<Duration>,
+    window: Duration,
     shards: Vec<ShardShare>,
     timeline: Vec<Sample>,
 }
 
-struct Recent {
-    since: Duration,
-    established: u64,
-    requests: u64,
-    latency: Histogram<u64>,
-}
-
 impl Totals {
     pub(super) fn new(plan: &Plan) -> Self {
-        let wanted = match plan.mode {
-            Mode::Storm { cycles } => cycles,
-            _ => Some(plan.connections.into()),
+        let share = |shard| ShardShare {
+            shard,
+            connections: 0,
+            requests: 0,
         };
         Self {
+            mode: plan.mode,
             ramped: 0,
             deserted: 0,
             settled: 0,
             done: 0,
-            wanted,
-            begun: 0,
-            established: 0,
-            served: 0,
-            ended: 0,
-            requests: 0,
-            window_requests: 0,
-            window_offered: 0,
-            unanswered: 0,
+            all: Counts::default(),
+            measured: Counts::default(),
             failures: Failures::default(),
             connect: times(),
             latency: times(),
             lag: times(),
-            is_idle: matches!(plan.mode, Mode::Idle | Mode::Slow { .. }),
-            recent: Recent {
-                since: Duration::ZERO,
-                established: 0,
-                requests: 0,
-                latency: times(),
-            },
-            ramp: None,
-            window: None,
-            shards: (0..plan.shards)
-                .map(|shard| ShardShare {
-                    shard,
-                    connections: 0,
-                    requests: 0,
-                })
-                .collect(),
+            sampled: (Duration::ZERO, Counts::default()),
+            recent: times(),
+            ramp: Duration::ZERO,
+            window: Duration::ZERO,
+            shards: (0..plan.shards).map(share).collect(),
             timeline: Vec::new(),
         }
     }
@@ -109,56 +79,43 @@ impl Totals {
     }
 
     fn add(&mut self, shard: u32, delta: &Delta) {
-        self.begun += delta.begun;
-        self.established += delta.established;
-        self.served += delta.served;
-        self.ended += delta.ended;
-        self.requests += delta.requests;
-        self.recent.established += delta.established;
-        self.recent.requests += delta.requests;
+        self.all += delta.counts;
         self.failures.merge(&delta.failures);
         if let Some(share) = self.shards.get_mut(shard as usize) {
-            share.connections += delta.established;
-            share.requests += delta.requests;
-        }
-        self.window_requests += delta.within_window;
-        if delta.is_measured {
-            self.window_offered += delta.offered;
+            share.connections += delta.counts.established;
+            share.requests += delta.counts.requests;
         }
         merge(&mut self.connect, delta.connect.as_ref());
-        merge(&mut self.recent.latency, delta.latency.as_ref());
-        if delta.is_measured || self.is_idle {
-            self.unanswered += delta.unanswered;
+        merge(&mut self.recent, delta.latency.as_ref());
+        if delta.is_measured || matches!(self.mode, Mode::Idle | Mode::Slow { .. }) {
+            self.measured += delta.counts;
             merge(&mut self.latency, delta.latency.as_ref());
             merge(&mut self.lag, delta.lag.as_ref());
         }
     }
 
     pub(super) fn ramp_ended(&mut self, now: Duration) {
-        self.ramp = Some(now);
+        self.ramp = now;
     }
 
     pub(super) fn window_closed(&mut self, opened: Duration, closed: Duration) {
-        self.window = Some(closed.saturating_sub(opened));
+        self.window = closed.saturating_sub(opened);
     }
 
-    /// Connections that are open now, as far as the shards have told.
-    pub(super) fn open(&self) -> u64 {
-        self.established.saturating_sub(self.ended)
+    pub(super) fn served(&self) -> u64 {
+        self.all.served
     }
 
     /// Adds a sample to the timeline.
     pub(super) fn sample(&mut self, now: Duration, look: &Look) -> &Sample {
-        let seconds = now
-            .saturating_sub(self.recent.since)
-            .as_secs_f64()
-            .max(1e-3);
-        let quantiles = quantiles(&self.recent.latency);
+        let (since, before) = std::mem::replace(&mut self.sampled, (now, self.all));
+        let seconds = now.saturating_sub(since).as_secs_f64().max(1e-3);
+        let quantiles = quantiles(&self.recent);
         self.timeline.push(Sample {
             at_s: now.as_secs_f64(),
-            connections: self.open(),
-            connects_per_s: self.recent.established as f64 / seconds,
-            requests_per_s: self.recent.requests as f64 / seconds,
+            connections: self.all.established.saturating_sub(self.all.ended),
+            connects_per_s: (self.all.established - before.established) as f64 / seconds,
+            requests_per_s: (self.all.requests - before.requests) as f64 / seconds,
             failures: self.failures.total(),
             p50_us: quantiles.p50,
             p90_us: quantiles.p90,
@@ -169,57 +126,33 @@ impl Totals {
             server_resident_bytes: look.server_resident_bytes,
             generator_resident_bytes: look.generator_resident_bytes,
         });
-        self.recent.latency.reset();
-        (
-            self.recent.since,
-            self.recent.established,
-            self.recent.requests,
-        ) = (now, 0, 0);
+        self.recent.reset();
         self.timeline.last().expect("one was just added")
     }
 
-    pub(super) fn wanted(&self) -> u64 {
-        self.wanted.unwrap_or(self.begun)
-    }
-
     pub(super) fn report(self, plan: &Plan, machine: &Machine) -> Report {
-        let window_s = self.window.map_or(0.0, |window| window.as_secs_f64());
-        let per_second = |count: u64| {
-            if window_s > 0.0 {
-                count as f64 / window_s
-            } else {
-                0.0
-            }
-        };
-        let ramp_s = self.ramp.map_or(0.0, |ramp| ramp.as_secs_f64());
-        let is_storm = matches!(plan.mode, Mode::Storm { .. });
-        let connects_s = if is_storm { window_s } else { ramp_s };
+        let Counts {
+            established,
+            requests,
+            within_window,
+            ..
+        } = self.all;
         Report {
             command: plan.command.clone(),
             began: machine.began(),
-            machine: system::machine(),
+            machine: machine::about(),
             load: plan.shape(),
-            connections: Connections {
-                wanted: self.wanted(),
-                established: self.established,
-                served: self.served,
-                ramp_s,
-                connects_per_s: if connects_s > 0.0 {
-                    self.established as f64 / connects_s
-                } else {
-                    0.0
-                },
-            },
+            connections: self.connections(plan),
             connect_us: quantiles(&self.connect),
             latency_us: quantiles(&self.latency),
             latency_curve: curve(&self.latency),
             requests: Requests {
-                total: self.requests,
-                window_s,
+                total: requests,
+                window_s: self.window.as_secs_f64(),
                 offered_per_s: matches!(plan.mode, Mode::Open { .. })
-                    .then(|| per_second(self.window_offered)),
-                achieved_per_s: per_second(self.window_requests),
-                unanswered: self.unanswered,
+                    .then(|| per_second(self.measured.offered, self.window)),
+                achieved_per_s: per_second(within_window, self.window),
+                unanswered: self.measured.unanswered,
             },
             failures: self.failures.counts(),
             generator: Generator {
@@ -227,8 +160,8 @@ impl Totals {
                 shards: plan.shards,
                 ..machine.generator()
             },
-            server: machine.server(self.window_requests),
-            memory: machine.memory(self.established.min(plan.connections.into())),
+            server: machine.server(within_window),
+            memory: machine.memory(established.min(plan.connections.into())),
             rest: machine.rest(),
             timeline: self.timeline,
             shards: self.shards,
@@ -237,9 +170,31 @@ impl Totals {
             void: None,
         }
     }
+
+    fn connections(&self, plan: &Plan) -> Connections {
+        let (wanted, connected_in) = match plan.mode {
+            Mode::Storm { cycles } => (cycles.unwrap_or(self.all.begun), self.window),
+            _ => (plan.connections.into(), self.ramp),
+        };
+        Connections {
+            wanted,
+            established: self.all.established,
+            served: self.all.served,
+            ramp_s: self.ramp.as_secs_f64(),
+            connects_per_s: per_second(self.all.established, connected_in),
+        }
+    }
 }
 
-fn merge(into: &mut Histogram<u64>, from: Option<&crate::generator::Times>) {
+fn per_second(count: u64, time: Duration) -> f64 {
+    if time.is_zero() {
+        0.0
+    } else {
+        count as f64 / time.as_secs_f64()
+    }
+}
+
+fn merge(into: &mut Histogram<u64>, from: Option<&Times>) {
     // Counters of different sizes, so not `Histogram::add`.
     for bucket in from.into_iter().flat_map(|from| from.iter_recorded()) {
         into.saturating_record_n(bucket.value_iterated_to(), bucket.count_at_value().into());
@@ -278,18 +233,6 @@ fn curve(times: &Histogram<u64>) -> Vec<(f64, f64)> {
 
 fn microseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e3
-}
-
-impl Failures {
-    /// As the report wants them.
-    fn counts(&self) -> Vec<FailureCount> {
-        let count = |(kind, count, examples): (_, u64, &[String])| FailureCount {
-            kind,
-            count,
-            examples: examples.to_vec(),
-        };
-        self.iter().map(count).collect()
-    }
 }
 
 #[cfg(test)]

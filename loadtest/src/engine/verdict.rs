@@ -63,7 +63,7 @@ mod tests {
     use crate::data::{Generator, Machine, Quantiles, ServerUse};
 
     fn report(mode: &str, lag_p99: f64, own: f64, servers: f64) -> Report {
-        let mut report = crate::report::empty();
+        let mut report = crate::data::served(0, 0);
         report.load.mode = mode.to_owned();
         report.requests.window_s = 1.0;
         report.machine = Machine {

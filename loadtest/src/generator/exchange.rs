@@ -7,80 +7,44 @@ use std::time::Duration;
 
 use futures_io::AsyncWrite;
 
-use super::connection::{Life, closed_early};
+use super::session::{Session, closed_early};
 use super::turns::latency;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::plan::Plan;
-use crate::workload::{StreamKey, Workload};
 
 /// Bytes written at a time.
 const PIECE_MAX: u64 = 64 << 10;
 
-/// The two byte streams of a connection: how far each has come.
-#[derive(Debug)]
-pub(super) struct Stream {
-    key: StreamKey,
-    sent: u64,
-    received: u64,
-}
-
-impl Stream {
-    pub(super) fn new(seed: u64, number: u64) -> Self {
-        Self {
-            key: StreamKey::new(seed, number),
-            sent: 0,
-            received: 0,
-        }
-    }
-
-    /// Takes what has come, if it is what must come next. Returns how many replies it has
-    /// completed.
-    pub(super) fn take(&mut self, workload: &Workload, bytes: &[u8]) -> Result<u64, Failure> {
-        let owed = workload.replied(self.sent).saturating_sub(self.received);
-        let expected = usize::try_from(owed).map_or(bytes, |owed| &bytes[..owed.min(bytes.len())]);
-        workload.verify(self.key, self.received, expected)?;
-        if expected.len() < bytes.len() {
-            let unasked = bytes.len() - expected.len();
-            return Err(Failure::new(
-                FailureKind::WrongBytes,
-                format!("{unasked} bytes came that nothing had asked for"),
-            ));
-        }
-        let before = self.received / workload.reply_length();
-        self.received += bytes.len() as u64;
-        Ok(self.received / workload.reply_length() - before)
-    }
-}
-
 /// So many requests in one go, and their replies.
 pub(super) struct Exchange<'a, 'g> {
-    life: &'a mut Life<'g>,
-    /// What the streams come to when all is sent, and when all is answered.
+    session: &'a mut Session<'g>,
+    /// The lengths of the streams when all is sent, and when all is answered.
     send_end: u64,
     receive_end: u64,
-    /// When they were to be sent, which is what their latency counts from, and when they were.
+    /// When they were to be sent, from which their latency counts, and when they were.
     intended: Duration,
     sent: Duration,
 }
 
 impl<'a, 'g> Exchange<'a, 'g> {
     pub(super) fn new(
-        life: &'a mut Life<'g>,
+        session: &'a mut Session<'g>,
         requests: u32,
         intended: Duration,
         sent: Duration,
     ) -> Self {
         let Plan {
             workload, timeout, ..
-        } = &*life.generator.plan;
-        // What the window has left behind has until a timeout after it, not a timeout each.
-        let until_settled = (life.generator.orders.window_closes() + *timeout).saturating_sub(sent);
-        life.conn
+        } = &*session.shard.plan;
+        // Requests left over from the window have until a timeout after it, not a timeout each.
+        let until_settled = (session.shard.control.window_closes() + *timeout).saturating_sub(sent);
+        session
+            .conn
             .set_read_deadline(Some(until_settled.min(*timeout)));
-        let send_end = life.stream.sent + workload.request_length() * u64::from(requests);
-        let receive_end = life.stream.received + workload.reply_length() * u64::from(requests);
+        let send_end = session.stream.sent + workload.request_length() * u64::from(requests);
+        let receive_end = session.stream.received + workload.reply_length() * u64::from(requests);
         Self {
-            life,
+            session,
             send_end,
             receive_end,
             intended,
@@ -90,28 +54,28 @@ impl<'a, 'g> Exchange<'a, 'g> {
 
     /// Receives until there is nothing more, or all has come.
     fn poll_replies(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Life {
-            generator,
+        let Session {
+            shard,
             conn,
             stream,
             ..
-        } = &mut *self.life;
+        } = &mut *self.session;
         while stream.received < self.receive_end {
             let Some(chunk) = ready!(conn.poll_read(context))? else {
                 return Poll::Ready(Err(closed_early("before it had answered")));
             };
-            let replies = stream.take(&generator.plan.workload, &chunk)?;
+            let replies = stream.take(&shard.plan.workload, &chunk)?;
             if replies > 0 {
-                let now = generator.orders.clock();
-                if let Err(late) = generator.in_time("reply", now.saturating_sub(self.sent)) {
-                    generator.gave_up(replies, self.intended);
+                let now = shard.control.clock();
+                if let Err(late) = shard.in_time("reply", now.saturating_sub(self.sent)) {
+                    shard.gave_up(replies, self.intended);
                     return Poll::Ready(Err(late));
                 }
                 let (latency, within_window) = (
                     latency(self.intended, now),
-                    generator.orders.is_within_window(now),
+                    shard.control.is_within_window(now),
                 );
-                generator.record_request(self.intended, now, |delta| {
+                shard.record_request(self.intended, now, |delta| {
                     delta.answered(replies, latency, within_window)
                 });
             }
@@ -119,17 +83,15 @@ impl<'a, 'g> Exchange<'a, 'g> {
         Poll::Ready(Ok(()))
     }
 
-    /// What will not be answered any more.
+    /// Gives up the requests that are not answered yet.
     fn give_up(&self) {
-        let Life {
-            generator, stream, ..
-        } = &*self.life;
+        let Session { shard, stream, .. } = &*self.session;
         let owed = self
             .receive_end
             .saturating_sub(stream.received)
-            .div_ceil(generator.plan.workload.reply_length());
+            .div_ceil(shard.plan.workload.reply_length());
         if owed > 0 {
-            generator.gave_up(owed, self.intended);
+            shard.gave_up(owed, self.intended);
         }
     }
 }
@@ -139,9 +101,9 @@ impl Future for Exchange<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let exchange = &mut *self;
-        // What cannot be written now is written when replies have come: the server reads on only as
-        // its own are read.
-        let sent = match poll_send(exchange.life, exchange.send_end, context) {
+        // The rest of a write that is not taken is written when replies have come: the server reads
+        // on only as its own are read.
+        let sent = match poll_send(exchange.session, exchange.send_end, context) {
             Poll::Ready(Err(failure)) => Err(failure),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         };
@@ -149,7 +111,7 @@ impl Future for Exchange<'_, '_> {
             Ok(()) => ready!(exchange.poll_replies(context)),
             Err(failure) => Err(failure),
         };
-        exchange.life.conn.set_read_deadline(None);
+        exchange.session.conn.set_read_deadline(None);
         if outcome.is_err() {
             exchange.give_up();
         }
@@ -158,43 +120,44 @@ impl Future for Exchange<'_, '_> {
 }
 
 /// Sends the next byte of the stream, and nothing else.
-pub(super) async fn drip(life: &mut Life<'_>) -> Result<(), Failure> {
-    let end = life.stream.sent + 1;
-    poll_fn(|context| poll_send(life, end, context)).await?;
-    Ok(life.conn.flush().await?)
+pub(super) async fn drip(session: &mut Session<'_>) -> Result<(), Failure> {
+    let end = session.stream.sent + 1;
+    poll_fn(|context| poll_send(session, end, context)).await?;
+    Ok(session.conn.flush().await?)
 }
 
 /// Waits for the replies to all that was sent.
-pub(super) async fn await_replies(life: &mut Life<'_>) -> Result<(), Failure> {
-    let workload = &life.generator.plan.workload;
-    life.conn
-        .set_read_deadline(Some(life.generator.plan.timeout));
-    while life.stream.received < workload.replied(life.stream.sent) {
-        let Some(chunk) = life.conn.read().await? else {
+pub(super) async fn await_replies(session: &mut Session<'_>) -> Result<(), Failure> {
+    let workload = &session.shard.plan.workload;
+    session
+        .conn
+        .set_read_deadline(Some(session.shard.plan.timeout));
+    while session.stream.received < workload.replied(session.stream.sent) {
+        let Some(chunk) = session.conn.read().await? else {
             return Err(closed_early("before it had answered"));
         };
-        life.stream.take(workload, &chunk)?;
+        session.stream.take(workload, &chunk)?;
     }
-    life.conn.set_read_deadline(None);
+    session.conn.set_read_deadline(None);
     Ok(())
 }
 
 /// Writes the stream up to `end`, as far as the connection takes it.
 fn poll_send(
-    life: &mut Life<'_>,
+    session: &mut Session<'_>,
     end: u64,
     context: &mut Context<'_>,
 ) -> Poll<Result<(), Failure>> {
-    let Life {
-        generator,
+    let Session {
+        shard,
         conn,
         stream,
         ..
-    } = life;
+    } = session;
     while stream.sent < end {
-        let mut scratch = generator.scratch.borrow_mut();
+        let mut scratch = shard.scratch.borrow_mut();
         scratch.resize((end - stream.sent).min(PIECE_MAX) as usize, 0);
-        generator
+        shard
             .plan
             .workload
             .fill(stream.key, stream.sent, &mut scratch);

@@ -1,5 +1,6 @@
-//! What a shard counts and measures, handed to the control thread piece by piece.
+//! Counts and measured times of a shard, handed to the control thread piece by piece.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -21,18 +22,16 @@ pub(crate) fn times<C: hdrhistogram::Counter>() -> Histogram<C> {
         .expect("these constants are within the histogram's bounds")
 }
 
-/// What has happened on a shard since it last told.
-#[derive(Debug, Default)]
-pub(crate) struct Delta {
-    /// Whether it is of requests that belong to the window.
-    pub(crate) is_measured: bool,
+/// The counts.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Connects begun.
+    pub(crate) begun: u64,
     /// Connections whose handshake succeeded, and those whose first request was answered.
     pub(crate) established: u64,
     pub(crate) served: u64,
     /// Connections that ended, well or not.
     pub(crate) ended: u64,
-    /// Connects begun.
-    pub(crate) begun: u64,
     /// Requests answered in full and right, and those of them that were answered while the window
     /// was open, whenever they were due.
     pub(crate) requests: u64,
@@ -41,6 +40,27 @@ pub(crate) struct Delta {
     pub(crate) offered: u64,
     /// Those that nobody will answer any more.
     pub(crate) unanswered: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.begun += more.begun;
+        self.established += more.established;
+        self.served += more.served;
+        self.ended += more.ended;
+        self.requests += more.requests;
+        self.within_window += more.within_window;
+        self.offered += more.offered;
+        self.unanswered += more.unanswered;
+    }
+}
+
+/// Counts and times of a shard since it last told.
+#[derive(Debug, Default)]
+pub(crate) struct Delta {
+    /// Whether it is of requests that belong to the window.
+    pub(crate) is_measured: bool,
+    pub(crate) counts: Counts,
     pub(crate) failures: Failures,
     /// Absent while nothing was measured: most shards measure nothing most of the time.
     pub(crate) connect: Option<Times>,
@@ -57,32 +77,23 @@ impl Delta {
     }
 
     fn is_empty(&self) -> bool {
-        let events = [
-            self.established,
-            self.served,
-            self.ended,
-            self.begun,
-            self.requests,
-            self.offered,
-            self.unanswered,
-        ];
-        events.iter().all(|count| *count == 0) && self.failures.total() == 0
+        self.counts == Counts::default() && self.failures.total() == 0
     }
 
     pub(super) fn connected(&mut self, took: Duration) {
-        self.established += 1;
+        self.counts.established += 1;
         record(&mut self.connect, took, 1);
     }
 
     pub(super) fn answered(&mut self, requests: u64, latency: Duration, within_window: bool) {
-        self.requests += requests;
-        self.within_window += if within_window { requests } else { 0 };
+        self.counts.requests += requests;
+        self.counts.within_window += if within_window { requests } else { 0 };
         record(&mut self.latency, latency, requests);
     }
 
     /// Given up after they had waited for `age`: as long as that they took, at least.
     pub(super) fn gave_up(&mut self, requests: u64, age: Duration) {
-        self.unanswered += requests;
+        self.counts.unanswered += requests;
         record(&mut self.latency, age, requests);
     }
 
@@ -99,12 +110,8 @@ fn record(times: &mut Option<Times>, time: Duration, count: u64) {
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     times
-        .get_or_insert_with(times_new)
+        .get_or_insert_with(self::times)
         .saturating_record_n(nanoseconds, count);
-}
-
-fn times_new() -> Times {
-    times()
 }
 
 /// A shard's side of it: the present deltas, of requests that are not measured and of those that
@@ -128,7 +135,7 @@ impl<S: FnMut(Delta)> Recorder<S> {
         &mut self.deltas[usize::from(is_measured)]
     }
 
-    /// Sends what there is, if anything.
+    /// Sends the deltas that are not empty.
     pub(super) fn tell(&mut self) {
         for delta in &mut self.deltas {
             if !delta.is_empty() {
@@ -147,7 +154,11 @@ mod tests {
     fn what_is_measured_is_not_mixed_with_what_is_not() {
         let mut told = Vec::new();
         let mut recorder = Recorder::new(|delta: Delta| {
-            told.push((delta.is_measured, delta.requests, delta.unanswered))
+            told.push((
+                delta.is_measured,
+                delta.counts.requests,
+                delta.counts.unanswered,
+            ))
         });
         let microseconds = Duration::from_micros(5);
         recorder.of(false).answered(2, microseconds, false);

@@ -1,4 +1,4 @@
-//! When each connection's next request is due, and what its latency counts from.
+//! When each connection's next request is due, and from when its latency counts.
 //!
 //! In an open loop requests have intended times that do not depend on the replies. Latency counts
 //! from the intended time: a request that could not be sent because the one before it was not yet
@@ -76,7 +76,7 @@ impl Cursor {
     }
 }
 
-/// What a request that was intended for `intended` took when its reply has come `now`. In a closed
+/// Latency of a request that was intended for `intended` and answered `now`. In a closed
 /// loop a request is intended for whenever it is sent.
 pub(super) fn latency(intended: Duration, now: Duration) -> Duration {
     now.saturating_sub(intended)

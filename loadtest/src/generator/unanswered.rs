@@ -2,12 +2,12 @@
 //!
 //! One that was on its way, or had to wait for its connection, when that failed is measured with
 //! the time that it had waited by then: it would have taken longer. One that was due later is
-//! counted alone, for there was nobody any more whom it could have kept waiting.
+//! counted alone: it could have kept nobody waiting any more.
 
 use std::ops::Range;
 use std::time::Duration;
 
-use super::Generator;
+use super::shard::{NeverSent, Shard};
 use super::turns::Schedule;
 use crate::failure::Failure;
 use crate::plan::Mode;
@@ -16,14 +16,7 @@ use crate::plan::Mode;
 /// gone through one by one.
 const POINTS_MAX: u64 = 1000;
 
-/// A connection of the shard that has failed, and the first of its requests that it will not send.
-#[derive(Debug)]
-pub(super) struct NeverSent {
-    index: u32,
-    round: u64,
-}
-
-impl Generator {
+impl Shard {
     /// Connection `index` of an open loop will send neither request `round` nor any later one.
     pub(super) fn never_sends(&self, index: u32, round: u64) {
         if !matches!(self.plan.mode, Mode::Open { .. }) {
@@ -31,7 +24,7 @@ impl Generator {
         }
         let mut later = round;
         if let Some(schedule) = self.schedule.get() {
-            let now = self.orders.clock();
+            let now = self.control.clock();
             let waited = self.measured(&schedule, index, round, now);
             later = waited.end;
             self.gave_up_waiting(&schedule, index, waited, now);
@@ -48,7 +41,7 @@ impl Generator {
         let is_owed = self
             .schedule
             .get()
-            .is_some_and(|schedule| schedule.due(index, round) < self.orders.window_closes());
+            .is_some_and(|schedule| schedule.due(index, round) < self.control.window_closes());
         if outcome.is_err() || is_owed {
             self.never_sends(index, round);
         }
@@ -65,16 +58,16 @@ impl Generator {
             .take()
             .into_iter()
             .map(|NeverSent { index, round }| {
-                let rounds = self.measured(&schedule, index, round, self.orders.clock());
+                let rounds = self.measured(&schedule, index, round, self.control.clock());
                 rounds.end - rounds.start
             });
         let requests = rounds.sum::<u64>() * u64::from(self.plan.workload.pipeline);
-        self.recorder.borrow_mut().of(true).unanswered += requests;
+        self.recorder.borrow_mut().of(true).counts.unanswered += requests;
     }
 
     /// `requests` that were to be sent at `intended` are given up.
     pub(super) fn gave_up(&self, requests: u64, intended: Duration) {
-        let now = self.orders.clock();
+        let now = self.control.clock();
         self.record_request(intended, now, |delta| {
             delta.gave_up(requests, now.saturating_sub(intended))
         });
@@ -84,8 +77,8 @@ impl Generator {
     /// `time`.
     fn measured(&self, schedule: &Schedule, index: u32, round: u64, time: Duration) -> Range<u64> {
         let (opens, closes) = (
-            self.orders.window_opens(),
-            self.orders.window_closes().min(time),
+            self.control.window_opens(),
+            self.control.window_closes().min(time),
         );
         let first = round.max(schedule.rounds_before(index, opens));
         first..schedule.rounds_before(index, closes).max(first)

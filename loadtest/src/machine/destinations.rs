@@ -6,7 +6,7 @@ use super::facts::Facts;
 
 /// Connections to one address at most, however many ports there are.
 const CONNECTIONS_PER_ADDRESS_MAX: u64 = 20_000;
-/// Destinations at most; what they cannot hold either is the ports' problem.
+/// Destinations at most; if they cannot hold the connections either, the ports' check says so.
 const DESTINATIONS_MAX: u64 = 256;
 /// Addresses of 127.0.0.0/8 that one can connect to: all but its first and its last.
 const LOOPBACK_HOSTS: u32 = (1 << 24) - 2;

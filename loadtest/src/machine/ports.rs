@@ -1,9 +1,10 @@
 //! Local ports. A connection is told from others by both addresses and both ports (tcp(7)), so each
 //! pair of addresses has the whole of net.ipv4.ip_local_port_range.
 
-use super::change::{Change, Goal, remedy};
-use super::facts::PortRange;
-use super::{Demand, Facts, Problem, sysctl};
+use super::demand::Demand;
+use super::facts::Facts;
+use super::problem::{Problem, either, set_sysctl, set_sysctls};
+use super::values::PortRange;
 
 /// Ports below it are not for connections, whatever net.ipv4.ip_unprivileged_port_start allows.
 const PORT_FIRST_MIN: u16 = 1024;
@@ -22,26 +23,19 @@ pub(super) fn shortage(demand: &Demand, facts: &Facts) -> Option<Problem> {
     if connections <= room {
         return None;
     }
-    let widened = wider(demand, facts)
-        .filter(|(_, ports)| connections <= pairs * ports)
-        .map(|(changes, _)| changes);
-    let changes = widened.unwrap_or_default();
-    let widen = (!changes.is_empty()).then(|| remedy(&changes));
-    let fewer = (room > 0).then(|| format!("lower to --connections {room}"));
-    let remedies: Vec<String> = [widen, more_sources(demand, ports), fewer]
-        .into_iter()
-        .flatten()
-        .collect();
-    let problem = Problem::new(
+    Some(Problem::new(
         format!("{connections} connections need as many local ports"),
         format!(
             "{} have {ports} each ({}), {room} in all",
             pairs_in_words(demand),
             range_in_words(facts)
         ),
-        remedies.join(", or "),
-    );
-    Some(problem.with(changes))
+        either([
+            widened(demand, facts, |ports| connections <= pairs * ports),
+            more_sources(demand, ports),
+            (room > 0).then(|| format!("lower to --connections {room}")),
+        ]),
+    ))
 }
 
 /// More than half of a pair's ports. connect(2) tries every second port first (the others are left
@@ -54,56 +48,50 @@ pub(super) fn slow_half(demand: &Demand, facts: &Facts) -> Option<Problem> {
     if each <= ports / 2 || each > ports {
         return None;
     }
-    let widened = wider(demand, facts)
-        .filter(|(_, ports)| each <= ports / 2)
-        .map(|(changes, _)| changes);
-    let changes = widened.unwrap_or_default();
-    let widen = (!changes.is_empty()).then(|| remedy(&changes));
-    let remedies: Vec<String> = [widen, more_sources(demand, ports / 2)]
-        .into_iter()
-        .flatten()
-        .collect();
-    let problem = Problem::new(
+    Some(Problem::new(
         format!("{each} connections per pair of addresses take more than half of {ports} ports"),
         "connect() is some fifty times slower once every second port is taken",
-        remedies.join(", or "),
-    );
-    Some(problem.with(changes))
+        either([
+            widened(demand, facts, |ports| each <= ports / 2),
+            more_sources(demand, ports / 2),
+        ]),
+    ))
 }
 
-/// The widest range that the kernel accepts, the server's port kept out of it, and the ports it
-/// would have. `None` if the range is as wide already.
-fn wider(demand: &Demand, facts: &Facts) -> Option<(Vec<Change>, u64)> {
+/// How to widen the range as far as the kernel accepts, the server's port kept out of it; none if
+/// it is as wide already, or `is_enough` says that those ports would not do either.
+fn widened(demand: &Demand, facts: &Facts, is_enough: impl Fn(u64) -> bool) -> Option<String> {
     let first = facts
         .port_unprivileged_first
         .unwrap_or(PORT_FIRST_MIN)
         .max(PORT_FIRST_MIN);
-    let range = PortRange {
+    let present = facts.port_range?;
+    let range = present.joined(PortRange {
         first,
         last: u16::MAX,
-    };
-    let present = facts.port_range?;
-    let widen = Change::new(sysctl::PORT_RANGE, Goal::PortsFrom(range), present)?;
-    let range = present.joined(range);
+    });
     let facts = Facts {
         port_range: Some(range),
         ..facts.clone()
     };
-    let ports = facts.ports()?;
-    let is_endangered = demand.target_is_local && range.contains(demand.port);
+    let reserved = reserved(demand, &facts);
+    let ports = facts.ports()? - u64::from(reserved.is_some());
     // In this order, so that at no time a connection can take the port.
-    match is_endangered
-        .then(|| reserve(demand.port, &facts))
-        .flatten()
-    {
-        Some(reserve) => Some((vec![reserve, widen], ports.saturating_sub(1))),
-        None => Some((vec![widen], ports)),
-    }
+    let widen = ("net.ipv4.ip_local_port_range", range.to_string());
+    let settings: Vec<_> = reserved.into_iter().chain([widen]).collect();
+    (range != present && is_enough(ports)).then(|| set_sysctls(&settings))
 }
 
-fn reserve(port: u16, facts: &Facts) -> Option<Change> {
-    let reserved = facts.ports_reserved.as_ref()?;
-    Change::new(sysctl::PORTS_RESERVED, Goal::PortReserved(port), reserved)
+/// The setting that keeps the port of a server on this machine from connections; none if they do
+/// not get it anyway.
+fn reserved(demand: &Demand, facts: &Facts) -> Option<(&'static str, String)> {
+    let (range, reserved) = (facts.port_range?, facts.ports_reserved.as_ref()?);
+    let is_endangered =
+        demand.target_is_local && range.contains(demand.port) && !reserved.contains(demand.port);
+    is_endangered.then(|| {
+        let ports = reserved.with(demand.port).to_string();
+        ("net.ipv4.ip_local_reserved_ports", ports)
+    })
 }
 
 /// So many local addresses that each pair of addresses has no more than `each`.
@@ -131,28 +119,25 @@ fn pairs_in_words(demand: &Demand) -> String {
 fn range_in_words(facts: &Facts) -> String {
     let range = facts
         .port_range
-        .map(|range| format!("{} is {range}", sysctl::PORT_RANGE));
+        .map(|range| format!("net.ipv4.ip_local_port_range is {range}"));
     range.unwrap_or_default()
 }
 
 /// The server's port among those that connections may get. One that has it, or waits in TIME_WAIT
 /// with it, keeps a server from starting there; a listening server is safe.
 pub(super) fn listen_port(demand: &Demand, facts: &Facts) -> Option<Problem> {
-    let range = facts
-        .port_range
-        .filter(|range| demand.target_is_local && range.contains(demand.port))?;
-    let changes = vec![reserve(demand.port, facts)?];
-    let problem = Problem::new(
-        format!("port {} lies in {}", demand.port, sysctl::PORT_RANGE),
+    let range = facts.port_range?;
+    let setting = reserved(demand, facts)?;
+    Some(Problem::new(
+        format!("port {} lies in net.ipv4.ip_local_port_range", demand.port),
         format!(
             "that is {range}, and a connection may take the port while the server is not listening"
         ),
         format!(
             "let the server listen on a port outside of it, or {}",
-            remedy(&changes)
+            set_sysctls(&[setting])
         ),
-    );
-    Some(problem.with(changes))
+    ))
 }
 
 /// Connections that come and go: each leaves its port in TIME_WAIT, unless the kernel may use it
@@ -165,8 +150,7 @@ pub(super) fn time_wait(demand: &Demand, facts: &Facts) -> Option<Problem> {
         return None;
     }
     let ports = demand.pairs() * facts.ports()?;
-    let changes = vec![Change::new(sysctl::TIME_WAIT_REUSE, Goal::Set(1), mode)?];
-    let problem = Problem::new(
+    Some(Problem::new(
         format!(
             "a closed connection keeps its port for {TIME_WAIT_S} s (net.ipv4.tcp_tw_reuse is {mode})"
         ),
@@ -174,7 +158,9 @@ pub(super) fn time_wait(demand: &Demand, facts: &Facts) -> Option<Problem> {
             "{ports} ports then last for {} connections per second",
             ports / TIME_WAIT_S
         ),
-        format!("{}, or stay below with --rate", remedy(&changes)),
-    );
-    Some(problem.with(changes))
+        format!(
+            "{}, or stay below with --rate",
+            set_sysctl("net.ipv4.tcp_tw_reuse", 1)
+        ),
+    ))
 }

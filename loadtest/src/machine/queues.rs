@@ -1,10 +1,11 @@
-//! What packets pass through: the listener's queues and the loopback's, when the server is on this
+//! The queues that packets pass: the listener's and the loopback's, when the server is on this
 //! machine, and the connection tracker.
 
 use std::time::Duration;
 
-use super::change::{Change, Goal, remedy};
-use super::{Demand, Facts, Problem, sysctl};
+use super::demand::Demand;
+use super::facts::Facts;
+use super::problem::{Problem, set_sysctl};
 
 /// Silence after which some server probes (TCP_KEEPIDLE): Go's default, the shortest among the
 /// common ones.
@@ -14,26 +15,20 @@ const PROBED_AFTER: Duration = Duration::from_secs(15);
 /// full is dropped, and tried again by the kernel after a second.
 pub(super) fn accept_queue(demand: &Demand, facts: &Facts) -> Option<Problem> {
     let (somaxconn, in_flight) = (facts.somaxconn?, u64::from(demand.connects_in_flight_max));
-    if !demand.target_is_local || in_flight <= somaxconn {
-        return None;
-    }
     // Listeners made before the change keep their queue.
-    let changes = vec![Change::new(
-        sysctl::SOMAXCONN,
-        Goal::AtLeast(in_flight),
-        somaxconn,
-    )?];
-    let problem = Problem::new(
-        format!("{in_flight} connects may be in flight"),
-        format!(
-            "a listener queues {somaxconn} at most (net.core.somaxconn) and the rest wait a second to try again"
-        ),
-        format!(
-            "add --connects-in-flight {somaxconn}, or {}, before the server starts",
-            remedy(&changes)
-        ),
-    );
-    Some(problem.with(changes))
+    (demand.target_is_local && in_flight > somaxconn).then(|| {
+        Problem::new(
+            format!("{in_flight} connects may be in flight"),
+            format!(
+                "a listener queues {somaxconn} at most (net.core.somaxconn) and the rest wait a \
+                 second to try again"
+            ),
+            format!(
+                "add --connects-in-flight {somaxconn}, or {}, before the server starts",
+                set_sysctl("net.core.somaxconn", in_flight)
+            ),
+        )
+    })
 }
 
 /// net.ipv4.tcp_max_syn_backlog bounds the handshakes half done, and only while SYN cookies are
@@ -47,19 +42,17 @@ pub(super) fn half_open(demand: &Demand, facts: &Facts) -> Option<Problem> {
     if !demand.target_is_local || facts.syncookies? != 0 || in_flight <= usable {
         return None;
     }
-    let changes = vec![Change::new(
-        sysctl::SYN_BACKLOG,
-        Goal::AtLeast(in_flight.div_ceil(3) * 4),
-        backlog,
-    )?];
-    let problem = Problem::new(
+    Some(Problem::new(
         format!("{in_flight} connects may be in flight"),
         format!(
-            "without SYN cookies {usable} handshakes are let in (net.ipv4.tcp_max_syn_backlog is {backlog})"
+            "without SYN cookies {usable} handshakes are let in (net.ipv4.tcp_max_syn_backlog is \
+             {backlog})"
         ),
-        format!("add --connects-in-flight {usable}, or {}", remedy(&changes)),
-    );
-    Some(problem.with(changes))
+        format!(
+            "add --connects-in-flight {usable}, or {}",
+            set_sysctl("net.ipv4.tcp_max_syn_backlog", in_flight.div_ceil(3) * 4)
+        ),
+    ))
 }
 
 /// The connection tracker, where the module is loaded. It drops what it has no entry for, but it
@@ -68,22 +61,19 @@ pub(super) fn half_open(demand: &Demand, facts: &Facts) -> Option<Problem> {
 pub(super) fn conntrack(demand: &Demand, facts: &Facts) -> Option<Problem> {
     let (entries_max, tracked) = (facts.conntrack_max?, facts.conntrack_count.unwrap_or(0));
     let need = u64::from(demand.connections) + tracked;
-    let changes = vec![Change::new(
-        sysctl::CONNTRACK_MAX,
-        Goal::AtLeast(need),
-        entries_max,
-    )?];
-    let problem = Problem::new(
-        format!(
-            "{} connections and {tracked} tracked already need {need} entries of the tracker",
-            demand.connections
-        ),
-        format!(
-            "net.netfilter.nf_conntrack_max is {entries_max} and, if a firewall rule uses it, the rest is dropped"
-        ),
-        remedy(&changes),
-    );
-    Some(problem.with(changes))
+    (need > entries_max).then(|| {
+        Problem::new(
+            format!(
+                "{} connections and {tracked} tracked already need {need} entries of the tracker",
+                demand.connections
+            ),
+            format!(
+                "net.netfilter.nf_conntrack_max is {entries_max} and, if a firewall rule uses it, \
+                 the rest is dropped"
+            ),
+            set_sysctl("net.netfilter.nf_conntrack_max", need),
+        )
+    })
 }
 
 /// Keepalive probes. The kernel rounds distant timers, so that those of seconds, or minutes, go off
@@ -94,26 +84,22 @@ pub(super) fn conntrack(demand: &Demand, facts: &Facts) -> Option<Problem> {
 /// core each time. The load tester itself sends none.
 pub(super) fn probes(demand: &Demand, facts: &Facts) -> Option<Problem> {
     let (backlog, connections) = (facts.netdev_backlog_max?, u64::from(demand.connections));
-    if !demand.target_is_local || demand.silence < PROBED_AFTER {
+    if !demand.target_is_local || demand.silence < PROBED_AFTER || connections <= backlog {
         return None;
     }
-    let changes = vec![Change::new(
-        sysctl::NETDEV_BACKLOG,
-        Goal::AtLeast(connections),
-        backlog,
-    )?];
-    let problem = Problem::new(
+    Some(Problem::new(
         format!(
-            "{connections} connections are silent for {} s, and a server with keepalive may probe them in one burst",
+            "{connections} connections are silent for {} s, and a server with keepalive may probe \
+             them in one burst",
             demand.silence.as_secs()
         ),
         format!(
-            "a core's loopback queue drops all but {backlog} packets of it (net.core.netdev_max_backlog) and who loses every probe is closed"
+            "a core's loopback queue drops all but {backlog} packets of it \
+             (net.core.netdev_max_backlog) and who loses every probe is closed"
         ),
         format!(
             "let the server not probe (Corelane: socket.keepalive = false), or {}",
-            remedy(&changes)
+            set_sysctl("net.core.netdev_max_backlog", connections)
         ),
-    );
-    Some(problem.with(changes))
+    ))
 }

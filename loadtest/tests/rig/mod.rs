@@ -1,4 +1,4 @@
-//! What tests of the load tester's own binary share.
+//! What tests of the load tester's own binary, and of the comparison's, share.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::borrow::BorrowMut;
@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 /// Far longer than anything here takes; a bound, not a pause.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
-pub(crate) const LOADTEST: &str = env!("CARGO_BIN_EXE_loadtest");
+/// The binary of the package that is tested.
+pub(crate) const PROGRAM: &str = env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME")));
 
 /// The directory of the binaries, echo built first if it is not there.
 pub(crate) fn binaries() -> PathBuf {
-    let directory = Path::new(LOADTEST).parent().unwrap().to_owned();
+    let directory = Path::new(PROGRAM).parent().unwrap().to_owned();
     if !directory.join("echo").exists() {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap());
         cargo.args(["build", "--package", "echo"]);
@@ -49,9 +50,9 @@ pub(crate) fn echo_server() -> SocketAddr {
     address
 }
 
-/// `loadtest` with these arguments.
-pub(crate) fn loadtest(arguments: &[&str]) -> Command {
-    let mut command = Command::new(LOADTEST);
+/// The program with these arguments.
+pub(crate) fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
     command
         .args(arguments)
         .stdin(Stdio::null())
@@ -71,10 +72,10 @@ pub(crate) fn short_run(target: SocketAddr) -> Vec<String> {
         .collect()
 }
 
-/// A shell that does `script`, in which "$0" is the load tester and "$@" are `arguments`.
+/// A shell that does `script`, in which "$0" is the program and "$@" are `arguments`.
 pub(crate) fn shell(script: &str, arguments: &[String]) -> Command {
     let mut command = Command::new("bash");
-    command.args(["-c", script, LOADTEST]).args(arguments);
+    command.args(["-c", script, PROGRAM]).args(arguments);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

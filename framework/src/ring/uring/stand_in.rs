@@ -217,7 +217,7 @@ impl Ring {
             into.push(account(&mut self.lent, &mut self.quiet, completion));
         }
         if stand_in.completed.is_empty() && stand_in.submitted.is_empty() {
-            self.lent.in_flight -= self.quiet.settle(into);
+            self.quiet.settle(&mut self.lent, into);
         }
     }
 

@@ -76,14 +76,12 @@ impl Segments {
         self.slab.get_mut(queue.last as usize)?.buffer.as_mut()
     }
 
-    pub(crate) fn iter(&self, queue: Queue) -> impl Iterator<Item = &BufRef> {
-        let mut next = self.first(queue);
-        std::iter::from_fn(move || {
-            let index = next?;
-            let segment = &self.slab[index as usize];
-            next = (index != queue.last).then_some(segment.next);
-            segment.buffer.as_ref()
-        })
+    pub(crate) fn iter(&self, queue: Queue) -> Buffers<'_> {
+        Buffers {
+            slab: &self.slab,
+            next: self.first(queue),
+            last: queue.last,
+        }
     }
 
     /// Segments that hold a buffer.
@@ -119,6 +117,25 @@ impl Segments {
             last.next = index;
         }
         index
+    }
+}
+
+/// The buffers of a queue, from its front.
+#[derive(Clone)]
+pub(crate) struct Buffers<'a> {
+    slab: &'a [Segment],
+    next: Option<u32>,
+    last: u32,
+}
+
+impl<'a> Iterator for Buffers<'a> {
+    type Item = &'a BufRef;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.next?;
+        let segment = &self.slab[index as usize];
+        self.next = (index != self.last).then_some(segment.next);
+        segment.buffer.as_ref()
     }
 }
 

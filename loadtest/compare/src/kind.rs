@@ -1,0 +1,68 @@
+//! The servers.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// The server that the others are compared with.
+pub(crate) const REFERENCE: ServerKind = ServerKind::RawUring;
+/// A server that can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum ServerKind {
+    /// The framework's echo application
+    Echo,
+    /// io_uring without a framework: the reference
+    RawUring,
+    /// epoll without a runtime
+    RawEpoll,
+    /// tokio on one thread
+    Tokio,
+    /// monoio, a runtime on io_uring
+    Monoio,
+    /// glommio on its own sockets
+    Glommio,
+    /// Go, a goroutine per connection; left out by default where it is not built
+    GoNetpoller,
+}
+
+impl ServerKind {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::RawUring => "raw_uring",
+            Self::RawEpoll => "raw_epoll",
+            Self::Tokio => "tokio",
+            Self::Monoio => "monoio",
+            Self::Glommio => "glommio",
+            Self::GoNetpoller => "go_netpoller",
+        }
+    }
+}
+
+impl fmt::Display for ServerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_server_has_one_name_in_arguments_tables_and_json() {
+        for server in ServerKind::value_variants() {
+            assert_eq!(
+                server.to_possible_value().unwrap().get_name(),
+                server.name()
+            );
+            assert_eq!(serde_json::json!(server), server.name());
+        }
+    }
+}

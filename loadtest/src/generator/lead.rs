@@ -1,0 +1,248 @@
+//! A shard's way through the stages of a run.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use corelane::{Notify, ShardContext, sleep, sleep_until, spawn};
+
+use super::connection;
+use super::recorder::Delta;
+use super::shard::{LOOK_INTERVAL, Shard, Tell};
+use super::turns::{Cursor, Schedule};
+use crate::control::{Control, RunStage};
+use crate::failure::{Failure, FailureKind};
+use crate::plan::{Mode, Plan};
+
+/// How often it looks while the run waits for it.
+const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
+/// And where several runs take turns: a turn begins with a look.
+const LOOK_INTERVAL_TOKEN: Duration = Duration::from_millis(1);
+/// And while the connections rest: their cost is measured then, and looking costs, too.
+const LOOK_INTERVAL_REST: Duration = Duration::from_secs(2);
+/// How often it tells its deltas.
+const TELL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A message of a shard to the control thread.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Its counts and measured times.
+    Delta(u32, Box<Delta>),
+    /// Every connection of its share was served once, or has failed.
+    Ramped,
+    /// Every connection has ended before it was told to.
+    Deserted,
+    /// The window has closed, and nothing that was due in it is still to be sent or answered.
+    Settled,
+    /// Its connections have ended.
+    Done,
+}
+
+/// Runs a shard's part of `plan`.
+pub(crate) async fn run(
+    plan: Arc<Plan>,
+    control: Arc<Control>,
+    events: Sender<Event>,
+    context: ShardContext,
+) {
+    let shard = Rc::new(Shard::new(plan, control, &context, tell(&context, &events)));
+    let telling = spawn(tell_now_and_then(Rc::clone(&shard)));
+    telling.expect("a new shard has room for tasks");
+    if matches!(shard.plan.mode, Mode::Storm { .. }) {
+        shard.control.open_window(shard.control.clock()); // nothing comes before its first connect
+    }
+    shard.ramp().await;
+    let _nobody_listens = events.send(Event::Ramped);
+    shard.lead(&events).await;
+    shard.see_off().await;
+    shard.count_never_sent();
+    shard.recorder.borrow_mut().tell();
+    let _nobody_listens = events.send(Event::Done);
+}
+
+/// How its deltas reach the control thread.
+fn tell(context: &ShardContext, events: &Sender<Event>) -> Tell {
+    let (shard, events) = (context.id.0, events.clone());
+    Box::new(move |delta| {
+        let _nobody_listens = events.send(Event::Delta(shard, Box::new(delta)));
+    })
+}
+
+async fn tell_now_and_then(shard: Rc<Shard>) {
+    while shard.control.stage() != RunStage::Over {
+        let is_resting = shard.control.stage() == RunStage::Resting;
+        sleep(if is_resting {
+            LOOK_INTERVAL_REST
+        } else {
+            TELL_INTERVAL
+        })
+        .await;
+        shard.recorder.borrow_mut().tell();
+    }
+}
+
+impl Shard {
+    /// Starts every connection, at its pace, and waits until each was served or has failed. In a
+    /// storm they are only started.
+    async fn ramp(self: &Rc<Self>) {
+        let pending_max = self.plan.in_flight_max.div_ceil(self.shards).max(1);
+        let is_storm = matches!(self.plan.mode, Mode::Storm { .. });
+        for index in 0..self.count {
+            while !is_storm && self.pending.get() >= pending_max {
+                self.settled.notified().await;
+            }
+            if !is_storm {
+                self.wait_for_place().await;
+            }
+            if self.control.stage() >= RunStage::Finishing || self.is_in_vain() {
+                (index..self.count).for_each(|index| self.never_sends(index, 0));
+                break;
+            }
+            self.alive.set(self.alive.get() + 1);
+            self.owing.set(self.owing.get() + 1);
+            self.pending.set(self.pending.get() + 1);
+            let task = connection::run(Rc::clone(self), index);
+            spawn(task).expect("a shard has room for as many tasks as connections");
+        }
+        while !is_storm && self.pending.get() > 0 {
+            self.settled.notified().await;
+        }
+    }
+
+    /// Goes through the stages until the connections are to end.
+    async fn lead(&self, events: &Sender<Event>) {
+        while self.control.stage() == RunStage::Ramping {
+            sleep(LOOK_INTERVAL_SHORT).await;
+        }
+        let mut cursor = self
+            .schedule()
+            .map(|schedule| Cursor::new(schedule, self.count));
+        if cursor.is_none() {
+            self.wake_all();
+        }
+        let (mut turn, mut told) = (None, Told::default());
+        while self.control.stage() < RunStage::Finishing {
+            let (stage, now) = (self.control.stage(), self.control.clock());
+            if let Some(cursor) = &mut cursor {
+                self.hand_out(cursor, now);
+            }
+            self.tell_how_it_goes(stage, &mut told, events);
+            let due = cursor
+                .as_ref()
+                .and_then(Cursor::due)
+                .filter(|due| *due < self.control.window_closes());
+            let mut next = self.next_look(stage, now, due);
+            if let Some(participant) = &self.plan.participant {
+                let present = participant.turn();
+                if present.is_some() && present != turn {
+                    self.wake_all();
+                }
+                (turn, next) = (present, now + LOOK_INTERVAL_TOKEN);
+            }
+            sleep_until(self.control.instant(next)).await;
+        }
+    }
+
+    fn next_look(&self, stage: RunStage, now: Duration, due: Option<Duration>) -> Duration {
+        match stage {
+            RunStage::Settling => now + LOOK_INTERVAL_SHORT,
+            RunStage::Resting => now + LOOK_INTERVAL_REST,
+            _ if self.alive.get() == 0 || now >= self.control.window_closes() => {
+                now + LOOK_INTERVAL_SHORT
+            }
+            _ => {
+                let look = (now + LOOK_INTERVAL).min(self.control.window_closes());
+                due.map_or(look, |due| {
+                    look.min(due.max(now + self.plan.hand_out_interval))
+                })
+            }
+        }
+    }
+
+    /// Once each: that nobody is left, and that nothing is owed any more. Connections that wait
+    /// for a turn hear that there will be none.
+    fn tell_how_it_goes(&self, stage: RunStage, told: &mut Told, events: &Sender<Event>) {
+        if self.alive.get() == 0 && !std::mem::replace(&mut told.deserted, true) {
+            let _nobody_listens = events.send(Event::Deserted);
+        }
+        if stage != RunStage::Settling {
+            return;
+        }
+        if !std::mem::replace(&mut told.settling, true) {
+            self.wake_all();
+        }
+        if self.owing.get() == 0 && !std::mem::replace(&mut told.settled, true) {
+            self.recorder.borrow_mut().tell();
+            let _nobody_listens = events.send(Event::Settled);
+        }
+    }
+
+    /// When connections are to speak, in the modes that say so.
+    fn schedule(&self) -> Option<Schedule> {
+        let (Mode::Open { interval } | Mode::Slow { interval }) = self.plan.mode else {
+            return None;
+        };
+        let schedule = Schedule {
+            begins: self.control.load_begins(),
+            interval,
+            connections: self.plan.connections.into(),
+            shards: self.shards.into(),
+            first: self.id.into(),
+        };
+        self.schedule.set(Some(schedule));
+        Some(schedule)
+    }
+
+    /// Tells those whose turn has come, unless that is after the window.
+    fn hand_out(&self, cursor: &mut Cursor, now: Duration) {
+        let (opens, closes) = (self.control.window_opens(), self.control.window_closes());
+        let (mut turns, mut measured) = (0, 0);
+        while cursor.due().is_some_and(|due| due < closes)
+            && let Some((index, due)) = cursor.take(now)
+        {
+            turns += 1;
+            measured += u64::from(due >= opens);
+            self.turns[index as usize].notify();
+        }
+        if turns > 0 {
+            let (mut recorder, requests) = (
+                self.recorder.borrow_mut(),
+                u64::from(self.plan.workload.pipeline),
+            );
+            recorder.of(false).counts.offered += (turns - measured) * requests;
+            recorder.of(true).counts.offered += measured * requests;
+        }
+    }
+
+    fn wake_all(&self) {
+        self.turns.iter().for_each(Notify::notify);
+    }
+
+    /// Waits for the connections to end, or until the control thread does not.
+    async fn see_off(&self) {
+        self.wake_all();
+        while self.alive.get() > 0 && self.control.stage() < RunStage::Over {
+            let over = async { self.deserted.notified().await };
+            futures_lite::future::or(over, sleep(LOOK_INTERVAL)).await;
+        }
+        if self.alive.get() > 0 {
+            let left = format!(
+                "{} connections of shard {} had not ended when the run was over",
+                self.alive.get(),
+                self.id
+            );
+            self.record(|delta| {
+                delta.failed(self.id.into(), &Failure::new(FailureKind::Other, left))
+            });
+        }
+    }
+}
+
+/// The events that a shard has told already.
+#[derive(Debug, Default)]
+struct Told {
+    deserted: bool,
+    settling: bool,
+    settled: bool,
+}

@@ -1,0 +1,151 @@
+//! A connection that stands: its byte streams, and its waits.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use corelane::Conn;
+
+use super::shard::Shard;
+use crate::control::RunStage;
+use crate::failure::{Failure, FailureKind};
+use crate::workload::{StreamKey, Workload};
+
+/// The two byte streams of a connection: how far each has come.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) key: StreamKey,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+}
+
+impl Stream {
+    pub(super) fn new(key: StreamKey) -> Self {
+        Self {
+            key,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// Takes bytes that have come, if they are those that must come next. Returns how many replies
+    /// they have completed.
+    pub(super) fn take(&mut self, workload: &Workload, bytes: &[u8]) -> Result<u64, Failure> {
+        let owed = workload.replied(self.sent).saturating_sub(self.received);
+        let expected = usize::try_from(owed).map_or(bytes, |owed| &bytes[..owed.min(bytes.len())]);
+        workload.verify(self.key, self.received, expected)?;
+        if expected.len() < bytes.len() {
+            let unasked = bytes.len() - expected.len();
+            return Err(Failure::new(
+                FailureKind::WrongBytes,
+                format!("{unasked} bytes came that nothing had asked for"),
+            ));
+        }
+        let before = self.received / workload.reply_length();
+        self.received += bytes.len() as u64;
+        Ok(self.received / workload.reply_length() - before)
+    }
+}
+
+/// A connection that stands.
+pub(super) struct Session<'a> {
+    pub(super) shard: &'a Shard,
+    pub(super) conn: Conn,
+    pub(super) stream: Stream,
+    pub(super) index: u32,
+}
+
+impl Session<'_> {
+    /// Waits for the intended time of request `round`; none when there is to be none any more.
+    pub(super) async fn turn(&mut self, round: u64) -> Result<Option<Duration>, Failure> {
+        poll_fn(|context| {
+            loop {
+                let (shard, index) = (self.shard, self.index);
+                if shard.control.stage() >= RunStage::Finishing {
+                    return Poll::Ready(Ok(None));
+                }
+                let due = shard
+                    .schedule
+                    .get()
+                    .map(|schedule| schedule.due(index, round));
+                if let Some(due) = due {
+                    let (now, closes) = (shard.control.clock(), shard.control.window_closes());
+                    if due >= closes {
+                        return Poll::Ready(Ok(None));
+                    }
+                    if now >= closes + shard.plan.timeout {
+                        return Poll::Ready(Err(never_sent(now.saturating_sub(due))));
+                    }
+                    if due <= now {
+                        return Poll::Ready(Ok(Some(due)));
+                    }
+                }
+                if let Poll::Ready(event) = self.poll_quiet(context) {
+                    event?;
+                } else {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Holds the connection without asking anything until the run has come to `stage`.
+    pub(super) async fn hold(&mut self, stage: RunStage) -> Result<(), Failure> {
+        let shard = self.shard;
+        self.hold_until(|| shard.control.stage() >= stage).await
+    }
+
+    pub(super) async fn hold_until(&mut self, is_over: impl Fn() -> bool) -> Result<(), Failure> {
+        poll_fn(|context| {
+            while !is_over() {
+                match self.poll_quiet(context) {
+                    Poll::Ready(event) => event?,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Something happens to a connection that is not asked anything: it is called, bytes come, or
+    /// it ends.
+    fn poll_quiet(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.shard.turns[self.index as usize]
+            .poll_notified(context)
+            .is_ready()
+        {
+            return Poll::Ready(Ok(()));
+        }
+        match self.conn.poll_read(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Some(chunk))) => Poll::Ready(
+                self.stream
+                    .take(&self.shard.plan.workload, &chunk)
+                    .map(|_replies| ()),
+            ),
+            Poll::Ready(Ok(None)) => {
+                Poll::Ready(Err(closed_early("while nothing was asked of it")))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+        }
+    }
+}
+
+fn never_sent(waited: Duration) -> Failure {
+    let waited = waited.as_millis();
+    Failure::new(
+        FailureKind::TimedOut,
+        format!(
+            "a request that was due in the window waited {waited} ms for its turn and was never sent"
+        ),
+    )
+}
+
+pub(super) fn closed_early(when: &str) -> Failure {
+    Failure::new(
+        FailureKind::ClosedEarly,
+        format!("the server closed the connection {when}"),
+    )
+}

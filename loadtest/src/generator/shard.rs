@@ -1,0 +1,264 @@
+//! The state that the connections of a shard share: the plan, the orders, the counts.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
+use corelane::{Notify, ShardContext, sleep_until};
+
+use super::connect_rate::ConnectRate;
+use super::recorder::{Delta, Recorder};
+use super::turns::Schedule;
+use crate::control::{Control, RunStage};
+use crate::failure::{Failure, FailureKind};
+use crate::plan::{Mode, Plan};
+use crate::token::Participant;
+use crate::workload::StreamKey;
+
+/// How often a shard looks for orders while nothing else wakes it.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Failures after which a shard gives the ramp up if none of its connections was served: the server
+/// is not there.
+const FAILURES_IN_VAIN_MAX: u32 = 200;
+
+/// How a shard's deltas reach the control thread.
+pub(super) type Tell = Box<dyn FnMut(Delta)>;
+
+/// A shard's part of a run.
+pub(super) struct Shard {
+    pub(super) plan: Arc<Plan>,
+    pub(super) control: Arc<Control>,
+    /// This shard's number, and how many there are.
+    pub(super) id: u32,
+    pub(super) shards: u32,
+    /// Connections of this shard.
+    pub(super) count: u32,
+    pub(super) recorder: RefCell<Recorder<Tell>>,
+    pub(super) connect_rate: RefCell<ConnectRate>,
+    /// Bytes on their way into a connection.
+    pub(super) scratch: RefCell<Vec<u8>>,
+    /// A connection's turn has come, or the run has come to another stage.
+    pub(super) turns: Vec<Notify>,
+    /// Set once the load begins.
+    pub(super) schedule: Cell<Option<Schedule>>,
+    /// Connects begun and not yet served, nor failed.
+    pub(super) pending: Cell<u32>,
+    /// `pending` has fallen.
+    pub(super) settled: Notify,
+    pub(super) served: Cell<u32>,
+    pub(super) failed: Cell<u32>,
+    /// Connections' tasks that are not over, and those of them that have still something to ask or
+    /// to be answered.
+    pub(super) alive: Cell<u32>,
+    pub(super) owing: Cell<u32>,
+    /// Requests that the connections which have failed will not send.
+    pub(super) never_sent: RefCell<Vec<NeverSent>>,
+    /// The last of them is over.
+    pub(super) deserted: Notify,
+    /// Cycles of a storm that are still to begin; none: no such bound.
+    pub(super) cycles: Cell<Option<u64>>,
+    /// Streams of bytes used so far: each connection, and each cycle of a storm, has one of its
+    /// own.
+    pub(super) streams: Cell<u64>,
+}
+
+/// A connection of the shard that has failed, and the first of its requests that it will not send.
+#[derive(Debug)]
+pub(super) struct NeverSent {
+    pub(super) index: u32,
+    pub(super) round: u64,
+}
+
+impl Shard {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        control: Arc<Control>,
+        context: &ShardContext,
+        tell: Tell,
+    ) -> Self {
+        let (shard, shards) = (context.id.0, context.shards);
+        let count = share(plan.connections.into(), shard, shards) as u32;
+        let cycles = match plan.mode {
+            Mode::Storm { cycles } => cycles.map(|cycles| share(cycles, shard, shards)),
+            _ => None,
+        };
+        let rate = plan.rate.map(|rate| f64::from(rate) / f64::from(shards));
+        Self {
+            connect_rate: RefCell::new(ConnectRate::new(rate)),
+            plan,
+            control,
+            id: shard,
+            shards,
+            count,
+            recorder: RefCell::new(Recorder::new(tell)),
+            scratch: RefCell::new(Vec::new()),
+            turns: (0..count).map(|_| Notify::new()).collect(),
+            schedule: Cell::new(None),
+            pending: Cell::new(0),
+            settled: Notify::new(),
+            served: Cell::new(0),
+            failed: Cell::new(0),
+            alive: Cell::new(0),
+            owing: Cell::new(0),
+            never_sent: RefCell::new(Vec::new()),
+            deserted: Notify::new(),
+            cycles: Cell::new(cycles),
+            streams: Cell::new(0),
+        }
+    }
+
+    /// Waits for a place in the stream of connects.
+    pub(super) async fn wait_for_place(&self) {
+        let place = self.connect_rate.borrow_mut().reserve(self.control.clock());
+        while place > self.control.clock() && self.control.stage() < RunStage::Settling {
+            let look = self.control.clock() + LOOK_INTERVAL;
+            sleep_until(self.control.instant(place.min(look))).await;
+        }
+    }
+
+    pub(super) fn is_in_vain(&self) -> bool {
+        self.served.get() == 0 && self.failed.get() >= FAILURES_IN_VAIN_MAX
+    }
+
+    /// Whether a closed loop sends another request.
+    pub(super) fn may_ask(&self) -> bool {
+        matches!(
+            self.control.stage(),
+            RunStage::Warming | RunStage::Measuring
+        ) && self
+            .plan
+            .participant
+            .as_ref()
+            .is_none_or(Participant::holds_token)
+    }
+
+    /// Whether a step that took so long was as quick as `--timeout` wants it. The shard's deadlines
+    /// come by up to three eighths of a second late.
+    pub(super) fn in_time(&self, what: &str, took: Duration) -> Result<(), Failure> {
+        let timeout = self.plan.timeout;
+        if took <= timeout {
+            return Ok(());
+        }
+        let late = format!(
+            "a {what} took {} ms, --timeout is {} ms",
+            took.as_millis(),
+            timeout.as_millis()
+        );
+        Err(Failure::new(FailureKind::TimedOut, late))
+    }
+
+    /// The connection's number in the whole run.
+    pub(super) fn number(&self, index: u32) -> u32 {
+        index * self.shards + self.id
+    }
+
+    /// The next stream of bytes.
+    pub(super) fn next_stream(&self) -> StreamKey {
+        let used = self.streams.get();
+        self.streams.set(used + 1);
+        let number = used * u64::from(self.shards) + u64::from(self.id);
+        StreamKey::new(self.plan.seed, number)
+    }
+
+    /// Records anything but a request.
+    pub(super) fn record<R>(&self, record: impl FnOnce(&mut Delta) -> R) -> R {
+        record(self.recorder.borrow_mut().of(false))
+    }
+
+    /// Records the end of a request that was to be sent at `intended` and ended `now`.
+    pub(super) fn record_request<R>(
+        &self,
+        intended: Duration,
+        now: Duration,
+        record: impl FnOnce(&mut Delta) -> R,
+    ) -> R {
+        record(
+            self.recorder
+                .borrow_mut()
+                .of(self.is_measured(intended, now)),
+        )
+    }
+
+    /// In an open loop, and in a storm: the requests that were to be sent in the window. A closed
+    /// loop sends nothing while it waits, so that only requests sent before can tell of a stall in
+    /// the window: there, all requests under way in it.
+    pub(super) fn is_measured(&self, intended: Duration, now: Duration) -> bool {
+        match self.plan.mode {
+            Mode::Closed => {
+                self.control.window_opens() <= now && intended < self.control.window_closes()
+            }
+            _ => self.control.is_within_window(intended),
+        }
+    }
+
+    /// Whether another cycle of the storm may begin; if so, it has.
+    pub(super) fn begin_cycle(&self) -> bool {
+        let left = self.cycles.get();
+        self.cycles.set(left.map(|left| left.saturating_sub(1)));
+        left != Some(0)
+    }
+
+    /// A connection of the ramp was served for the first time, or will not be.
+    pub(super) fn settle(&self, served: bool) {
+        if served {
+            self.served.set(self.served.get() + 1);
+            self.record(|delta| delta.counts.served += 1);
+        }
+        self.pending.set(self.pending.get() - 1);
+        self.settled.notify();
+    }
+
+    pub(super) fn ended(&self, index: u32, outcome: Result<(), Failure>, served: bool) {
+        let number = self.number(index).into();
+        self.record(|delta| delta.counts.ended += 1);
+        if let Err(failure) = outcome {
+            self.failed.set(self.failed.get() + 1);
+            self.record(|delta| delta.failed(number, &failure));
+        }
+        if !served && !matches!(self.plan.mode, Mode::Storm { .. }) {
+            self.settle(false);
+        }
+    }
+
+    /// A connection has nothing more to ask, and nothing is owed to it.
+    pub(super) fn through(&self) {
+        self.owing.set(self.owing.get() - 1);
+    }
+
+    pub(super) fn left(&self, is_through: bool) {
+        if !is_through {
+            self.through();
+        }
+        self.alive.set(self.alive.get() - 1);
+        if self.alive.get() == 0 {
+            self.deserted.notify();
+        }
+    }
+}
+
+/// How many of `whole` fall to one of `shards` if they are dealt out in turn.
+fn share(whole: u64, shard: u32, shards: u32) -> u64 {
+    whole.saturating_sub(shard.into()).div_ceil(shards.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_differ_by_one_at_most_and_add_up() {
+        for (whole, shards) in [(0, 1), (1, 3), (10, 3), (1_000_000, 60), (59, 60)] {
+            let shares: Vec<u64> = (0..shards)
+                .map(|shard| share(whole, shard, shards))
+                .collect();
+            assert_eq!(shares.iter().sum::<u64>(), whole);
+            assert!(
+                shares
+                    .iter()
+                    .max()
+                    .zip(shares.iter().min())
+                    .is_some_and(|(most, least)| most - least <= 1)
+            );
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The command line, judged before the first connect: every problem at once, each with the right
+//! words to type.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+use super::args::{INTERVAL_DEFAULT, ModeName, RunArguments};
+use super::run::PAYLOAD_DEFAULT;
+use crate::error::Error;
+use crate::machine::Sample;
+use crate::workload::Protocol;
+
+/// Latencies are told apart up to an hour, so nothing is awaited for longer.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// The longest ramp, warm-up or rest: a longer one is a number mistyped.
+const DAY: Duration = Duration::from_secs(86_400);
+/// Requests per second of an open loop, far beyond what a machine can send.
+const REQUESTS_PER_S_MAX: f64 = 1e7;
+/// Bytes sent in one go.
+const BATCH_BYTES_MAX: u64 = 1 << 30;
+
+/// Refuses arguments that cannot be carried out, or would mean nothing.
+pub(crate) fn arguments(run: &RunArguments) -> Result<(), Error> {
+    let mut problems = meaningless(run);
+    problems.extend(absurd(run));
+    problems.extend(run.source.iter().filter_map(|source| not_ours(*source)));
+    problems.extend(run.server_pid.and_then(not_there));
+    problems.extend(run.html.as_deref().and_then(unwritable));
+    refuse_any(problems)
+}
+
+/// A refusal with all of the problems, if there are any.
+///
+/// # Errors
+/// If there are any.
+pub fn refuse_any(problems: Vec<String>) -> Result<(), Error> {
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Refused(problems.join("\n")))
+    }
+}
+
+/// Options that mean nothing together.
+fn meaningless(run: &RunArguments) -> Vec<String> {
+    let word = run.mode.word();
+    let is_storm = run.mode == ModeName::Storm;
+    let has_turns = matches!(run.mode, ModeName::Open | ModeName::Slow);
+    let has_batches = matches!(run.mode, ModeName::Open | ModeName::Closed);
+    let mut problems = Vec::new();
+    let mut refuse_if = |is_wrong: bool, why: String| problems.extend(is_wrong.then_some(why));
+    refuse_if(
+        run.interval.is_some() && !has_turns,
+        format!("--interval is for --mode open and slow: --mode {word} has no turns"),
+    );
+    refuse_if(
+        run.pipeline != 1 && !has_batches,
+        format!(
+            "--pipeline is for --mode open and closed: --mode {word} sends one request, or a byte"
+        ),
+    );
+    refuse_if(
+        run.rest.is_some() && is_storm,
+        "--rest holds connections in silence: --mode storm keeps none".to_owned(),
+    );
+    refuse_if(
+        run.cycles.is_some() && !is_storm,
+        "--cycles counts the connections of --mode storm".to_owned(),
+    );
+    problems.extend(useless(run));
+    problems
+}
+
+/// Options that leave nothing to do for another.
+fn useless(run: &RunArguments) -> Vec<String> {
+    let mut problems = Vec::new();
+    if run.payload.is_some() && run.protocol == Protocol::Ping {
+        problems.push("--payload is for --protocol echo: a ping has none".to_owned());
+    }
+    if has_repeats(&run.cpus) {
+        problems.push("--cpus names a core twice".to_owned());
+    }
+    let in_flight = run.connects_in_flight;
+    if run.shards.is_some_and(|shards| in_flight < shards) {
+        problems.push(format!(
+            "--connects-in-flight {in_flight} leaves some of the --shards without any: raise it, \
+             or start fewer"
+        ));
+    }
+    problems
+}
+
+/// Whether a value is there twice.
+pub fn has_repeats<T: PartialEq>(values: &[T]) -> bool {
+    values
+        .iter()
+        .enumerate()
+        .any(|(index, value)| values[..index].contains(value))
+}
+
+/// Numbers that no run can mean.
+fn absurd(run: &RunArguments) -> Vec<String> {
+    let mut problems = absurd_lengths(run);
+    if let Some(rate) = run.rate
+        && f64::from(run.connections) / f64::from(rate) > DAY.as_secs_f64()
+    {
+        problems.push(format!(
+            "{} connections at --rate {rate} take more than a day to open: raise --rate",
+            run.connections
+        ));
+    }
+    let batch = u64::from(run.payload.unwrap_or(PAYLOAD_DEFAULT)) * u64::from(run.pipeline);
+    if batch > BATCH_BYTES_MAX {
+        problems.push(format!(
+            "--payload times --pipeline are {batch} bytes to be sent in one go: want \
+             {BATCH_BYTES_MAX} at most"
+        ));
+    }
+    if matches!(run.mode, ModeName::Open | ModeName::Slow) {
+        problems.extend(absurd_interval(run));
+    }
+    problems
+}
+
+fn absurd_lengths(run: &RunArguments) -> Vec<String> {
+    let timeout = (run.timeout > TIMEOUT_MAX).then(|| {
+        "--timeout: want an hour at most (1h), latencies are told apart up to that".to_owned()
+    });
+    let rest = run.rest.unwrap_or_default();
+    let long = [("warmup", run.warmup), ("rest", rest)]
+        .into_iter()
+        .filter(|(_, length)| *length > DAY)
+        .map(|(name, _)| format!("--{name}: want a day at most (1d)"));
+    timeout.into_iter().chain(long).collect()
+}
+
+fn absurd_interval(run: &RunArguments) -> Option<String> {
+    let interval = run.interval.unwrap_or(INTERVAL_DEFAULT).as_secs_f64();
+    let turns_per_s = f64::from(run.connections) / interval;
+    if turns_per_s * f64::from(run.pipeline) > REQUESTS_PER_S_MAX {
+        let asked = turns_per_s * f64::from(run.pipeline);
+        return Some(format!(
+            "{asked:.0} requests per second are due: want {REQUESTS_PER_S_MAX:.0} at most, with a longer --interval"
+        ));
+    }
+    (turns_per_s * run.duration.as_secs_f64() < 1.0).then(|| {
+        format!(
+            "{} connections with a turn every {interval} s may have none in a window of {} s: shorten --interval, or lengthen --duration",
+            run.connections,
+            run.duration.as_secs_f64()
+        )
+    })
+}
+
+/// Why one cannot connect from `source`. No packet is sent for it.
+fn not_ours(source: IpAddr) -> Option<String> {
+    if source.is_unspecified() {
+        return Some(format!(
+            "--source {source} is no address to connect from: leave it out for the kernel's choice"
+        ));
+    }
+    let bound = UdpSocket::bind(SocketAddr::new(source, 0));
+    let is_of_many = source.is_multicast() || source == IpAddr::from([255; 4]);
+    let why = bound
+        .err()
+        .map(|error| error.to_string())
+        .or_else(|| is_of_many.then(|| "it is a group's".to_owned()))?;
+    Some(format!(
+        "--source {source} is not an address of this machine ({why}): `ip address` lists them"
+    ))
+}
+
+/// Why process `pid` cannot be observed.
+fn not_there(pid: u32) -> Option<String> {
+    let error = Sample::take(pid).err()?;
+    Some(format!(
+        "--server-pid {pid}: there is no such process to observe ({error}), see `pgrep -a`"
+    ))
+}
+
+/// Why one of the addresses `from` does not lead to `target`, as from the loopback to elsewhere. No
+/// packet is sent for it.
+pub(crate) fn route(from: &[IpAddr], target: SocketAddr) -> Result<(), Error> {
+    let leads_nowhere = |source: &IpAddr| {
+        let error = UdpSocket::bind(SocketAddr::new(*source, 0))
+            .and_then(|socket| socket.connect(target))
+            .err()?;
+        Some(format!(
+            "--source {source} does not lead to {target} ({error}): `ip route get {} from {source}` says how",
+            target.ip()
+        ))
+    };
+    refuse_any(from.iter().filter_map(leads_nowhere).collect())
+}
+
+/// Why nothing can be written to `path`, found out by opening it. A file that is there stays
+/// as it is; one that is not is not left behind.
+pub fn unwritable(path: &Path) -> Option<String> {
+    let error = match fs::symlink_metadata(path) {
+        Ok(_) => open(OpenOptions::new().write(true), path).err()?,
+        Err(_) => match open(OpenOptions::new().write(true).create_new(true), path) {
+            Ok(_) => {
+                let _left_behind = fs::remove_file(path);
+                return None;
+            }
+            Err(error) => error,
+        },
+    };
+    Some(cannot_write(path, &error))
+}
+
+/// A pipe that nobody reads from is an error, not a wait.
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    options
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> String {
+    let directory = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let (shown, in_words) = (path.display(), directory.display());
+    if error.kind() == io::ErrorKind::NotFound
+        && !directory.is_dir()
+        && !path.as_os_str().is_empty()
+    {
+        return format!(
+            "--html: cannot write {shown}, there is no directory {in_words}: create it with `mkdir -p {in_words}`"
+        );
+    }
+    format!("--html: cannot write {shown} ({error}): name a file that can be written")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::plan::args::parsed;
+
+    fn judged(options: &str) -> Result<(), Error> {
+        let run = parsed(options.split_whitespace())
+            .map_err(|error| Error::Refused(error.to_string()))?;
+        arguments(&run)
+    }
+
+    #[test]
+    fn options_that_mean_nothing_together_are_refused() {
+        for wrong in [
+            "--cycles 9",
+            "--mode storm --cycles 9 --duration 3s",
+            "--mode idle --pipeline 2",
+            "--mode slow --pipeline 2",
+            "--mode storm --pipeline 2",
+            "--mode closed --interval 1s",
+            "--mode storm --rest 1s",
+            "--protocol ping --payload 2",
+            "--cpus 0,0",
+            "--shards 4 --connects-in-flight 3",
+        ] {
+            judged(wrong).expect_err(wrong);
+        }
+        judged("--mode storm --cycles 9 --protocol ping").unwrap();
+    }
+
+    #[test]
+    fn zero_and_absurd_numbers_are_refused() {
+        for wrong in [
+            "--interval 0s",
+            "--duration 0ms",
+            "--timeout 0s",
+            "--rest 0s",
+            "--rate 0",
+            "--connections 0",
+            "--payload 0",
+            "--pipeline 0",
+            "--shards 0",
+            "--connects-in-flight 0",
+            "--mode storm --cycles 0",
+            "--mode storm --cycles 18446744073709551615",
+            "--timeout 2h",
+            "--warmup 2d",
+            "--rest 2d",
+            "--connections 1000000 --rate 1",
+            "--payload 16777216 --pipeline 4096",
+            "--connections 10000000 --interval 1ms",
+            "--connections 9 --interval 10s --duration 1s",
+        ] {
+            judged(wrong).expect_err(wrong);
+        }
+        for right in [
+            "--warmup 0s",
+            "--connections 10 --interval 10s --duration 1s",
+            "--connections 1000000 --rate 60000 --interval 30s",
+        ] {
+            judged(right).unwrap();
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_not_ours_and_processes_that_are_not_there_are_refused() {
+        for wrong in [
+            "192.0.2.77",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "127.0.0.1,192.0.2.77",
+        ] {
+            judged(&format!("--source {wrong}")).expect_err(wrong);
+        }
+        judged("--source 127.0.0.9").unwrap();
+        for wrong in ["0", "4294967295"] {
+            judged(&format!("--server-pid {wrong}")).expect_err(wrong);
+        }
+        judged(&format!("--server-pid {}", std::process::id())).unwrap();
+    }
+
+    #[test]
+    fn a_source_that_does_not_lead_to_the_target_is_refused() {
+        let from = ["127.0.0.1".parse().unwrap()];
+        route(&from, "127.0.0.9:7".parse().unwrap()).unwrap();
+        assert!(
+            route(&from, "192.0.2.1:7".parse().unwrap())
+                .unwrap_err()
+                .to_string()
+                .contains("--source")
+        );
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_written_is_refused_and_nothing_is_left_behind() {
+        let directory = std::env::temp_dir().join(format!("loadtest-check-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        for wrong in [
+            directory.clone(),
+            directory.join("none/x.html"),
+            directory.join("x".repeat(300)),
+            "/proc/x.html".into(),
+            "".into(),
+        ] {
+            assert!(
+                unwritable(&wrong).is_some_and(|why| why.contains("cannot write")),
+                "{}",
+                wrong.display()
+            );
+        }
+        let page = directory.join("page.html");
+        assert_eq!(unwritable(&page), None);
+        assert!(!page.exists());
+        fs::write(&page, "as it was").unwrap();
+        assert_eq!(unwritable(&page), None);
+        assert_eq!(fs::read_to_string(&page).unwrap(), "as it was");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let told =
+            judged("--cpus 0,0 --source 192.0.2.77 --server-pid 0 --html /nonexistent/x.html")
+                .unwrap_err()
+                .to_string();
+        assert_eq!(told.lines().count(), 4, "{told}");
+    }
+}

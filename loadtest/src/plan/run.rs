@@ -1,0 +1,387 @@
+//! The plan of a run: the arguments, checked.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::{INTERVAL_DEFAULT, ModeName, RunArguments};
+use crate::data::LoadShape;
+use crate::machine::{self, Demand, Facts, destinations};
+use crate::output;
+use crate::token::Participant;
+use crate::workload::{Protocol, Workload};
+
+pub(crate) const PAYLOAD_DEFAULT: u32 = 64;
+/// Receive buffers of all shards together, and the bounds of a shard's and of a buffer's bytes:
+/// sized to the messages.
+const BUFFERS: u32 = 16_384;
+const BUFFERS_SHARD: (u32, u32) = (64, 4096);
+const BUFFER_SIZE: (u32, u32) = (512, 16 << 10);
+/// Where several shards share a core, one hands out turns no more often than this, so that some
+/// share a wake and a setting of the kernel's timer. A request that is sent later for it counts as
+/// late, and the delay is in its latency.
+const HAND_OUT_INTERVAL: Duration = Duration::from_millis(4);
+/// Connections of a storm beyond those that are open: each that was closed keeps its place until
+/// the server has closed too.
+const STORM_SPARE: u32 = 64;
+
+/// The plan of a run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Server to load.
+    pub target: SocketAddr,
+    /// The addresses it is reached at, over which the connections are spread: `target` alone, or
+    /// its neighbours on the loopback too.
+    pub targets: Vec<SocketAddr>,
+    /// Local addresses to connect from; none: the kernel's choice.
+    pub sources: Vec<IpAddr>,
+    /// Connections open at the same time.
+    pub connections: u32,
+    /// Shards of the load tester, and the cores that they run on; no core: all that are allowed.
+    pub shards: u32,
+    /// See `shards`.
+    pub cpus: Vec<usize>,
+    /// The mode.
+    pub mode: Mode,
+    /// The requests.
+    pub workload: Workload,
+    /// Seed of the payloads.
+    pub seed: u64,
+    /// Connects per second at most.
+    pub rate: Option<u32>,
+    /// Connections begun and not yet served at most.
+    pub in_flight_max: u32,
+    /// A shard of an open loop hands out turns no more often.
+    pub hand_out_interval: Duration,
+    /// Load before the window.
+    pub warmup: Duration,
+    /// The measured window.
+    pub duration: Duration,
+    /// How long the connections are watched in silence after it.
+    pub rest: Duration,
+    /// Bound on a connect, and on the replies to one write.
+    pub timeout: Duration,
+    /// Process of the server, if it is known.
+    pub server_pid: Option<u32>,
+    /// Its place among other runs, with which a closed loop takes turns: their conductor ends the
+    /// warm-up and the window then. None: it is alone.
+    pub participant: Option<Participant>,
+    /// The command line as typed.
+    pub command: String,
+}
+
+/// A mode, with its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Requests at intended times, so far apart.
+    Open {
+        /// Between two requests of a connection.
+        interval: Duration,
+    },
+    /// Send, await the reply, send the next.
+    Closed,
+    /// One request, then silence.
+    Idle,
+    /// Connect, one request, close, and again: so often, or for as long as the window.
+    Storm {
+        /// Connections in all.
+        cycles: Option<u64>,
+    },
+    /// A byte at a time, so far apart.
+    Slow {
+        /// Between two bytes of a connection.
+        interval: Duration,
+    },
+}
+
+impl Plan {
+    /// The simplest run against `target`: one connection, closed loop. To be changed.
+    pub fn to(target: SocketAddr) -> Self {
+        Self {
+            target,
+            targets: vec![target],
+            sources: Vec::new(),
+            connections: 1,
+            shards: 1,
+            cpus: Vec::new(),
+            mode: Mode::Closed,
+            workload: Workload {
+                protocol: Protocol::Echo,
+                payload: PAYLOAD_DEFAULT,
+                pipeline: 1,
+            },
+            seed: 0,
+            rate: None,
+            in_flight_max: 256,
+            hand_out_interval: Duration::ZERO,
+            warmup: Duration::from_secs(1),
+            duration: Duration::from_secs(5),
+            rest: Duration::ZERO,
+            timeout: Duration::from_secs(10),
+            server_pid: None,
+            participant: None,
+            command: String::new(),
+        }
+    }
+
+    /// Where connection `number` goes.
+    pub(crate) fn target(&self, number: u32) -> SocketAddr {
+        self.targets[number as usize % self.targets.len()]
+    }
+
+    /// Where it comes from. All targets have their turn from one source before the next source has.
+    pub(crate) fn source(&self, number: u32) -> Option<IpAddr> {
+        let turn = number as usize / self.targets.len();
+        (!self.sources.is_empty()).then(|| self.sources[turn % self.sources.len()])
+    }
+
+    /// The settings of the shards.
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let each = self.connections.div_ceil(self.shards);
+        let outbound = if matches!(self.mode, Mode::Storm { .. }) {
+            2 * each + STORM_SPARE
+        } else {
+            each
+        };
+        let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
+        let timeout = format!("\"{}ms\"", self.timeout.as_millis().max(100));
+        vec![
+            format!("server.shards={}", self.shards),
+            format!("server.cpus=[{}]", cpus.join(",")),
+            "server.pin=true".to_owned(), // many on few cores are spread evenly once, and stay so
+            format!("limits.outbound_per_shard_max={outbound}"),
+            format!("limits.connects_waiting_max={outbound}"), // all of them may begin at once
+            format!(
+                "limits.connects_in_flight_max={}",
+                self.in_flight_max.div_ceil(self.shards).clamp(1, 1024)
+            ),
+            format!("buffers.count={}", self.buffers()),
+            format!("buffers.size={}", self.buffer_size()),
+            "socket.keepalive=false".to_owned(),
+            "socket.user_timeout=\"off\"".to_owned(),
+            format!("timeouts.write={timeout}"),
+            "timeouts.idle=\"off\"".to_owned(),
+            "timeouts.close=\"1s\"".to_owned(),
+        ]
+    }
+
+    fn buffers(&self) -> u32 {
+        (BUFFERS / self.shards)
+            .next_power_of_two()
+            .clamp(BUFFERS_SHARD.0, BUFFERS_SHARD.1)
+    }
+
+    fn buffer_size(&self) -> u32 {
+        let replies = self.workload.reply_length() * u64::from(self.workload.pipeline);
+        u32::try_from(replies)
+            .unwrap_or(u32::MAX)
+            .clamp(BUFFER_SIZE.0, BUFFER_SIZE.1)
+    }
+
+    /// Its demands on the machine.
+    pub fn demand(&self) -> Demand {
+        Demand {
+            connections: self.connections,
+            shards: self.shards,
+            targets: self.targets.iter().map(SocketAddr::ip).collect(),
+            port: self.target.port(),
+            sources: self.sources.clone(),
+            target_is_local: self.target.ip().is_loopback(),
+            payload_bytes: self.workload.payload,
+            connects_in_flight_max: self.in_flight_max,
+            is_storm: matches!(self.mode, Mode::Storm { .. }),
+            silence: self.silence(),
+        }
+    }
+
+    /// The longest that a connection says nothing: the first of them until the last is open and it
+    /// has its turn, all of them at rest.
+    fn silence(&self) -> Duration {
+        let ramp = self.rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(f64::from(self.connections) / f64::from(rate))
+        });
+        match self.mode {
+            Mode::Open { interval } | Mode::Slow { interval } => (ramp + interval).max(self.rest),
+            Mode::Idle => ramp + self.warmup + self.duration + self.rest,
+            Mode::Closed => ramp.max(self.rest),
+            Mode::Storm { .. } => Duration::ZERO,
+        }
+    }
+
+    /// As the report tells it.
+    pub(crate) fn shape(&self) -> LoadShape {
+        let (mode, note, interval) = self.mode.told();
+        LoadShape {
+            target: self.target,
+            mode: mode.word().to_owned(),
+            mode_note: note.to_owned(),
+            protocol: self.workload.protocol.word().to_owned(),
+            payload_bytes: self.workload.request_length() as u32,
+            pipeline: self.workload.pipeline,
+            connect_rate: self.rate,
+            interval_s: interval.map(|interval| interval.as_secs_f64()),
+            duration_s: self.duration.as_secs_f64(),
+        }
+    }
+}
+
+impl Mode {
+    /// Its name, a description, and how far apart a connection's turns are.
+    fn told(self) -> (ModeName, &'static str, Option<Duration>) {
+        match self {
+            Self::Open { interval } => (
+                ModeName::Open,
+                "open loop: requests are due at intended times, from which their latency counts",
+                Some(interval),
+            ),
+            Self::Closed => (
+                ModeName::Closed,
+                "closed loop: each connection sends, awaits the reply, sends the next. That \
+                 measures capacity; its latencies are optimistic, because a slow server is asked \
+                 less often",
+                None,
+            ),
+            Self::Idle => (ModeName::Idle, "one request each, then silence", None),
+            Self::Storm { .. } => (
+                ModeName::Storm,
+                "connect, one request, close, and again; latency counts from the connect",
+                None,
+            ),
+            Self::Slow { interval } => (ModeName::Slow, "a byte now and then", Some(interval)),
+        }
+    }
+}
+
+impl Plan {
+    /// The plan of `run`, which has been checked, against the server at `target`.
+    pub(crate) fn of(run: &RunArguments, target: SocketAddr) -> Self {
+        let facts = Facts::read(Path::new("/"));
+        // A shard that may have no connect on its way could do nothing.
+        let shards = run.shards.unwrap_or_else(|| {
+            machine::shards_for(run.connections, &run.cpus).min(run.connects_in_flight)
+        });
+        let shares_core = shards > machine::cores_for(&run.cpus);
+        Self {
+            targets: destinations(target, run.connections, &facts),
+            sources: run.source.clone(),
+            connections: run.connections,
+            shards,
+            cpus: run.cpus.clone(),
+            mode: mode(run),
+            workload: workload(run),
+            seed: run.seed,
+            rate: run.rate,
+            in_flight_max: run.connects_in_flight,
+            hand_out_interval: if shares_core {
+                HAND_OUT_INTERVAL
+            } else {
+                Duration::ZERO
+            },
+            warmup: run.warmup,
+            duration: run.duration,
+            rest: run.rest.unwrap_or_default(),
+            timeout: run.timeout,
+            server_pid: run.server_pid,
+            command: output::command_line(),
+            ..Self::to(target)
+        }
+    }
+}
+
+fn mode(run: &RunArguments) -> Mode {
+    let interval = run.interval.unwrap_or(INTERVAL_DEFAULT);
+    match run.mode {
+        ModeName::Storm => Mode::Storm { cycles: run.cycles },
+        ModeName::Idle => Mode::Idle,
+        ModeName::Closed => Mode::Closed,
+        ModeName::Open => Mode::Open { interval },
+        ModeName::Slow => Mode::Slow { interval },
+    }
+}
+
+fn workload(run: &RunArguments) -> Workload {
+    Workload {
+        protocol: run.protocol,
+        payload: run.payload.unwrap_or(PAYLOAD_DEFAULT),
+        pipeline: run.pipeline,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::plan::args::parsed;
+
+    fn plan(options: &[&str]) -> Plan {
+        let run = parsed(options.iter().copied()).unwrap();
+        Plan::of(&run, run.target.parse().unwrap())
+    }
+
+    #[test]
+    fn connections_are_dealt_out_over_every_pair_of_addresses() {
+        let mut plan = plan(&["--source", "127.0.0.8,127.0.0.9"]);
+        plan.targets = ["127.0.0.1:7", "127.0.0.2:7", "127.0.0.3:7"]
+            .map(|addr| addr.parse().unwrap())
+            .to_vec();
+        let pairs: BTreeSet<_> = (0..6)
+            .map(|number| (plan.target(number), plan.source(number)))
+            .collect();
+        assert_eq!(pairs.len(), 6);
+    }
+
+    #[test]
+    fn shards_hold_the_connections_and_their_settings_are_accepted() {
+        for options in [
+            &["--connections", "1000000", "--shards", "60"][..],
+            &["--mode", "storm", "--timeout", "50ms"],
+            &["--cpus", "0"],
+        ] {
+            let client = corelane::Client::start(&plan(options).settings(), |_shard| async {});
+            if let Err(problems) = client {
+                assert!(
+                    problems.iter().all(|problem| !problem.contains("--set")),
+                    "{problems:#?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn turns_are_handed_out_together_only_where_shards_share_a_core() {
+        let interval = |options: &[&str]| plan(options).hand_out_interval;
+        assert_eq!(interval(&[]), Duration::ZERO);
+        assert_eq!(interval(&["--cpus", "0"]), Duration::ZERO);
+        assert_eq!(
+            interval(&["--cpus", "0,1", "--shards", "2"]),
+            Duration::ZERO
+        );
+        assert_eq!(
+            interval(&["--cpus", "0", "--shards", "2"]),
+            HAND_OUT_INTERVAL
+        );
+    }
+
+    #[test]
+    fn a_connection_is_silent_until_the_last_one_is_open_and_it_has_its_turn() {
+        let silence = |options: &[&str]| plan(options).demand().silence.as_secs();
+        assert_eq!(silence(&["--connections", "10000", "--rate", "5000"]), 3);
+        assert_eq!(
+            silence(&[
+                "--connections",
+                "1000000",
+                "--rate",
+                "50000",
+                "--interval",
+                "30s"
+            ]),
+            50
+        );
+        assert_eq!(silence(&["--rest", "20s"]), 20);
+        assert_eq!(silence(&["--mode", "idle", "--duration", "30s"]), 31);
+        assert_eq!(silence(&["--mode", "storm"]), 0);
+    }
+}

@@ -1,0 +1,191 @@
+//! The report as text: the figures that matter, in at most 25 lines.
+
+use std::fmt;
+
+use crate::data::{FailureCount, Quantiles, Report};
+
+/// The subject of a line, and its text.
+type Line = (&'static str, String);
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let load = &self.load;
+        let (protocol, target, note) = (&load.protocol, load.target, &load.mode_note);
+        let (bytes, pipeline) = (load.payload_bytes, load.pipeline);
+        writeln!(
+            f,
+            "{protocol} to {target}, {bytes} bytes x {pipeline}, {note}"
+        )?;
+        let lines = connections(self)
+            .into_iter()
+            .chain(requests(self))
+            .chain(failures(self))
+            .chain(server(self))
+            .chain(memory(self))
+            .chain(rest(self))
+            .chain([load_tester(self)])
+            .chain(reservations(self));
+        for (what, text) in lines {
+            writeln!(f, "{what:<13}{text}")?;
+        }
+        Ok(())
+    }
+}
+
+fn connections(report: &Report) -> Vec<Line> {
+    let connections = &report.connections;
+    let (wanted, established) = (connections.wanted, connections.established);
+    let (served, per_s) = (connections.served, connections.connects_per_s);
+    let counts = format!("{wanted} wanted, {established} established, {served} served");
+    let connects = (per_s > 0.0).then(|| {
+        let took = quantiles(&report.connect_us);
+        ("connects", format!("{per_s:.0}/s, {took}"))
+    });
+    let counts = [("connections", counts)];
+    counts.into_iter().chain(connects).collect()
+}
+
+fn requests(report: &Report) -> [Line; 2] {
+    let requests = &report.requests;
+    let due = requests
+        .offered_per_s
+        .map_or_else(String::new, |offered| format!(" of {offered:.0}/s due"));
+    let missing = match requests.unanswered {
+        0 => String::new(),
+        unanswered => format!("; {unanswered} of the window's were not"),
+    };
+    let answered = format!(
+        "{:.0}/s answered{due} in a window of {:.1} s, {} in all{missing}",
+        requests.achieved_per_s, requests.window_s, requests.total
+    );
+    let label = if report.load.mode == "closed" {
+        "optimistic, "
+    } else {
+        ""
+    };
+    let latency = format!("{label}{}", quantiles(&report.latency_us));
+    [("requests", answered), ("latency", latency)]
+}
+
+fn failures(report: &Report) -> Vec<Line> {
+    if report.failures.is_empty() {
+        return vec![("failures", "none".to_owned())];
+    }
+    let line = |failure: &FailureCount| {
+        let example = failure.examples.first().map_or("", String::as_str);
+        let text = format!("{} {} ({example})", failure.count, failure.kind);
+        ("failures", text)
+    };
+    report.failures.iter().map(line).collect()
+}
+
+fn server(report: &Report) -> Option<Line> {
+    let server = report.server.as_ref()?;
+    let (name, pid, cores) = (&server.name, server.pid, server.cpu_cores);
+    let resident = mb(server.resident_bytes);
+    let mut text = format!("{name} ({pid}): {cores:.2} cores, {resident:.1} MB resident");
+    if let Some(cpu) = server.cpu_us_per_request {
+        text += &format!(", {cpu:.2} us per request");
+    }
+    if !report.server_shards.is_empty() {
+        text += &format!(", {} shards", report.server_shards.len());
+    }
+    Some(("server", text))
+}
+
+fn memory(report: &Report) -> Option<Line> {
+    let memory = report.memory.as_ref()?;
+    let text = format!(
+        "{:.1} MB of the machine's, {:.0} bytes per connection; slab {:.0} bytes per connection",
+        mb(memory.used_bytes),
+        memory.bytes_per_connection,
+        memory.slab_bytes_per_connection
+    );
+    Some(("memory", text))
+}
+
+fn rest(report: &Report) -> Option<Line> {
+    let rest = report.rest.as_ref()?;
+    let (own, seconds) = (100.0 * rest.generator_cpu_cores, rest.seconds);
+    let server = rest.server_cpu_cores.map_or_else(String::new, |cores| {
+        format!(", server {:.2} %", 100.0 * cores)
+    });
+    let text = format!("load tester {own:.2} % of a core{server}, over {seconds:.0} s of silence");
+    Some(("at rest", text))
+}
+
+fn load_tester(report: &Report) -> Line {
+    let generator = &report.generator;
+    let (shards, cores) = (generator.shards, generator.cpu_cores);
+    let resident = mb(generator.resident_bytes);
+    let mut text = format!("{shards} shards, {cores:.2} cores, {resident:.1} MB resident");
+    let lag = &generator.lag_us;
+    if lag.count > 0 {
+        text += &format!(", late by {:.0} us (p50), {:.0} us (p99)", lag.p50, lag.p99);
+    }
+    ("load tester", text)
+}
+
+/// Why the figures are not to be taken as they are.
+fn reservations(report: &Report) -> impl Iterator<Item = Line> {
+    let void = report.void.clone().map(|why| ("VOID", why));
+    let cut_short = "a signal ended the run early".to_owned();
+    let interrupted = report.interrupted.then_some(("INTERRUPTED", cut_short));
+    void.into_iter().chain(interrupted)
+}
+
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn quantiles(us: &Quantiles) -> String {
+    if us.count == 0 {
+        return "nothing measured".to_owned();
+    }
+    format!(
+        "us: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, p99.99 {:.0}, max {:.0}",
+        us.p50, us.p90, us.p99, us.p99_9, us.p99_99, us.max
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{MemoryUse, ServerUse, served};
+
+    #[test]
+    fn the_text_stays_short_and_calls_a_closed_loop_optimistic() {
+        let failure = |kind: &str| FailureCount {
+            kind: kind.to_owned(),
+            count: 7,
+            examples: vec!["connection 1: gone".to_owned(); 3],
+        };
+        let kinds = [
+            "refused",
+            "reset",
+            "closed_early",
+            "timed_out",
+            "wrong_bytes",
+            "out_of_ports",
+            "other",
+        ];
+        let report = Report {
+            failures: kinds.map(failure).to_vec(),
+            server: Some(ServerUse::default()),
+            memory: Some(MemoryUse::default()),
+            latency_us: Quantiles {
+                count: 1,
+                ..Quantiles::default()
+            },
+            void: Some("late".to_owned()),
+            interrupted: true,
+            ..served(10, 10)
+        };
+        let text = report.to_string();
+        assert!(text.lines().count() <= 25, "{text}");
+        assert!(
+            text.contains("optimistic") && text.contains("7 wrong_bytes (connection 1: gone)"),
+            "{text}"
+        );
+    }
+}
