@@ -357,6 +357,37 @@ fn whatever_a_document_names_is_in_the_code() {
     }
 }
 
+/// The key of a setting that a span begins with, if its section is one of `sections`.
+fn key_of<'a>(span: &'a str, sections: &BTreeSet<&str>) -> Option<&'a str> {
+    let key = span.split([' ', '=']).next()?;
+    let (section, name) = key.rsplit_once('.')?;
+    let is_name = !name.is_empty() && name != "rs" && name.chars().all(is_word);
+    (sections.contains(section) && is_name).then_some(key)
+}
+
+#[test]
+fn every_setting_is_in_the_reference() {
+    let reference = read(Path::new("docs/settings.md"));
+    let headings = reference
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "));
+    let keys: BTreeSet<&str> = headings.collect();
+    let sections: BTreeSet<&str> = keys
+        .iter()
+        .filter_map(|key| Some(key.rsplit_once('.')?.0))
+        .collect();
+    let (mut breaches, mut named) = (Breaches::default(), 0);
+    for document in documents_of_today() {
+        for (place, span) in document.spans() {
+            if let Some(key) = key_of(&span, &sections) {
+                breaches.unless(keys.contains(key), || format!("{place}: no setting {key}"));
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 80, "the search has missed some: {named}");
+}
+
 /// A type or a function of one, as `Conn::read`: its words.
 fn words_of_a_type(span: &str) -> Option<Vec<&str>> {
     let mut words = span.split("::");
