@@ -13,6 +13,9 @@
 //! bounds for an instrumented build.
 #![allow(clippy::unwrap_used)] // A rig reports what it did not expect by panicking.
 
+#[cfg(doctest)]
+mod documents;
+
 mod cable;
 mod cage;
 pub mod chaos;

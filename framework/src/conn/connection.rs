@@ -29,8 +29,8 @@ use crate::shard::handle::Shard;
 /// One connection: accepted, or opened by a [`Connector`](crate::Connector).
 ///
 /// Reading and writing go through the shard: `write` collects, and everything collected is sent
-/// when the handler waits for input, calls [`flush`](Self::flush) or returns. Deadlines of the
-/// settings apply by themselves.
+/// when the handler waits for anything or returns; [`flush`](Self::flush) waits for its end.
+/// Deadlines of the settings apply by themselves.
 ///
 /// # Requests
 ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Keepalive, format_duration};
 
-/// Logs the bounds that the settings come to. Each may pass by a quarter of a second, by which
+/// Logs the bounds that the settings come to. Each may pass by three ticks (375 ms), by which
 /// deadlines are late at most.
 pub(crate) fn log(config: &Config) {
     let (timeouts, socket) = (&config.timeouts, &config.socket);

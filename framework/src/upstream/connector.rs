@@ -73,7 +73,7 @@ impl Connector {
         }
     }
 
-    /// How long a connect may take, from its start; up to a quarter of a second more.
+    /// How long a connect may take, from its start; up to 375 milliseconds more.
     #[must_use]
     pub const fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
