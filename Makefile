@@ -107,6 +107,9 @@ compare-push: ## How soon what another thread sends is at the peer, on Corelane 
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
 
+overload: build ## How long the well-behaved wait while thousands of bad peers are there, by turns (ROUNDS=)
+	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) $(BIN)/overload $(ROUNDS)
+
 duplex: build ## MB=1024 megabytes each way at once, through both halves of a connection in every order and through a proxy, every byte checked
 	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) CORELANE_TESTS_DUPLEX_MB=$(MB) cargo test -p tests --test duplex -- \
 	  --nocapture --test-threads=1
@@ -150,4 +153,4 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build servers run run-ping check configs faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
-  compare-proxy duplex soak asan fresh-machine fuzz-smoke clean
+  compare-proxy overload duplex soak asan fresh-machine fuzz-smoke clean

@@ -20,9 +20,9 @@
 //! | `receive` | receive that is submitted; it fails when there is something to receive, which stays there | an errno |
 //! | `socket` | socket that the shard makes to connect | an errno |
 //! | `install` | such a socket on its way into the ring's table | an errno |
-//! | `rest` | time that the pump finds nothing to do, before completions signal the wake descriptor | a time, `500ms`: the thread sleeps |
-//! | `park` | time that the pump parks, after its last look | a time |
-//! | `shard` | turn of the pump | `panic`, or an errno: the ring has failed |
+//! | `rest` | time that the event loop finds nothing to do, before completions signal the wake descriptor | a time, `500ms`: the thread sleeps |
+//! | `park` | time that the event loop parks, after its last look | a time |
+//! | `shard` | turn of the event loop | `panic`, or an errno: the ring has failed |
 //!
 //! Accepts are submitted in advance: a test that counts them sets `limits.accepts_in_flight_max=1`.
 //! Before a thread sleeps the line `failpoint` is logged.

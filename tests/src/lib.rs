@@ -30,6 +30,7 @@ mod random;
 mod redis;
 pub mod resp;
 mod server;
+pub mod siege;
 mod skip;
 mod turn;
 mod wait;

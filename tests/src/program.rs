@@ -85,7 +85,7 @@ impl Program {
         path
     }
 
-    fn build(self, profile: &Path) {
+    fn build(self, directory: &Path) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .args(["build", "--package", self.package(), "--bin", self.name()])
@@ -93,8 +93,10 @@ impl Program {
         if self == Program::Faulty {
             cargo.args(["--features", "failpoints"]);
         }
-        if profile.ends_with("release") {
-            cargo.arg("--release");
+        for profile in ["release", "tests"] {
+            if directory.ends_with(profile) {
+                cargo.args(["--profile", profile]);
+            }
         }
         let status = cargo.status().expect("cargo runs");
         assert!(status.success(), "cannot build {self:?}");

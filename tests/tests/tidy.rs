@@ -203,7 +203,10 @@ fn layer_of(file: &str) -> Option<usize> {
 fn a_file_imports_only_from_layers_below_its_own() {
     let imports = Imports::of(&root().join("framework/src"));
     assert!(imports.files().count() > 80, "the crate was not found");
-    let homeless: Vec<&str> = imports.files().filter(|file| layer_of(file).is_none()).collect();
+    let homeless: Vec<&str> = imports
+        .files()
+        .filter(|file| layer_of(file).is_none())
+        .collect();
     assert!(homeless.is_empty(), "in no layer: {homeless:?}");
     let upward: Vec<String> = imports
         .edges()
@@ -218,6 +221,27 @@ fn no_files_import_each_other_round_about() {
     for krate in ["framework", "loadtest", "loadtest/compare"] {
         let circles = Imports::of(&root().join(krate).join("src")).circles();
         assert!(circles.is_empty(), "{krate}: {circles:#?}");
+    }
+}
+
+#[test]
+fn each_state_of_a_connection_is_changed_in_one_file() {
+    for (state, writer) in [
+        ("phase", "lifecycle.rs"),
+        ("recv", "recv.rs"),
+        ("send", "send.rs"),
+    ] {
+        let change = format!("slot.{state} =");
+        let is_change = |code: &str| code.contains(&change) && !code.contains("==");
+        let writes = |path: &PathBuf| code(path).iter().any(|(_, code)| is_change(code));
+        let writers: Vec<PathBuf> = sources("framework/src")
+            .into_iter()
+            .filter(writes)
+            .collect();
+        let own = Path::new("framework/src/shard/conns").join(writer);
+        let models = Path::new("framework/src/shard/conns/table_model.rs");
+        let others: Vec<&PathBuf> = writers.iter().filter(|path| *path != models).collect();
+        assert_eq!(others, [&own], "who changes {state}");
     }
 }
 

@@ -2,9 +2,9 @@
 //! and copied-out input.
 //!
 //! A [`BufRef`] is one counted reference to a part of one buffer. A buffer goes back when its last
-//! span is released: a provided one to the kernel, a heap one to the spares or the allocator. A
-//! buffer is written only by the kernel while it is published (it has no span then), or through its
-//! one and only span ([`BufferPool::append`]).
+//! reference is released: a provided one to the kernel, a heap one to the spares or the allocator. A
+//! buffer is written only by the kernel while it is published (it has no reference then), or through its
+//! one and only reference ([`BufferPool::append`]).
 
 use std::cell::RefCell;
 use std::io;
@@ -83,7 +83,7 @@ struct Buffer {
 
 /// A counted reference to bytes of one buffer. Not dropped but released: [`BufferPool::release`].
 #[derive(Debug)]
-#[must_use = "a span holds its buffer until it is released"]
+#[must_use = "a reference holds its buffer until it is released"]
 pub(crate) struct BufRef {
     start: NonNull<u8>,
     length: u32,
@@ -91,7 +91,7 @@ pub(crate) struct BufRef {
 }
 
 impl BufRef {
-    /// No bytes of no buffer: what is left where a span was taken. A pool releases it as it
+    /// No bytes of no buffer: what is left where a reference was taken. A pool releases it as it
     /// releases any other.
     pub(crate) const NONE: Self = Self {
         start: NonNull::dangling(),
@@ -113,15 +113,15 @@ impl BufRef {
 
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: a span covers initialised bytes of a buffer it references, in a pool that its
+        // SAFETY: a reference covers initialised bytes of a buffer it references, in a pool that its
         // holder keeps alive; nobody writes to them while it exists.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length as usize) }
     }
 
     /// Drops the first `count` bytes.
     pub(crate) fn advance(&mut self, count: u32) {
-        assert!(count <= self.length, "a span is advanced within itself");
-        // SAFETY: the result is within the span, or one past its end.
+        assert!(count <= self.length, "a buf is advanced within itself");
+        // SAFETY: the result is within the reference, or one past its end.
         self.start = unsafe { self.start.add(count as usize) };
         self.length -= count;
     }
@@ -202,14 +202,9 @@ impl BufferPool {
         self.count - state.published - state.free.len() as u32
     }
 
-    /// Moves the buffer of `span` to the account of `owner`.
-    pub(crate) fn set_owner(&self, span: &BufRef, owner: Key) {
-        if let Some(buffer) = self
-            .state
-            .borrow_mut()
-            .buffers
-            .get_mut(span.buffer as usize)
-        {
+    /// Moves the buffer of `reference` to the account of `owner`.
+    pub(crate) fn set_owner(&self, buf: &BufRef, owner: Key) {
+        if let Some(buffer) = self.state.borrow_mut().buffers.get_mut(buf.buffer as usize) {
             buffer.owner = Some(owner);
         }
     }
@@ -335,7 +330,7 @@ impl BufferPool {
         state.published + state.free.len() as u32
     }
 
-    /// The span of a receive of `owner` that the kernel completed into provided buffer `index`.
+    /// The reference of a receive of `owner` that the kernel completed into provided buffer `index`.
     pub(crate) fn received(&self, index: u16, length: u32, owner: Key) -> BufRef {
         let mut state = self.state.borrow_mut();
         state.published -= 1;
@@ -343,7 +338,7 @@ impl BufferPool {
         assert!(length <= self.size, "the kernel fills a buffer at most");
         // Written, not read: it is seldom in the cache, and nothing here has to wait for it.
         let buffer = &mut state.buffers[usize::from(index)];
-        debug_assert_eq!(buffer.references, 0, "a published buffer has no span");
+        debug_assert_eq!(buffer.references, 0, "a published buffer has no buf");
         (buffer.references, buffer.owner) = (1, Some(owner));
         BufRef {
             start: self.base(index),
@@ -352,7 +347,7 @@ impl BufferPool {
         }
     }
 
-    /// An empty span at the start of a heap buffer with room for at least `capacity` bytes, on the
+    /// An empty reference at the start of a heap buffer with room for at least `capacity` bytes, on the
     /// account of `owner`.
     pub(crate) fn allocate(&self, capacity: u32, owner: Option<Key>) -> BufRef {
         let mut state = self.state.borrow_mut();
@@ -398,10 +393,10 @@ impl BufferPool {
 
     /// `bytes` in a heap buffer of their own.
     fn copy(&self, bytes: &[u8], owner: Option<Key>) -> BufRef {
-        let mut span = self.allocate(bytes.len() as u32, owner);
-        let copied = self.append(&mut span, bytes);
+        let mut buf = self.allocate(bytes.len() as u32, owner);
+        let copied = self.append(&mut buf, bytes);
         debug_assert_eq!(copied, bytes.len(), "the buffer was allocated for them");
-        span
+        buf
     }
 
     #[cfg(test)]
@@ -409,99 +404,99 @@ impl BufferPool {
         self.copy(bytes, None)
     }
 
-    /// Copies as much of `bytes` behind `span` as its buffer has room for; nothing while another
-    /// span shares the buffer, or a send reads what lies there.
-    pub(crate) fn append(&self, span: &mut BufRef, bytes: &[u8]) -> usize {
+    /// Copies as much of `bytes` behind `reference` as its buffer has room for; nothing while another
+    /// reference shares the buffer, or a send reads what lies there.
+    pub(crate) fn append(&self, buf: &mut BufRef, bytes: &[u8]) -> usize {
         let state = self.state.borrow();
-        let buffer = &state.buffers[span.buffer as usize];
+        let buffer = &state.buffers[buf.buffer as usize];
         if buffer.references != 1 {
             return 0;
         }
-        let offset = span.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
-        let end = offset + span.length as usize;
+        let offset = buf.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
+        let end = offset + buf.length as usize;
         if end < buffer.lent_end as usize {
             return 0;
         }
         let room = buffer.capacity as usize - end;
         let count = room.min(bytes.len());
-        // SAFETY: `count` bytes behind the span lie within its buffer, and no other span, no send in
+        // SAFETY: `count` bytes behind the reference lie within its buffer, and no other reference, no send in
         // flight and no published entry covers them.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 bytes.as_ptr(),
-                span.start.add(span.length as usize).as_ptr(),
+                buf.start.add(buf.length as usize).as_ptr(),
                 count,
             )
         };
-        span.length += count as u32;
+        buf.length += count as u32;
         count
     }
 
-    /// `next` behind `span`, contiguous: in place if there is room, else in a heap buffer that
+    /// `next` behind `reference`, contiguous: in place if there is room, else in a heap buffer that
     /// grows by doubling.
-    pub(crate) fn concatenate(&self, mut span: BufRef, next: BufRef) -> BufRef {
-        let copied = self.append(&mut span, next.bytes());
+    pub(crate) fn concatenate(&self, mut buf: BufRef, next: BufRef) -> BufRef {
+        let copied = self.append(&mut buf, next.bytes());
         if copied < next.length as usize {
             let mut grown = self.allocate(
-                (span.length + next.length).max(2 * span.length),
-                self.owner(&span),
+                (buf.length + next.length).max(2 * buf.length),
+                self.owner(&buf),
             );
-            self.append(&mut grown, span.bytes());
+            self.append(&mut grown, buf.bytes());
             self.append(&mut grown, &next.bytes()[copied..]);
-            self.release(std::mem::replace(&mut span, grown));
+            self.release(std::mem::replace(&mut buf, grown));
         }
         self.release(next);
-        span
+        buf
     }
 
     /// Moves the bytes of a provided buffer to a heap buffer just large enough, so that the
     /// provided one is free while they wait.
-    pub(crate) fn copy_to_heap(&self, span: BufRef) -> BufRef {
-        if span.buffer >= self.count {
-            return span;
+    pub(crate) fn copy_to_heap(&self, buf: BufRef) -> BufRef {
+        if buf.buffer >= self.count {
+            return buf;
         }
-        let aside = self.copy(span.bytes(), self.owner(&span));
-        self.release(span);
-        aside
+        let copy = self.copy(buf.bytes(), self.owner(&buf));
+        self.release(buf);
+        copy
     }
 
-    fn owner(&self, span: &BufRef) -> Option<Key> {
-        self.state.borrow().buffers[span.buffer as usize].owner
+    fn owner(&self, buf: &BufRef) -> Option<Key> {
+        self.state.borrow().buffers[buf.buffer as usize].owner
     }
 
-    /// Makes `next` continue `span` if it lies right behind it in the same buffer. Gives `next`
+    /// Makes `next` continue `reference` if it lies right behind it in the same buffer. Gives `next`
     /// back otherwise.
-    pub(crate) fn join(&self, span: &mut BufRef, next: BufRef) -> Result<(), BufRef> {
-        // SAFETY: one past the end of a span is within its buffer or one past its end.
-        let end = unsafe { span.start.add(span.length as usize) };
-        if span.buffer != next.buffer || end != next.start {
+    pub(crate) fn join(&self, buf: &mut BufRef, next: BufRef) -> Result<(), BufRef> {
+        // SAFETY: one past the end of a reference is within its buffer or one past its end.
+        let end = unsafe { buf.start.add(buf.length as usize) };
+        if buf.buffer != next.buffer || end != next.start {
             return Err(next);
         }
-        span.length += next.length;
+        buf.length += next.length;
         self.release(next);
         Ok(())
     }
 
-    /// Cuts the first `count` bytes off `span`; both share the buffer.
-    pub(crate) fn split(&self, span: &mut BufRef, count: u32) -> BufRef {
-        assert!(count <= span.length, "a span is split within itself");
-        self.state.borrow_mut().buffers[span.buffer as usize].references += 1;
+    /// Cuts the first `count` bytes off `reference`; both share the buffer.
+    pub(crate) fn split(&self, buf: &mut BufRef, count: u32) -> BufRef {
+        assert!(count <= buf.length, "a buf is split within itself");
+        self.state.borrow_mut().buffers[buf.buffer as usize].references += 1;
         let head = BufRef {
-            start: span.start,
+            start: buf.start,
             length: count,
-            buffer: span.buffer,
+            buffer: buf.buffer,
         };
-        span.advance(count);
+        buf.advance(count);
         head
     }
 
     /// Gives up one reference; the last one frees the buffer.
-    pub(crate) fn release(&self, span: BufRef) {
-        if span.is_none() {
+    pub(crate) fn release(&self, buf: BufRef) {
+        if buf.is_none() {
             return;
         }
         let mut state = self.state.borrow_mut();
-        let index = span.buffer;
+        let index = buf.buffer;
         let buffer = &mut state.buffers[index as usize];
         buffer.references -= 1;
         if buffer.references == 0 && buffer.lent == 0 {
@@ -509,16 +504,16 @@ impl BufferPool {
         }
     }
 
-    /// A send is to read `span`: its buffer stays as it is until the send has given it back.
-    pub(super) fn lend(&self, span: &BufRef) -> LentBuffer {
-        let buffer = &mut self.state.borrow_mut().buffers[span.buffer as usize];
-        let offset = span.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
+    /// A send is to read `reference`: its buffer stays as it is until the send has given it back.
+    pub(super) fn lend(&self, buf: &BufRef) -> LentBuffer {
+        let buffer = &mut self.state.borrow_mut().buffers[buf.buffer as usize];
+        let offset = buf.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
         buffer.lent += 1;
-        buffer.lent_end = buffer.lent_end.max(offset as u32 + span.length);
-        LentBuffer(NonZeroU32::MIN.saturating_add(span.buffer))
+        buffer.lent_end = buffer.lent_end.max(offset as u32 + buf.length);
+        LentBuffer(NonZeroU32::MIN.saturating_add(buf.buffer))
     }
 
-    /// The send has completed; without any span left the buffer is free.
+    /// The send has completed; without any reference left the buffer is free.
     pub(super) fn take_back(&self, LentBuffer(number): LentBuffer) {
         let (mut state, index) = (self.state.borrow_mut(), number.get() - 1);
         let buffer = &mut state.buffers[index as usize];
@@ -594,46 +589,43 @@ mod tests {
     #[test]
     fn a_buffer_that_a_send_reads_goes_to_nobody_else_and_keeps_its_bytes() {
         let pool = BufferPool::new(4096, 16).expect("memory");
-        let mut span = pool.copy_of(b"sent");
-        let lent = pool.lend(&span);
-        drop_tail(&pool, &mut span);
+        let mut buf = pool.copy_of(b"sent");
+        let lent = pool.lend(&buf);
+        drop_tail(&pool, &mut buf);
         assert_eq!(
-            pool.append(&mut span, b"XX"),
+            pool.append(&mut buf, b"XX"),
             0,
             "the kernel reads what lies there"
         );
-        pool.release(span);
+        pool.release(buf);
         assert_eq!(pool.held(), 1, "the send has it still");
         pool.take_back(lent);
         assert_eq!(pool.held(), 0);
     }
 
     /// As a handler does that keeps the beginning of a chunk.
-    fn drop_tail(pool: &BufferPool, span: &mut BufRef) {
-        let head = pool.split(span, 2);
-        pool.release(std::mem::replace(span, head));
+    fn drop_tail(pool: &BufferPool, buf: &mut BufRef) {
+        let head = pool.split(buf, 2);
+        pool.release(std::mem::replace(buf, head));
     }
 
     #[test]
     fn a_span_appends_while_it_is_alone() {
         let pool = BufferPool::new(4096, 16).expect("memory");
-        let mut span = pool.allocate(64, None);
-        assert_eq!(pool.append(&mut span, b"hello "), 6);
-        assert_eq!(pool.append(&mut span, b"world"), 5);
-        let head = pool.split(&mut span, 6);
-        assert_eq!(
-            (head.bytes(), span.bytes()),
-            (&b"hello "[..], &b"world"[..])
-        );
-        assert_eq!(pool.append(&mut span, b"!"), 0, "shared");
+        let mut buf = pool.allocate(64, None);
+        assert_eq!(pool.append(&mut buf, b"hello "), 6);
+        assert_eq!(pool.append(&mut buf, b"world"), 5);
+        let head = pool.split(&mut buf, 6);
+        assert_eq!((head.bytes(), buf.bytes()), (&b"hello "[..], &b"world"[..]));
+        assert_eq!(pool.append(&mut buf, b"!"), 0, "shared");
         pool.release(head);
-        assert_eq!(pool.append(&mut span, b"!"), 1);
+        assert_eq!(pool.append(&mut buf, b"!"), 1);
         assert_eq!(
-            pool.append(&mut span, &[b'x'; 100]),
+            pool.append(&mut buf, &[b'x'; 100]),
             64 - 12,
             "its buffer holds 64"
         );
-        pool.release(span);
+        pool.release(buf);
     }
 
     #[test]
@@ -655,11 +647,11 @@ mod tests {
     #[test]
     fn standard_buffers_are_kept_and_reused_up_to_a_bound() {
         let pool = BufferPool::new(4096, 16).expect("memory");
-        let spans: Vec<BufRef> = (0..SPARE_HEAP_MAX + 10)
+        let bufs: Vec<BufRef> = (0..SPARE_HEAP_MAX + 10)
             .map(|_| pool.allocate(4096, None))
             .collect();
-        for span in spans {
-            pool.release(span);
+        for buf in bufs {
+            pool.release(buf);
         }
         assert_eq!(pool.state.borrow().spare.len(), SPARE_HEAP_MAX);
         assert_eq!(pool.state.borrow().vacant.len(), 10);
@@ -672,15 +664,15 @@ mod tests {
     fn provided_buffers_return_to_the_kernel() {
         let pool = BufferPool::new(256, 256).expect("memory");
         assert_eq!(pool.state.borrow().published, PUBLISHED_FIRST);
-        let spans: Vec<BufRef> = (0..PUBLISHED_FIRST as u16)
+        let bufs: Vec<BufRef> = (0..PUBLISHED_FIRST as u16)
             .map(|index| pool.received(index, 1, Key::of_place(7)))
             .collect();
         assert!(pool.is_dry());
         pool.widen();
         assert_eq!(pool.state.borrow().published, 2 * PUBLISHED_FIRST);
         assert!(!pool.is_low());
-        for span in spans {
-            pool.release(span);
+        for buf in bufs {
+            pool.release(buf);
         }
         assert_eq!(
             pool.state.borrow().free.len(),
@@ -691,10 +683,10 @@ mod tests {
     /// `count` times the kernel fills `at_a_time` buffers, which are given back at once.
     fn pass(pool: &BufferPool, count: u32, at_a_time: u16) {
         for _ in 0..count {
-            let spans: Vec<BufRef> = (0..at_a_time)
+            let bufs: Vec<BufRef> = (0..at_a_time)
                 .map(|index| pool.received(index, 1, Key::of_place(7)))
                 .collect();
-            spans.into_iter().for_each(|span| pool.release(span));
+            bufs.into_iter().for_each(|buf| pool.release(buf));
             pool.publish();
         }
     }
@@ -703,7 +695,7 @@ mod tests {
     fn no_more_buffers_are_published_than_traffic_takes() {
         let pool = BufferPool::new(256, 4096).expect("memory");
         let window = || pool.state.borrow().window;
-        let spans: Vec<BufRef> = (0..PUBLISHED_FIRST as u16)
+        let bufs: Vec<BufRef> = (0..PUBLISHED_FIRST as u16)
             .map(|index| pool.received(index, 1, Key::of_place(7)))
             .collect();
         pool.widen();
@@ -713,7 +705,7 @@ mod tests {
             2 * PUBLISHED_FIRST,
             "one batch found none, by however many receives"
         );
-        spans.into_iter().for_each(|span| pool.release(span));
+        bufs.into_iter().for_each(|buf| pool.release(buf));
 
         let (all, half) = (2 * PUBLISHED_FIRST as u16, PUBLISHED_FIRST as u16);
         pass(&pool, 4 * 65_536 / u32::from(all), all);
@@ -748,7 +740,7 @@ mod tests {
         assert_eq!(holders(), [(2, 256), (1, 128), (2, 256)]);
         [provided, aside, collected]
             .into_iter()
-            .for_each(|span| pool.release(span));
+            .for_each(|buf| pool.release(buf));
         assert_eq!(
             (pool.heap_bytes(), pool.in_use(), holders().len()),
             (0, 0, 0),

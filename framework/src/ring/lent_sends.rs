@@ -1,5 +1,5 @@
 //! Buffers that the kernel reads from: each send keeps its own until it has completed, whatever
-//! becomes of the spans that it was made of.
+//! becomes of the references that it was made of.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ pub(super) struct LentSends {
 }
 
 impl LentSends {
-    /// A send of `spans` from `slot` begins.
+    /// A send of `references` from `slot` begins.
     ///
     /// # Panics
     ///
@@ -25,15 +25,15 @@ impl LentSends {
         &mut self,
         pool: &BufferPool,
         slot: SlotIndex,
-        mut spans: impl Iterator<Item = &'a BufRef>,
+        mut bufs: impl Iterator<Item = &'a BufRef>,
     ) {
         let index = slot.0 as usize;
         if self.first.len() <= index {
             self.first.resize_with(index + 1, || None);
         }
         assert!(self.first[index].is_none(), "a slot has one send at a time");
-        self.first[index] = spans.next().map(|span| pool.lend(span));
-        let others: Vec<LentBuffer> = spans.map(|span| pool.lend(span)).collect();
+        self.first[index] = bufs.next().map(|buf| pool.lend(buf));
+        let others: Vec<LentBuffer> = bufs.map(|buf| pool.lend(buf)).collect();
         if !others.is_empty() {
             self.others.insert(slot, others);
         }

@@ -56,13 +56,13 @@ impl PeerStorage {
 }
 
 /// A socket on its way into the table of direct descriptors, and the address that it connects to.
-pub(super) struct DialStorage {
+pub(super) struct ConnectStorage {
     /// The socket's descriptor; once installed, the number of its direct descriptor.
     pub(super) descriptor: i32,
     address: SockAddr,
 }
 
-impl Default for DialStorage {
+impl Default for ConnectStorage {
     fn default() -> Self {
         Self {
             descriptor: -1,
@@ -71,7 +71,7 @@ impl Default for DialStorage {
     }
 }
 
-impl DialStorage {
+impl ConnectStorage {
     pub(super) fn aim(&mut self, target: SocketAddr) -> (*const libc::sockaddr, libc::socklen_t) {
         self.address = target.into();
         (self.address.as_ptr().cast(), self.address.len())

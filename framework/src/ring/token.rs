@@ -25,8 +25,8 @@ pub(crate) enum Operation {
     /// Puts a socket of ours into the table of direct descriptors.
     Install,
     Connect,
-    /// The timer of the earliest sleeper.
-    Alarm,
+    /// The timer of the task that is due first.
+    TaskTimer,
     /// Waits until there is something to receive.
     Poll,
     /// Asks how much of what was sent is not acknowledged.
@@ -75,9 +75,9 @@ impl Token {
         }
     }
 
-    pub(crate) fn alarm(serial: u32) -> Self {
+    pub(crate) fn task_timer(serial: u32) -> Self {
         Self {
-            operation: Operation::Alarm,
+            operation: Operation::TaskTimer,
             ..Self::timer(serial)
         }
     }
@@ -116,7 +116,7 @@ impl Token {
             9 => Operation::QuietSend,
             10 => Operation::Install,
             11 => Operation::Connect,
-            12 => Operation::Alarm,
+            12 => Operation::TaskTimer,
             13 => Operation::Poll,
             14 => Operation::Unacknowledged,
             15 => Operation::Wake,
@@ -175,7 +175,7 @@ mod tests {
             Operation::QuietSend,
             Operation::Install,
             Operation::Connect,
-            Operation::Alarm,
+            Operation::TaskTimer,
             Operation::Poll,
             Operation::Unacknowledged,
             Operation::Wake,

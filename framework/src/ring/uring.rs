@@ -2,7 +2,7 @@
 //!
 //! A [`Ring`] owns everything the kernel may write to or read from on its behalf: the provided
 //! buffers ([`BufferPool`]), the peer addresses of accepts in flight and the vectors of gathered
-//! sends. Its callers pass slot numbers and spans, never pointers.
+//! sends. Its callers pass slot numbers and references, never pointers.
 //!
 //! Reading order: [`Ring::new`] (setup), the operations a shard submits, [`Ring::enter`] (the one
 //! system call of a turn), [`Ring::reap`]. Sources: io_uring_setup(2), io_uring_enter(2),
@@ -26,7 +26,7 @@ use crate::ring::buffers::{BufRef, BufferPool};
 #[cfg(feature = "failpoints")]
 use crate::ring::faked;
 use crate::ring::lent_sends::LentSends;
-use crate::ring::sockaddr::{DialStorage, PeerStorage};
+use crate::ring::sockaddr::{ConnectStorage, PeerStorage};
 use crate::ring::token::{Completion, Operation, Token};
 use crate::ring::wake::WakeFd;
 
@@ -43,7 +43,7 @@ const COMPLETIONS_PER_BUFFER: u32 = 2;
 const COMPLETIONS: (u32, u32) = (1024, 8192);
 /// Buffers that one gathered send takes along.
 pub(crate) const SEND_VECTOR_MAX: usize = 16;
-/// Linger, alarm, deadlines.
+/// Linger, tasks, deadlines.
 const TIMER_KINDS: usize = 3;
 /// Pauses of the processor between two looks at the clock: together a fraction of a microsecond.
 const PAUSES: usize = 4;
@@ -86,7 +86,7 @@ struct LentMemory {
     /// Kept alive for the ring; see [`BufferPool`] for what the kernel does with it.
     pool: Rc<BufferPool>,
     peers: Box<[PeerStorage]>,
-    dials: Box<[DialStorage]>,
+    connects: Box<[ConnectStorage]>,
     #[expect(
         clippy::vec_box,
         reason = "submissions point to the vectors while the list grows"
@@ -138,12 +138,12 @@ pub(crate) enum Wait {
 }
 
 impl Ring {
-    /// A ring with a table of `files` direct descriptors, for so many accepts and dials in flight,
+    /// A ring with a table of `files` direct descriptors, for so many accepts and connects in flight,
     /// for the calling thread alone.
     pub(crate) fn new(
         files: u32,
         accepts: u32,
-        dials: u32,
+        connects: u32,
         pool: Rc<BufferPool>,
     ) -> io::Result<Self> {
         let buffers = u32::from(pool.count_u16());
@@ -167,7 +167,7 @@ impl Ring {
         let memory = LentMemory {
             pool,
             peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
-            dials: (0..dials).map(|_| DialStorage::default()).collect(),
+            connects: (0..connects).map(|_| ConnectStorage::default()).collect(),
             vectors: Vec::new(),
             vectors_used: 0,
             timers: Box::new([types::Timespec::new(); TIMER_KINDS]),
@@ -238,11 +238,11 @@ impl Ring {
     }
 
     /// Puts `socket` into a free direct descriptor ([`Self::installed`] says which) once this has
-    /// completed, with dial `place`.
+    /// completed, with connect slot `place`.
     pub(crate) fn install(&mut self, place: u32, socket: RawFd) {
-        let dial = &mut self.lent.memory.dials[place as usize];
-        dial.descriptor = socket;
-        let entry = opcode::FilesUpdate::new(&raw const dial.descriptor, 1)
+        let connect = &mut self.lent.memory.connects[place as usize];
+        connect.descriptor = socket;
+        let entry = opcode::FilesUpdate::new(&raw const connect.descriptor, 1)
             .offset(FILE_INDEX_ALLOCATE)
             .build();
         let token = Token::new(Operation::Install, Key::of_place(place));
@@ -253,14 +253,14 @@ impl Ring {
         self.push(entry, token);
     }
 
-    /// The direct descriptor that the completed installation of dial `place` left.
+    /// The direct descriptor that the completed installation of connect slot `place` left.
     pub(crate) fn installed(&self, place: u32) -> SlotIndex {
-        SlotIndex(self.lent.memory.dials[place as usize].descriptor.max(0) as u32)
+        SlotIndex(self.lent.memory.connects[place as usize].descriptor.max(0) as u32)
     }
 
-    /// Connects to `target` (connect(2)); dial `place` is the caller's until this has completed.
+    /// Connects to `target` (connect(2)); connect slot `place` is the caller's until this has completed.
     pub(crate) fn connect(&mut self, key: Key, place: u32, target: SocketAddr) {
-        let (address, length) = self.lent.memory.dials[place as usize].aim(target);
+        let (address, length) = self.lent.memory.connects[place as usize].aim(target);
         let entry = opcode::Connect::new(types::Fixed(key.slot.0), address, length).build();
         self.push(entry, Token::new(Operation::Connect, key));
     }
@@ -294,8 +294,8 @@ impl Ring {
         self.push(poll_entry(key), Token::new(Operation::Poll, key));
     }
 
-    /// Sends the leading spans, at most [`SEND_VECTOR_MAX`]. Their buffers stay as they are until
-    /// the completion has come, whatever the caller does with the spans.
+    /// Sends the leading references, at most [`SEND_VECTOR_MAX`]. Their buffers stay as they are until
+    /// the completion has come, whatever the caller does with the references.
     ///
     /// # Panics
     ///
@@ -303,13 +303,13 @@ impl Ring {
     pub(crate) fn send<'a>(
         &mut self,
         key: Key,
-        spans: impl Iterator<Item = &'a BufRef> + Clone,
+        bufs: impl Iterator<Item = &'a BufRef> + Clone,
         cqe: Cqe,
     ) {
-        let spans = spans.take(SEND_VECTOR_MAX);
+        let bufs = bufs.take(SEND_VECTOR_MAX);
         let LentMemory { pool, .. } = &*self.lent.memory;
-        self.lent.sends.lend(pool, key.slot, spans.clone());
-        let mut parts = spans.map(|span| (span.address(), span.len()));
+        self.lent.sends.lend(pool, key.slot, bufs.clone());
+        let mut parts = bufs.map(|buf| (buf.address(), buf.len()));
         let Some(first) = parts.next() else { return };
         // With MSG_DONTWAIT the send ends within the entry that submits it; with MSG_WAITALL a part
         // of it counts as a failure.
@@ -403,7 +403,7 @@ impl Ring {
     pub(crate) fn timer(&mut self, delay: Duration, token: Token) {
         let kind = match token.operation {
             Operation::Linger => 0,
-            Operation::Alarm => 1,
+            Operation::TaskTimer => 1,
             _ => 2,
         };
         let place = &mut self.lent.memory.timers[kind];
@@ -433,7 +433,7 @@ impl Ring {
             stand_in.take(entry);
             return true;
         }
-        // SAFETY: every address in an entry of this module lies in `lent` or in a span that its
+        // SAFETY: every address in an entry of this module lies in `lent` or in a reference that its
         // slot keeps until the completion.
         unsafe { self.io.submission().push(entry) }.is_ok()
     }

@@ -39,7 +39,7 @@ struct Seen {
     named: u64,
     /// The beginning of the turn that last made the server unready.
     unready: u64,
-    throttles: LogLimiter,
+    limiter: LogLimiter,
 }
 
 impl Watchdog {
@@ -92,7 +92,7 @@ impl Watchdog {
                 self.seen.push(Seen {
                     named: 0,
                     unready: 0,
-                    throttles: LogLimiter::new(self.lines_per_reason_max),
+                    limiter: LogLimiter::new(self.lines_per_reason_max),
                 });
             }
             if metrics.busy_since.get() != 0 {
@@ -126,13 +126,13 @@ impl Watchdog {
         if began != 0 && seen.unready == began {
             self.stalled.get_or_insert(shard);
         }
-        seen.throttles.tell_held_back(shard, tick);
+        seen.limiter.tell_held_back(shard, tick);
         let Some(blocked_ms) = blocked_ms.filter(|_| seen.named != began) else {
             return;
         };
         seen.named = began;
         metrics.stalls.add(1);
-        if seen.throttles.pass(LogKind::ShardBlocked, tick) {
+        if seen.limiter.pass(LogKind::ShardBlocked, tick) {
             let conn = ConnId::of_word(shard, metrics.serving.get());
             tracing::warn!(%shard, blocked_ms, conn = conn.map(tracing::field::display), "a handler blocks its shard");
         }

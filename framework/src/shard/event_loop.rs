@@ -239,7 +239,7 @@ impl Core {
             | Operation::QuietSend
             | Operation::Shutdown
             | Operation::Cancel => self.completed(completion),
-            Operation::Alarm => {
+            Operation::TaskTimer => {
                 let serial = completion.token.key.generation.number();
                 self.timers.fired(serial);
             }

@@ -1,4 +1,4 @@
-//! The tasks of a shard: one handler's future per connection, and those that were spawned. The pump
+//! The tasks of a shard: one handler's future per connection, and those that were spawned. The event loop
 //! itself polls them.
 //!
 //! They are not tasks of the executor. What a connection waits for comes out of the shard's own

@@ -16,7 +16,7 @@ pub(super) struct Inner {
     pub(super) name: Arc<str>,
     pub(super) upstream: Upstream,
     pub(super) permits: RefCell<Permits>,
-    /// Connections laid by in the shard, the one used last at the back; at most `idle_max`. Some
+    /// Connections checked in to the shard, the one used last at the back; at most `idle_max`. Some
     /// may be gone.
     pub(super) idle: RefCell<VecDeque<Key>>,
     pub(super) health: RefCell<Health>,

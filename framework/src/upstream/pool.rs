@@ -1,9 +1,9 @@
 //! Connections to an upstream, kept for the next request: one pool per shard and `[upstream.NAME]`
 //! section.
 //!
-//! A request's way through it: a place among those that may use a connection (`places`), an idle
+//! A request's way through it: a permit to use a connection (`permits`), an idle
 //! connection or a new one (`health` says whether it may be tried), the exchange, and back. Idle
-//! connections are in the shard's care (`shard::idle`): it closes those that end, speak out of turn
+//! connections are in the shard's care (`shard::conns`): it closes those that end, speak out of turn
 //! or grow old, so there is no task behind a pool, and nothing that keeps the shard from ending.
 
 use std::cell::RefCell;

@@ -56,8 +56,10 @@ fn binary(name: &str) -> PathBuf {
         cargo
             .arg("build")
             .args(missing.iter().flat_map(|package| ["--package", package]));
-        if profile_directory().ends_with("release") {
-            cargo.arg("--release");
+        for profile in ["release", "tests"] {
+            if profile_directory().ends_with(profile) {
+                cargo.args(["--profile", profile]);
+            }
         }
         assert!(cargo.status().unwrap().success());
     });

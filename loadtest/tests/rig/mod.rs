@@ -17,8 +17,12 @@ pub(crate) const BOUND: Duration = Duration::from_secs(60);
 /// The binary of the package that is tested.
 pub(crate) const PROGRAM: &str = env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME")));
 
-/// The directory of the binaries, echo built first if it is not there.
+/// The directory of the binaries: the one that `make test` names, else that of the program, with
+/// echo built first if it is not there.
 pub(crate) fn binaries() -> PathBuf {
+    if let Some(given) = env::var_os("CORELANE_TESTS_BIN") {
+        return given.into();
+    }
     let directory = Path::new(PROGRAM).parent().unwrap().to_owned();
     if !directory.join("echo").exists() {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap());

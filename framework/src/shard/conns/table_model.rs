@@ -25,7 +25,7 @@ const SLOTS: u32 = ACCEPTED_MAX + OUTBOUND_MAX;
 #[derive(Debug)]
 struct Known {
     peer: SocketAddr,
-    dialed: bool,
+    is_outbound: bool,
     leaving: bool,
     input: VecDeque<u8>,
     output: VecDeque<u8>,
@@ -89,19 +89,25 @@ impl Pair {
     }
 
     fn occupy(&mut self, index: u32) {
-        let dialed = self.random.one_in(3);
+        let is_outbound = self.random.one_in(3);
         let own = self
             .model
             .slots
             .values()
-            .filter(|known| known.dialed == dialed)
+            .filter(|known| known.is_outbound == is_outbound)
             .count() as u32;
-        if own >= if dialed { OUTBOUND_MAX } else { ACCEPTED_MAX } {
+        if own
+            >= if is_outbound {
+                OUTBOUND_MAX
+            } else {
+                ACCEPTED_MAX
+            }
+        {
             return;
         }
         let address = (self.random.next() as u32).to_be_bytes();
         let peer = SocketAddr::from((address, self.random.next() as u16));
-        let origin = if dialed {
+        let origin = if is_outbound {
             Origin::Outbound
         } else {
             Origin::Accepted
@@ -113,7 +119,7 @@ impl Pair {
         assert_eq!(key, self.key(index));
         let known = Known {
             peer,
-            dialed,
+            is_outbound,
             leaving: false,
             input: VecDeque::new(),
             output: VecDeque::new(),
@@ -147,10 +153,10 @@ impl Pair {
         let slot = self.table.get_mut(key).expect("it lives");
         slot.phase = Phase::Flushing;
         let known = self.model.slots.get_mut(&index).expect("it lives");
-        if known.dialed && !known.leaving {
+        if known.is_outbound && !known.leaving {
             self.places.leaves();
         }
-        known.leaving = known.dialed;
+        known.leaving = known.is_outbound;
     }
 
     fn set_deadline(&mut self, index: u32) {
@@ -237,7 +243,7 @@ impl Pair {
             past,
             ..
         } = &self.model;
-        let outbound = slots.values().filter(|known| known.dialed).count() as u32;
+        let outbound = slots.values().filter(|known| known.is_outbound).count() as u32;
         let leaving = slots.values().filter(|known| known.leaving).count() as u32;
         let accepted = slots.len() as u32 - outbound;
         let (table, places) = (&self.table, &self.places);

@@ -138,7 +138,7 @@ pub(crate) fn pending<T>(all: &[T], owes: impl Fn(&T) -> bool) -> Vec<SlotIndex>
 
 /// How long output has waited for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FlowState {
+enum BacklogState {
     /// None does.
     Idle,
     /// Not since the last look.
@@ -148,33 +148,33 @@ enum FlowState {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Flow {
+struct Backlog {
     /// What the kernel had unacknowledged at the mark, and what it has taken since.
     bytes: u32,
-    state: FlowState,
+    state: BacklogState,
 }
 
 /// What one takes beside the table.
-pub(crate) const BYTES: usize = size_of::<Flow>();
+pub(crate) const BYTES: usize = size_of::<Backlog>();
 
-impl Flow {
+impl Backlog {
     const IDLE: Self = Self {
         bytes: 0,
-        state: FlowState::Idle,
+        state: BacklogState::Idle,
     };
 }
 
 /// Output that waits for peers, by slot; empty where there is no least rate of sending.
 #[derive(Debug)]
 pub(crate) struct MinRate {
-    flows: Vec<Flow>,
+    backlogs: Vec<Backlog>,
     pub(crate) sweep: Sweep,
 }
 
 impl MinRate {
     pub(crate) fn new(rate: Option<Rate>) -> Self {
         Self {
-            flows: Vec::new(),
+            backlogs: Vec::new(),
             sweep: Sweep::new(rate),
         }
     }
@@ -184,21 +184,21 @@ impl MinRate {
         if self.sweep.rate.is_none() {
             return;
         }
-        if self.flows.len() <= slot.0 as usize {
-            self.flows.resize(slot.0 as usize + 1, Flow::IDLE);
+        if self.backlogs.len() <= slot.0 as usize {
+            self.backlogs.resize(slot.0 as usize + 1, Backlog::IDLE);
         }
-        self.flows[slot.0 as usize] = Flow::IDLE;
+        self.backlogs[slot.0 as usize] = Backlog::IDLE;
     }
 
     /// A send waits for room.
     pub(crate) fn waits(&mut self, slot: SlotIndex, now: Tick) {
-        let Some(flow) = self.flows.get_mut(slot.0 as usize) else {
+        let Some(backlog) = self.backlogs.get_mut(slot.0 as usize) else {
             return;
         };
-        if flow.state == FlowState::Idle {
-            *flow = Flow {
+        if backlog.state == BacklogState::Idle {
+            *backlog = Backlog {
                 bytes: 0,
-                state: FlowState::Begun,
+                state: BacklogState::Begun,
             };
             self.sweep.one_is_pending(now);
         }
@@ -206,58 +206,60 @@ impl MinRate {
 
     /// The kernel has taken `count` bytes; with `all` taken nothing waits any more.
     pub(crate) fn took(&mut self, slot: SlotIndex, count: u32, all: bool) {
-        let Some(flow) = self.flows.get_mut(slot.0 as usize) else {
+        let Some(backlog) = self.backlogs.get_mut(slot.0 as usize) else {
             return;
         };
-        *flow = if all {
-            Flow::IDLE
+        *backlog = if all {
+            Backlog::IDLE
         } else {
-            Flow {
-                bytes: flow.bytes.saturating_add(count),
-                ..*flow
+            Backlog {
+                bytes: backlog.bytes.saturating_add(count),
+                ..*backlog
             }
         };
     }
 
     /// Whoever waits now waits from now on: the shard itself was late.
     pub(crate) fn reset_windows(&mut self) {
-        for flow in self
-            .flows
+        for backlog in self
+            .backlogs
             .iter_mut()
-            .filter(|flow| flow.state == FlowState::Marked)
+            .filter(|backlog| backlog.state == BacklogState::Marked)
         {
-            flow.state = FlowState::Begun;
+            backlog.state = BacklogState::Begun;
         }
     }
 
     /// Those who are to be asked about now.
     pub(crate) fn due_now(&mut self, now: Tick, clock: Duration) -> Vec<SlotIndex> {
         self.sweep.take(now, clock, || {
-            pending(&self.flows, |flow| flow.state != FlowState::Idle)
+            pending(&self.backlogs, |backlog| {
+                backlog.state != BacklogState::Idle
+            })
         })
     }
 
     /// The kernel has `unacknowledged` bytes of the connection. True: its peer has taken too little
     /// since the mark.
     pub(crate) fn is_too_slow(&mut self, slot: SlotIndex, unacknowledged: u32) -> bool {
-        let (Some(flow), Some(rate)) = (self.flows.get_mut(slot.0 as usize), self.sweep.rate)
+        let (Some(backlog), Some(rate)) = (self.backlogs.get_mut(slot.0 as usize), self.sweep.rate)
         else {
             return false;
         };
         let before = std::mem::replace(
-            flow,
-            Flow {
+            backlog,
+            Backlog {
                 bytes: unacknowledged,
-                state: FlowState::Marked,
+                state: BacklogState::Marked,
             },
         );
         match before.state {
-            FlowState::Idle => {
-                *flow = Flow::IDLE; // it was all taken before the answer came
+            BacklogState::Idle => {
+                *backlog = Backlog::IDLE; // it was all taken before the answer came
                 false
             }
-            FlowState::Begun => false,
-            FlowState::Marked => !rate.is_met_by(before.bytes.saturating_sub(unacknowledged)),
+            BacklogState::Begun => false,
+            BacklogState::Marked => !rate.is_met_by(before.bytes.saturating_sub(unacknowledged)),
         }
     }
 }
@@ -268,10 +270,10 @@ mod tests {
 
     const SLOT: SlotIndex = SlotIndex(1);
 
-    fn flows(per_second: u32) -> MinRate {
-        let mut flows = MinRate::new(Some(Rate::of_sending(per_second, Duration::from_secs(1))));
-        flows.reset(SLOT);
-        flows
+    fn backlogs(per_second: u32) -> MinRate {
+        let mut backlogs = MinRate::new(Some(Rate::of_sending(per_second, Duration::from_secs(1))));
+        backlogs.reset(SLOT);
+        backlogs
     }
 
     #[test]
@@ -298,51 +300,54 @@ mod tests {
 
     #[test]
     fn only_whoever_waits_through_a_window_is_judged() {
-        let mut flows = flows(65_536);
-        flows.waits(SLOT, Tick(0));
-        assert!(!flows.is_too_slow(SLOT, 100_000), "not seen waiting before");
-        flows.took(SLOT, 65_536, false);
+        let mut backlogs = backlogs(65_536);
+        backlogs.waits(SLOT, Tick(0));
         assert!(
-            !flows.is_too_slow(SLOT, 100_000),
+            !backlogs.is_too_slow(SLOT, 100_000),
+            "not seen waiting before"
+        );
+        backlogs.took(SLOT, 65_536, false);
+        assert!(
+            !backlogs.is_too_slow(SLOT, 100_000),
             "65 536 bytes were acknowledged"
         );
-        assert!(flows.is_too_slow(SLOT, 99_999), "one was");
+        assert!(backlogs.is_too_slow(SLOT, 99_999), "one was");
     }
 
     #[test]
     fn whoever_has_taken_all_begins_anew() {
-        let mut flows = flows(65_536);
-        flows.waits(SLOT, Tick(0));
-        assert!(!flows.is_too_slow(SLOT, 100_000));
-        flows.took(SLOT, 10, true);
+        let mut backlogs = backlogs(65_536);
+        backlogs.waits(SLOT, Tick(0));
+        assert!(!backlogs.is_too_slow(SLOT, 100_000));
+        backlogs.took(SLOT, 10, true);
         assert!(
-            !flows.is_too_slow(SLOT, 100_000),
+            !backlogs.is_too_slow(SLOT, 100_000),
             "the question was asked before"
         );
-        flows.waits(SLOT, Tick(5));
-        assert!(!flows.is_too_slow(SLOT, 100_000));
-        flows.reset_windows();
-        assert!(!flows.is_too_slow(SLOT, 100_000), "the shard was late");
-        assert!(flows.is_too_slow(SLOT, 100_000));
+        backlogs.waits(SLOT, Tick(5));
+        assert!(!backlogs.is_too_slow(SLOT, 100_000));
+        backlogs.reset_windows();
+        assert!(!backlogs.is_too_slow(SLOT, 100_000), "the shard was late");
+        assert!(backlogs.is_too_slow(SLOT, 100_000));
     }
 
     #[test]
     fn looks_end_when_nothing_waits() {
-        let mut flows = flows(65_536);
-        assert_eq!(flows.sweep.due(Tick(0)), Tick::NEVER);
-        flows.waits(SLOT, Tick(0));
-        let due = flows.sweep.due(Tick(0));
-        assert_eq!(flows.due_now(due, Duration::ZERO), [SLOT]);
+        let mut backlogs = backlogs(65_536);
+        assert_eq!(backlogs.sweep.due(Tick(0)), Tick::NEVER);
+        backlogs.waits(SLOT, Tick(0));
+        let due = backlogs.sweep.due(Tick(0));
+        assert_eq!(backlogs.due_now(due, Duration::ZERO), [SLOT]);
         assert_eq!(
-            flows.sweep.due(due),
+            backlogs.sweep.due(due),
             due.after(Ticks::at_least(Duration::from_secs(1)))
         );
-        flows.took(SLOT, 10, true);
-        let due = flows.sweep.due(due);
+        backlogs.took(SLOT, 10, true);
+        let due = backlogs.sweep.due(due);
         assert_eq!(
             (
-                flows.due_now(due, Duration::ZERO).len(),
-                flows.sweep.due(due)
+                backlogs.due_now(due, Duration::ZERO).len(),
+                backlogs.sweep.due(due)
             ),
             (0, Tick::NEVER)
         );
@@ -350,29 +355,31 @@ mod tests {
 
     #[test]
     fn a_look_at_many_takes_a_part_of_a_window_and_the_next_begins_a_window_after_its_end() {
-        let mut flows = flows(65_536);
-        (0..40).map(SlotIndex).for_each(|slot| flows.reset(slot));
+        let mut backlogs = backlogs(65_536);
+        (0..40).map(SlotIndex).for_each(|slot| backlogs.reset(slot));
         (0..40)
             .map(SlotIndex)
-            .for_each(|slot| flows.waits(slot, Tick(0)));
-        let (due, begin) = (flows.sweep.due(Tick(0)), Duration::from_secs(3));
-        assert_eq!(flows.due_now(due, begin), [SlotIndex(0)]);
+            .for_each(|slot| backlogs.waits(slot, Tick(0)));
+        let (due, begin) = (backlogs.sweep.due(Tick(0)), Duration::from_secs(3));
+        assert_eq!(backlogs.due_now(due, begin), [SlotIndex(0)]);
         assert_eq!(
-            flows.sweep.due(due),
+            backlogs.sweep.due(due),
             Tick(due.0 + 1),
             "a shard at rest goes on in the next tick"
         );
         assert_eq!(
-            flows.due_now(due, begin + Duration::from_millis(125)).len(),
+            backlogs
+                .due_now(due, begin + Duration::from_millis(125))
+                .len(),
             16,
             "20, but for the bound of a turn"
         );
         // So late that the next would be due, were it not for this one.
         let late = Tick(due.0 + 50);
-        let rest = [(); 4].map(|()| flows.due_now(late, begin + Duration::from_secs(9)).len());
+        let rest = [(); 4].map(|()| backlogs.due_now(late, begin + Duration::from_secs(9)).len());
         assert_eq!(rest, [16, 7, 0, 0]);
         assert_eq!(
-            flows.sweep.due(late),
+            backlogs.sweep.due(late),
             late.after(Ticks::at_least(Duration::from_secs(1)))
         );
     }

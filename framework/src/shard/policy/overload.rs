@@ -24,7 +24,7 @@ const BUFFERS_LOW_MIN: u32 = 1;
 /// short of. No key: with fewer none is served.
 pub(crate) const OWN_BUFFERS: u64 = 2;
 /// The part of what the top holders hold that is to come free by the connections closed at one look. No
-/// key, as with the other fractions of the ladder: an eighth ends the shortage, by its own measure,
+/// key, as with the other fractions here: an eighth ends the shortage, by its own measure,
 /// and how many are closed and when is in the settings.
 pub(crate) const CLOSED_PART: u64 = 8;
 
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ladder_is_climbed_in_its_order() {
+    fn levels_escalate_in_their_order() {
         let escalated: Vec<Level> = (0..10)
             .map(|lasted| level(Shortage::Unread, lasted, PATIENCE))
             .collect();

@@ -54,7 +54,7 @@ impl Stage {
     }
 
     /// Wakes one of those who wait for something other than a connection, or all of them.
-    pub(crate) fn rouse(&self, all: bool) {
+    pub(crate) fn wake(&self, all: bool) {
         loop {
             let (notify, waker) = (
                 self.notifies.borrow_mut().pop(),

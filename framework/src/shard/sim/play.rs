@@ -165,14 +165,14 @@ impl Run<'_> {
         }
         drop((core, world));
         if self.random.one_in(3) {
-            self.stage.rouse(self.kernel.is_calm);
+            self.stage.wake(self.kernel.is_calm);
         }
         if self.random.one_in(4) {
             self.ask_for_the_past();
         }
     }
 
-    /// A turn of the pump, with a look before the handlers run and one after. True when the shard
+    /// A turn of the event loop, with a look before the handlers run and one after. True when the shard
     /// has drained.
     fn turn<S, F>(&mut self, tasks: &mut Executor<S, F>) -> bool
     where

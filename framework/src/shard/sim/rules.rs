@@ -96,7 +96,7 @@ pub(crate) fn see_ends(core: &mut Core, kernel: &Kernel, world: &mut World) {
             life.key
         );
         world.past.push(life.key);
-        if life.dialed {
+        if life.is_outbound {
             continue;
         }
         let reason = life.reason.expect("a phase that was seen has a reason");
@@ -143,7 +143,7 @@ impl Life {
 /// Looks at every slot after the handlers have run and the kernel has taken what they submitted.
 pub(crate) fn see_rest(core: &mut Core, kernel: &Kernel, world: &mut World, moment: Moment) {
     assert_eq!(core.conns.shared.places.open() as usize, world.lives.len());
-    let accepted = world.lives.iter().filter(|life| !life.dialed).count() as u32;
+    let accepted = world.lives.iter().filter(|life| !life.is_outbound).count() as u32;
     assert_eq!(
         (
             core.conns.shared.places.accepted(),
@@ -185,13 +185,13 @@ fn see_phase(core: &mut Core, kernel: &Kernel, life: &mut Life, now: Tick) {
     if slot.phase != life.phase {
         (life.phase, life.phase_since) = (slot.phase, now);
     }
-    let handler_runs = life.expected.is_none() && !life.dialed;
+    let handler_runs = life.expected.is_none() && !life.is_outbound;
     match slot.phase {
         Phase::Free => panic!("{:?} lives and is free", life.key),
-        Phase::Connecting => assert!(life.dialed),
+        Phase::Connecting => assert!(life.is_outbound),
         Phase::Held => panic!("{:?} is held, and there are no spare places", life.key),
         Phase::Serving => assert!(
-            life.dialed || handler_runs,
+            life.is_outbound || handler_runs,
             "{:?} serves and its handler is over",
             life.key
         ),
@@ -339,10 +339,10 @@ fn see_failure(core: &mut Core, life: &mut Life, moment: Moment) {
         CloseReason::IdleTimeout => passed(life.opened, bounds.idle),
         CloseReason::WriteTimeout => passed(life.send_since, bounds.write),
         CloseReason::ReadTimeout => {
-            life.dialed || life.delivered > life.read && passed(life.opened, bounds.read)
+            life.is_outbound || life.delivered > life.read && passed(life.opened, bounds.read)
         }
         CloseReason::DrainCut => drains_since.is_some_and(|since| passed(since, bounds.drain)),
-        CloseReason::HandlerClosed | CloseReason::Drained => life.dialed,
+        CloseReason::HandlerClosed | CloseReason::Drained => life.is_outbound,
         CloseReason::Aborted => life.aborts,
         reason => life.errors.contains(&reason),
     };
@@ -391,9 +391,9 @@ fn see_waiting(core: &mut Core, life: &Life) {
     let stands = match slot.waits.run() {
         RunState::Idle => true,
         RunState::Pooled => {
-            life.dialed && slot.recv != RecvState::Disarmed && slot.recv != RecvState::Ended
+            life.is_outbound && slot.recv != RecvState::Disarmed && slot.recv != RecvState::Ended
         }
-        RunState::Start | RunState::Due => !life.dialed,
+        RunState::Start | RunState::Due => !life.is_outbound,
     };
     assert!(stands, "{:?} is {slot:?}", life.key);
     assert!(
@@ -416,13 +416,13 @@ fn see_deadline(core: &mut Core, life: &Life, moment: Moment) {
         return;
     };
     let lives_until = match slot.phase {
-        Phase::Serving | Phase::Flushing if !life.dialed => {
+        Phase::Serving | Phase::Flushing if !life.is_outbound => {
             life.opened.after(moment.bounds.lifetime)
         }
         _ => Tick::NEVER,
     };
     // A request's own deadline is not followed here: it only ever comes before the others.
-    let earliest = if moment.request == Ticks::FOREVER || life.dialed || life.delivered == 0 {
+    let earliest = if moment.request == Ticks::FOREVER || life.is_outbound || life.delivered == 0 {
         earliest
     } else {
         Tick(0)
@@ -469,7 +469,7 @@ fn due(slot: &Snapshot, life: &Life, moment: Moment) -> Option<(Tick, Tick)> {
             life.send_since.after(bounds.write),
         )),
         Phase::Serving if slot.is_sending() && slot.waits.run() == RunState::Idle => {
-            let answer = if life.dialed {
+            let answer = if life.is_outbound {
                 slot.frame_deadline
             } else {
                 Tick::NEVER
@@ -482,16 +482,16 @@ fn due(slot: &Snapshot, life: &Life, moment: Moment) -> Option<(Tick, Tick)> {
         Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => {
             exactly(slot.frame_deadline)
         }
-        Phase::Serving if reading && drains_since.is_some() && !life.dialed => {
+        Phase::Serving if reading && drains_since.is_some() && !life.is_outbound => {
             from(life.polled, bounds.drain_quiet)
         }
-        Phase::Serving if reading && life.delivered == 0 && !life.dialed => {
+        Phase::Serving if reading && life.delivered == 0 && !life.is_outbound => {
             exactly(life.opened.after(bounds.first_byte))
         }
         Phase::Serving if reading => from(life.polled.min(life.opened), bounds.idle),
         // A handler that runs, or that waits for something else, has time; only its connection's
         // age is looked at.
-        Phase::Serving if life.dialed => None,
+        Phase::Serving if life.is_outbound => None,
         Phase::Serving => Some((Tick(0), Tick::NEVER)),
     }
 }

@@ -11,7 +11,7 @@ use crate::time::Tick;
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) key: Key,
-    pub(crate) dialed: bool,
+    pub(crate) is_outbound: bool,
     pub(crate) opened: Tick,
     /// As it was last seen, and since when.
     pub(crate) phase: Phase,
@@ -84,11 +84,11 @@ impl Life {
 }
 
 impl World {
-    pub(crate) fn begin(&mut self, key: Key, dialed: bool, phase: Phase, now: Tick) {
+    pub(crate) fn begin(&mut self, key: Key, is_outbound: bool, phase: Phase, now: Tick) {
         assert!(!self.past.contains(&key), "{key:?} lived before");
         self.lives.push(Life {
             key,
-            dialed,
+            is_outbound,
             opened: now,
             phase,
             phase_since: now,

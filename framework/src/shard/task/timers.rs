@@ -65,12 +65,12 @@ impl Timers {
             return;
         }
         if self.set_to.is_some() {
-            ring.cancel(Token::alarm(self.set_serial));
+            ring.cancel(Token::task_timer(self.set_serial));
         }
         self.set_serial = self.set_serial.wrapping_add(1).max(1);
         self.set_to = Some(due);
         let delay = due.saturating_sub(clock());
-        ring.timer(delay, Token::alarm(self.set_serial));
+        ring.timer(delay, Token::task_timer(self.set_serial));
     }
 
     #[cfg(test)]
