@@ -217,6 +217,35 @@ fn a_file_imports_only_from_layers_below_its_own() {
 }
 
 #[test]
+fn imports_of_every_form_are_found() {
+    let src = Path::new(env!("CARGO_TARGET_TMPDIR")).join("imports");
+    fs::create_dir_all(src.join("upper")).unwrap();
+    let write = |file: &str, text: &str| fs::write(src.join(file), text).unwrap();
+    write("lib.rs", "mod lower; mod upper; #[cfg(test)] mod unseen;");
+    write(
+        "lower.rs",
+        "use super::upper::{self, inner::X}; /// [`crate::unseen`]\nfn f() {}",
+    );
+    write("upper.rs", "mod inner; use inner::X;");
+    write(
+        "upper/inner.rs",
+        "fn f() -> crate::lower::Y {} #[cfg(test)] mod tests { use crate::upper::Z; }",
+    );
+    let imports = Imports::of(&src);
+    let found: Vec<(&str, &str)> = imports.edges().collect();
+    assert_eq!(
+        found,
+        [
+            ("lower", "upper"),
+            ("lower", "upper/inner"),
+            ("upper", "upper/inner"),
+            ("upper/inner", "lower"),
+        ]
+    );
+    assert_eq!(imports.circles().len(), 4, "{:?}", imports.circles());
+}
+
+#[test]
 fn no_files_import_each_other_round_about() {
     for krate in ["framework", "loadtest", "loadtest/compare"] {
         let circles = Imports::of(&root().join(krate).join("src")).circles();
