@@ -144,7 +144,15 @@ async fn race(
         };
         match event? {
             Event::Peer(None) => return Ok(()),
-            Event::Peer(Some(bytes)) => conn.write(bytes).await?,
+            Event::Peer(Some(bytes)) => {
+                let is_whole = bytes.last() == Some(&b'\n');
+                conn.write(bytes).await?;
+                // What is pushed comes between lines.
+                if !is_whole && let Some(rest) = conn.read_line(LINE_MAX).await? {
+                    conn.write(rest).await?;
+                    conn.write("\n").await?;
+                }
+            }
             Event::Pushed((number, sent)) => {
                 conn.write(&format!("pushed {number} {}\n", sent.elapsed().as_micros()))
                     .await?
