@@ -107,6 +107,10 @@ compare-push: ## How soon what another thread sends is at the peer, on Corelane 
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
 
+bench: ## How long the parser, a sweep of deadlines and a token take
+	cargo bench -p corelane --bench internals
+	cargo bench -p ping --bench resp
+
 overload: build ## How long the well-behaved wait while thousands of bad peers are there, by turns (ROUNDS=)
 	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) $(BIN)/overload $(ROUNDS)
 
@@ -153,4 +157,4 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build servers run run-ping check configs faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
-  compare-proxy overload duplex soak asan fresh-machine fuzz-smoke clean
+  compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke clean

@@ -19,6 +19,7 @@ mod uring;
 mod wake;
 mod waker;
 
+pub(crate) use lent_sends::LENT_BYTES;
 pub(crate) use prefetch::prefetch;
 pub(crate) use probe::{ProbeError, probe, tells_unacknowledged};
 pub(crate) use sockopt::bind_address_no_port;

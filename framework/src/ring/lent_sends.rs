@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use crate::id::SlotIndex;
 use crate::ring::buffers::{BufRef, BufferPool, LentBuffer};
 
+/// What a slot takes here.
+pub(crate) const LENT_BYTES: usize = size_of::<Option<LentBuffer>>();
+
 /// The sends in flight, at most one per slot.
 #[derive(Debug, Default)]
 pub(super) struct LentSends {

@@ -311,6 +311,7 @@ impl Ring {
         self.lent.sends.lend(pool, key.slot, bufs.clone());
         let mut parts = bufs.map(|buf| (buf.address(), buf.len()));
         let Some(first) = parts.next() else { return };
+        let cqe = self.quiet.allowed(key, cqe);
         // With MSG_DONTWAIT the send ends within the entry that submits it; with MSG_WAITALL a part
         // of it counts as a failure.
         let flags = libc::MSG_NOSIGNAL
@@ -583,6 +584,17 @@ fn account(lent: &mut Lent, quiet: &mut QuietSends, mut completion: Completion) 
 }
 
 impl QuietSends {
+    /// Not quiet while a failure of the same connection is unsettled: the two could not be told
+    /// apart.
+    fn allowed(&self, key: Key, cqe: Cqe) -> Cqe {
+        let token = Token::new(Operation::Send, key).encode();
+        if self.failed.contains(&token) {
+            Cqe::Always
+        } else {
+            cqe
+        }
+    }
+
     /// Completes those that did not fail, and forgets all of them.
     fn settle(&mut self, lent: &mut Lent, into: &mut Vec<Completion>) {
         self.failed.sort_unstable();

@@ -185,3 +185,53 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::error::CloseReason;
+    use crate::id::SlotIndex;
+    use crate::shard::conns::interest::Interest;
+    use crate::shard::conns::slot::Origin;
+    use crate::shard::policy::bounds::MemoryShare;
+    use crate::shard::sim::stand_in::stand_in_shard;
+    use crate::shard::task::wake::waker_of;
+
+    #[test]
+    fn tasks_that_wait_for_outbound_connections_are_polled_in_the_order_of_the_events() {
+        let shard = stand_in_shard(
+            Config::default(),
+            MemoryShare {
+                unread_max: u32::MAX,
+                unsent_max: u32::MAX,
+            },
+        );
+        let core = &mut *shard.core();
+        for _ in 0..3 {
+            assert!(core.spawn(Box::pin(std::future::pending())).is_none());
+        }
+        let mut tasks = Vec::new();
+        core.take_due(&mut tasks);
+        let mut conns = Vec::new();
+        for (index, task) in tasks.iter().enumerate() {
+            core.spawned.begin_poll(*task);
+            let slot = SlotIndex(index as u32);
+            let peer = ([127, 0, 0, 1], 1).into();
+            let key = core.conns.occupy(slot, peer, Origin::Outbound);
+            let mut conn = core.conns.get(key).expect("it lives");
+            conn.connect_submitted();
+            conn.connected(0, false).expect("it is connected");
+            conn.wait(Interest::Input, &waker_of(shard.number(), *task));
+            conns.push(key);
+        }
+        for key in conns {
+            core.conns
+                .get(key)
+                .expect("it lives")
+                .fail(CloseReason::PeerReset);
+        }
+        let mut due = Vec::new();
+        core.take_due(&mut due);
+        assert_eq!(due, tasks);
+    }
+}

@@ -83,3 +83,73 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use crate::config::Config;
+    use crate::conn::connection::Conn;
+    use crate::error::{CloseReason, Error};
+    use crate::id::SlotIndex;
+    use crate::ring::{Completion, Operation, Token};
+    use crate::shard::conns::slot::Origin;
+    use crate::shard::policy::bounds::MemoryShare;
+    use crate::shard::sim::stand_in::stand_in_shard;
+    use crate::time::TICK;
+
+    #[test]
+    fn a_write_to_an_outbound_connection_that_the_drain_has_closed_is_refused() {
+        let shard = stand_in_shard(
+            Config::default(),
+            MemoryShare {
+                unread_max: u32::MAX,
+                unsent_max: u32::MAX,
+            },
+        );
+        let done = |token, result| Completion {
+            token,
+            result,
+            buffer: None,
+            more: false,
+        };
+        let key = {
+            let core = &mut *shard.core();
+            let key = core
+                .conns
+                .occupy(SlotIndex(0), ([127, 0, 0, 1], 1).into(), Origin::Outbound);
+            let mut conn = core.conns.get(key).expect("it lives");
+            conn.connect_submitted();
+            conn.connected(0, false).expect("it is connected");
+            conn.close_outbound();
+            core.conns.shared.ring.take_submissions();
+            let cancelled = done(Token::new(Operation::Receive, key), -libc::ECANCELED);
+            core.conns.shared.ring.complete(cancelled);
+            key
+        };
+        let mut conn = Conn::new(key);
+        shard.turn(TICK);
+        let context = &mut Context::from_waker(Waker::noop());
+        let written = pin!(conn.write("late")).poll(context);
+        let Poll::Ready(Err(Error::Closed(reason))) = written else {
+            panic!("{written:?}");
+        };
+        assert_eq!(reason, CloseReason::Drained);
+        shard.core().conns.settle();
+        shard.core().conns.shared.ring.take_submissions();
+        shard
+            .core()
+            .conns
+            .shared
+            .ring
+            .complete(done(Token::new(Operation::Close, key), 0));
+        shard.turn(2 * TICK);
+        let core = shard.core();
+        assert_eq!(
+            (core.conns.shared.unsent, core.conns.shared.buffers.held()),
+            (0, 0)
+        );
+    }
+}

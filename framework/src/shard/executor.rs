@@ -176,8 +176,8 @@ where
     }
 
     /// The shard is over: drops those who still wait. A destructor that panics ends its own task
-    /// and nothing else.
-    pub(crate) fn end(self) {
+    /// and nothing else. Gives back what has served.
+    pub(crate) fn end(self) -> S {
         let handlers = self
             .by_slot
             .into_iter()
@@ -191,6 +191,7 @@ where
         for panic in handlers.chain(spawned).filter_map(Result::err) {
             report_panic(Key::of_place(0), &*panic);
         }
+        self.serve
     }
 
     fn begin(&mut self, shard: &Shard, key: Key) {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::error::Error;
 use crate::id::{Key, SlotIndex};
 use crate::panics;
+use crate::ring::LENT_BYTES;
 use crate::runtime::WakeWait;
 use crate::shard::conns::slot::Slot;
 use crate::shard::executor::Executor;
@@ -17,13 +18,14 @@ use crate::shard::policy::{min_rate, request_timer};
 use crate::time::Tick;
 
 /// What a connection takes in a shard's tables: slot, its deadline and that of its send, receive
-/// mode, request and rate (whether they are on or not), its turn at each of three paced works, and
-/// the place and allocation of its task; the future itself not.
+/// mode, the buffer of its send, request and rate (whether they are on or not), its turn at each of
+/// three paced works, and the place and allocation of its task; the future itself not.
 pub(crate) const CONNECTION_BYTES: u64 = (size_of::<Slot>()
     + 2 * size_of::<Tick>()
     + 1
     + request_timer::BYTES
     + min_rate::BYTES
+    + LENT_BYTES
     + 3 * size_of::<SlotIndex>()
     + 3 * size_of::<usize>()) as u64;
 
@@ -94,7 +96,10 @@ where
 {
     let mut executor = Executor::new(serve);
     let outcome = shard.run_loop(wake, &mut executor).await;
-    executor.end();
+    let handler = executor.end();
+    if let Err(panic) = panics::as_shard(|| drop(handler)) {
+        tracing::error!(shard = shard.id.0, panic, "the handler was dropped");
+    }
     shard.drop_born();
     shard.core().log_all_held_back();
     outcome

@@ -226,3 +226,61 @@ impl Ring {
         self.lent.in_flight
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::id::Key;
+    use crate::ring::uring::Cqe;
+
+    fn completion(token: Token, result: i32) -> Completion {
+        Completion {
+            token,
+            result,
+            buffer: None,
+            more: false,
+        }
+    }
+
+    #[test]
+    fn a_quiet_send_behind_one_that_failed_is_told_of_though_completions_were_left_over() {
+        let pool = Rc::new(BufferPool::new(256, 64).expect("memory"));
+        let mut ring = Ring::new(4, 1, 1, Rc::clone(&pool)).expect("a ring");
+        ring.begin_stand_in();
+        let (key, other) = (Key::of_place(1), Key::of_place(2));
+        let buf = pool.copy_of(b"x");
+        let noise = completion(Token::new(Operation::Poll, other), 1);
+        let mut reaped = Vec::new();
+        // Turn 1: a quiet send meets a full socket; more has completed than a turn takes.
+        ring.send(key, [&buf].into_iter(), Cqe::OnError);
+        ring.take_submissions();
+        ring.complete(completion(
+            Token::new(Operation::QuietSend, key),
+            -libc::EAGAIN,
+        ));
+        ring.complete(noise);
+        ring.reap(&mut reaped, 1);
+        assert_eq!(reaped.len(), 1);
+        // Turn 2: the one that waits for room succeeds, and again more has completed.
+        ring.send(key, [&buf].into_iter(), Cqe::Always);
+        ring.take_submissions();
+        ring.complete(completion(Token::new(Operation::Send, key), 1));
+        ring.complete(noise);
+        reaped.clear();
+        ring.reap(&mut reaped, 2);
+        assert_eq!(reaped.len(), 2);
+        // Turn 3: the next quiet send succeeds.
+        ring.send(key, [&buf].into_iter(), Cqe::OnError);
+        let sent = ring.take_submissions().pop().expect("it was submitted");
+        assert_eq!(sent.token.operation, Operation::Send, "not a quiet one");
+        ring.complete(completion(sent.token, 1));
+        reaped.clear();
+        ring.reap(&mut reaped, 64);
+        reaped.retain(|seen| seen.token == Token::new(Operation::Send, key));
+        let quiet = ring.has_quiet_sends();
+        pool.release(buf);
+        assert_eq!((reaped.len(), quiet, pool.held()), (1, false, 0));
+    }
+}

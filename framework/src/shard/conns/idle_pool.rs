@@ -62,7 +62,10 @@ impl ConnMut<'_> {
     /// The drain closes an outbound connection that somebody still has.
     pub(crate) fn close_outbound(&mut self) {
         match self.slot.phase {
-            Phase::Serving => self.close_unused(CloseReason::Drained),
+            Phase::Serving => {
+                self.slot.failed.get_or_insert(CloseReason::Drained); // whoever has it is told
+                self.close_unused(CloseReason::Drained);
+            }
             Phase::Connecting => self.cancel_connect(CloseReason::Drained),
             _ => {}
         }

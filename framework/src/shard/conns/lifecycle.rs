@@ -50,6 +50,7 @@ impl Conns {
             tracing::error!(conn = %conn.id(), errno, "the descriptor did not close");
         }
         conn.release_input(); // a handler may have put some back meanwhile
+        conn.release_output();
         let closed = Closed {
             key,
             peer: conn.slot.peer.addr(),

@@ -1,5 +1,6 @@
 //! Who is polled at the end of the turn.
 
+use std::collections::VecDeque;
 use std::task::Waker;
 
 use crate::id::Key;
@@ -11,7 +12,7 @@ pub(crate) struct RunQueue {
     /// itself.
     due: Vec<Key>,
     /// Tasks that an event of another connection has woken, and that may be due already.
-    woken: Vec<Key>,
+    woken: VecDeque<Key>,
     /// Those of the next turn: they are due, and have had their share of this one.
     yielded: Vec<Key>,
     /// Wakers that are woken in the next turn, for the same reason.
@@ -40,11 +41,12 @@ impl RunQueue {
     /// The task of `key` is polled at the end of the turn, if it is not due already. One for each
     /// wait that has ended.
     pub(crate) fn push_woken(&mut self, key: Key) {
-        self.woken.push(key);
+        self.woken.push_back(key);
     }
 
+    /// Those, in the order of the events.
     pub(crate) fn pop_woken(&mut self) -> Option<Key> {
-        self.woken.pop()
+        self.woken.pop_front()
     }
 
     pub(crate) fn push_waker(&mut self, waker: Waker) {
