@@ -3,13 +3,16 @@
 
 #[path = "../src"]
 mod ping {
+    pub mod client;
+    pub mod reply;
     pub mod resp;
+    pub mod setup;
 }
 
 use corelane::Step;
 use divan::counter::BytesCount;
 
-use ping::resp::{Limits, parse};
+use ping::resp::{self, Limits, parse};
 
 const LIMITS: Limits = Limits {
     inline_max: 65_536,
