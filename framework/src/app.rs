@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::config::{self, Settings};
+use crate::config::{self, AppSettings};
 use crate::handler::{self, IntoHandler, ShardContext};
 use crate::preflight::plan;
 use crate::server::{control, signals};
@@ -31,13 +31,13 @@ const REFUSED: u8 = 2;
 /// ```no_run
 /// use std::process::ExitCode;
 ///
-/// use corelane::{Conn, Error, Handler, Settings, ShardContext};
+/// use corelane::{AppSettings, Conn, Error, Handler, ShardContext};
 ///
 /// #[derive(Default, serde::Serialize, serde::Deserialize)]
 /// #[serde(default, deny_unknown_fields)]
 /// struct EchoSettings {}
 ///
-/// impl Settings for EchoSettings {
+/// impl AppSettings for EchoSettings {
 ///     const NAME: &'static str = "echo";
 ///     const ABOUT: &'static str = "Sends back what it gets";
 ///     const LISTEN: &'static str = "127.0.0.1:7007";
@@ -58,7 +58,7 @@ const REFUSED: u8 = 2;
 ///     corelane::run(|_shard: &ShardContext, _settings: &EchoSettings| Echo)
 /// }
 /// ```
-pub fn run<S: Settings, H: IntoHandler>(
+pub fn run<S: AppSettings, H: IntoHandler>(
     factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static,
 ) -> ExitCode {
     // Before anything is written: a standard error at RLIMIT_FSIZE is one that cannot be written.

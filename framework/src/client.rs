@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, Config, Settings};
+use crate::config::{self, AppSettings, Config};
 use crate::handler::ShardContext;
 use crate::id::ShardId;
 use crate::metrics::Metrics;
@@ -176,7 +176,7 @@ fn told(problems: &[impl Display]) -> Vec<String> {
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct NoSettings {}
 
-impl Settings for NoSettings {
+impl AppSettings for NoSettings {
     const NAME: &'static str = "client";
     const ABOUT: &'static str = "";
     const LISTEN: &'static str = "127.0.0.1:0";

@@ -32,6 +32,9 @@ pub(crate) use self::problem::Problem;
 use self::problem::{Fault, Sources};
 use self::raw::Raw;
 
+/// The name of [`AppSettings`] in the files of this folder.
+use AppSettings as Settings;
+
 /// The settings a program runs on.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Loaded<S> {
@@ -46,7 +49,7 @@ pub(crate) struct Loaded<S> {
 ///
 /// # Errors
 /// Everything that is wrong with them, in the order in which it was written.
-pub(crate) fn load<S: Settings>(
+pub(crate) fn load<S: AppSettings>(
     file: Option<&Path>,
     sets: &[String],
 ) -> Result<Loaded<S>, Vec<Problem>> {
@@ -61,7 +64,7 @@ pub(crate) fn load<S: Settings>(
 }
 
 /// [`load`], with the file's name and text.
-fn load_from<S: Settings>(
+fn load_from<S: AppSettings>(
     file: Option<(&str, &str)>,
     sets: &[String],
 ) -> Result<Loaded<S>, Vec<Problem>> {
@@ -88,14 +91,14 @@ fn read<'i, S: Settings>(
     let raw: Raw = document::deserialise(written, "", faults);
     let listen = S::LISTEN
         .parse()
-        .expect("Settings::LISTEN is an IP address and a port");
+        .expect("AppSettings::LISTEN is an IP address and a port");
     Loaded {
         config: check::check(&raw, listen, faults),
         app,
     }
 }
 
-fn app<S: Settings>(written: &document::Table<'_>, faults: &mut Vec<Fault>) -> S {
+fn app<S: AppSettings>(written: &document::Table<'_>, faults: &mut Vec<Fault>) -> S {
     let table = written.get("app").and_then(|app| app.get_ref().as_table());
     let app: S = table.map_or_else(S::default, |table| {
         document::deserialise(table.clone(), "app", faults)
@@ -113,7 +116,7 @@ fn app<S: Settings>(written: &document::Table<'_>, faults: &mut Vec<Fault>) -> S
     app
 }
 
-impl<S: Settings> Loaded<S> {
+impl<S: AppSettings> Loaded<S> {
     /// These settings as a file that [`load`] reads back to the same settings, every key named.
     pub(crate) fn to_toml(&self) -> String {
         let ours = toml::to_string(&Raw::from(&self.config))
@@ -138,7 +141,7 @@ impl<S: Settings> Loaded<S> {
 ///
 /// Derive `Serialize` and `Deserialize`, with `#[serde(default)]` on the type so that every key may
 /// be left out.
-pub trait Settings:
+pub trait AppSettings:
     serde::Serialize + serde::de::DeserializeOwned + Default + Send + Sync + 'static
 {
     /// The program's name as it stands in `--help`, `--version` and messages.

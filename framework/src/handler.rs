@@ -55,7 +55,7 @@ pub trait Handler: 'static {
 /// ```no_run
 /// # #[derive(Default, serde::Serialize, serde::Deserialize)]
 /// # struct TableSettings { path: String }
-/// # impl corelane::Settings for TableSettings {
+/// # impl corelane::AppSettings for TableSettings {
 /// #     const NAME: &'static str = "table";
 /// #     const ABOUT: &'static str = "";
 /// #     const LISTEN: &'static str = "127.0.0.1:7007";

@@ -8,13 +8,13 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //!
-//! use corelane::{Conn, Error, Handler, Settings, ShardContext};
+//! use corelane::{AppSettings, Conn, Error, Handler, ShardContext};
 //!
 //! #[derive(Default, serde::Serialize, serde::Deserialize)]
 //! #[serde(default, deny_unknown_fields)]
 //! struct EchoSettings {}
 //!
-//! impl Settings for EchoSettings {
+//! impl AppSettings for EchoSettings {
 //!     const NAME: &'static str = "echo";
 //!     const ABOUT: &'static str = "Sends back what it gets (RFC 862)";
 //!     const LISTEN: &'static str = "127.0.0.1:7007";
@@ -105,7 +105,7 @@ pub mod fuzzing {
 pub use app::run;
 pub use client::Client;
 pub use close_reason::CloseReason;
-pub use config::Settings;
+pub use config::AppSettings;
 pub use conn::chunk::Chunk;
 pub use conn::connection::Conn;
 pub use conn::copy::copy_bidirectional;

@@ -203,7 +203,10 @@ fn layer_of(file: &str) -> Option<usize> {
 fn a_file_imports_only_from_layers_below_its_own() {
     let imports = Imports::of(&root().join("framework/src"));
     assert!(imports.files().count() > 80, "the crate was not found");
-    let homeless: Vec<&str> = imports.files().filter(|file| layer_of(file).is_none()).collect();
+    let homeless: Vec<&str> = imports
+        .files()
+        .filter(|file| layer_of(file).is_none())
+        .collect();
     assert!(homeless.is_empty(), "in no layer: {homeless:?}");
     let upward: Vec<String> = imports
         .edges()

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use corelane::Settings;
+use corelane::AppSettings;
 
 use crate::resp::Limits;
 
@@ -47,7 +47,7 @@ impl Default for PingSettings {
     }
 }
 
-impl Settings for PingSettings {
+impl AppSettings for PingSettings {
     const NAME: &'static str = "ping";
     const ABOUT: &'static str = "Answers PING, ECHO and QUIT as a Redis server does";
     const LISTEN: &'static str = "127.0.0.1:7379";

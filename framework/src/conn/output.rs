@@ -4,6 +4,7 @@ use crate::conn::chunk::Chunk;
 
 /// What [`Conn::write`](crate::Conn::write) takes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Output<'a> {
     /// Sent from where it lies. Empty once it is queued.
     Chunk(Chunk),

@@ -73,7 +73,9 @@ impl Imports {
                 break;
             }
         }
-        let told = left.iter().map(|(from, target)| format!("{from} imports {target}"));
+        let told = left
+            .iter()
+            .map(|(from, target)| format!("{from} imports {target}"));
         told.collect()
     }
 }
@@ -101,8 +103,7 @@ fn collect(
     modules: &mut BTreeMap<Module, (PathBuf, File)>,
 ) {
     let text = fs::read_to_string(path).unwrap();
-    let file = syn::parse_file(&text)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     for item in &file.items {
         if let Item::Mod(declared) = item
             && declared.content.is_none()
