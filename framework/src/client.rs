@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, AppSettings, Config};
+use crate::config::{self, Config};
 use crate::handler::ShardContext;
 use crate::id::ShardId;
 use crate::metrics::Metrics;
@@ -16,6 +16,7 @@ use crate::panics;
 use crate::preflight::plan::{self, ShardPlan};
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
+use crate::settings::NoSettings;
 use crate::shard::commands::Commands;
 use crate::shard::handle::{Setup, describes_panics};
 use crate::shard::run;
@@ -170,14 +171,4 @@ fn unspecified() -> SocketAddr {
 
 fn told(problems: &[impl Display]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
-}
-
-/// A client's own settings are its program's business.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
-struct NoSettings {}
-
-impl AppSettings for NoSettings {
-    const NAME: &'static str = "client";
-    const ABOUT: &'static str = "";
-    const LISTEN: &'static str = "127.0.0.1:0";
 }

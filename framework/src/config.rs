@@ -64,7 +64,7 @@ pub(crate) fn load<S: AppSettings>(
 }
 
 /// [`load`], with the file's name and text.
-fn load_from<S: AppSettings>(
+pub(crate) fn load_from<S: AppSettings>(
     file: Option<(&str, &str)>,
     sets: &[String],
 ) -> Result<Loaded<S>, Vec<Problem>> {

@@ -42,7 +42,7 @@
 //!
 //! 1. Ground: `error`, `id`, `time`, `escape`, `panics`, `metrics`, `affinity`, `cgroup`,
 //!    `blocking` (threads for what blocks), `failpoint`.
-//! 2. `config`: settings; `log`.
+//! 2. `config`: settings, of files and arguments; `settings`: those of code; `log`.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 4. `net`: listening sockets and socket options; `runtime`: glommio, and what must be known of it.
 //! 5. `shard`: one core. `shard::policy` judges, `shard::conns` has the connections, `shard::core`
@@ -50,7 +50,7 @@
 //! 6. `conn`: a connection as its handler sees it; `upstream`: the connections that it opens.
 //! 7. `handler`: all that an application author implements.
 //! 8. `preflight`: whether this machine can carry out the settings.
-//! 9. `server`: the control thread; `client`: shards without a listener; `app`: from `main` to the
+//! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`: from `main` to the
 //!    exit code.
 
 mod affinity;
@@ -82,6 +82,7 @@ mod proptests;
 mod ring;
 mod runtime;
 mod server;
+mod settings;
 mod shard;
 mod time;
 mod upstream;
@@ -115,8 +116,14 @@ pub use conn::output::Output;
 pub use conn::split::{ReadHalf, WriteHalf};
 pub use error::Error;
 pub use escape::Escaped;
-pub use handler::{FromFn, Handler, IntoHandler, ShardContext, from_fn};
+pub use handler::{ConnInfo, FromFn, Handler, IntoHandler, ShardContext, from_fn};
 pub use id::{ConnId, ShardId};
+pub use metrics::Snapshot;
+pub use server::builder::{Bound, Server, ServerBuilder};
+pub use server::ended::{Ended, ServerError};
+pub use server::handle::ServerHandle;
+pub use server::start_error::{Problem, ProblemKind, StartError};
+pub use settings::{SettingValue, Settings};
 pub use shard::conns::EndOfInput;
 pub use shard::futures::draining::{Draining, draining};
 pub use shard::futures::notify::{Notified, Notify};

@@ -23,6 +23,11 @@ impl Problem {
             remedy: remedy.into(),
         }
     }
+
+    /// What is wrong and why, and the remedy.
+    pub(crate) fn parts(&self) -> (String, String) {
+        (format!("{}, {}", self.what, self.why), self.remedy.clone())
+    }
 }
 
 impl fmt::Display for Problem {

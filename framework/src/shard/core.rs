@@ -16,7 +16,7 @@ use crate::shard::conns::deadline::Deadlines;
 use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::table::Table;
-use crate::shard::conns::{Conns, Places, Shared};
+use crate::shard::conns::{Closed, Conns, Places, Shared};
 use crate::shard::policy::admission::Admission;
 use crate::shard::policy::bounds::{self, Bounds, MemoryShare};
 use crate::shard::policy::grace::Grace;
@@ -46,6 +46,9 @@ pub(crate) struct Core {
     pub(crate) reclaim: Option<Reclaim>,
     pub(crate) attempts: Attempts,
     pub(crate) drain: Drain,
+    /// Connections that were served and have ended since it was told last: those of one turn at
+    /// most.
+    pub(crate) left: Vec<Closed>,
     // Tasks beside connections.
     pub(crate) spawned: Spawned,
     pub(crate) timers: Timers,
@@ -128,6 +131,7 @@ impl Core {
             admission: Admission::new(&limits.admission, clock),
             reclaim: limits.admission.reclaim.then(Reclaim::default),
             drain: Drain::default(),
+            left: Vec::new(),
             spawned: Spawned::default(),
             timers: Timers::default(),
             completions: Vec::new(),

@@ -28,6 +28,7 @@ use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::executor::{Executor, PREFETCH_AHEAD};
 use crate::shard::handle::Shard;
+use crate::shard::hooks::Hooks;
 use crate::shard::policy::wait_policy::YIELD_INTERVAL;
 use crate::time::{Tick, Ticks};
 
@@ -49,6 +50,7 @@ impl Shard {
         &self,
         wake: &WakeWait,
         tasks: &mut Executor<S, F>,
+        hooks: &impl Hooks,
     ) -> io::Result<()>
     where
         S: Fn(Key) -> F,
@@ -60,6 +62,7 @@ impl Shard {
             #[cfg(feature = "failpoints")]
             failpoint::check(failpoint::Point::Shard)?;
             let over = self.turn(self.started.elapsed());
+            self.tell(hooks);
             tasks.run(self);
             if self.clock() > yielded + YIELD_INTERVAL {
                 runtime::yield_to_executor().await;
@@ -298,7 +301,12 @@ impl Core {
         let errno = (-completion.result).max(0);
         match self.conns.closed(completion.token.key, errno) {
             Some(closed) if closed.origin == Origin::Outbound => self.outbound_closed(&closed),
-            Some(closed) => self.accepted_closed(&closed),
+            Some(closed) => {
+                self.accepted_closed(&closed);
+                if closed.origin == Origin::Accepted {
+                    self.left.push(closed);
+                }
+            }
             None => {}
         }
     }

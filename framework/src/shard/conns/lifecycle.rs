@@ -6,6 +6,7 @@
 //! closing. A slot is free only when every operation it owes has completed.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::error::CloseReason;
 use crate::id::{Key, SlotIndex};
@@ -23,6 +24,8 @@ pub(crate) struct Closed {
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Origin,
     pub(crate) reason: CloseReason,
+    /// How long it was open, to the tick.
+    pub(crate) open_for: Duration,
 }
 
 impl Conns {
@@ -55,6 +58,11 @@ impl Conns {
             peer: conn.slot.peer.addr(),
             origin: conn.slot.origin,
             reason: conn.slot.reason,
+            open_for: conn
+                .shared
+                .now
+                .start()
+                .saturating_sub(conn.slot.opened.start()),
         };
         self.table.vacate(key.slot);
         let shared = &mut self.shared;
