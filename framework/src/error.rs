@@ -30,6 +30,12 @@ pub enum Error {
     /// An upstream of a [`Pool`](crate::Pool) could not be asked, or did not answer.
     #[error(transparent)]
     Upstream(Box<UpstreamError>),
+    /// What was given to [`spawn`](crate::spawn) panicked.
+    #[error("in a spawned task: {0}")]
+    TaskPanicked(String),
+    /// What was given to [`spawn`](crate::spawn) was dropped before its end: its shard has ended.
+    #[error("the task was dropped with its shard")]
+    TaskDropped,
     /// The shard has as many tasks as it can hold.
     #[error("the shard has too many tasks")]
     TooManyTasks,
@@ -72,6 +78,7 @@ impl Error {
                 CloseReason::ProtocolError
             }
             Self::Connect(_) | Self::Upstream(_) | Self::TooManyTasks => CloseReason::HandlerFailed,
+            Self::TaskPanicked(_) | Self::TaskDropped => CloseReason::HandlerFailed,
             Self::Io(_) | Self::Handler(_) => CloseReason::HandlerFailed,
             Self::BlockingFull { .. } | Self::BlockingThread(_) | Self::BlockingPanicked(_) => {
                 CloseReason::HandlerFailed
@@ -93,9 +100,8 @@ impl Error {
             Self::Connect(error) | Self::BlockingThread(error) | Self::Io(error) => error.kind(),
             Self::Upstream(error) => error.failure().kind(),
             Self::BlockingFull { .. } => io::ErrorKind::QuotaExceeded,
-            Self::TooManyTasks | Self::BlockingPanicked(_) | Self::Handler(_) => {
-                io::ErrorKind::Other
-            }
+            Self::TooManyTasks | Self::TaskPanicked(_) | Self::TaskDropped => io::ErrorKind::Other,
+            Self::BlockingPanicked(_) | Self::Handler(_) => io::ErrorKind::Other,
         }
     }
 }

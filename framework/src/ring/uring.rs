@@ -15,7 +15,7 @@ pub(crate) mod stand_in;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,8 @@ pub(crate) struct Ring {
     /// closed before this is freed.
     lent: Lent,
     quiet: QuietSends,
+    /// Completions that were taken on the way to another; the next reap has them first.
+    early: Vec<Completion>,
     #[cfg(feature = "failpoints")]
     faked: faked::Faked,
     /// Takes the kernel's part in tests that say what it does.
@@ -178,6 +180,7 @@ impl Ring {
             registered,
             lent,
             quiet: QuietSends::default(),
+            early: Vec::new(),
             #[cfg(feature = "failpoints")]
             faked: faked::Faked::default(),
             #[cfg(any(test, fuzzing))]
@@ -345,6 +348,29 @@ impl Ring {
         self.push(entry, Token::new(Operation::Unacknowledged, key));
     }
 
+    /// A descriptor of the process for the direct one of `key`, at once and until it is dropped;
+    /// none before Linux 6.8. What was submitted before goes out with it.
+    pub(crate) fn descriptor(&mut self, key: Key) -> Option<OwnedFd> {
+        #[cfg(any(test, fuzzing))]
+        if self.stand_in.is_some() {
+            return None;
+        }
+        let token = Token::new(Operation::Expose, key);
+        let entry = opcode::FixedFdInstall::new(types::Fixed(key.slot.0), 0).build();
+        self.push(entry, token);
+        self.enter(Wait::No);
+        let mut early = std::mem::take(&mut self.early);
+        self.take(&mut early, usize::MAX);
+        let place = early
+            .iter()
+            .position(|completion| completion.token == token);
+        let result = place.map(|place| early.remove(place).result);
+        self.early = early;
+        let descriptor = result.filter(|result| *result >= 0)?;
+        // SAFETY: the kernel has just made it, for nobody but us.
+        Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    }
+
     /// Ends the sending half (FIN), after what was sent.
     pub(crate) fn shutdown(&mut self, key: Key) {
         let entry = opcode::Shutdown::new(types::Fixed(key.slot.0), libc::SHUT_WR).build();
@@ -494,6 +520,15 @@ impl Ring {
         if self.stand_in.is_some() {
             return self.reap_stand_in(into, most);
         }
+        into.append(&mut self.early);
+        let all_seen = self.take(into, most);
+        if all_seen && self.has_quiet_ends() {
+            self.lent.in_flight -= self.quiet.settle(into);
+        }
+    }
+
+    /// Moves at most `most` completions from the queue into `into`. True: there are no more.
+    fn take(&mut self, into: &mut Vec<Completion>, most: usize) -> bool {
         let mut completions = self.io.completion();
         for entry in completions.by_ref().take(most) {
             let completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
@@ -506,11 +541,7 @@ impl Ring {
             self.faked.complete(&mut completion);
             into.push(completion);
         }
-        let all_seen = completions.is_empty();
-        drop(completions);
-        if all_seen && self.has_quiet_ends() {
-            self.lent.in_flight -= self.quiet.settle(into);
-        }
+        completions.is_empty()
     }
 
     /// Whether every quiet send has ended: the kernel has taken all that was submitted, and it has
@@ -543,7 +574,7 @@ impl Ring {
 
     /// Whether completions wait to be reaped.
     pub(crate) fn has_completions(&mut self) -> bool {
-        !self.io.completion().is_empty()
+        !self.early.is_empty() || !self.io.completion().is_empty()
     }
 
     /// Whether a reap or another entry would find something to do at once: completions, ends of

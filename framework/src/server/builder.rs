@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
+use crate::config::Config;
 use crate::handler::{self, IntoHandler, ShardContext};
-use crate::preflight::plan;
+use crate::preflight::plan::{self, Plan};
 use crate::server::control::Control;
 use crate::server::handle::ServerHandle;
 use crate::server::listening::Listening;
@@ -108,14 +109,29 @@ impl<F> ServerBuilder<F> {
     {
         let config = self.settings.load();
         let config = config.map_err(|problems| StartError::of_settings(&problems))?;
-        let task_bytes = handler::task_bytes::<H::Handler>();
-        let plan = plan::check(&config, task_bytes);
-        let plan = plan.map_err(|problems| StartError::of_machine(&problems))?;
+        let plan = check_machine(&config, handler::task_bytes::<H::Handler>())?;
         let listening = Listening::open(config, plan);
         Ok(Bound {
             listening: listening.map_err(|problem| StartError::of_machine(&[problem]))?,
             factory: self.factory,
         })
+    }
+}
+
+/// Checks the machine, on a thread of its own: the ring that is made to see whether one can be is
+/// torn down later, which would interrupt a system call of the program's thread (EINTR).
+fn check_machine(config: &Config, task_bytes: usize) -> Result<Plan, StartError> {
+    let checked = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("preflight".to_owned());
+        let thread = thread.spawn_scoped(scope, || plan::check(config, task_bytes));
+        thread.map(|thread| thread.join())
+    });
+    match checked {
+        Ok(Ok(plan)) => plan.map_err(|problems| StartError::of_machine(&problems)),
+        Ok(Err(_panic)) => Err(StartError::of_process("the checks panicked".to_owned())),
+        Err(error) => Err(StartError::of_process(format!(
+            "no thread can be started: {error}"
+        ))),
     }
 }
 

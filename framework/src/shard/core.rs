@@ -14,6 +14,7 @@ use crate::ring::buffers::BufferPool;
 use crate::ring::{Completion, Ring};
 use crate::shard::conns::deadline::Deadlines;
 use crate::shard::conns::interest::Wakers;
+use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::table::Table;
 use crate::shard::conns::{Closed, Conns, Places, Shared};
@@ -106,6 +107,7 @@ impl Core {
             bounds: Bounds::of(config, parts.memory),
             places,
             deadlines: Deadlines::with_capacity(slots),
+            own_timeouts: OwnTimeouts::default(),
             segments: Segments::new(),
             clock,
             now: Tick::at(clock),

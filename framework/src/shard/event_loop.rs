@@ -258,7 +258,7 @@ impl Core {
                     self.is_watched = false;
                 }
             }
-            Operation::Timer | Operation::Reset => {}
+            Operation::Timer | Operation::Reset | Operation::Expose => {}
         }
     }
 

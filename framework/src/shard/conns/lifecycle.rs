@@ -8,6 +8,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::error::CloseReason;
 use crate::id::{Key, SlotIndex};
 use crate::ring::{Operation, Token};
@@ -70,6 +72,7 @@ impl Conns {
         shared.places.vacated(closed.origin);
         shared.requests.reset(key.slot);
         shared.min_rate.reset(key.slot);
+        shared.own_timeouts.reset(key.slot);
         debug_assert!(
             shared.places.open() > 0 || (shared.unread, shared.unsent) == (0, 0),
             "what went into the queues has left them"
@@ -282,6 +285,17 @@ impl ConnMut<'_> {
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.slot.peer.addr()
+    }
+
+    /// Its own address, as the kernel has it (getsockname(2)).
+    pub(crate) fn local_addr(&mut self) -> Option<SocketAddr> {
+        let descriptor = self.shared.ring.descriptor(self.key)?;
+        SockRef::from(&descriptor).local_addr().ok()?.as_socket()
+    }
+
+    /// Whether the shard opened it.
+    pub(crate) fn is_outbound(&self) -> bool {
+        self.slot.is_outbound()
     }
 
     /// When it was accepted, if it is served and its peer has not sent a byte.
