@@ -12,7 +12,7 @@ use crate::preflight::plan::{self, Plan};
 use crate::server::control::Control;
 use crate::server::ended::ServerError;
 use crate::server::event::Event;
-use crate::server::listening::Listening;
+use crate::server::listeners::Listening;
 use crate::server::progress::Progress;
 use crate::server::signals;
 use crate::{arguments, log};

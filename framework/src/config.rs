@@ -7,6 +7,7 @@
 
 mod admission;
 mod check;
+mod defaults;
 mod document;
 mod duration;
 mod names;
@@ -44,7 +45,7 @@ pub(crate) struct Loaded<S> {
     pub app: S,
 }
 
-/// Read the settings: the built-in defaults, then the file, then each `--set section.key=VALUE` in
+/// Read the settings: the built-in defaults, then the application's, then the file, then each `--set section.key=VALUE` in
 /// order.
 ///
 /// # Errors
@@ -60,7 +61,8 @@ pub(crate) fn load<S: AppSettings>(
         .map(document::read_file)
         .transpose()
         .map_err(|problem| vec![problem])?;
-    load_from(text.as_deref().map(|text| (name.as_str(), text)), sets)
+    let sets = [&*defaults::below(text.as_deref(), S::DEFAULTS), sets].concat();
+    load_from(text.as_deref().map(|text| (name.as_str(), text)), &sets)
 }
 
 /// [`load`], with the file's name and text.
@@ -150,6 +152,23 @@ pub trait AppSettings:
     const ABOUT: &'static str;
     /// Default of `server.listen`, for example `"127.0.0.1:7007"`.
     const LISTEN: &'static str;
+    /// The application's own defaults of the framework's keys, as a settings file has them: what
+    /// an operator writes is over them. A mistake in them refuses every start.
+    ///
+    /// ```
+    /// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+    /// # struct ChatSettings {}
+    /// impl corelane::AppSettings for ChatSettings {
+    ///     const NAME: &'static str = "chat";
+    ///     const ABOUT: &'static str = "Passes on what people say";
+    ///     const LISTEN: &'static str = "127.0.0.1:7008";
+    ///     const DEFAULTS: &'static str = "
+    ///         [timeouts]
+    ///         idle = '1h'
+    ///     ";
+    /// }
+    /// ```
+    const DEFAULTS: &'static str = "";
 
     /// What is wrong with the values themselves, as (key within `[app]`, what is wrong). Empty:
     /// nothing.

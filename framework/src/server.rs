@@ -6,7 +6,7 @@ pub(crate) mod control;
 pub(crate) mod ended;
 pub(crate) mod event;
 pub(crate) mod handle;
-pub(crate) mod listening;
+pub(crate) mod listeners;
 mod memory;
 pub(crate) mod progress;
 mod readiness;

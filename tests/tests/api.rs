@@ -306,3 +306,48 @@ fn a_shard_tells_its_handler_what_it_has_counted() {
     assert_eq!(ask(&mut connect(handle.local_addr()), "four"), "2 1 10");
     end(handle);
 }
+
+/// Sends the news to whoever asks, from where they lie, behind and before bytes of its own.
+struct News(Arc<[u8]>);
+
+impl Handler for News {
+    async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+        while conn.read_line(10).await?.is_some() {
+            conn.write("news:").await?;
+            conn.write(Arc::clone(&self.0)).await?;
+            conn.write(Arc::<[u8]>::from([])).await?;
+            conn.write("end").await?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_shared_goes_whole_to_many_and_is_kept_until_it_is_sent() {
+    const CLIENTS: usize = 8;
+    for length in [1, 3000, 5000, 300_000, 3_000_000] {
+        let news: Arc<[u8]> = (0..length).map(|at: u32| (at % 251) as u8).collect();
+        let kept = Arc::clone(&news);
+        let handle = serve(Settings::new(), move |_| News(Arc::clone(&kept)));
+        let mut clients: Vec<TcpStream> =
+            (0..CLIENTS).map(|_| connect(handle.local_addr())).collect();
+        for client in &mut clients {
+            client.write_all(b"one\ntwo\n").unwrap();
+        }
+        let whole = [b"news:", &*news, b"end"].concat();
+        for client in &mut clients {
+            let mut got = vec![0; whole.len()];
+            for _ in 0..2 {
+                client.read_exact(&mut got).unwrap();
+                assert!(got == whole, "{length}");
+            }
+        }
+        // One that leaves in the middle of it.
+        let mut leaver = connect(handle.local_addr());
+        leaver.write_all(b"one\n").unwrap();
+        leaver.read_exact(&mut [0]).unwrap();
+        drop((leaver, clients));
+        end(handle);
+        assert_eq!(Arc::strong_count(&news), 1, "{length}: nobody has kept it");
+    }
+}

@@ -1,5 +1,7 @@
 //! What is written.
 
+use std::sync::Arc;
+
 use crate::conn::chunk::Chunk;
 
 /// What [`Conn::write`](crate::Conn::write) takes.
@@ -10,6 +12,9 @@ pub enum Output<'a> {
     Chunk(Chunk),
     /// Copied behind what was written before.
     Slice(&'a [u8]),
+    /// Sent from where it lies, to as many connections of as many shards as want it. It is kept
+    /// until the kernel has taken the last byte. Counts as unsent for its whole length, on each.
+    Shared(Arc<[u8]>),
 }
 
 impl Output<'_> {
@@ -17,6 +22,7 @@ impl Output<'_> {
         match self {
             Self::Chunk(chunk) => chunk.is_empty(),
             Self::Slice(slice) => slice.is_empty(),
+            Self::Shared(bytes) => bytes.is_empty(),
         }
     }
 }
@@ -24,6 +30,13 @@ impl Output<'_> {
 impl From<Chunk> for Output<'_> {
     fn from(chunk: Chunk) -> Self {
         Self::Chunk(chunk)
+    }
+}
+
+/// By value: a reference to it is a slice, and copied.
+impl From<Arc<[u8]>> for Output<'_> {
+    fn from(bytes: Arc<[u8]>) -> Self {
+        Self::Shared(bytes)
     }
 }
 

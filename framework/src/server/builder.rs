@@ -10,7 +10,7 @@ use crate::handler::{self, IntoHandler, ShardContext};
 use crate::preflight::plan::{self, Plan};
 use crate::server::control::Control;
 use crate::server::handle::ServerHandle;
-use crate::server::listening::Listening;
+use crate::server::listeners::Listening;
 use crate::server::progress::Progress;
 use crate::server::start_error::StartError;
 use crate::settings::Settings;

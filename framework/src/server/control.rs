@@ -14,7 +14,7 @@ use crate::metrics::{Metrics, Snapshot};
 use crate::panics;
 use crate::server::ended::ServerError;
 use crate::server::event::Event;
-use crate::server::listening::Listening;
+use crate::server::listeners::Listening;
 use crate::server::memory::MemoryWatch;
 use crate::server::progress::Progress;
 use crate::server::readiness::{Readiness, Unready};

@@ -16,7 +16,7 @@ use crate::preflight::plan::ShardPlan;
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
 use crate::server::event::{Event, tell};
-use crate::server::listening::Listening;
+use crate::server::listeners::Listening;
 use crate::shard::commands::Commands;
 use crate::shard::handle::Setup;
 use crate::shard::run;

@@ -61,7 +61,8 @@ impl ConnMut<'_> {
         self.shared.requests.answered(self.key.slot);
     }
 
-    fn output_room(&self) -> usize {
+    /// Bytes that may be queued now.
+    pub(crate) fn output_room(&self) -> usize {
         let bounds = &self.shared.bounds;
         let of_connection = bounds
             .write_queue_max
