@@ -51,7 +51,7 @@
 //! 7. `handler`: all that an application author implements.
 //! 8. `preflight`: whether this machine can carry out the settings.
 //! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`: from `main` to the
-//!    exit code.
+//!    exit code; `testing`: a shard for tests of handlers, with the feature of that name.
 
 mod affinity;
 mod app;
@@ -84,6 +84,8 @@ mod runtime;
 mod server;
 mod settings;
 mod shard;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod time;
 mod upstream;
 mod upstream_error;

@@ -131,7 +131,10 @@ fn the_relay_asks_through_its_pool_and_tells_of_failures() {
         client.ask(b"1 2 39\n", b"42\n");
     }
     let opened = lines.stop().accepted;
-    assert!((1..=8).contains(&opened), "{opened}, four of each shard at most");
+    assert!(
+        (1..=8).contains(&opened),
+        "{opened}, four of each shard at most"
+    );
     clients[0].send(b"1\n");
     assert!(clients[0].receive_line().starts_with("! upstream next: "));
     drop(clients);

@@ -50,7 +50,7 @@ const LAYERS: [&[&str]; 29] = [
     &["upstream"],
     &["handler"],
     &["preflight"],
-    &["server", "client"],
+    &["server", "client", "testing"],
     &["app"],
     &["lib"],
 ];

@@ -45,3 +45,14 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Output<'a> {
         Self::Slice(bytes.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handler that writes holds one, and an idle connection the memory of its handler.
+    #[test]
+    fn what_is_written_is_small() {
+        assert!(size_of::<Output<'_>>() <= 24, "{}", size_of::<Output<'_>>());
+    }
+}

@@ -9,7 +9,7 @@
 //! io_uring_register(2).
 #![allow(unsafe_code)]
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub(crate) mod stand_in;
 
 use std::io;
@@ -68,7 +68,7 @@ pub(crate) struct Ring {
     #[cfg(feature = "failpoints")]
     faked: faked::Faked,
     /// Takes the kernel's part in tests that say what it does.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "testing"))]
     stand_in: Option<stand_in::StandIn>,
     /// The first error that the ring itself met: its shard cannot go on.
     failure: Option<io::Error>,
@@ -183,7 +183,7 @@ impl Ring {
             early: Vec::new(),
             #[cfg(feature = "failpoints")]
             faked: faked::Faked::default(),
-            #[cfg(any(test, fuzzing))]
+            #[cfg(any(test, fuzzing, feature = "testing"))]
             stand_in: None,
             failure: None,
         })
@@ -351,7 +351,7 @@ impl Ring {
     /// A descriptor of the process for the direct one of `key`, at once and until it is dropped;
     /// none before Linux 6.8. What was submitted before goes out with it.
     pub(crate) fn descriptor(&mut self, key: Key) -> Option<OwnedFd> {
-        #[cfg(any(test, fuzzing))]
+        #[cfg(any(test, fuzzing, feature = "testing"))]
         if self.stand_in.is_some() {
             return None;
         }
@@ -440,7 +440,7 @@ impl Ring {
 
     /// False: the queue is full.
     fn queue(&mut self, entry: &squeue::Entry) -> bool {
-        #[cfg(any(test, fuzzing))]
+        #[cfg(any(test, fuzzing, feature = "testing"))]
         if let Some(stand_in) = &mut self.stand_in {
             stand_in.take(entry);
             return true;
@@ -516,7 +516,7 @@ impl Ring {
     /// Moves at most `most` completions into `into`, and behind them the quiet sends that have
     /// succeeded.
     pub(crate) fn reap(&mut self, into: &mut Vec<Completion>, most: usize) {
-        #[cfg(any(test, fuzzing))]
+        #[cfg(any(test, fuzzing, feature = "testing"))]
         if self.stand_in.is_some() {
             return self.reap_stand_in(into, most);
         }

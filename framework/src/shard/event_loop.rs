@@ -391,7 +391,7 @@ impl Core {
     }
 
     /// Whether a task, a deadline or paced work has its turn.
-    fn has_due(&self) -> bool {
+    pub(crate) fn has_due(&self) -> bool {
         let shared = &self.conns.shared;
         let cools = shared.recv_modes.cooled.is_due(shared.clock);
         let evicts = shared.overload.evicting.is_due(shared.clock);
@@ -436,6 +436,14 @@ impl Core {
         ]
         .into_iter()
         .fold(Tick::NEVER, Tick::min)
+    }
+
+    /// When something is due next, if nothing happens until then.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn next_due(&mut self) -> Option<Duration> {
+        let turn = Some(self.next_turn()).filter(|turn| *turn != Tick::NEVER);
+        let timer = self.timers.next();
+        turn.map(Tick::start).into_iter().chain(timer).min()
     }
 
     /// Has the kernel wake the shard for its next turn. One timer at most is in the kernel; an

@@ -1,7 +1,13 @@
 //! A stand-in for the kernel, for tests that say themselves what it does. It takes what a ring
 //! submits where the kernel would, and reads and writes the memory lent with it as the kernel does,
 //! by the addresses in the submission itself.
-#![cfg_attr(not(test), allow(dead_code, reason = "the fuzzers only receive"))]
+#![cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "the fuzzers only receive, and `testing` has no listener"
+    )
+)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
