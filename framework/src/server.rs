@@ -13,6 +13,5 @@ mod readiness;
 mod report;
 mod shards;
 pub(crate) mod signals;
-pub(crate) mod start_error;
 mod timeout_summary;
 mod watchdog;

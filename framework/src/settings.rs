@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{self, AppSettings, Config, Problem};
+use crate::start_error::{ProblemKind, StartError};
 
 /// The settings of a server that is started by [`Server::builder`](crate::Server::builder): those
 /// of a settings file, `[app]` excepted, for an embedding program has settings of its own.
@@ -70,16 +71,30 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them, in words: where, which key, what was found and what was
-    /// expected.
-    pub fn check(&self) -> Result<(), Vec<String>> {
-        let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
-        self.load().map(drop).map_err(told)
+    /// Everything that is wrong with them: where, which key, what was found and what was expected.
+    pub fn check(&self) -> Result<(), StartError> {
+        self.load().map(drop)
     }
 
-    pub(crate) fn load(&self) -> Result<Config, Vec<Problem>> {
+    pub(crate) fn load(&self) -> Result<Config, StartError> {
         let text = (!self.text.is_empty()).then_some(("settings", self.text.as_str()));
-        config::load_from::<NoSettings>(text, &self.sets).map(|loaded| loaded.config)
+        match config::load_from::<NoSettings>(text, &self.sets) {
+            Ok(loaded) => Ok(loaded.config),
+            Err(problems) => Err(StartError::of(
+                ProblemKind::Settings,
+                problems.iter().map(parts),
+            )),
+        }
+    }
+}
+
+/// What is wrong, and the remedy. The author of settings in code knows no command line.
+fn parts(problem: &Problem) -> (String, Option<String>) {
+    let text = problem.to_string();
+    let text = text.strip_prefix("--set ").unwrap_or(&text);
+    match text.split_once("\n    help: ") {
+        Some((what, help)) => (what.to_owned(), Some(help.to_owned())),
+        None => (text.to_owned(), None),
     }
 }
 
@@ -157,10 +172,6 @@ impl AppSettings for NoSettings {
 mod tests {
     use super::*;
 
-    fn problems(settings: &Settings) -> Vec<String> {
-        settings.check().err().unwrap_or_default()
-    }
-
     #[test]
     fn every_sort_of_value_reaches_its_key() {
         let listen = SocketAddr::from(([127, 0, 0, 1], 7008));
@@ -194,17 +205,27 @@ mod tests {
 
     #[test]
     fn all_problems_come_at_once_and_name_the_key() {
-        let settings = Settings::from_toml("[limits]\nconnections_max = 0\n")
+        let settings = Settings::from_toml("[limits]\nconnections_max = true\n")
             .set("server.shard", 2)
             .set("timeouts.idle", -1);
-        let told = problems(&settings);
+        let error = settings.check().expect_err("three mistakes");
+        let told: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 3, "{told:#?}");
+        assert!(
+            error
+                .problems()
+                .iter()
+                .all(|problem| problem.kind == ProblemKind::Settings)
+        );
         assert!(
             told[0].contains("settings:2:19: limits.connections_max"),
             "{told:#?}"
         );
-        assert!(told[1].contains("server.shards"), "{told:#?}");
+        assert!(
+            told[1] == "server.shard=2: server.shard: no such key: did you mean server.shards?",
+            "{told:#?}"
+        );
         assert!(told[2].contains("timeouts.idle"), "{told:#?}");
-        assert!(!problems(&Settings::new().set("app.name", "x")).is_empty());
+        assert!(Settings::new().set("app.name", "x").check().is_err());
     }
 }

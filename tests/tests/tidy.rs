@@ -17,7 +17,15 @@ const MAIN_LINES_MAX: usize = 40;
 /// and of its own layer without going round. Each entry is the beginning of a file's path below
 /// framework/src; the longest that fits counts.
 const LAYERS: [&[&str]; 29] = [
-    &["close_reason", "id", "time", "escape", "affinity", "cgroup"],
+    &[
+        "close_reason",
+        "id",
+        "time",
+        "escape",
+        "affinity",
+        "cgroup",
+        "start_error",
+    ],
     &["upstream_error"],
     &["error"],
     &["panics", "metrics", "failpoint"],

@@ -25,8 +25,9 @@ impl Problem {
     }
 
     /// What is wrong and why, and the remedy.
-    pub(crate) fn parts(&self) -> (String, String) {
-        (format!("{}, {}", self.what, self.why), self.remedy.clone())
+    pub(crate) fn parts(&self) -> (String, Option<String>) {
+        let what = format!("{}, {}", self.what, self.why);
+        (what, Some(self.remedy.clone()))
     }
 }
 

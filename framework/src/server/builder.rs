@@ -8,12 +8,13 @@ use std::sync::mpsc::channel;
 use crate::config::Config;
 use crate::handler::{self, IntoHandler, ShardContext};
 use crate::preflight::plan::{self, Plan};
+use crate::preflight::problem::Problem;
 use crate::server::control::Control;
 use crate::server::handle::ServerHandle;
 use crate::server::listeners::Listening;
 use crate::server::progress::Progress;
-use crate::server::start_error::StartError;
 use crate::settings::Settings;
+use crate::start_error::{ProblemKind, StartError};
 
 /// A server inside a program that has a `main`, settings, signals and a log of its own;
 /// [`run`](crate::run) is the short way for one that has not.
@@ -107,12 +108,11 @@ impl<F> ServerBuilder<F> {
     where
         F: Fn(&ShardContext) -> H + Send + Sync + 'static,
     {
-        let config = self.settings.load();
-        let config = config.map_err(|problems| StartError::of_settings(&problems))?;
+        let config = self.settings.load()?;
         let plan = check_machine(&config, handler::task_bytes::<H::Handler>())?;
         let listening = Listening::open(config, plan);
         Ok(Bound {
-            listening: listening.map_err(|problem| StartError::of_machine(&[problem]))?,
+            listening: listening.map_err(|problem| of_machine(&[problem]))?,
             factory: self.factory,
         })
     }
@@ -127,12 +127,16 @@ fn check_machine(config: &Config, task_bytes: usize) -> Result<Plan, StartError>
         thread.map(|thread| thread.join())
     });
     match checked {
-        Ok(Ok(plan)) => plan.map_err(|problems| StartError::of_machine(&problems)),
+        Ok(Ok(plan)) => plan.map_err(|problems| of_machine(&problems)),
         Ok(Err(_panic)) => Err(StartError::of_process("the checks panicked".to_owned())),
         Err(error) => Err(StartError::of_process(format!(
             "no thread can be started: {error}"
         ))),
     }
+}
+
+fn of_machine(problems: &[Problem]) -> StartError {
+    StartError::of(ProblemKind::Machine, problems.iter().map(Problem::parts))
 }
 
 /// A server whose addresses are known and that serves nobody yet. Dropping it closes its listeners,

@@ -32,6 +32,8 @@ const CONNECTIONS_MAX: u32 = 256;
 const WAITS_MAX: u32 = 1_000_000;
 
 type Task = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+/// Makes the task of a connection that was accepted.
+type Start = Box<dyn FnOnce(Key) -> Task>;
 
 thread_local! {
     /// The bench of this thread, while a program runs on it.
@@ -43,7 +45,7 @@ pub(super) struct Bench {
     shard: Rc<Shard>,
     pub(super) kernel: RefCell<Kernel>,
     /// By the slots of connections that were accepted and have not begun.
-    starts: RefCell<BTreeMap<u32, Box<dyn FnOnce(Key) -> Task>>>,
+    starts: RefCell<BTreeMap<u32, Start>>,
     clock: Cell<Duration>,
     /// A peer has done something since the last look.
     is_stirred: Cell<bool>,
@@ -182,7 +184,7 @@ impl Wake for Woken {
 impl Bench {
     fn new(settings: &Settings) -> Self {
         let config = settings.load();
-        let config = config.unwrap_or_else(|problems| panic!("{}", problems[0]));
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
         let started = Instant::now();
         time::set_virtual(started);
         let setup = Setup {

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use crate::config;
-use crate::preflight;
-
-/// Why a server does not start. Nothing was started then.
+/// Why a server does not start: everything that has to change. Nothing was started then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError {
     problems: Vec<Problem>,
@@ -43,46 +40,20 @@ impl StartError {
         &self.problems
     }
 
-    pub(crate) fn of_settings(problems: &[config::Problem]) -> Self {
-        let problem = |problem: &config::Problem| {
-            let text = problem.to_string();
-            // Its author knows the settings from code, not from a command line.
-            let text = text.strip_prefix("--set ").unwrap_or(&text);
-            let (what, remedy) = match text.split_once("\n    help: ") {
-                Some((what, remedy)) => (what, Some(remedy.to_owned())),
-                None => (text, None),
-            };
-            Problem {
-                kind: ProblemKind::Settings,
-                what: what.to_owned(),
-                remedy,
-            }
-        };
-        let problems = problems.iter().map(problem).collect();
-        Self { problems }
-    }
-
-    pub(crate) fn of_machine(problems: &[preflight::problem::Problem]) -> Self {
-        let problem = |problem: &preflight::problem::Problem| {
-            let (what, remedy) = problem.parts();
-            Problem {
-                kind: ProblemKind::Machine,
-                what,
-                remedy: Some(remedy),
-            }
-        };
-        let problems = problems.iter().map(problem).collect();
-        Self { problems }
+    /// Of all that is wrong, as `kind`: what, and the remedy.
+    pub(crate) fn of(
+        kind: ProblemKind,
+        problems: impl IntoIterator<Item = (String, Option<String>)>,
+    ) -> Self {
+        let problems = problems.into_iter();
+        let problems = problems.map(|(what, remedy)| Problem { kind, what, remedy });
+        Self {
+            problems: problems.collect(),
+        }
     }
 
     pub(crate) fn of_process(what: String) -> Self {
-        let problem = Problem {
-            kind: ProblemKind::Process,
-            what,
-            remedy: None,
-        };
-        let problems = vec![problem];
-        Self { problems }
+        Self::of(ProblemKind::Process, [(what, None)])
     }
 }
 
