@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use corelane::{Client, Connector, Error, ShardContext, spawn};
+use corelane::{Client, Connector, Error, Settings, ShardContext, spawn};
 
 const CONNECTIONS: u32 = 4;
 const REQUESTS: u32 = 100;
@@ -56,11 +56,10 @@ fn main() -> ExitCode {
     };
     let right = Arc::<AtomicU64>::default();
     let counted = Arc::clone(&right);
-    let settings = [
-        "limits.outbound_per_shard_max=100".to_owned(),
-        "server.shards=2".to_owned(),
-    ];
-    let client = Client::start(&settings, move |_shard: ShardContext| {
+    let settings = Settings::new()
+        .set("server.shards", 2)
+        .set("limits.outbound_per_shard_max", 100);
+    let client = Client::with_settings(&settings, move |_shard: ShardContext| {
         run(target, Arc::clone(&counted))
     });
     match client.map(Client::join) {
@@ -72,10 +71,8 @@ fn main() -> ExitCode {
             eprintln!("client: {why}");
             ExitCode::FAILURE
         }
-        Err(problems) => {
-            problems
-                .iter()
-                .for_each(|problem| eprintln!("client: {problem}"));
+        Err(error) => {
+            eprintln!("client: {error}");
             ExitCode::from(2)
         }
     }

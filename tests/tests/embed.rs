@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use corelane::{
-    CloseReason, Conn, ConnInfo, Error, Handler, ProblemKind, Server, ServerError, ServerHandle,
-    Settings, ShardContext,
+    Client, CloseReason, Conn, ConnInfo, Error, Handler, ProblemKind, Server, ServerError,
+    ServerHandle, Settings, ShardContext,
 };
 use futures_lite::future::block_on;
 
@@ -309,4 +309,22 @@ fn signals_and_log_stay_the_programs_own() {
     );
     handle.drain();
     assert_eq!(handle.join().outcome, Ok(()));
+}
+
+#[test]
+fn a_client_has_settings_and_errors_of_the_same_kind() {
+    let wrong = Settings::new().set("server.shards", "many");
+    let error = Client::with_settings(&wrong, async |_| ()).unwrap_err();
+    assert_eq!(error.problems()[0].kind, ProblemKind::Settings);
+    let shards = Arc::<Mutex<Vec<u32>>>::default();
+    let told = Arc::clone(&shards);
+    let settings = Settings::new().set("server.shards", 2);
+    let client = Client::with_settings(&settings, move |shard| {
+        told.lock().unwrap().push(shard.id.0);
+        async {}
+    });
+    client.unwrap().join().unwrap();
+    let mut shards = shards.lock().unwrap().clone();
+    shards.sort_unstable();
+    assert_eq!(shards, [0, 1]);
 }

@@ -301,7 +301,6 @@ impl BufferPool {
     }
 
     /// Buffers that somebody holds.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
         self.state
             .borrow()
