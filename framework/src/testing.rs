@@ -32,7 +32,8 @@
 //! ```
 //!
 //! The shard is a real one, and so are its tables, tasks, deadlines and limits; a model takes the
-//! part of the kernel and the network. It has no connections to elsewhere ([`Connector`] is
+//! part of the kernel and the network, so that it works where io_uring is refused, as in many
+//! containers. It has no connections to elsewhere ([`Connector`] is
 //! refused), and whatever waits for another thread is not waited for.
 //!
 //! [`Connector`]: crate::Connector

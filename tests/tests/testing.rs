@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;
+use std::fs;
 use std::panic::catch_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -248,4 +249,26 @@ fn a_program_that_fails_or_is_stuck_says_so() {
         text.contains("3 bytes were expected") && text.contains("\"ab\""),
         "{text}"
     );
+}
+
+#[test]
+fn no_socket_is_opened_and_no_ring_is_made() {
+    let open = at_once(Settings::new(), async || {
+        let mut peer = testing::serve(Echo);
+        peer.send("x");
+        assert_eq!(peer.receive(1).await, b"x");
+        let open = fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap);
+        let targets = open.filter_map(|file| fs::read_link(file.path()).ok());
+        targets
+            .map(|target| target.display().to_string())
+            .collect::<Vec<_>>()
+    });
+    assert!(
+        open.iter().any(|target| target.contains("eventfd")),
+        "{open:?}"
+    );
+    let kernels = open
+        .iter()
+        .find(|target| target.contains("socket") || target.contains("uring"));
+    assert_eq!(kernels, None);
 }

@@ -53,9 +53,14 @@ pub(super) const SOCKET_SIOCOUTQ: u32 = 1;
 /// The provided-buffer group; a ring of ours has just one.
 pub(super) const BUFFER_GROUP: u16 = 0;
 
+#[cfg(not(any(test, fuzzing, feature = "testing")))]
+type Io = IoUring;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+use stand_in::Io;
+
 /// One shard's io_uring with the memory it lends to the kernel.
 pub(crate) struct Ring {
-    io: IoUring,
+    io: Io,
     /// Index of the ring's own descriptor in the thread's registered rings: spares a descriptor
     /// look-up per enter.
     registered: Option<u32>,
@@ -145,24 +150,7 @@ impl Ring {
         dials: u32,
         pool: Rc<BufferPool>,
     ) -> io::Result<Self> {
-        let buffers = u32::from(pool.count_u16());
-        let submissions = (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1);
-        let io = setup(
-            submissions,
-            (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1),
-        )?;
-        io.submitter().register_files_sparse(files)?;
-        // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives
-        // the ring: see `Drop`.
-        unsafe {
-            io.submitter().register_buf_ring_with_flags(
-                pool.entries_addr(),
-                pool.count_u16(),
-                BUFFER_GROUP,
-                0,
-            )?
-        };
-        let registered = register_own_descriptor(io.as_raw_fd());
+        let (io, registered) = open(files, &pool)?;
         let memory = LentMemory {
             _pool: pool,
             peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
@@ -184,7 +172,7 @@ impl Ring {
             #[cfg(feature = "failpoints")]
             faked: faked::Faked::default(),
             #[cfg(any(test, fuzzing, feature = "testing"))]
-            stand_in: None,
+            stand_in: stand_in::StandIn::of_this_thread(),
             failure: None,
         })
     }
@@ -200,6 +188,10 @@ impl Ring {
 
     /// Signals a parked shard's wait for completions while [`Ring::set_wakeups`] is on.
     pub(crate) fn register_wake(&mut self, wake: &WakeFd) -> io::Result<()> {
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return Ok(());
+        }
         self.io.submitter().register_eventfd(wake.as_raw_fd())?;
         self.set_wakeups(false);
         Ok(())
@@ -208,6 +200,10 @@ impl Ring {
     /// Completions signal the wake descriptor only while this is on: a shard that is awake anyway
     /// must not pay for it.
     pub(crate) fn set_wakeups(&mut self, on: bool) {
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return;
+        }
         let completions = self.io.completion();
         if on {
             completions.enable_eventfd()
@@ -574,6 +570,10 @@ impl Ring {
 
     /// Whether completions wait to be reaped.
     pub(crate) fn has_completions(&mut self) -> bool {
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return false; // each turn reaps whatever there is
+        }
         !self.early.is_empty() || !self.io.completion().is_empty()
     }
 
@@ -581,6 +581,10 @@ impl Ring {
     /// quiet sends, or work that the kernel has deferred and not run. Parking over the latter would
     /// be for ever, because the wake descriptor is signalled when it is queued and not again.
     pub(crate) fn has_work(&mut self) -> bool {
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return self.has_quiet_sends();
+        }
         self.has_completions() || !self.quiet.submitted.is_empty() || self.io.submission().taskrun()
     }
 }
@@ -668,6 +672,34 @@ fn poll_entry(key: Key) -> squeue::Entry {
         (libc::POLLIN | libc::POLLRDHUP) as u32,
     )
     .build()
+}
+
+/// A ring of the kernel with a table of `files` direct descriptors and the pool's buffers, and its
+/// own descriptor's index among the registered ones.
+fn open(files: u32, pool: &BufferPool) -> io::Result<(Io, Option<u32>)> {
+    #[cfg(any(test, fuzzing, feature = "testing"))]
+    if stand_in::StandIn::of_this_thread().is_some() {
+        return Ok((Io::none(), None));
+    }
+    let buffers = u32::from(pool.count_u16());
+    let submissions = (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1);
+    let io = setup(
+        submissions,
+        (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1),
+    )?;
+    io.submitter().register_files_sparse(files)?;
+    // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives
+    // the ring: see `Drop`.
+    unsafe {
+        io.submitter().register_buf_ring_with_flags(
+            pool.entries_addr(),
+            pool.count_u16(),
+            BUFFER_GROUP,
+            0,
+        )?
+    };
+    let registered = register_own_descriptor(io.as_raw_fd());
+    Ok((io.into(), registered))
 }
 
 /// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::handler::{self, Handler};
 use crate::id::{Key, ShardId, SlotIndex};
 use crate::ring::WakeFd;
+use crate::ring::stand_in::StandIn;
 use crate::settings::Settings;
 use crate::shard::executor::Executor;
 use crate::shard::futures::notify::Notify;
@@ -202,8 +203,8 @@ impl Bench {
             metrics: Arc::default(),
             started,
         };
-        let shard = Shard::enter(setup).expect("the kernel makes a ring");
-        shard.core().conns.shared.ring.begin_stand_in();
+        StandIn::begin_on_this_thread();
+        let shard = Shard::enter(setup).expect("there is memory");
         Self {
             shard,
             kernel: RefCell::default(),

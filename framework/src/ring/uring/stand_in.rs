@@ -9,12 +9,14 @@
     )
 )]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::slice;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::squeue;
+use io_uring::{IoUring, squeue};
 use socket2::SockAddr;
 
 use crate::ring::buffers::BufferPool;
@@ -35,6 +37,40 @@ const ENTRY_BYTES: usize = 16;
 const ENTRY_NUMBER: usize = 12;
 const TAIL: usize = 14;
 
+thread_local! {
+    static BEGUN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The ring of the kernel; none on a thread with a stand-in, which works where the kernel refuses
+/// rings.
+pub(super) struct Io(Option<IoUring>);
+
+impl Io {
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
+impl From<IoUring> for Io {
+    fn from(io: IoUring) -> Self {
+        Self(Some(io))
+    }
+}
+
+impl Deref for Io {
+    type Target = IoUring;
+
+    fn deref(&self) -> &IoUring {
+        self.0.as_ref().expect("a stand-in never asks the kernel")
+    }
+}
+
+impl DerefMut for Io {
+    fn deref_mut(&mut self) -> &mut IoUring {
+        self.0.as_mut().expect("a stand-in never asks the kernel")
+    }
+}
+
 /// What a ring has submitted and what it is to reap.
 #[derive(Debug, Default)]
 pub(crate) struct StandIn {
@@ -54,6 +90,15 @@ pub(crate) struct Submission {
 }
 
 impl StandIn {
+    /// Rings that are made on this thread from now on never reach the kernel.
+    pub(crate) fn begin_on_this_thread() {
+        BEGUN.set(true);
+    }
+
+    pub(super) fn of_this_thread() -> Option<Self> {
+        BEGUN.get().then(Self::default)
+    }
+
     pub(super) fn take(&mut self, entry: &squeue::Entry) {
         // SAFETY: an entry is one `struct io_uring_sqe`: 64 bytes of plain numbers.
         let words = unsafe { std::mem::transmute::<squeue::Entry, Words>(entry.clone()) };
@@ -160,11 +205,6 @@ impl Submission {
 }
 
 impl Ring {
-    /// From now on nothing reaches the kernel.
-    pub(crate) fn begin_stand_in(&mut self) {
-        self.stand_in = Some(StandIn::default());
-    }
-
     /// What was submitted since: the entry into the kernel.
     pub(crate) fn take_submissions(&mut self) -> Vec<Submission> {
         let Some(stand_in) = &mut self.stand_in else {
