@@ -699,7 +699,9 @@ fn open(files: u32, pool: &BufferPool) -> io::Result<(Io, Option<u32>)> {
         )?
     };
     let registered = register_own_descriptor(io.as_raw_fd());
-    Ok((io.into(), registered))
+    #[cfg(any(test, fuzzing, feature = "testing"))]
+    let io = Io::from(io);
+    Ok((io, registered))
 }
 
 /// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes
