@@ -3,11 +3,18 @@
 use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 
-use crate::config::{self, Settings};
-use crate::handler::{self, IntoHandler, ShardContext};
-use crate::preflight::plan;
-use crate::server::{control, signals};
+use crate::config::{self, AppSettings, Config};
+use crate::handler::{self, Handler, IntoHandler, ShardContext};
+use crate::log::LogHandle;
+use crate::preflight::plan::{self, Plan};
+use crate::server::control::Control;
+use crate::server::ended::ServerError;
+use crate::server::event::Event;
+use crate::server::listeners::Listening;
+use crate::server::progress::Progress;
+use crate::server::signals;
 use crate::{arguments, log};
 
 /// The process did what it was asked to do.
@@ -31,13 +38,13 @@ const REFUSED: u8 = 2;
 /// ```no_run
 /// use std::process::ExitCode;
 ///
-/// use corelane::{Conn, Error, Handler, Settings, ShardContext};
+/// use corelane::{AppSettings, Conn, Error, Handler, ShardContext};
 ///
 /// #[derive(Default, serde::Serialize, serde::Deserialize)]
 /// #[serde(default, deny_unknown_fields)]
 /// struct EchoSettings {}
 ///
-/// impl Settings for EchoSettings {
+/// impl AppSettings for EchoSettings {
 ///     const NAME: &'static str = "echo";
 ///     const ABOUT: &'static str = "Sends back what it gets";
 ///     const LISTEN: &'static str = "127.0.0.1:7007";
@@ -58,7 +65,7 @@ const REFUSED: u8 = 2;
 ///     corelane::run(|_shard: &ShardContext, _settings: &EchoSettings| Echo)
 /// }
 /// ```
-pub fn run<S: Settings, H: IntoHandler>(
+pub fn run<S: AppSettings, H: IntoHandler>(
     factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static,
 ) -> ExitCode {
     // Before anything is written: a standard error at RLIMIT_FSIZE is one that cannot be written.
@@ -107,16 +114,42 @@ pub fn run<S: Settings, H: IntoHandler>(
             );
         }
     };
-    for warning in &plan.warnings {
-        tracing::warn!("{warning}");
-    }
     let settings = loaded.app;
-    match control::run(loaded.config, &plan, &log, move |shard| {
+    match serve(loaded.config, plan, &log, move |shard| {
         factory(shard, &settings).into_handler()
     }) {
         Ok(()) => ExitCode::from(CLEAN),
-        Err(control::Failure::Start(error)) => refuse(S::NAME, &[error]),
-        Err(control::Failure::Running) => ExitCode::from(FAILED),
+        Err(Failure::Start(error)) => refuse(S::NAME, &[error]),
+        Err(Failure::Running) => ExitCode::from(FAILED),
+    }
+}
+
+/// Why a server ended other than cleanly.
+enum Failure {
+    /// It never served; the text says why.
+    Start(String),
+    /// It failed while serving; the log says why.
+    Running,
+}
+
+/// Serves until a signal has drained the server or a shard has died.
+fn serve<H: Handler>(
+    config: Config,
+    plan: Plan,
+    log: &LogHandle,
+    factory: impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static,
+) -> Result<(), Failure> {
+    let (events, inbox) = channel();
+    // Before any shard: a signal that comes during the start must not kill the process half-way.
+    signals::watch(events.clone(), Event::Signal)
+        .map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
+    let listening = Listening::open(config, plan);
+    let listening = listening.map_err(|problem| Failure::Start(problem.to_string()))?;
+    let control = Control::start(listening, &events, inbox, factory).map_err(Failure::Start)?;
+    match control.run(Some(log), &Progress::default()) {
+        Ok(()) => Ok(()),
+        Err(error @ ServerError::ShardNotStarted { .. }) => Err(Failure::Start(error.to_string())),
+        Err(_) => Err(Failure::Running),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use crate::config::Settings;
+use crate::config::AppSettings;
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -43,11 +43,11 @@ pub(crate) struct Arguments {
 /// # Errors
 ///
 /// What is to be told instead: `--help`, `--version`, a usage error.
-pub(crate) fn parse<S: Settings>() -> Result<Arguments, clap::Error> {
+pub(crate) fn parse<S: AppSettings>() -> Result<Arguments, clap::Error> {
     read::<S>(std::env::args_os())
 }
 
-fn read<S: Settings>(
+fn read<S: AppSettings>(
     words: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
 ) -> Result<Arguments, clap::Error> {
     let command = Arguments::command().name(S::NAME).about(S::ABOUT);
@@ -66,7 +66,7 @@ mod tests {
     #[derive(Default, Serialize, Deserialize)]
     struct Sample {}
 
-    impl Settings for Sample {
+    impl AppSettings for Sample {
         const NAME: &'static str = "sample";
         const ABOUT: &'static str = "Says nothing to anyone";
         const LISTEN: &'static str = "127.0.0.1:7007";

@@ -8,17 +8,20 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Config};
 use crate::handler::ShardContext;
 use crate::id::ShardId;
 use crate::metrics::Metrics;
 use crate::panics;
 use crate::preflight::plan::{self, ShardPlan};
+use crate::preflight::problem::Problem;
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
+use crate::settings::{NoSettings, Settings};
 use crate::shard::commands::Commands;
 use crate::shard::handle::{Setup, describes_panics};
 use crate::shard::run;
+use crate::start_error::{ProblemKind, StartError};
 
 /// The shards of a client, each running the same program.
 ///
@@ -63,7 +66,47 @@ impl Client {
         let config = config::load::<NoSettings>(None, settings)
             .map_err(|problems| told(&problems))?
             .config;
-        let plan = plan::check_client(&config).map_err(|problems| told(&problems))?;
+        Self::run(config, main).map_err(|error| told(error.problems()))
+    }
+
+    /// As [`Self::start`], with settings as a [`Server`](crate::Server) has them.
+    ///
+    /// ```no_run
+    /// use corelane::{Client, Settings, ShardContext};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let settings = Settings::new().set("limits.outbound_per_shard_max", 100);
+    /// let client = Client::with_settings(&settings, async |shard: ShardContext| {
+    ///     println!("shard {} of {}", shard.id, shard.shards);
+    /// })?;
+    /// client.join()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::start`], each problem with its kind.
+    pub fn with_settings<F>(
+        settings: &Settings,
+        main: impl Fn(ShardContext) -> F + Send + Sync + 'static,
+    ) -> Result<Self, StartError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        Self::run(settings.load()?, main)
+    }
+
+    fn run<F>(
+        config: Config,
+        main: impl Fn(ShardContext) -> F + Send + Sync + 'static,
+    ) -> Result<Self, StartError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let plan = plan::check_client(&config).map_err(|problems| {
+            StartError::of(ProblemKind::Machine, problems.iter().map(Problem::parts))
+        })?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
@@ -88,7 +131,9 @@ impl Client {
                 Arc::clone(&main),
                 events.clone(),
             )
-            .map_err(|error| vec![format!("shard {} does not start: {error}", shard.id)])
+            .map_err(|error| {
+                StartError::of_process(format!("shard {} does not start: {error}", shard.id))
+            })
         });
         Ok(Self {
             shards: shards.collect::<Result<_, _>>()?,
@@ -170,14 +215,4 @@ fn unspecified() -> SocketAddr {
 
 fn told(problems: &[impl Display]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
-}
-
-/// A client's own settings are its program's business.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
-struct NoSettings {}
-
-impl Settings for NoSettings {
-    const NAME: &'static str = "client";
-    const ABOUT: &'static str = "";
-    const LISTEN: &'static str = "127.0.0.1:0";
 }

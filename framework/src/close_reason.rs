@@ -5,6 +5,7 @@ use std::fmt;
 /// The one reason for which a connection ended: the same word in the log, the counters and the
 /// tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum CloseReason {
     /// The peer sent its FIN and everything it asked for was answered.

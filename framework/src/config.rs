@@ -12,6 +12,7 @@ mod checked;
 mod checker;
 mod choices;
 mod declare;
+mod defaults;
 mod deserialise;
 mod document;
 mod duration;
@@ -50,6 +51,7 @@ pub(crate) use self::keys::{
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};
-pub(crate) use self::load::load;
+pub(crate) use self::load::{load, load_from};
+pub(crate) use self::problem::Problem;
 pub(crate) use self::reference::reference;
-pub use self::settings::Settings;
+pub use self::settings::AppSettings;

@@ -1,5 +1,7 @@
 //! What an operation on a connection can fail with.
 
+use std::io;
+
 pub(crate) use crate::close_reason::CloseReason;
 use crate::upstream_error::UpstreamError;
 
@@ -24,10 +26,16 @@ pub enum Error {
     Truncated,
     /// A connection could not be opened, for the reason that the kernel gave.
     #[error("cannot connect: {0}")]
-    Connect(std::io::Error),
+    Connect(#[source] io::Error),
     /// An upstream of a [`Pool`](crate::Pool) could not be asked, or did not answer.
-    #[error("{0}")]
+    #[error(transparent)]
     Upstream(Box<UpstreamError>),
+    /// What was given to [`spawn`](crate::spawn) panicked.
+    #[error("in a spawned task: {0}")]
+    TaskPanicked(String),
+    /// What was given to [`spawn`](crate::spawn) was dropped before its end: its shard has ended.
+    #[error("the task was dropped with its shard")]
+    TaskDropped,
     /// The shard has as many tasks as it can hold.
     #[error("the shard has too many tasks")]
     TooManyTasks,
@@ -43,18 +51,22 @@ pub enum Error {
     /// No thread for what was given to [`unblock`](crate::unblock) could be started, and there is
     /// no other.
     #[error("no blocking thread can be started: {0}")]
-    BlockingThread(std::io::Error),
+    BlockingThread(#[source] io::Error),
     /// What was given to [`unblock`](crate::unblock) panicked.
     #[error("in unblock: {0}")]
     BlockingPanicked(String),
+    /// Something else that the handler did failed in the operating system: a file, a socket of its
+    /// own. Made of an [`io::Error`] by `?`.
+    #[error(transparent)]
+    Io(io::Error),
     /// The handler failed for a reason of its own.
-    #[error("{0}")]
-    Handler(Box<dyn std::error::Error>),
+    #[error(transparent)]
+    Handler(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
     /// A failure of the handler's own.
-    pub fn handler(error: impl Into<Box<dyn std::error::Error>>) -> Self {
+    pub fn handler(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Handler(error.into())
     }
 
@@ -65,9 +77,9 @@ impl Error {
             Self::FrameTooLong { .. } | Self::Protocol(_) | Self::Truncated => {
                 CloseReason::ProtocolError
             }
-            Self::Connect(_) | Self::Upstream(_) | Self::TooManyTasks | Self::Handler(_) => {
-                CloseReason::HandlerFailed
-            }
+            Self::Connect(_) | Self::Upstream(_) | Self::TooManyTasks => CloseReason::HandlerFailed,
+            Self::TaskPanicked(_) | Self::TaskDropped => CloseReason::HandlerFailed,
+            Self::Io(_) | Self::Handler(_) => CloseReason::HandlerFailed,
             Self::BlockingFull { .. } | Self::BlockingThread(_) | Self::BlockingPanicked(_) => {
                 CloseReason::HandlerFailed
             }
@@ -75,23 +87,74 @@ impl Error {
     }
 }
 
-impl From<Error> for std::io::Error {
+impl Error {
+    /// The nearest word of the standard library for it.
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Closed(CloseReason::PeerReset) => io::ErrorKind::ConnectionReset,
+            Self::Closed(CloseReason::Overloaded) => io::ErrorKind::ConnectionAborted,
+            Self::Closed(reason) if reason.is_cut() => io::ErrorKind::TimedOut,
+            Self::Closed(_) => io::ErrorKind::ConnectionAborted,
+            Self::FrameTooLong { .. } | Self::Protocol(_) => io::ErrorKind::InvalidData,
+            Self::Truncated => io::ErrorKind::UnexpectedEof,
+            Self::Connect(error) | Self::BlockingThread(error) | Self::Io(error) => error.kind(),
+            Self::Upstream(error) => error.failure().kind(),
+            Self::BlockingFull { .. } => io::ErrorKind::QuotaExceeded,
+            Self::TooManyTasks | Self::TaskPanicked(_) | Self::TaskDropped => io::ErrorKind::Other,
+            Self::BlockingPanicked(_) | Self::Handler(_) => io::ErrorKind::Other,
+        }
+    }
+}
+
+/// For the futures-io traits and what is built on them. `?` makes the same [`Error`] of it again.
+impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        let kind = match &error {
-            Error::Closed(CloseReason::PeerReset) => std::io::ErrorKind::ConnectionReset,
-            Error::Closed(CloseReason::Overloaded) => std::io::ErrorKind::ConnectionAborted,
-            Error::Closed(reason) if reason.is_cut() => std::io::ErrorKind::TimedOut,
-            Error::Closed(_) => std::io::ErrorKind::ConnectionAborted,
-            Error::FrameTooLong { .. } | Error::Protocol(_) => std::io::ErrorKind::InvalidData,
-            Error::Truncated => std::io::ErrorKind::UnexpectedEof,
-            Error::Connect(error) => error.kind(),
-            Error::Upstream(error) => error.failure().kind(),
-            Error::BlockingThread(error) => error.kind(),
-            Error::BlockingFull { .. } => std::io::ErrorKind::QuotaExceeded,
-            Error::TooManyTasks | Error::BlockingPanicked(_) | Error::Handler(_) => {
-                std::io::ErrorKind::Other
-            }
-        };
-        Self::new(kind, error.to_string())
+        match error {
+            Error::Io(error) => error,
+            error => Self::new(error.kind(), error),
+        }
+    }
+}
+
+/// [`Error::Io`]; or the error of a connection that a library of futures-io has passed on.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Io)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn is_of_any_thread<T: std::error::Error + Send + Sync + 'static>() {}
+
+    #[test]
+    fn an_error_may_go_anywhere_and_names_its_source() {
+        is_of_any_thread::<Error>();
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let source = Error::Connect(refused())
+            .source()
+            .and_then(|source| source.downcast_ref::<io::Error>())
+            .map(io::Error::kind);
+        assert_eq!(source, Some(io::ErrorKind::ConnectionRefused));
+        let own = Error::handler(Error::Connect(refused()));
+        assert!(own.source().is_some(), "a wrapped error keeps its source");
+        assert!(Error::Truncated.source().is_none());
+    }
+
+    #[test]
+    fn an_error_comes_back_whole_through_io() {
+        let passed = io::Error::from(Error::Closed(CloseReason::IdleTimeout));
+        assert_eq!(passed.kind(), io::ErrorKind::TimedOut);
+        assert!(matches!(
+            Error::from(passed),
+            Error::Closed(CloseReason::IdleTimeout)
+        ));
+        let own = Error::from(io::Error::from(io::ErrorKind::NotFound));
+        assert!(matches!(&own, Error::Io(error) if error.kind() == io::ErrorKind::NotFound));
+        assert_eq!(io::Error::from(own).kind(), io::ErrorKind::NotFound);
     }
 }

@@ -6,12 +6,15 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Upstream;
 use crate::conn::connection::Conn;
-use crate::error::Error;
-use crate::id::{Key, ShardId};
-use crate::metrics::Metrics;
+use crate::error::{CloseReason, Error};
+use crate::id::{ConnId, Key, ShardId};
+use crate::metrics::{Metrics, Snapshot};
+use crate::shard::conns::Closed;
+use crate::shard::hooks::Hooks;
 use crate::upstream::pool::Pool;
 
 /// An application: one value per shard, made by the factory given to [`run`](crate::run), and one
@@ -47,6 +50,59 @@ pub trait Handler: 'static {
     /// with [`HandlerPanicked`](crate::CloseReason::HandlerPanicked). Other connections are not
     /// affected by either.
     fn serve(&self, conn: &mut Conn) -> impl Future<Output = Result<(), Error>>;
+
+    /// Once, when every shard has its handler and before this one's first connection: the place to
+    /// [`spawn`](crate::spawn) what belongs to no connection. A panic in it ends the server.
+    fn on_start(&self, shard: &ShardContext) {
+        let _ = shard;
+    }
+
+    /// When a connection that was served is closed and its place free, a turn after its `serve` has
+    /// ended: `reason` is the one that is logged and counted.
+    ///
+    /// Not for connections that were turned away, nor for those that the shard opened. A panic in
+    /// it is logged and changes nothing; so it is for [`on_drain`](Self::on_drain).
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// use corelane::{CloseReason, Conn, ConnInfo, Error, Handler};
+    ///
+    /// #[derive(Default)]
+    /// struct Quiz {
+    ///     deserters: Cell<u32>,
+    /// }
+    ///
+    /// impl Handler for Quiz {
+    ///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+    ///         conn.write("6 * 7?\n").await
+    ///     }
+    ///
+    ///     fn on_close(&self, _conn: ConnInfo, reason: CloseReason) {
+    ///         if reason == CloseReason::PeerReset {
+    ///             self.deserters.set(self.deserters.get() + 1);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn on_close(&self, conn: ConnInfo, reason: CloseReason) {
+        let _ = (conn, reason);
+    }
+
+    /// Once, when the server begins to drain, before any connection is told of it.
+    fn on_drain(&self) {}
+}
+
+/// A connection that has ended, as [`Handler::on_close`] is told of it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ConnInfo {
+    /// Its name, as in the log.
+    pub id: ConnId,
+    /// Its peer's address.
+    pub peer_addr: SocketAddr,
+    /// From its accept to its close, to an eighth of a second.
+    pub open_for: Duration,
 }
 
 /// What a factory may give [`run`](crate::run): a handler, or a `Result` with one, whose error
@@ -55,7 +111,7 @@ pub trait Handler: 'static {
 /// ```no_run
 /// # #[derive(Default, serde::Serialize, serde::Deserialize)]
 /// # struct TableSettings { path: String }
-/// # impl corelane::Settings for TableSettings {
+/// # impl corelane::AppSettings for TableSettings {
 /// #     const NAME: &'static str = "table";
 /// #     const ABOUT: &'static str = "";
 /// #     const LISTEN: &'static str = "127.0.0.1:7007";
@@ -170,6 +226,44 @@ impl ShardContext {
     pub fn pool(&self, name: &str) -> Option<Pool> {
         let (upstream, counters) = (self.upstreams.get(name)?, self.metrics.upstreams.get(name)?);
         Some(Pool::of_this_thread(name, upstream, counters))
+    }
+
+    /// The shard's counters as they are now; of the whole server:
+    /// [`ServerHandle::stats`](crate::ServerHandle::stats).
+    pub fn stats(&self) -> Snapshot {
+        self.metrics.read()
+    }
+}
+
+/// A handler, as its shard tells it what has happened.
+pub(crate) struct Observer<H> {
+    handler: Rc<H>,
+    context: ShardContext,
+}
+
+impl<H: Handler> Observer<H> {
+    pub(crate) fn new(handler: &Rc<H>, context: ShardContext) -> Self {
+        let handler = Rc::clone(handler);
+        Self { handler, context }
+    }
+}
+
+impl<H: Handler> Hooks for Observer<H> {
+    fn started(&self) {
+        self.handler.on_start(&self.context);
+    }
+
+    fn draining(&self) {
+        self.handler.on_drain();
+    }
+
+    fn closed(&self, closed: &Closed) {
+        let info = ConnInfo {
+            id: ConnId::new(self.context.id, closed.key),
+            peer_addr: closed.peer,
+            open_for: closed.open_for,
+        };
+        self.handler.on_close(info, closed.reason);
     }
 }
 

@@ -8,13 +8,13 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //!
-//! use corelane::{Conn, Error, Handler, Settings, ShardContext};
+//! use corelane::{AppSettings, Conn, Error, Handler, ShardContext};
 //!
 //! #[derive(Default, serde::Serialize, serde::Deserialize)]
 //! #[serde(default, deny_unknown_fields)]
 //! struct EchoSettings {}
 //!
-//! impl Settings for EchoSettings {
+//! impl AppSettings for EchoSettings {
 //!     const NAME: &'static str = "echo";
 //!     const ABOUT: &'static str = "Sends back what it gets (RFC 862)";
 //!     const LISTEN: &'static str = "127.0.0.1:7007";
@@ -42,7 +42,7 @@
 //!
 //! 1. Ground: `error`, `id`, `time`, `escape`, `panics`, `metrics`, `affinity`, `cgroup`,
 //!    `blocking` (threads for what blocks), `failpoint`.
-//! 2. `config`: settings; `log`.
+//! 2. `config`: settings, of files and arguments; `settings`: those of code; `log`.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 4. `net`: listening sockets and socket options; `runtime`: glommio, and what must be known of it.
 //! 5. `shard`: one core. `shard::policy` judges, `shard::conns` has the connections, `shard::core`
@@ -50,8 +50,8 @@
 //! 6. `conn`: a connection as its handler sees it; `upstream`: the connections that it opens.
 //! 7. `handler`: all that an application author implements.
 //! 8. `preflight`: whether this machine can carry out the settings.
-//! 9. `server`: the control thread; `client`: shards without a listener; `app`: from `main` to the
-//!    exit code.
+//! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`: from `main` to the
+//!    exit code; `testing`: a shard for tests of handlers, with the feature of that name.
 
 mod affinity;
 mod app;
@@ -82,7 +82,11 @@ mod proptests;
 mod ring;
 mod runtime;
 mod server;
+mod settings;
 mod shard;
+mod start_error;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod time;
 mod upstream;
 mod upstream_error;
@@ -105,7 +109,7 @@ pub mod fuzzing {
 pub use app::run;
 pub use client::Client;
 pub use close_reason::CloseReason;
-pub use config::Settings;
+pub use config::AppSettings;
 pub use conn::chunk::Chunk;
 pub use conn::connection::Conn;
 pub use conn::copy::copy_bidirectional;
@@ -115,16 +119,22 @@ pub use conn::output::Output;
 pub use conn::split::{ReadHalf, WriteHalf};
 pub use error::Error;
 pub use escape::Escaped;
-pub use handler::{FromFn, Handler, IntoHandler, ShardContext, from_fn};
+pub use handler::{ConnInfo, FromFn, Handler, IntoHandler, ShardContext, from_fn};
 pub use id::{ConnId, ShardId};
-pub use shard::conns::EndOfInput;
+pub use metrics::Snapshot;
+pub use server::builder::{Bound, Server, ServerBuilder};
+pub use server::ended::{Ended, ServerError};
+pub use server::handle::ServerHandle;
+pub use settings::{SettingValue, Settings};
+pub use shard::conns::{ConnTimeouts, EndOfInput};
 pub use shard::futures::draining::{Draining, draining};
 pub use shard::futures::notify::{Notified, Notify};
 pub use shard::futures::on_executor::{OnExecutor, on_executor};
 pub use shard::futures::sleep::{Sleep, sleep, sleep_until};
-pub use shard::futures::spawn::spawn;
+pub use shard::futures::spawn::{JoinHandle, spawn};
 pub use shard::futures::timeout::{Elapsed, Timeout, timeout};
 pub use shard::futures::unblock::{Unblock, unblock};
+pub use start_error::{Problem, ProblemKind, StartError};
 pub use upstream::connector::{Connect, Connector};
 pub use upstream::pool::{Pool, Pooled};
 pub use upstream_error::{UpstreamError, UpstreamFailure};

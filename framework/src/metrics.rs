@@ -92,26 +92,56 @@ pub(crate) struct UpstreamCounters {
     pub(crate) failed: Counter,
 }
 
-/// A reading of one shard's counters, or the sum of several.
+/// The counters of one shard at an instant, or of several together. Read from any thread; no two of
+/// them are of quite the same instant.
+///
+/// ```
+/// use corelane::{CloseReason, Snapshot};
+///
+/// fn is_quiet(stats: &Snapshot) -> bool {
+///     stats.connections == 0 && stats.closed(CloseReason::HandlerPanicked) == 0
+/// }
+/// # assert!(is_quiet(&Snapshot::default()));
+/// ```
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Reading {
-    pub(crate) accepted: u64,
-    pub(crate) connections: u64,
-    pub(crate) tasks: u64,
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Connections accepted since the start, those turned away among them.
+    pub accepted: u64,
+    /// Accepted connections that are open now.
+    pub connections: u64,
+    /// Handlers' tasks that are alive now.
+    pub tasks: u64,
     pub(crate) closed: [u64; CloseReason::ALL.len()],
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-    pub(crate) stalls: u64,
-    pub(crate) held_back: u64,
-    pub(crate) copied_back: u64,
-    pub(crate) outbound: u64,
-    pub(crate) outbound_idle: u64,
-    pub(crate) connected: u64,
-    pub(crate) accepts_aborted: u64,
-    pub(crate) accepts_failed: u64,
-    pub(crate) buffers_exhausted: u64,
-    pub(crate) copied_out: u64,
-    pub(crate) log_lines_held_back: u64,
+    /// Chunks and frames that handlers have read.
+    pub messages: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes that the kernel has taken for sending.
+    pub bytes_out: u64,
+    /// Times that the shard was found blocked.
+    pub stalls: u64,
+    /// Connections that were not read from because they held most while the shard was short of
+    /// memory or buffers.
+    pub held_back: u64,
+    /// Buffers that came free because what they held was copied out.
+    pub copied_back: u64,
+    /// Connections that the shard has opened itself and that are open now.
+    pub outbound: u64,
+    /// Of those, the ones that lie unused in a pool.
+    pub outbound_idle: u64,
+    /// Connects that succeeded since the start.
+    pub connected: u64,
+    /// Accepts that failed because the peer had left.
+    pub accepts_aborted: u64,
+    /// Accepts that failed for want of descriptors or memory.
+    pub accepts_failed: u64,
+    /// Receives that found no free buffer.
+    pub buffers_exhausted: u64,
+    /// Receives that were copied out because buffers ran short.
+    pub copied_out: u64,
+    /// Log lines held back because there were enough of their kind.
+    pub log_lines_held_back: u64,
     upstreams: BTreeMap<String, UpstreamReading>,
 }
 
@@ -132,14 +162,15 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn read(&self) -> Reading {
-        Reading {
+    pub(crate) fn read(&self) -> Snapshot {
+        Snapshot {
             accepted: self.accepted.get(),
             connections: self.connections.get(),
             tasks: self.tasks.get(),
             closed: std::array::from_fn(|reason| self.closed[reason].get()),
             messages: self.messages.get(),
-            bytes: self.bytes_in.get() + self.bytes_out.get(),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
             stalls: self.stalls.get(),
             held_back: self.held_back.get(),
             copied_back: self.copied_back.get(),
@@ -170,13 +201,28 @@ impl UpstreamCounters {
     }
 }
 
-impl Reading {
+impl Snapshot {
+    /// Connections that have ended for `reason` since the start.
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.closed[reason as usize]
+    }
+
+    /// Connections that have ended since the start.
+    pub fn closed_total(&self) -> u64 {
+        self.closed.iter().sum()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes_in + self.bytes_out
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         self.connections += other.connections;
         self.tasks += other.tasks;
         self.messages += other.messages;
-        self.bytes += other.bytes;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
         self.stalls += other.stalls;
         self.held_back += other.held_back;
         self.copied_back += other.copied_back;
@@ -197,10 +243,6 @@ impl Reading {
         for (sum, more) in self.closed.iter_mut().zip(other.closed) {
             *sum += more;
         }
-    }
-
-    pub(crate) fn closed_total(&self) -> u64 {
-        self.closed.iter().sum()
     }
 
     /// Every upstream with what its pool counts; none without upstreams.

@@ -24,7 +24,7 @@ pub(crate) use prefetch::prefetch;
 pub(crate) use probe::{ProbeError, probe, tells_unacknowledged};
 pub(crate) use sockopt::bind_address_no_port;
 pub(crate) use token::{Completion, Operation, Token};
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub(crate) use uring::stand_in;
 pub(crate) use uring::{Cqe, Ring, SEND_VECTOR_MAX, Wait};
 pub(crate) use wake::WakeFd;

@@ -5,7 +5,8 @@
 //! each from top to bottom; [`core`] has all of that and, in [`state`], the rest. Above it
 //! [`listener`] and [`admission`] take connections in, [`connects`] opens some, [`overload`],
 //! [`rates`] and [`drain`] end them. [`handle`] is the shard of a thread, [`futures`] are what tasks
-//! wait for, [`executor`] polls tasks, [`event_loop`] drives them all, [`run`] runs a shard to its
+//! wait for, [`executor`] polls tasks, [`hooks`] are what
+//! it tells besides, [`event_loop`] drives them all, [`run`] runs a shard to its
 //! end.
 
 mod admission;
@@ -18,6 +19,7 @@ mod event_loop;
 pub(crate) mod executor;
 pub(crate) mod futures;
 pub(crate) mod handle;
+pub(crate) mod hooks;
 mod listener;
 mod overload;
 pub(crate) mod policy;

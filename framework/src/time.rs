@@ -1,10 +1,33 @@
 //! Time as a shard counts it: ticks since the server's start.
 
-use std::time::Duration;
+#[cfg(any(test, feature = "testing"))]
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 /// Length of a tick. A deadline passes at most three ticks late and never early: it is rounded up
 /// to a tick, counts from the next one, and many that pass together are ended over a tick.
 pub(crate) const TICK: Duration = Duration::from_millis(125);
+
+#[cfg(any(test, feature = "testing"))]
+thread_local! {
+    /// What this thread takes for the time instead.
+    static VIRTUAL: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// The time that sleeps go by.
+pub(crate) fn now() -> Instant {
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(now) = VIRTUAL.get() {
+        return now;
+    }
+    Instant::now()
+}
+
+/// From now on it is `now` on this thread, until it is told another time.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn set_virtual(now: Instant) {
+    VIRTUAL.set(Some(now));
+}
 
 /// A point in time: ticks since the shard's start. Wraps after 17 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

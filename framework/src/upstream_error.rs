@@ -40,7 +40,11 @@ impl fmt::Display for UpstreamError {
     }
 }
 
-impl std::error::Error for UpstreamError {}
+impl std::error::Error for UpstreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.failure.source()
+    }
+}
 
 /// What can go wrong with an upstream.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -61,6 +65,7 @@ pub enum UpstreamFailure {
         /// The upstream's address.
         addr: SocketAddr,
         /// What connect(2) said; `TimedOut` after `connect_timeout`.
+        #[source]
         error: Arc<io::Error>,
     },
     /// The last connect failed a moment ago, so that no new one was tried.
@@ -69,6 +74,7 @@ pub enum UpstreamFailure {
         /// The upstream's address.
         addr: SocketAddr,
         /// What the last connect said.
+        #[source]
         error: Arc<io::Error>,
     },
     /// No answer came within `request_timeout`.

@@ -4,7 +4,7 @@ mod handler;
 
 use std::process::ExitCode;
 
-use corelane::Settings;
+use corelane::AppSettings;
 use handler::Echo;
 
 /// The echo service has nothing of its own to set: `[app]` stays empty.
@@ -12,7 +12,7 @@ use handler::Echo;
 #[serde(deny_unknown_fields)]
 struct EchoSettings {}
 
-impl Settings for EchoSettings {
+impl AppSettings for EchoSettings {
     const NAME: &'static str = "echo";
     const ABOUT: &'static str = "Sends back what it receives (RFC 862)";
     const LISTEN: &'static str = "127.0.0.1:7007";

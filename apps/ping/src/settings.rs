@@ -1,6 +1,6 @@
 //! The `[app]` section of the ping server.
 
-use corelane::Settings;
+use corelane::AppSettings;
 
 use crate::forward::UPSTREAM;
 use crate::resp::Limits;
@@ -72,7 +72,7 @@ impl Default for PingSettings {
     }
 }
 
-impl Settings for PingSettings {
+impl AppSettings for PingSettings {
     const NAME: &'static str = "ping";
     const ABOUT: &'static str = "Answers PING, ECHO and QUIT as a Redis server does";
     const LISTEN: &'static str = "127.0.0.1:7379";

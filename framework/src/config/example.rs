@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use super::checked::Config;
 use super::entry::{Entry, Section};
 use super::explained::{sections, sentence, wrap};
-use super::settings::Settings;
+use super::settings::AppSettings;
 
 /// Longest line, in characters.
 const WIDTH: usize = 100;
 
 /// The file of the application `S`. Every value is the default, so it changes nothing.
-pub(crate) fn example<S: Settings>() -> String {
+pub(crate) fn example<S: AppSettings>() -> String {
     let mut file = header(S::NAME);
     for section in sections::<S>() {
         file.push_str(&shown(&section));
@@ -24,7 +24,7 @@ pub(crate) fn example<S: Settings>() -> String {
 
 fn header(name: &str) -> String {
     let mut header = comment(&format!(
-        "Settings of {name}: the keys that people set, each with its default. So this file changes nothing. \
+        "AppSettings of {name}: the keys that people set, each with its default. So this file changes nothing. \
         `{name} --print-reference` explains every key, `{name} --print-config` prints the values in use, \
         `--check` says what is wrong with a file. A duration is a whole number and a unit: \
         \"250ms\", \"30s\", \"5m\", \"2h\", \"1d\"."

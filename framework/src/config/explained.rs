@@ -5,10 +5,10 @@ use super::checked::Config;
 use super::entry::{Entry, Section};
 use super::names::APP;
 use super::probe::known_keys;
-use super::settings::Settings;
+use super::settings::AppSettings;
 
 /// The framework's sections, with the defaults of the application `S`, and `[app]` if it has keys.
-pub(super) fn sections<S: Settings>() -> Vec<Section> {
+pub(super) fn sections<S: AppSettings>() -> Vec<Section> {
     let mut sections = Config::sections();
     let mut entries = sections.iter_mut().flat_map(|section| &mut section.entries);
     if let Some(listen) = entries.find(|entry| entry.key == "listen") {
@@ -19,7 +19,7 @@ pub(super) fn sections<S: Settings>() -> Vec<Section> {
 }
 
 /// The section `[app]`.
-fn app<S: Settings>() -> Option<Section> {
+fn app<S: AppSettings>() -> Option<Section> {
     let defaults = toml::Table::try_from(S::default()).ok()?;
     let explained = S::explain();
     let entry = |key: &&'static str| {

@@ -6,12 +6,13 @@ use toml::de::DeTable as Table;
 
 use super::check;
 use super::checked::Config;
+use super::defaults;
 use super::deserialise::deserialise;
 use super::document;
 use super::names::{APP, Known};
 use super::problem::{Fault, Problem, Sources};
 use super::raw::Raw;
-use super::settings::Settings;
+use super::settings::AppSettings;
 use super::unknown::strike_unknown;
 
 /// The settings a program runs on.
@@ -23,12 +24,12 @@ pub(crate) struct Loaded<S> {
     pub app: S,
 }
 
-/// Read the settings: the built-in defaults, then the file, then each `--set section.key=VALUE` in
+/// Read the settings: the built-in defaults, then the application's, then the file, then each `--set section.key=VALUE` in
 /// order.
 ///
 /// # Errors
 /// Everything that is wrong with them, in the order in which it was written.
-pub(crate) fn load<S: Settings>(
+pub(crate) fn load<S: AppSettings>(
     file: Option<&Path>,
     sets: &[String],
 ) -> Result<Loaded<S>, Vec<Problem>> {
@@ -39,11 +40,12 @@ pub(crate) fn load<S: Settings>(
         .map(document::read_file)
         .transpose()
         .map_err(|problem| vec![problem])?;
-    load_from(text.as_deref().map(|text| (name.as_str(), text)), sets)
+    let sets = [&*defaults::below(text.as_deref(), S::DEFAULTS), sets].concat();
+    load_from(text.as_deref().map(|text| (name.as_str(), text)), &sets)
 }
 
 /// [`load`], with the file's name and text.
-pub(super) fn load_from<S: Settings>(
+pub(crate) fn load_from<S: AppSettings>(
     file: Option<(&str, &str)>,
     sets: &[String],
 ) -> Result<Loaded<S>, Vec<Problem>> {
@@ -58,7 +60,7 @@ pub(super) fn load_from<S: Settings>(
     }
 }
 
-fn read<'i, S: Settings>(
+fn read<'i, S: AppSettings>(
     sources: &Sources<'i>,
     readable: &'i str,
     faults: &mut Vec<Fault>,
@@ -70,14 +72,14 @@ fn read<'i, S: Settings>(
     let raw = Raw::of(written, faults);
     let listen = S::LISTEN
         .parse()
-        .expect("Settings::LISTEN is an IP address and a port");
+        .expect("AppSettings::LISTEN is an IP address and a port");
     Loaded {
         config: check::check(&raw, listen, faults),
         app,
     }
 }
 
-fn app<S: Settings>(written: &Table<'_>, faults: &mut Vec<Fault>) -> S {
+fn app<S: AppSettings>(written: &Table<'_>, faults: &mut Vec<Fault>) -> S {
     let table = written.get(APP).and_then(|app| app.get_ref().as_table());
     let app: S = table.map_or_else(S::default, |table| deserialise(table.clone(), APP, faults));
     let check = app.check().into_iter().map(|(key, what)| {

@@ -4,7 +4,7 @@ use super::checked::Config;
 use super::nearest::nearest;
 use super::probe::known_keys;
 use super::raw::NAMED;
-use super::settings::Settings;
+use super::settings::AppSettings;
 
 /// The application's own section.
 pub(super) const APP: &str = "app";
@@ -15,7 +15,7 @@ pub(super) struct Known(Vec<(&'static str, Option<Vec<&'static str>>)>);
 
 impl Known {
     /// The framework's sections, and `[app]` with the keys of `S`.
-    pub(super) fn of<S: Settings>() -> Self {
+    pub(super) fn of<S: AppSettings>() -> Self {
         let ours = Config::keys().into_iter();
         let ours = ours.map(|(section, keys)| (section, Some(keys)));
         let app = known_keys::<S>().map(<[_]>::to_vec);

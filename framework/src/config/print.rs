@@ -3,9 +3,9 @@
 use super::checked::{Config, Written};
 use super::load::Loaded;
 use super::names::APP;
-use super::settings::Settings;
+use super::settings::AppSettings;
 
-impl<S: Settings> Loaded<S> {
+impl<S: AppSettings> Loaded<S> {
     /// These settings as a file that [`load`](super::load::load) reads back to the same settings,
     /// every key named.
     pub(crate) fn to_toml(&self) -> String {

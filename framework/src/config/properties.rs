@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::document;
 use super::load::{Loaded, load_from};
 use super::problem::Problem;
-use super::settings::Settings;
+use super::settings::AppSettings;
 
 const FILE: &str = "any.toml";
 
@@ -28,7 +28,7 @@ struct Nested {
     depth: u32,
 }
 
-impl Settings for Application {
+impl AppSettings for Application {
     const NAME: &'static str = "application";
     const ABOUT: &'static str = "Has a key of every kind";
     const LISTEN: &'static str = "127.0.0.1:7007";

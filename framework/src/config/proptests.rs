@@ -1,4 +1,4 @@
-//! Settings of every sort: those an operator meant well, those he mistyped, and bytes that are no
+//! AppSettings of every sort: those an operator meant well, those he mistyped, and bytes that are no
 //! settings at all.
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! Settings as they were written: every key by its full name, each with the place where it stood.
+//! AppSettings as they were written: every key by its full name, each with the place where it stood.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

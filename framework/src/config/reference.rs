@@ -4,13 +4,13 @@ use super::checked::Config;
 use super::entry::{Entry, Section};
 use super::explained::{sections, wrap};
 use super::names::placed;
-use super::settings::Settings;
+use super::settings::AppSettings;
 
 /// Longest line, in characters.
 const WIDTH: usize = 100;
 
 /// All settings of the application `S`, as Markdown.
-pub(crate) fn reference<S: Settings>() -> String {
+pub(crate) fn reference<S: AppSettings>() -> String {
     let sections = sections::<S>().into_iter().chain([Config::named_section()]);
     let texts: Vec<String> = sections.map(|section| of_section(&section)).collect();
     format!("{}{}", introduction(S::NAME), texts.concat())
@@ -18,7 +18,7 @@ pub(crate) fn reference<S: Settings>() -> String {
 
 fn introduction(name: &str) -> String {
     let paragraphs = [
-        "# Settings".to_owned(),
+        "# AppSettings".to_owned(),
         format!(
             "`{name} --print-reference` prints this page: every key with what it does, which values it takes, and its \
             default. All sections but `[app]` are the same for every Corelane server."

@@ -4,7 +4,7 @@
 ///
 /// Derive `Serialize` and `Deserialize`, with `#[serde(default)]` on the type so that every key may
 /// be left out.
-pub trait Settings:
+pub trait AppSettings:
     serde::Serialize + serde::de::DeserializeOwned + Default + Send + Sync + 'static
 {
     /// The program's name as it stands in `--help`, `--version` and messages.
@@ -13,6 +13,23 @@ pub trait Settings:
     const ABOUT: &'static str;
     /// Default of `server.listen`, for example `"127.0.0.1:7007"`.
     const LISTEN: &'static str;
+    /// The application's own defaults of the framework's keys, as a settings file has them: what
+    /// an operator writes is over them. A mistake in them refuses every start.
+    ///
+    /// ```
+    /// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+    /// # struct ChatSettings {}
+    /// impl corelane::AppSettings for ChatSettings {
+    ///     const NAME: &'static str = "chat";
+    ///     const ABOUT: &'static str = "Passes on what people say";
+    ///     const LISTEN: &'static str = "127.0.0.1:7008";
+    ///     const DEFAULTS: &'static str = "
+    ///         [timeouts]
+    ///         idle = '1h'
+    ///     ";
+    /// }
+    /// ```
+    const DEFAULTS: &'static str = "";
     /// Upstreams that the application asks, as (name of the section `[upstream.NAME]`, what the
     /// application does with it): for `--print-example` and `--print-reference`.
     const UPSTREAMS: &'static [(&'static str, &'static str)] = &[];

@@ -22,7 +22,7 @@ use crate::conn::output::Output;
 use crate::conn::split::{self, ReadHalf, WriteHalf};
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
-use crate::shard::conns::EndOfInput;
+use crate::shard::conns::{ConnTimeouts, EndOfInput};
 use crate::shard::futures::draining::{Draining, draining};
 use crate::shard::handle::Shard;
 
@@ -126,11 +126,11 @@ impl Conn {
         frame::read_exact(self.handle, length).await
     }
 
-    /// Queues `data` for sending: a [`Chunk`] is sent from where it lies, a slice is collected.
-    /// Waits while the queue is at `limits.write_queue_max`.
+    /// Queues `data` for sending: a [`Chunk`] and an `Arc<[u8]>` are sent from where they lie, a
+    /// slice is collected. Waits while the queue is at `limits.write_queue_max`.
     ///
-    /// Dropped half-way it leaves what was queued so far: of a slice an unknown part, of a chunk
-    /// nothing or all. So what must go out whole or not at all is written where nothing drops it.
+    /// Dropped half-way it leaves what was queued so far: of a slice, and of an `Arc` longer than
+    /// `buffers.size`, an unknown part, of a chunk nothing or all. So what must go out whole or not at all is written where nothing drops it.
     ///
     /// # Errors
     ///
@@ -241,10 +241,51 @@ impl Conn {
         self.handle.with(|conn| conn.request_done());
     }
 
-    /// The address of the shard's listener: what the settings say, with the real port. Of a
-    /// client's shard: unspecified.
+    /// Timeouts of its own, instead of those of the settings and of those that it was given before.
+    /// One that has none costs nothing for this, and one that has is some 60 bytes larger.
+    pub fn set_timeouts(&mut self, timeouts: ConnTimeouts) {
+        self.handle.with(|conn| conn.set_timeouts(timeouts));
+    }
+
+    /// The connection's own address, to which its peer has connected or from which it was opened
+    /// (getsockname(2)); unspecified once the connection is gone.
+    ///
+    /// Where the listener has one address that is it. Where it listens on all of them, and for a
+    /// connection that the shard opened, the kernel is asked, in three system calls: whoever needs
+    /// it often keeps it. A kernel before Linux 6.8 cannot be asked: then it is that of the
+    /// listener, or unspecified.
     pub fn local_addr(&self) -> SocketAddr {
-        Shard::with(|shard| shard.local_addr)
+        let listener = Shard::with(|shard| shard.local_addr);
+        let own = self.handle.with(|conn| {
+            if conn.is_outbound() {
+                return conn.local_addr();
+            }
+            let is_one = !listener.ip().is_unspecified();
+            let asked = if is_one { None } else { conn.local_addr() };
+            asked.or(Some(listener))
+        });
+        own.flatten().unwrap_or(([0, 0, 0, 0], 0).into())
+    }
+
+    /// A span of `tracing` for what its handler logs: `conn` with the fields `shard`, `id` and
+    /// `peer`, at the level INFO. It is made anew each time; nothing is kept.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error};
+    ///
+    /// async fn serve(conn: &mut Conn) -> Result<(), Error> {
+    ///     let span = conn.span();
+    ///     while let Some(line) = conn.read_line(100).await? {
+    ///         // Entered for what does not wait: a guard must not live across an `await`.
+    ///         span.in_scope(|| tracing::info!(bytes = line.len(), "a line"));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = serve;
+    /// ```
+    pub fn span(&self) -> tracing::Span {
+        let (shard, peer) = (self.shard().0, self.peer_addr());
+        tracing::info_span!("conn", shard, id = %self.id(), %peer)
     }
 
     /// The shard that the connection lives on.

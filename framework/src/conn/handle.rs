@@ -1,6 +1,7 @@
 //! The operations of a connection as polls, under its futures, its halves and the futures-io
 //! traits.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::conn::chunk::Chunk;
@@ -91,9 +92,18 @@ impl Handle {
                     return Poll::Pending;
                 }
                 match data {
+                    // Longer than a buffer is only what is shared.
+                    Output::Chunk(chunk) if chunk.len() > shard.buffers.size() as usize => {
+                        let piece = chunk.split_to(chunk.len().min(conn.output_room()));
+                        conn.push_output(piece.into_buffer());
+                    }
                     Output::Chunk(chunk) => {
                         conn.push_output(std::mem::take(chunk).into_buffer());
                     }
+                    Output::Shared(bytes) => match shard.buffers.share(Arc::clone(bytes)) {
+                        Some(buffer) => *data = Output::Chunk(Chunk::new(buffer)),
+                        None => return Poll::Ready(Err(Error::handler("4 GiB in one write"))),
+                    },
                     Output::Slice(slice) => *slice = &slice[conn.collect_output(slice)..],
                 }
             }

@@ -23,6 +23,12 @@ impl Problem {
             remedy: remedy.into(),
         }
     }
+
+    /// What is wrong and why, and the remedy.
+    pub(crate) fn parts(&self) -> (String, Option<String>) {
+        let what = format!("{}, {}", self.what, self.why);
+        (what, Some(self.remedy.clone()))
+    }
 }
 
 impl fmt::Display for Problem {

@@ -2,14 +2,17 @@
 //! and copied-out input.
 //!
 //! A [`BufRef`] is one counted reference to a part of one buffer. A buffer goes back when its last
-//! reference is released: a provided one to the kernel, a heap one to the spares or the allocator. A
-//! buffer is written only by the kernel while it is published (it has no reference then), or through its
-//! one and only reference ([`BufferPool::append`]).
+//! reference is released: a provided one to the kernel, a heap one to the spares or the allocator,
+//! one that is shared with others ([`BufferPool::share`]) to whoever still has it. A buffer is
+//! written only by the kernel while it is published (it has no reference then), or through its one
+//! and only reference ([`BufferPool::append`]).
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
@@ -67,6 +70,9 @@ struct State {
     spare: Vec<u32>,
     /// Bytes of all heap buffers in use.
     heap_bytes: u64,
+    /// Those that others have too, by their places in `buffers`, where their capacity is 0: nothing
+    /// is ever written to them.
+    shared: BTreeMap<u32, Arc<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -164,6 +170,7 @@ impl BufferPool {
             vacant: Vec::new(),
             spare: Vec::new(),
             heap_bytes: 0,
+            shared: BTreeMap::new(),
         };
         let pool = Self {
             size,
@@ -299,7 +306,6 @@ impl BufferPool {
     }
 
     /// Buffers that somebody holds.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
         self.state
             .borrow()
@@ -374,21 +380,33 @@ impl BufferPool {
             owner,
         };
         let start = buffer.base;
-        let index = match state.vacant.pop() {
-            Some(index) => {
-                state.buffers[index as usize] = buffer;
-                index
-            }
-            None => {
-                state.buffers.push(buffer);
-                state.buffers.len() as u32 - 1
-            }
-        };
         BufRef {
             start,
             length: 0,
-            buffer: index,
+            buffer: state.add(buffer),
         }
+    }
+
+    /// All of `bytes` where they lie, kept until the last span of them is released; none if they
+    /// are 4 GiB or more.
+    pub(crate) fn share(&self, bytes: Arc<[u8]>) -> Option<BufRef> {
+        let length = u32::try_from(bytes.len()).ok()?;
+        let start = NonNull::from(&*bytes).cast();
+        let mut state = self.state.borrow_mut();
+        let buffer = state.add(Buffer {
+            base: start,
+            capacity: 0,
+            references: 1,
+            lent: 0,
+            lent_end: 0,
+            owner: None,
+        });
+        state.shared.insert(buffer, bytes);
+        Some(BufRef {
+            start,
+            length,
+            buffer,
+        })
     }
 
     /// `bytes` in a heap buffer of their own.
@@ -409,7 +427,7 @@ impl BufferPool {
     pub(crate) fn append(&self, buf: &mut BufRef, bytes: &[u8]) -> usize {
         let state = self.state.borrow();
         let buffer = &state.buffers[buf.buffer as usize];
-        if buffer.references != 1 {
+        if buffer.references != 1 || buffer.capacity == 0 {
             return 0;
         }
         let offset = buf.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
@@ -533,6 +551,11 @@ impl BufferPool {
             state.free.push(index as u16);
             return;
         }
+        if capacity == 0 {
+            state.shared.remove(&index);
+            state.vacant.push(index);
+            return;
+        }
         state.heap_bytes -= u64::from(capacity);
         if capacity == self.size && state.spare.len() < SPARE_HEAP_MAX {
             state.spare.push(index);
@@ -565,6 +588,18 @@ impl BufferPool {
         unsafe {
             AtomicU16::from_ptr(BufRingEntry::tail(self.entries.base.as_ptr().cast()).cast_mut())
         }
+    }
+}
+
+impl State {
+    /// Gives its place.
+    fn add(&mut self, buffer: Buffer) -> u32 {
+        if let Some(index) = self.vacant.pop() {
+            self.buffers[index as usize] = buffer;
+            return index;
+        }
+        self.buffers.push(buffer);
+        self.buffers.len() as u32 - 1
     }
 }
 
@@ -607,6 +642,34 @@ mod tests {
     fn drop_tail(pool: &BufferPool, buf: &mut BufRef) {
         let head = pool.split(buf, 2);
         pool.release(std::mem::replace(buf, head));
+    }
+
+    #[test]
+    fn what_is_shared_is_kept_while_it_is_used_and_never_written() {
+        let pool = BufferPool::new(4096, 16).expect("memory");
+        let bytes: Arc<[u8]> = Arc::from(&b"hello world"[..]);
+        let mut rest = pool.share(Arc::clone(&bytes)).expect("it is short");
+        let head = pool.split(&mut rest, 6);
+        assert_eq!(
+            (head.bytes(), rest.bytes()),
+            (&b"hello "[..], &b"world"[..])
+        );
+        assert_eq!(head.address(), bytes.as_ptr(), "nothing was copied");
+        pool.release(rest);
+        let mut head = head;
+        assert_eq!(
+            pool.append(&mut head, b"there"),
+            0,
+            "the room behind it is not ours"
+        );
+        assert_eq!((pool.heap_bytes(), Arc::strong_count(&bytes)), (0, 2));
+        let head = pool.copy_to_heap(head);
+        assert_eq!(head.address(), bytes.as_ptr());
+        pool.release(head);
+        assert_eq!((pool.held(), Arc::strong_count(&bytes)), (0, 1));
+        let again = pool.allocate(64, None);
+        assert_eq!(again.len(), 0, "its place is another's");
+        pool.release(again);
     }
 
     #[test]

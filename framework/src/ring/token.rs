@@ -35,6 +35,8 @@ pub(crate) enum Operation {
     Wake,
     /// A disconnect, told of only when it fails.
     Reset,
+    /// Makes a descriptor of the process of a direct one.
+    Expose,
 }
 
 impl Operation {
@@ -121,6 +123,7 @@ impl Token {
             14 => Operation::Unacknowledged,
             15 => Operation::Wake,
             16 => Operation::Reset,
+            17 => Operation::Expose,
             _ => Operation::Timer,
         };
         let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));

@@ -9,13 +9,13 @@
 //! io_uring_register(2).
 #![allow(unsafe_code)]
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub(crate) mod stand_in;
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -54,9 +54,14 @@ pub(super) const SOCKET_SIOCOUTQ: u32 = 1;
 /// The provided-buffer group; a ring of ours has just one.
 pub(super) const BUFFER_GROUP: u16 = 0;
 
+#[cfg(not(any(test, fuzzing, feature = "testing")))]
+type Io = IoUring;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+use stand_in::Io;
+
 /// One shard's io_uring with the memory it lends to the kernel.
 pub(crate) struct Ring {
-    io: IoUring,
+    io: Io,
     /// Index of the ring's own descriptor in the thread's registered rings: spares a descriptor
     /// look-up per enter.
     registered: Option<u32>,
@@ -64,10 +69,12 @@ pub(crate) struct Ring {
     /// closed before this is freed.
     lent: Lent,
     quiet: QuietSends,
+    /// Completions that were taken on the way to another; the next reap has them first.
+    early: Vec<Completion>,
     #[cfg(feature = "failpoints")]
     faked: faked::Faked,
     /// Takes the kernel's part in tests that say what it does.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "testing"))]
     stand_in: Option<stand_in::StandIn>,
     /// The first error that the ring itself met: its shard cannot go on.
     failure: Option<io::Error>,
@@ -146,24 +153,7 @@ impl Ring {
         connects: u32,
         pool: Rc<BufferPool>,
     ) -> io::Result<Self> {
-        let buffers = u32::from(pool.count_u16());
-        let submissions = (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1);
-        let io = setup(
-            submissions,
-            (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1),
-        )?;
-        io.submitter().register_files_sparse(files)?;
-        // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives
-        // the ring: see `Drop`.
-        unsafe {
-            io.submitter().register_buf_ring_with_flags(
-                pool.entries_addr(),
-                pool.count_u16(),
-                BUFFER_GROUP,
-                0,
-            )?
-        };
-        let registered = register_own_descriptor(io.as_raw_fd());
+        let (io, registered) = open(files, &pool)?;
         let memory = LentMemory {
             pool,
             peers: (0..accepts).map(|_| PeerStorage::default()).collect(),
@@ -182,10 +172,11 @@ impl Ring {
             registered,
             lent,
             quiet: QuietSends::default(),
+            early: Vec::new(),
             #[cfg(feature = "failpoints")]
             faked: faked::Faked::default(),
-            #[cfg(any(test, fuzzing))]
-            stand_in: None,
+            #[cfg(any(test, fuzzing, feature = "testing"))]
+            stand_in: stand_in::StandIn::of_this_thread(),
             failure: None,
         })
     }
@@ -201,6 +192,10 @@ impl Ring {
 
     /// Signals a parked shard's wait for completions while [`Ring::set_wakeups`] is on.
     pub(crate) fn register_wake(&mut self, wake: &WakeFd) -> io::Result<()> {
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return Ok(());
+        }
         self.io.submitter().register_eventfd(wake.as_raw_fd())?;
         self.set_wakeups(false);
         Ok(())
@@ -209,6 +204,10 @@ impl Ring {
     /// Completions signal the wake descriptor only while this is on: a shard that is awake anyway
     /// must not pay for it.
     pub(crate) fn set_wakeups(&mut self, on: bool) {
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return;
+        }
         let completions = self.io.completion();
         if on {
             completions.enable_eventfd()
@@ -360,6 +359,29 @@ impl Ring {
         self.push(entry, Token::new(Operation::Unacknowledged, key));
     }
 
+    /// A descriptor of the process for the direct one of `key`, at once and until it is dropped;
+    /// none before Linux 6.8. What was submitted before goes out with it.
+    pub(crate) fn descriptor(&mut self, key: Key) -> Option<OwnedFd> {
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return None;
+        }
+        let token = Token::new(Operation::Expose, key);
+        let entry = opcode::FixedFdInstall::new(types::Fixed(key.slot.0), 0).build();
+        self.push(entry, token);
+        self.enter(Wait::No);
+        let mut early = std::mem::take(&mut self.early);
+        self.take(&mut early, usize::MAX);
+        let place = early
+            .iter()
+            .position(|completion| completion.token == token);
+        let result = place.map(|place| early.remove(place).result);
+        self.early = early;
+        let descriptor = result.filter(|result| *result >= 0)?;
+        // SAFETY: the kernel has just made it, for nobody but us.
+        Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    }
+
     /// Ends the sending half (FIN), after what was sent.
     pub(crate) fn shutdown(&mut self, key: Key) {
         let entry = opcode::Shutdown::new(types::Fixed(key.slot.0), libc::SHUT_WR).build();
@@ -429,7 +451,7 @@ impl Ring {
 
     /// False: the queue is full.
     fn queue(&mut self, entry: &squeue::Entry) -> bool {
-        #[cfg(any(test, fuzzing))]
+        #[cfg(any(test, fuzzing, feature = "testing"))]
         if let Some(stand_in) = &mut self.stand_in {
             stand_in.take(entry);
             return true;
@@ -505,10 +527,19 @@ impl Ring {
     /// Moves at most `most` completions into `into`, and behind them the quiet sends that have
     /// succeeded.
     pub(crate) fn reap(&mut self, into: &mut Vec<Completion>, most: usize) {
-        #[cfg(any(test, fuzzing))]
+        #[cfg(any(test, fuzzing, feature = "testing"))]
         if self.stand_in.is_some() {
             return self.reap_stand_in(into, most);
         }
+        into.append(&mut self.early);
+        let all_seen = self.take(into, most);
+        if all_seen && self.has_quiet_ends() {
+            self.quiet.settle(&mut self.lent, into);
+        }
+    }
+
+    /// Moves at most `most` completions from the queue into `into`. True: there are no more.
+    fn take(&mut self, into: &mut Vec<Completion>, most: usize) -> bool {
         let mut completions = self.io.completion();
         for entry in completions.by_ref().take(most) {
             let completion = Completion::decode(entry.user_data(), entry.result(), entry.flags());
@@ -521,11 +552,7 @@ impl Ring {
             self.faked.complete(&mut completion);
             into.push(completion);
         }
-        let all_seen = completions.is_empty();
-        drop(completions);
-        if all_seen && self.has_quiet_ends() {
-            self.quiet.settle(&mut self.lent, into);
-        }
+        completions.is_empty()
     }
 
     /// Whether every quiet send has ended: the kernel has taken all that was submitted, and it has
@@ -558,13 +585,21 @@ impl Ring {
 
     /// Whether completions wait to be reaped.
     pub(crate) fn has_completions(&mut self) -> bool {
-        !self.io.completion().is_empty()
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return false; // each turn reaps whatever there is
+        }
+        !self.early.is_empty() || !self.io.completion().is_empty()
     }
 
     /// Whether a reap or another entry would find something to do at once: completions, ends of
     /// quiet sends, or work that the kernel has deferred and not run. Parking over the latter would
     /// be for ever, because the wake descriptor is signalled when it is queued and not again.
     pub(crate) fn has_work(&mut self) -> bool {
+        #[cfg(any(test, fuzzing, feature = "testing"))]
+        if self.stand_in.is_some() {
+            return self.has_quiet_sends();
+        }
         self.has_completions() || !self.quiet.submitted.is_empty() || self.io.submission().taskrun()
     }
 }
@@ -674,6 +709,36 @@ fn poll_entry(key: Key) -> squeue::Entry {
         (libc::POLLIN | libc::POLLRDHUP) as u32,
     )
     .build()
+}
+
+/// A ring of the kernel with a table of `files` direct descriptors and the pool's buffers, and its
+/// own descriptor's index among the registered ones.
+fn open(files: u32, pool: &BufferPool) -> io::Result<(Io, Option<u32>)> {
+    #[cfg(any(test, fuzzing, feature = "testing"))]
+    if stand_in::StandIn::of_this_thread().is_some() {
+        return Ok((Io::none(), None));
+    }
+    let buffers = u32::from(pool.count_u16());
+    let submissions = (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1);
+    let io = setup(
+        submissions,
+        (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1),
+    )?;
+    io.submitter().register_files_sparse(files)?;
+    // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives
+    // the ring: see `Drop`.
+    unsafe {
+        io.submitter().register_buf_ring_with_flags(
+            pool.entries_addr(),
+            pool.count_u16(),
+            BUFFER_GROUP,
+            0,
+        )?
+    };
+    let registered = register_own_descriptor(io.as_raw_fd());
+    #[cfg(any(test, fuzzing, feature = "testing"))]
+    let io = Io::from(io);
+    Ok((io, registered))
 }
 
 /// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes

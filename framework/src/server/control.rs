@@ -1,33 +1,29 @@
-//! The process: starts the shards, waits for a signal, drains, reports. Everything here runs on the
-//! control thread.
+//! The control thread: waits until every shard can serve, lets them, hears of signals and of shards
+//! that end, looks after them meanwhile, drains.
 
-use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::handler::{self, Handler, ShardContext};
+use crate::handler::{Handler, ShardContext};
 use crate::id::ShardId;
 use crate::log::{LogHandle, Losses};
-use crate::metrics::{Metrics, Reading};
-use crate::net::listen::listen;
+use crate::metrics::{Metrics, Snapshot};
 use crate::panics;
-use crate::preflight::plan::{self, Plan, ShardPlan};
-use crate::ring::WakeFd;
-use crate::runtime::spawn_shard;
+use crate::server::ended::ServerError;
+use crate::server::event::Event;
+use crate::server::listeners::Listening;
 use crate::server::memory::MemoryWatch;
+use crate::server::progress::Progress;
 use crate::server::readiness::{Readiness, Unready};
 use crate::server::report::{Reporter, Whole};
-use crate::server::signals::{self, Request};
+use crate::server::shards::{self, ShardHandle};
+use crate::server::signals::Request;
 use crate::server::timeout_summary;
 use crate::server::watchdog::Watchdog;
-use crate::shard::commands::Commands;
-use crate::shard::handle::{Setup, describes_panics};
-use crate::shard::run;
+use crate::shard::handle::describes_panics;
 
 /// How long a shard may take to become ready. No key, as for the next: past either something of
 /// ours is broken.
@@ -38,203 +34,6 @@ const END_MAX: Duration = Duration::from_secs(3);
 /// to the group that the child is in.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// Why a server ended other than cleanly.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// It never served; the text says why.
-    Start(String),
-    /// It failed while serving; the log says why.
-    Running,
-}
-
-/// What the control thread hears of.
-enum Event {
-    Ready,
-    /// A shard has ended; an error if it should not have.
-    Ended(ShardId, Result<(), String>),
-    Signal(Request),
-}
-
-/// The control thread's end of one shard.
-struct ShardHandle {
-    plan: ShardPlan,
-    commands: Arc<Commands>,
-    metrics: Arc<Metrics>,
-    wake: WakeFd,
-    thread: JoinHandle<()>,
-}
-
-/// Serves until a signal has drained the server or a shard has died.
-pub(crate) fn run<H: Handler>(
-    config: Config,
-    plan: &Plan,
-    log: &LogHandle,
-    factory: impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static,
-) -> Result<(), Failure> {
-    let (events, inbox) = channel();
-    // Before any shard: a signal that comes during the start must not kill the process half-way.
-    signals::watch(events.clone(), Event::Signal)
-        .map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
-    panics::install_hook(describes_panics);
-    let config = Arc::new(config);
-    let refused = |error| Failure::Start(plan::listen_problem(&config, &error).to_string());
-    let (listeners, address) = listen(&config, plan.shards.len()).map_err(refused)?;
-    let factory = Arc::new(factory);
-    let started = Instant::now();
-    let mut handles = Vec::with_capacity(plan.shards.len());
-    for (shard, listener) in plan.shards.iter().zip(listeners) {
-        let context = ShardContext {
-            id: ShardId(shard.id),
-            shards: plan.shards.len() as u32,
-            cpu: shard.cpu(),
-            connections_max: shard.connections_max,
-            local_addr: address,
-            upstreams: Arc::clone(&config.upstreams),
-            metrics: Arc::new(Metrics::of(&config.upstreams)),
-        };
-        let handle = ShardHandle::start(
-            &config,
-            shard,
-            context,
-            listener,
-            started,
-            Arc::clone(&factory),
-            events.clone(),
-        );
-        handles.push(handle.map_err(|error| {
-            Failure::Start(format!("shard {} does not start: {error}", shard.id))
-        })?);
-    }
-    tell_admission(&config, plan);
-    tell_memory(plan);
-    let readiness = Readiness::new();
-    Server {
-        config,
-        address,
-        connections_max: plan.connections_max,
-        handles,
-        inbox,
-        started,
-        readiness,
-    }
-    .run(log)
-}
-
-/// The most memory that the settings can take, as a sum.
-fn tell_memory(plan: &Plan) {
-    tracing::info!(
-        memory_bound_bytes = plan.memory.bytes(),
-        kernel_sockets_bytes = plan.memory.kernel_sockets_bytes,
-        kernel_buffers_bytes = plan.memory.kernel_buffers_bytes.unwrap_or(0),
-        unread_per_shard_max = plan.memory.share.unread_max,
-        unsent_per_shard_max = plan.memory.share.unsent_max,
-        sum = %plan.memory,
-        "memory"
-    );
-}
-
-/// Who is let in, and that each shard counts for itself; 0: no bound.
-fn tell_admission(config: &Config, plan: &Plan) {
-    let admission = &config.limits.admission;
-    tracing::info!(
-        connections_max = plan.connections_max,
-        follows = if config.limits.connections_max.is_some() {
-            "limits.connections_max"
-        } else {
-            "the descriptor limit"
-        },
-        descriptors_max = plan.descriptors_max,
-        connections_per_shard_max = plan.shards.iter().map(|shard| shard.connections_max).max(),
-        on_full = admission.on_full.word(),
-        reclaim = admission.reclaim,
-        connections_per_address_and_shard_max = admission.connections_per_address_max.unwrap_or(0),
-        address_prefix_v6 = admission.address_prefix_v6,
-        accepts_per_second_and_shard_max = admission.accepts_per_second_max.unwrap_or(0),
-        "admission"
-    );
-}
-
-impl ShardHandle {
-    fn start<H: Handler>(
-        config: &Arc<Config>,
-        plan: &ShardPlan,
-        context: ShardContext,
-        listener: std::net::TcpListener,
-        started: Instant,
-        factory: Arc<impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static>,
-        events: Sender<Event>,
-    ) -> io::Result<Self> {
-        let (commands, metrics) = (Arc::<Commands>::default(), context.metrics.clone());
-        let wake = WakeFd::new()?;
-        let setup = Setup {
-            id: context.id,
-            connections_max: plan.connections_max,
-            memory: plan.memory,
-            config: Arc::clone(config),
-            listener: Some(listener),
-            local_addr: context.local_addr,
-            wake: wake.clone(),
-            commands: Arc::clone(&commands),
-            metrics: Arc::clone(&metrics),
-            started,
-        };
-        let (id, ready) = (context.id, events.clone());
-        let main = async move || {
-            let serve = || {
-                let handler = Rc::new(factory(&context)?);
-                Ok(move |key| handler::serve(Rc::clone(&handler), key))
-            };
-            run::run(setup, serve, || tell(&ready, Event::Ready)).await
-        };
-        let thread = spawn_shard(
-            &format!("shard-{id}"),
-            plan.affinity.clone(),
-            main,
-            move |outcome| tell(&events, Event::Ended(id, outcome)),
-        )?;
-        Ok(Self {
-            plan: plan.clone(),
-            commands,
-            metrics,
-            wake,
-            thread,
-        })
-    }
-
-    /// Lets the shard serve; it has its handler.
-    fn serve(&self) {
-        self.commands.serve();
-        self.thread.thread().unpark();
-    }
-
-    fn drain(&self) {
-        self.commands.drain();
-        self.thread.thread().unpark(); // it may wait for the order to serve
-        self.signal();
-    }
-
-    fn tell_memory(&self, short: bool) {
-        self.commands.tell_memory(short);
-        self.signal();
-    }
-
-    fn signal(&self) {
-        if let Err(error) = self.wake.signal() {
-            tracing::error!(shard = self.plan.id, %error, "the shard cannot be woken");
-        }
-    }
-}
-
-struct Server {
-    config: Arc<Config>,
-    address: SocketAddr,
-    connections_max: u32,
-    handles: Vec<ShardHandle>,
-    inbox: Receiver<Event>,
-    started: Instant,
-    readiness: Readiness,
-}
-
 /// How far the server has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -243,151 +42,245 @@ enum Stage {
     Draining { until: Instant },
 }
 
-impl Server {
-    fn run(self, log: &LogHandle) -> Result<(), Failure> {
-        let (mut waiting, mut alive) = (self.handles.len(), self.handles.len());
-        let mut stage = Stage::Starting {
-            until: self.started + READY_MAX,
+/// A server whose shards run.
+pub(crate) struct Control {
+    config: Arc<Config>,
+    address: SocketAddr,
+    connections_max: u32,
+    shards: Vec<ShardHandle>,
+    inbox: Receiver<Event>,
+    stage: Stage,
+    /// Shards that are not ready, and that have not ended.
+    waiting: usize,
+    alive: usize,
+    /// The first shard that died, and why the server ends for it.
+    dead: Option<ShardId>,
+    failure: Option<ServerError>,
+    signalled: Option<Request>,
+    watch: Watch,
+}
+
+/// What is looked at now and then.
+struct Watch {
+    watchdog: Watchdog,
+    reporter: Reporter,
+    memory: MemoryWatch,
+    losses: Losses,
+    readiness: Readiness,
+}
+
+impl Control {
+    /// Starts the shards of `listening`. They tell `events`, of which `inbox` is the other end.
+    ///
+    /// # Errors
+    ///
+    /// When a shard's thread cannot be started.
+    pub(crate) fn start<H: Handler>(
+        listening: Listening,
+        events: &Sender<Event>,
+        inbox: Receiver<Event>,
+        factory: impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
+        panics::install_hook(describes_panics);
+        let started = Instant::now();
+        let (config, address) = (Arc::clone(&listening.config), listening.address);
+        let connections_max = listening.plan.connections_max;
+        listening.log();
+        let shards = shards::start(listening, started, events, factory)?;
+        let watch = Watch {
+            watchdog: Watchdog::new(&config, started),
+            reporter: Reporter::new(config.log.stats_interval, started),
+            memory: MemoryWatch::new(started),
+            losses: Losses::new(started),
+            readiness: Readiness::new(),
         };
-        let (mut failure, mut dead, mut signalled) = (None, None, None);
-        let mut watchdog = Watchdog::new(&self.config, self.started);
-        let mut reporter = Reporter::new(self.config.log.stats_interval, self.started);
-        let mut memory = MemoryWatch::new(self.started);
-        let mut losses = Losses::new(self.started);
-        while alive > 0 {
-            let due = [
-                watchdog.due(),
-                reporter.due(),
-                Some(memory.due()),
-                Some(losses.due()),
-            ];
-            let event = self.next_event(stage, due.into_iter().flatten().min());
-            match (event, stage) {
-                (Some(Event::Ready), _) => {
-                    waiting -= 1;
-                    if waiting == 0 && matches!(stage, Stage::Starting { .. }) {
-                        self.handles.iter().for_each(ShardHandle::serve);
-                        timeout_summary::log(&self.config);
-                        tracing::info!(addr = %self.address, shards = self.handles.len(), connections_max = self.connections_max, "listening");
-                        stage = Stage::Serving;
-                    }
-                }
-                (Some(Event::Ended(_, Ok(()))), Stage::Draining { .. }) => alive -= 1,
-                (Some(Event::Ended(shard, outcome)), _) => {
-                    alive -= 1;
-                    let why = outcome
-                        .err()
-                        .unwrap_or_else(|| "ended without an order to".to_owned());
-                    match stage {
-                        Stage::Starting { .. } => {
-                            tracing::error!(%shard, why, "a shard does not start; none serves")
-                        }
-                        _ => tracing::error!(%shard, why, "a shard died; the others drain"),
-                    }
-                    dead.get_or_insert(shard);
-                    failure.get_or_insert(if waiting > 0 {
-                        Failure::Start(format!("shard {shard} does not start: {why}"))
-                    } else {
-                        Failure::Running
-                    });
-                    stage = self.drain(stage);
-                }
-                (Some(Event::Signal(again)), _)
-                    if signalled.is_some_and(|first| is_same(first, again)) =>
-                {
-                    tracing::debug!(signal = again.signal, "the same signal again");
-                }
-                // Not the first one after a shard has died: whoever drains then has not been told
-                // to be quick.
-                (Some(Event::Signal(Request { signal, .. })), Stage::Draining { .. })
-                    if signalled.is_some() =>
-                {
-                    tracing::warn!(signal, "a second signal: exiting at once");
-                    return Err(Failure::Running);
-                }
-                (Some(Event::Signal(request)), _) => {
-                    tracing::info!(
-                        signal = request.signal,
-                        connections = self.read().connections,
-                        "draining"
-                    );
-                    signalled = Some(request);
-                    stage = self.drain(stage);
-                }
-                (None, Stage::Starting { until } | Stage::Draining { until })
-                    if Instant::now() >= until =>
-                {
-                    tracing::error!(?stage, shards = alive, "shards do not answer");
-                    return Err(Failure::Running);
-                }
-                (None, _) => {}
-            }
-            losses.look(Instant::now(), log.dropped());
-            watchdog.look(
-                Instant::now(),
-                self.handles
-                    .iter()
-                    .map(|shard| (ShardId(shard.plan.id), &*shard.metrics)),
-            );
-            if let Some(short) = memory.look(Instant::now()) {
-                tracing::warn!(short, "memory nears its bound, or does so no more");
-                self.handles
-                    .iter()
-                    .for_each(|shard| shard.tell_memory(short));
-            }
-            self.readiness
-                .set(readiness(stage, dead, watchdog.stalled()));
-            let (address, ready) = (self.address, self.readiness.get().is_ok());
-            let whole = Whole {
-                address,
-                ready,
-                log_lines_dropped: log.dropped(),
-            };
-            reporter.report(
-                Instant::now(),
-                whole,
-                self.handles
-                    .iter()
-                    .map(|shard| (ShardId(shard.plan.id), shard.metrics.read())),
-            );
-        }
-        self.end(log);
-        failure.map_or(Ok(()), Err)
+        Ok(Self {
+            config,
+            address,
+            connections_max,
+            inbox,
+            stage: Stage::Starting {
+                until: started + READY_MAX,
+            },
+            waiting: shards.len(),
+            alive: shards.len(),
+            shards,
+            dead: None,
+            failure: None,
+            signalled: None,
+            watch,
+        })
     }
 
+    /// The counters of each shard.
+    pub(crate) fn metrics(&self) -> Vec<Arc<Metrics>> {
+        let shards = self.shards.iter();
+        shards.map(|shard| Arc::clone(&shard.metrics)).collect()
+    }
+
+    /// Serves until the server was drained or a shard has died. `log` is the process's, if it is
+    /// ours.
+    pub(crate) fn run(
+        mut self,
+        log: Option<&LogHandle>,
+        progress: &Progress,
+    ) -> Result<(), ServerError> {
+        let outcome = self.run_until_ended(log, progress);
+        progress.settle(outcome.clone());
+        if !matches!(
+            outcome,
+            Err(ServerError::NoAnswer { .. } | ServerError::Interrupted)
+        ) {
+            self.log_end(log);
+            self.shards.drain(..).for_each(ShardHandle::join);
+        }
+        outcome
+    }
+
+    fn run_until_ended(
+        &mut self,
+        log: Option<&LogHandle>,
+        progress: &Progress,
+    ) -> Result<(), ServerError> {
+        while self.alive > 0 {
+            match self.next_event() {
+                Some(Event::Ready) => self.on_ready(progress),
+                Some(Event::Ended(shard, outcome)) => self.on_ended(shard, outcome),
+                Some(Event::Signal(request)) => self.on_signal(request)?,
+                Some(Event::Drain) => self.drain(),
+                None => self.on_silence()?,
+            }
+            self.look(log);
+        }
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    // ---- events ----
+
     /// The next event, or none when it is time to look at something.
-    fn next_event(&self, stage: Stage, due: Option<Instant>) -> Option<Event> {
-        let deadline = match stage {
+    fn next_event(&self) -> Option<Event> {
+        let deadline = match self.stage {
             Stage::Starting { until } | Stage::Draining { until } => Some(until),
             Stage::Serving => None,
         };
-        let due = [deadline, due].into_iter().flatten().min();
+        let due = deadline.into_iter().chain(self.watch.due()).min();
         let patience = due.map_or(Duration::from_secs(3600), |due| {
             due.saturating_duration_since(Instant::now())
         });
         self.inbox.recv_timeout(patience).ok()
     }
 
-    /// Commands every shard to drain, once.
-    fn drain(&self, stage: Stage) -> Stage {
-        if let Stage::Draining { .. } = stage {
-            return stage;
+    /// A shard has its handler; with the last of them all may serve.
+    fn on_ready(&mut self, progress: &Progress) {
+        self.waiting -= 1;
+        if self.waiting > 0 || !matches!(self.stage, Stage::Starting { .. }) {
+            return;
         }
-        self.handles.iter().for_each(ShardHandle::drain);
-        Stage::Draining {
-            until: Instant::now() + self.config.timeouts.drain + END_MAX,
+        self.shards.iter().for_each(ShardHandle::serve);
+        timeout_summary::log(&self.config);
+        tracing::info!(addr = %self.address, shards = self.shards.len(), connections_max = self.connections_max, "listening");
+        self.stage = Stage::Serving;
+        progress.settle(Ok(()));
+    }
+
+    fn on_ended(&mut self, shard: ShardId, outcome: Result<(), String>) {
+        self.alive -= 1;
+        let is_draining = matches!(self.stage, Stage::Draining { .. });
+        let why = match outcome {
+            Ok(()) if is_draining => return,
+            Ok(()) => "ended without an order to".to_owned(),
+            Err(why) => why,
+        };
+        if let Stage::Starting { .. } = self.stage {
+            tracing::error!(%shard, why, "a shard does not start; none serves");
+        } else {
+            tracing::error!(%shard, why, "a shard died; the others drain");
+        }
+        self.dead.get_or_insert(shard);
+        self.failure.get_or_insert(if self.waiting > 0 {
+            ServerError::ShardNotStarted { shard, why }
+        } else {
+            ServerError::ShardDied { shard, why }
+        });
+        self.drain();
+    }
+
+    /// # Errors
+    ///
+    /// The second one, which ends the process at once: not the first after a shard has died, for
+    /// whoever drains then has not been told to be quick.
+    fn on_signal(&mut self, request: Request) -> Result<(), ServerError> {
+        let signal = request.signal;
+        if self.signalled.is_some_and(|first| is_same(first, request)) {
+            tracing::debug!(signal, "the same signal again");
+            return Ok(());
+        }
+        if matches!(self.stage, Stage::Draining { .. }) && self.signalled.is_some() {
+            tracing::warn!(signal, "a second signal: exiting at once");
+            return Err(ServerError::Interrupted);
+        }
+        tracing::info!(signal, connections = self.read().connections, "draining");
+        self.signalled = Some(request);
+        self.drain();
+        Ok(())
+    }
+
+    /// Nothing has come by the time at which something should have.
+    fn on_silence(&self) -> Result<(), ServerError> {
+        match self.stage {
+            Stage::Starting { until } | Stage::Draining { until } if Instant::now() >= until => {
+                let (stage, shards) = (self.stage, self.alive);
+                tracing::error!(?stage, shards, "shards do not answer");
+                Err(ServerError::NoAnswer { shards })
+            }
+            _ => Ok(()),
         }
     }
 
-    fn read(&self) -> Reading {
-        let mut whole = Reading::default();
-        self.handles
+    /// Commands every shard to drain, once.
+    fn drain(&mut self) {
+        if let Stage::Draining { .. } = self.stage {
+            return;
+        }
+        self.shards.iter().for_each(ShardHandle::drain);
+        self.stage = Stage::Draining {
+            until: Instant::now() + self.config.timeouts.drain + END_MAX,
+        };
+    }
+
+    // ---- what is looked at now and then ----
+
+    fn look(&mut self, log: Option<&LogHandle>) {
+        let (watch, shards, dropped) = (&mut self.watch, &self.shards, dropped(log));
+        watch.losses.look(Instant::now(), dropped);
+        let metrics = shards.iter().map(|shard| (shard.id(), &*shard.metrics));
+        watch.watchdog.look(Instant::now(), metrics);
+        if let Some(short) = watch.memory.look(Instant::now()) {
+            tracing::warn!(short, "memory nears its bound, or does so no more");
+            shards.iter().for_each(|shard| shard.tell_memory(short));
+        }
+        let stalled = watch.watchdog.stalled();
+        let readiness = readiness(self.stage, self.dead, stalled);
+        watch.readiness.set(readiness);
+        let whole = Whole {
+            address: self.address,
+            ready: readiness.is_ok(),
+            log_lines_dropped: dropped,
+        };
+        let readings = shards
             .iter()
-            .for_each(|shard| whole.add(&shard.metrics.read()));
+            .map(|shard| (shard.id(), shard.metrics.read()));
+        watch.reporter.report(Instant::now(), whole, readings);
+    }
+
+    fn read(&self) -> Snapshot {
+        let mut whole = Snapshot::default();
+        let shards = self.shards.iter();
+        shards.for_each(|shard| whole.add(&shard.metrics.read()));
         whole
     }
 
-    fn end(self, log: &LogHandle) {
+    fn log_end(&self, log: Option<&LogHandle>) {
         let whole = self.read();
         tracing::info!(
             accepted = whole.accepted,
@@ -397,16 +290,35 @@ impl Server {
             stalls = whole.stalls,
             accepts_aborted = whole.accepts_aborted,
             accepts_failed = whole.accepts_failed,
-            log_lines_dropped = log.dropped(),
+            log_lines_dropped = dropped(log),
             reasons = %whole.reasons(),
             "drained"
         );
-        for shard in self.handles {
-            if shard.thread.join().is_err() {
-                tracing::error!(shard = shard.plan.id, "the shard's thread panicked");
-            }
-        }
     }
+}
+
+/// Where the control thread ends early, or never begins, no shard is left waiting for its word.
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.shards.iter().for_each(ShardHandle::drain);
+    }
+}
+
+impl Watch {
+    /// When to look next, at each of them.
+    fn due(&self) -> impl Iterator<Item = Instant> {
+        let due = [
+            self.watchdog.due(),
+            self.reporter.due(),
+            Some(self.memory.due()),
+            Some(self.losses.due()),
+        ];
+        due.into_iter().flatten()
+    }
+}
+
+fn dropped(log: Option<&LogHandle>) -> u64 {
+    log.map_or(0, LogHandle::dropped)
 }
 
 fn is_same(first: Request, again: Request) -> bool {
@@ -422,9 +334,4 @@ fn readiness(stage: Stage, dead: Option<ShardId>, stalled: Option<ShardId>) -> R
         (None, Stage::Serving, Some(shard)) => Err(Unready::Stalled(shard)),
         (None, Stage::Serving, None) => Ok(()),
     }
-}
-
-/// A control thread that has gone needs no news.
-fn tell(events: &Sender<Event>, event: Event) {
-    drop(events.send(event));
 }

@@ -7,7 +7,7 @@ use procfs::FromRead;
 use procfs::process::StatM;
 
 use crate::id::ShardId;
-use crate::metrics::Reading;
+use crate::metrics::Snapshot;
 use crate::net::listen;
 
 /// What the lines tell of beside the shards' counters.
@@ -25,7 +25,7 @@ pub(crate) struct Reporter {
     next: Instant,
     last: Instant,
     /// Each shard's reading at the last report.
-    before: Vec<Reading>,
+    before: Vec<Snapshot>,
 }
 
 impl Reporter {
@@ -48,7 +48,7 @@ impl Reporter {
         &mut self,
         now: Instant,
         whole: Whole,
-        shards: impl Iterator<Item = (ShardId, Reading)>,
+        shards: impl Iterator<Item = (ShardId, Snapshot)>,
     ) {
         let Some(interval) = self.interval.filter(|_| now >= self.next) else {
             return;
@@ -58,10 +58,10 @@ impl Reporter {
             .as_secs_f64()
             .max(f64::EPSILON);
         (self.last, self.next) = (now, now + interval);
-        let (mut all, mut all_before) = (Reading::default(), Reading::default());
+        let (mut all, mut all_before) = (Snapshot::default(), Snapshot::default());
         for (index, (shard, reading)) in shards.enumerate() {
             if self.before.len() <= index {
-                self.before.push(Reading::default());
+                self.before.push(Snapshot::default());
             }
             let before = std::mem::replace(&mut self.before[index], reading.clone());
             all.add(&reading);
@@ -90,8 +90,8 @@ impl Reporter {
 struct Line<'a> {
     shard: Option<ShardId>,
     whole: Option<Whole>,
-    now: &'a Reading,
-    before: &'a Reading,
+    now: &'a Snapshot,
+    before: &'a Snapshot,
     seconds: f64,
 }
 
@@ -117,7 +117,7 @@ impl Line<'_> {
             closed = now.closed_total(),
             tasks = now.tasks,
             messages_per_second = per_second(now.messages, before.messages),
-            bytes_per_second = per_second(now.bytes, before.bytes),
+            bytes_per_second = per_second(now.bytes(), before.bytes()),
             log_lines_dropped = whole.map(|whole| whole.log_lines_dropped),
             log_lines_held_back = some(now.log_lines_held_back),
             resident_bytes = whole.map(|_| resident_bytes().unwrap_or(0)),

@@ -10,6 +10,7 @@ pub(crate) mod deadline;
 mod idle_pool;
 pub(crate) mod interest;
 mod lifecycle;
+pub(crate) mod own_timeouts;
 mod places;
 pub(crate) mod queue;
 mod recv;
@@ -25,5 +26,6 @@ mod wait;
 
 pub(crate) use conn_mut::{ConnMut, Conns, Shared};
 pub(crate) use lifecycle::Closed;
+pub use own_timeouts::ConnTimeouts;
 pub(crate) use places::Places;
 pub use recv::EndOfInput;

@@ -14,9 +14,10 @@ use crate::ring::buffers::BufferPool;
 use crate::ring::{Completion, Ring};
 use crate::shard::conns::deadline::Deadlines;
 use crate::shard::conns::interest::Wakers;
+use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::table::Table;
-use crate::shard::conns::{Conns, Places, Shared};
+use crate::shard::conns::{Closed, Conns, Places, Shared};
 use crate::shard::policy::admission::Admission;
 use crate::shard::policy::bounds::{self, Bounds, MemoryShare};
 use crate::shard::policy::grace::Grace;
@@ -46,6 +47,9 @@ pub(crate) struct Core {
     pub(crate) reclaim: Option<Reclaim>,
     pub(crate) attempts: Attempts,
     pub(crate) drain: Drain,
+    /// Connections that were served and have ended since it was told last: those of one turn at
+    /// most.
+    pub(crate) left: Vec<Closed>,
     // Tasks beside connections.
     pub(crate) spawned: Spawned,
     pub(crate) timers: Timers,
@@ -103,6 +107,7 @@ impl Core {
             bounds: Bounds::of(config, parts.memory),
             places,
             deadlines: Deadlines::with_capacity(slots),
+            own_timeouts: OwnTimeouts::default(),
             segments: Segments::new(),
             clock,
             now: Tick::at(clock),
@@ -128,6 +133,7 @@ impl Core {
             admission: Admission::new(&limits.admission, clock),
             reclaim: limits.admission.reclaim.then(Reclaim::default),
             drain: Drain::default(),
+            left: Vec::new(),
             spawned: Spawned::default(),
             timers: Timers::default(),
             completions: Vec::new(),

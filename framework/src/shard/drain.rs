@@ -21,6 +21,7 @@ impl Core {
             until: shared.now.after(shared.bounds.drain),
             outbound_closed: false,
         };
+        self.drain.is_news = true;
         self.close_queue();
         for waiter in self.drain.take_waiters() {
             self.wake_waiter(waiter);

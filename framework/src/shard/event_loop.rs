@@ -28,6 +28,7 @@ use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::executor::{Executor, PREFETCH_AHEAD};
 use crate::shard::handle::Shard;
+use crate::shard::hooks::Hooks;
 use crate::shard::policy::wait_policy::YIELD_INTERVAL;
 use crate::time::{Tick, Ticks};
 
@@ -49,6 +50,7 @@ impl Shard {
         &self,
         wake: &WakeWait,
         tasks: &mut Executor<S, F>,
+        hooks: &impl Hooks,
     ) -> io::Result<()>
     where
         S: Fn(Key) -> F,
@@ -60,6 +62,7 @@ impl Shard {
             #[cfg(feature = "failpoints")]
             failpoint::check(failpoint::Point::Shard)?;
             let over = self.turn(self.started.elapsed());
+            self.tell(hooks);
             tasks.run(self);
             if self.clock() > yielded + YIELD_INTERVAL {
                 runtime::yield_to_executor().await;
@@ -255,7 +258,7 @@ impl Core {
                     self.is_watched = false;
                 }
             }
-            Operation::Timer | Operation::Reset => {}
+            Operation::Timer | Operation::Reset | Operation::Expose => {}
         }
     }
 
@@ -298,7 +301,12 @@ impl Core {
         let errno = (-completion.result).max(0);
         match self.conns.closed(completion.token.key, errno) {
             Some(closed) if closed.origin == Origin::Outbound => self.outbound_closed(&closed),
-            Some(closed) => self.accepted_closed(&closed),
+            Some(closed) => {
+                self.accepted_closed(&closed);
+                if closed.origin == Origin::Accepted {
+                    self.left.push(closed);
+                }
+            }
             None => {}
         }
     }
@@ -383,7 +391,7 @@ impl Core {
     }
 
     /// Whether a task, a deadline or paced work has its turn.
-    fn has_due(&self) -> bool {
+    pub(crate) fn has_due(&self) -> bool {
         let shared = &self.conns.shared;
         let cools = shared.recv_modes.cooled.is_due(shared.clock);
         let evicts = shared.overload.evicting.is_due(shared.clock);
@@ -428,6 +436,14 @@ impl Core {
         ]
         .into_iter()
         .fold(Tick::NEVER, Tick::min)
+    }
+
+    /// When something is due next, if nothing happens until then.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn next_due(&mut self) -> Option<Duration> {
+        let turn = Some(self.next_turn()).filter(|turn| *turn != Tick::NEVER);
+        let timer = self.timers.next();
+        turn.map(Tick::start).into_iter().chain(timer).min()
     }
 
     /// Has the kernel wake the shard for its next turn. One timer at most is in the kernel; an

@@ -256,7 +256,7 @@ fn panic_reason(key: Key, panic: &(dyn Any + Send)) -> CloseReason {
 }
 
 /// Logs a panic that was caught, unless one was logged a moment ago.
-fn report_panic(key: Key, panic: &(dyn Any + Send)) {
+pub(crate) fn report_panic(key: Key, panic: &(dyn Any + Send)) {
     let place = panics::take_place();
     Shard::with(|shard| {
         if shard.core().conns.shared.may_log(LogKind::HandlerPanicked) {

@@ -78,9 +78,6 @@ impl Shard {
         let config = &*setup.config;
         let limits = &config.limits;
         let buffers = Rc::new(BufferPool::new(config.buffers.size, config.buffers.count)?);
-        // Never freed: a handler may keep a chunk in a thread-local that is destroyed after the
-        // shard.
-        std::mem::forget(Rc::clone(&buffers));
         let registered = Registered::new(setup.wake.clone())
             .ok_or_else(|| io::Error::other("the process has too many shards"))?;
         let mut core = Core::new(CoreParts {
@@ -170,6 +167,16 @@ impl Shard {
     fn end_park(&self) {
         if let Some(event_loop) = self.parked.take() {
             event_loop.wake();
+        }
+    }
+}
+
+/// A handler may keep a chunk in a thread-local that is destroyed after the shard: then the buffers
+/// stay for ever.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        if self.buffers.held() > 0 {
+            std::mem::forget(Rc::clone(&self.buffers));
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::shard::conns::slot::Slot;
 use crate::shard::executor::Executor;
 use crate::shard::futures::spawn::spawn;
 use crate::shard::handle::{Setup, Shard};
+use crate::shard::hooks::Hooks;
 use crate::shard::policy::{min_rate, request_timer};
 use crate::time::Tick;
 
@@ -30,11 +31,11 @@ pub(crate) const CONNECTION_BYTES: u64 = (size_of::<Slot>()
     + 3 * size_of::<usize>()) as u64;
 
 /// Runs one shard of a server: after a drain it ends well, else with the error that its ring met.
-/// `make_serve` makes what serves each connection, or says why it cannot; `ready` is told once that
-/// is there. Connections are accepted when that is so of every shard.
-pub(crate) async fn run<S, F>(
+/// `make_serve` makes what serves each connection, and what is told of the rest, or says why it
+/// cannot; `ready` is told once that is there. Connections are accepted when that is so of every shard.
+pub(crate) async fn run<S, F, K: Hooks>(
     setup: Setup,
-    make_serve: impl FnOnce() -> Result<S, String>,
+    make_serve: impl FnOnce() -> Result<(S, K), String>,
     ready: impl FnOnce(),
 ) -> io::Result<()>
 where
@@ -52,8 +53,11 @@ where
         shard.commands.wait_to_serve()
     };
     match serve {
-        Ok(serve) if served => {
-            let outcome = run_tasks(&shard, &wake, serve).await;
+        Ok((serve, hooks)) if served => {
+            let outcome = match panics::as_shard(|| hooks.started()) {
+                Ok(()) => run_tasks(&shard, &wake, serve, &hooks).await,
+                Err(panic) => Err(io::Error::other(format!("in on_start {panic}"))),
+            };
             shard.metrics.busy_since.set(0);
             outcome
         }
@@ -81,7 +85,13 @@ pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(
         drain.finished.set(true);
     };
     spawn(main).map_err(io::Error::from)?;
-    let outcome = run_tasks(&shard, &wake, |_accepted: Key| std::future::ready(Ok(()))).await;
+    let outcome = run_tasks(
+        &shard,
+        &wake,
+        |_accepted: Key| std::future::ready(Ok(())),
+        &(),
+    )
+    .await;
     if finished.get() {
         outcome
     } else {
@@ -89,13 +99,18 @@ pub(crate) async fn run_client<F: Future<Output = ()> + 'static>(
     }
 }
 
-async fn run_tasks<S, F>(shard: &Shard, wake: &WakeWait, serve: S) -> io::Result<()>
+async fn run_tasks<S, F>(
+    shard: &Shard,
+    wake: &WakeWait,
+    serve: S,
+    hooks: &impl Hooks,
+) -> io::Result<()>
 where
     S: Fn(Key) -> F,
     F: Future<Output = Result<(), Error>>,
 {
     let mut executor = Executor::new(serve);
-    let outcome = shard.run_loop(wake, &mut executor).await;
+    let outcome = shard.run_loop(wake, &mut executor, hooks).await;
     let handler = executor.end();
     if let Err(panic) = panics::as_shard(|| drop(handler)) {
         tracing::error!(shard = shard.id.0, panic, "the handler was dropped");

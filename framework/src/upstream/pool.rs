@@ -49,11 +49,11 @@ use crate::upstream_error::{UpstreamError, UpstreamFailure};
 /// ```no_run
 /// use std::process::ExitCode;
 ///
-/// use corelane::{Conn, Error, Handler, Pool, Settings, ShardContext, Step};
+/// use corelane::{AppSettings, Conn, Error, Handler, Pool, ShardContext, Step};
 ///
 /// # #[derive(Default, serde::Serialize, serde::Deserialize)]
 /// # struct RelaySettings {}
-/// # impl Settings for RelaySettings {
+/// # impl AppSettings for RelaySettings {
 /// #     const NAME: &'static str = "relay";
 /// #     const ABOUT: &'static str = "Passes lines on";
 /// #     const LISTEN: &'static str = "127.0.0.1:7008";

@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use corelane::{Conn, Error, Handler, ReadHalf, Settings, WriteHalf};
+use corelane::{AppSettings, Conn, Error, Handler, ReadHalf, WriteHalf};
 use futures_lite::future::try_zip;
 use futures_lite::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tests::duplex::{FROM_CLIENT, FROM_SERVER, PIECE, Pattern};
@@ -17,7 +17,7 @@ const LINE_MAX: usize = 128;
 #[serde(deny_unknown_fields, default)]
 struct DuplexSettings {}
 
-impl Settings for DuplexSettings {
+impl AppSettings for DuplexSettings {
     const NAME: &'static str = "duplex";
     const ABOUT: &'static str = "Sends and receives at the same time";
     const LISTEN: &'static str = "127.0.0.1:7012";

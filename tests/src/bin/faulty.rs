@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use corelane::{Conn, Connector, Error, Handler, Settings, sleep};
+use corelane::{AppSettings, Conn, Connector, Error, Handler, sleep};
 use futures_lite::future::poll_once;
 
 /// Longest line.
@@ -27,7 +27,7 @@ const QUIET: Duration = Duration::from_secs(3);
 #[serde(deny_unknown_fields, default)]
 struct FaultySettings {}
 
-impl Settings for FaultySettings {
+impl AppSettings for FaultySettings {
     const NAME: &'static str = "faulty";
     const ABOUT: &'static str = "Sends back lines, and fails as CORELANE_FAILPOINTS says";
     const LISTEN: &'static str = "127.0.0.1:7011";

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use corelane::{Chunk, Conn, Connector, Error, Handler, Settings, sleep};
+use corelane::{AppSettings, Chunk, Conn, Connector, Error, Handler, sleep};
 use futures_lite::future::{or, yield_now};
 
 /// Longest first line.
@@ -127,7 +127,7 @@ struct HostileSettings {
     upstream: Option<SocketAddr>,
 }
 
-impl Settings for HostileSettings {
+impl AppSettings for HostileSettings {
     const NAME: &'static str = "hostile";
     const ABOUT: &'static str = "Misbehaves on demand";
     const LISTEN: &'static str = "127.0.0.1:7009";

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use corelane::{Conn, Connector, Error, Handler, Settings, copy_bidirectional};
+use corelane::{AppSettings, Conn, Connector, Error, Handler, copy_bidirectional};
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -20,7 +20,7 @@ impl Default for ProxySettings {
     }
 }
 
-impl Settings for ProxySettings {
+impl AppSettings for ProxySettings {
     const NAME: &'static str = "proxy";
     const ABOUT: &'static str = "Passes connections on to an upstream";
     const LISTEN: &'static str = "127.0.0.1:7011";

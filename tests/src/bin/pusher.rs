@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender, bounded};
 use corelane::{
-    Chunk, Conn, Error, Handler, Notify, Pool, ReadHalf, Settings, ShardContext, Step, sleep, spawn,
+    AppSettings, Chunk, Conn, Error, Handler, Notify, Pool, ReadHalf, ShardContext, Step, sleep,
+    spawn,
 };
 use futures_lite::future::{or, poll_once, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -38,7 +39,7 @@ struct PusherSettings {
     forgotten_waker: bool,
 }
 
-impl Settings for PusherSettings {
+impl AppSettings for PusherSettings {
     const NAME: &'static str = "pusher";
     const ABOUT: &'static str = "Waits for several things at once";
     const LISTEN: &'static str = "127.0.0.1:7013";

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use corelane::{Chunk, Conn, Error, Handler, Pool, Settings, sleep};
+use corelane::{AppSettings, Chunk, Conn, Error, Handler, Pool, sleep};
 use futures_lite::future::or;
 use tests::resp::bulk;
 
@@ -17,7 +17,7 @@ const LINE_MAX: usize = 64 * 1024;
 #[serde(deny_unknown_fields, default)]
 struct RelaySettings {}
 
-impl Settings for RelaySettings {
+impl AppSettings for RelaySettings {
     const NAME: &'static str = "relay";
     const ABOUT: &'static str = "Asks a Redis server";
     const LISTEN: &'static str = "127.0.0.1:7010";

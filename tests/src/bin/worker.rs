@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use corelane::{
-    Conn, Error, Handler, Notify, Pool, Settings, ShardContext, Step, sleep, spawn, unblock,
+    AppSettings, Conn, Error, Handler, Notify, Pool, ShardContext, Step, sleep, spawn, unblock,
 };
 
 /// Longest line.
@@ -42,7 +42,7 @@ impl Default for WorkerSettings {
     }
 }
 
-impl Settings for WorkerSettings {
+impl AppSettings for WorkerSettings {
     const NAME: &'static str = "worker";
     const ABOUT: &'static str = "Works beside its connections";
     const LISTEN: &'static str = "127.0.0.1:7011";

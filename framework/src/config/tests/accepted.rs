@@ -1,4 +1,4 @@
-//! Settings in, settings out.
+//! AppSettings in, settings out.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;

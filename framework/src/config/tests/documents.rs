@@ -11,7 +11,7 @@ use crate::config::keys::Upstream;
 use crate::config::load::load;
 use crate::config::names;
 use crate::config::reference::reference;
-use crate::config::settings::Settings;
+use crate::config::settings::AppSettings;
 
 /// Every section of the table, with the keys of an upstream.
 fn sections() -> Vec<Section> {

@@ -1,4 +1,4 @@
-//! Settings in, messages out.
+//! AppSettings in, messages out.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::load::{Loaded, load_from};
 use crate::config::problem::Problem;
-use crate::config::settings::Settings;
+use crate::config::settings::AppSettings;
 
 pub(super) const ECHO: &str = include_str!("../../../../configs/echo.toml");
 pub(super) const PING: &str = include_str!("../../../../configs/ping.toml");
@@ -41,7 +41,7 @@ impl Default for Greeter {
     }
 }
 
-impl Settings for Greeter {
+impl AppSettings for Greeter {
     const NAME: &'static str = "greeter";
     const ABOUT: &'static str = "Greets";
     const LISTEN: &'static str = "127.0.0.1:7007";
@@ -72,7 +72,7 @@ pub(super) struct Any {
     keys: BTreeMap<String, toml::Value>,
 }
 
-impl Settings for Any {
+impl AppSettings for Any {
     const NAME: &'static str = "any";
     const ABOUT: &'static str = "Takes any key";
     const LISTEN: &'static str = "127.0.0.1:7007";
@@ -105,7 +105,7 @@ fn sets(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-pub(super) fn load_text<S: Settings>(
+pub(super) fn load_text<S: AppSettings>(
     text: &str,
     words: &[&str],
 ) -> Result<Loaded<S>, Vec<Problem>> {

@@ -1,14 +1,22 @@
 //! A stand-in for the kernel, for tests that say themselves what it does. It takes what a ring
 //! submits where the kernel would, and reads and writes the memory lent with it as the kernel does,
 //! by the addresses in the submission itself.
-#![cfg_attr(not(test), allow(dead_code, reason = "the fuzzers only receive"))]
+#![cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "the fuzzers only receive, and `testing` has no listener"
+    )
+)]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::slice;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::squeue;
+use io_uring::{IoUring, squeue};
 use socket2::SockAddr;
 
 use crate::ring::buffers::BufferPool;
@@ -29,6 +37,40 @@ const ENTRY_BYTES: usize = 16;
 const ENTRY_NUMBER: usize = 12;
 const TAIL: usize = 14;
 
+thread_local! {
+    static BEGUN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The ring of the kernel; none on a thread with a stand-in, which works where the kernel refuses
+/// rings.
+pub(super) struct Io(Option<IoUring>);
+
+impl Io {
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
+impl From<IoUring> for Io {
+    fn from(io: IoUring) -> Self {
+        Self(Some(io))
+    }
+}
+
+impl Deref for Io {
+    type Target = IoUring;
+
+    fn deref(&self) -> &IoUring {
+        self.0.as_ref().expect("a stand-in never asks the kernel")
+    }
+}
+
+impl DerefMut for Io {
+    fn deref_mut(&mut self) -> &mut IoUring {
+        self.0.as_mut().expect("a stand-in never asks the kernel")
+    }
+}
+
 /// What a ring has submitted and what it is to reap.
 #[derive(Debug, Default)]
 pub(crate) struct StandIn {
@@ -48,6 +90,15 @@ pub(crate) struct Submission {
 }
 
 impl StandIn {
+    /// Rings that are made on this thread from now on never reach the kernel.
+    pub(crate) fn begin_on_this_thread() {
+        BEGUN.set(true);
+    }
+
+    pub(super) fn of_this_thread() -> Option<Self> {
+        BEGUN.get().then(Self::default)
+    }
+
     pub(super) fn take(&mut self, entry: &squeue::Entry) {
         // SAFETY: an entry is one `struct io_uring_sqe`: 64 bytes of plain numbers.
         let words = unsafe { std::mem::transmute::<squeue::Entry, Words>(entry.clone()) };
@@ -154,11 +205,6 @@ impl Submission {
 }
 
 impl Ring {
-    /// From now on nothing reaches the kernel.
-    pub(crate) fn begin_stand_in(&mut self) {
-        self.stand_in = Some(StandIn::default());
-    }
-
     /// What was submitted since: the entry into the kernel.
     pub(crate) fn take_submissions(&mut self) -> Vec<Submission> {
         let Some(stand_in) = &mut self.stand_in else {
@@ -247,8 +293,8 @@ mod tests {
     #[test]
     fn a_quiet_send_behind_one_that_failed_is_told_of_though_completions_were_left_over() {
         let pool = Rc::new(BufferPool::new(256, 64).expect("memory"));
+        StandIn::begin_on_this_thread();
         let mut ring = Ring::new(4, 1, 1, Rc::clone(&pool)).expect("a ring");
-        ring.begin_stand_in();
         let (key, other) = (Key::of_place(1), Key::of_place(2));
         let buf = pool.copy_of(b"x");
         let noise = completion(Token::new(Operation::Poll, other), 1);

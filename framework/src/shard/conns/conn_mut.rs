@@ -10,6 +10,7 @@ use crate::ring::Ring;
 use crate::ring::buffers::BufferPool;
 use crate::shard::conns::deadline::Deadlines;
 use crate::shard::conns::interest::Wakers;
+use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::places::Places;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::slot::Slot;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) bounds: Bounds,
     pub(crate) places: Places,
     pub(crate) deadlines: Deadlines,
+    pub(crate) own_timeouts: OwnTimeouts,
     pub(crate) segments: Segments,
     /// The time of this turn, since the server's start, and its tick.
     pub(crate) clock: Duration,

@@ -19,6 +19,7 @@ impl ConnMut<'_> {
         }
         self.slot.frame_deadline = self.shared.now.after(Ticks::of(within));
         self.slot.waiter = None;
+        self.shared.own_timeouts.reset(self.key.slot);
         self.set_run(RunState::Pooled);
         self.forget_waits();
         self.shared.metrics.outbound_idle.add(1);

@@ -6,6 +6,9 @@
 //! closing. A slot is free only when every operation it owes has completed.
 
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::SockRef;
 
 use crate::error::CloseReason;
 use crate::id::{Key, SlotIndex};
@@ -23,6 +26,8 @@ pub(crate) struct Closed {
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Origin,
     pub(crate) reason: CloseReason,
+    /// How long it was open, to the tick.
+    pub(crate) open_for: Duration,
 }
 
 impl Conns {
@@ -56,6 +61,11 @@ impl Conns {
             peer: conn.slot.peer.addr(),
             origin: conn.slot.origin,
             reason: conn.slot.reason,
+            open_for: conn
+                .shared
+                .now
+                .start()
+                .saturating_sub(conn.slot.opened.start()),
         };
         self.table.vacate(key.slot);
         let shared = &mut self.shared;
@@ -63,6 +73,7 @@ impl Conns {
         shared.places.vacated(closed.origin);
         shared.requests.reset(key.slot);
         shared.min_rate.reset(key.slot);
+        shared.own_timeouts.reset(key.slot);
         debug_assert!(
             shared.places.open() > 0 || (shared.unread, shared.unsent) == (0, 0),
             "what went into the queues has left them"
@@ -275,6 +286,17 @@ impl ConnMut<'_> {
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.slot.peer.addr()
+    }
+
+    /// Its own address, as the kernel has it (getsockname(2)).
+    pub(crate) fn local_addr(&mut self) -> Option<SocketAddr> {
+        let descriptor = self.shared.ring.descriptor(self.key)?;
+        SockRef::from(&descriptor).local_addr().ok()?.as_socket()
+    }
+
+    /// Whether the shard opened it.
+    pub(crate) fn is_outbound(&self) -> bool {
+        self.slot.is_outbound()
     }
 
     /// When it was accepted, if it is served and its peer has not sent a byte.

@@ -61,7 +61,8 @@ impl ConnMut<'_> {
         self.shared.requests.answered(self.key.slot);
     }
 
-    fn output_room(&self) -> usize {
+    /// Bytes that may be queued now.
+    pub(crate) fn output_room(&self) -> usize {
         let bounds = &self.shared.bounds;
         let of_connection = bounds
             .write_queue_max
@@ -125,7 +126,10 @@ impl ConnMut<'_> {
         let leaves_rest = buffers().nth(SEND_VECTOR_MAX).is_some();
         let cqe = if leaves_rest { Cqe::Always } else { cqe };
         shared.ring.send(self.key, buffers(), cqe);
-        let deadline = shared.now.after(shared.bounds.write);
+        let write = shared.bounds.write;
+        let own = &shared.own_timeouts;
+        let write = own.of(self.key.slot, |own| own.write, write);
+        let deadline = shared.now.after(write);
         shared.deadlines.set_send(self.key.slot, deadline);
         if cqe == Cqe::Always {
             shared.min_rate.waits(self.key.slot, shared.now);

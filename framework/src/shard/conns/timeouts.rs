@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::CloseReason;
 use crate::shard::conns::conn_mut::ConnMut;
 use crate::shard::conns::interest::{Interest, RunState};
+use crate::shard::conns::own_timeouts::ConnTimeouts;
 use crate::shard::conns::slot::{PeerState, Phase, SendState, Slot};
 use crate::shard::policy::log_limit::LogKind;
 use crate::shard::policy::request_timer::Reading;
@@ -23,7 +24,9 @@ impl ConnMut<'_> {
     /// in.
     pub(crate) fn begin_frame(&mut self) {
         if self.slot.frame_deadline == Tick::NEVER && !self.slot.is_outbound() {
-            self.slot.frame_deadline = self.shared.now.after(self.shared.bounds.read);
+            let own = &self.shared.own_timeouts;
+            let read = own.of(self.key.slot, |own| own.read, self.shared.bounds.read);
+            self.slot.frame_deadline = self.shared.now.after(read);
         }
     }
 
@@ -32,6 +35,12 @@ impl ConnMut<'_> {
             self.slot.frame_deadline = Tick::NEVER;
             self.shared.requests.framed(self.key.slot);
         }
+    }
+
+    /// From now on it has these instead of those of the settings, as far as they are named.
+    pub(crate) fn set_timeouts(&mut self, timeouts: ConnTimeouts) {
+        self.shared.own_timeouts.set(self.key.slot, timeouts);
+        self.touch(); // its deadline is set anew when its task has been polled
     }
 
     /// So many bytes have come: a request may begin with them.
@@ -103,7 +112,10 @@ impl ConnMut<'_> {
                 now.after(bounds.drain_quiet)
             }
             Phase::Serving if reading && is_silent(slot) => slot.opened.after(bounds.first_byte),
-            Phase::Serving if reading => now.after(bounds.idle),
+            Phase::Serving if reading => {
+                let own = &shared.own_timeouts;
+                now.after(own.of(self.key.slot, |own| own.idle, bounds.idle))
+            }
             Phase::Lingering => now.after(bounds.close),
             _ => Tick::NEVER,
         }
@@ -112,7 +124,9 @@ impl ConnMut<'_> {
     fn lifetime_deadline(&self) -> Tick {
         match self.slot.phase {
             Phase::Serving | Phase::Flushing if !self.slot.is_outbound() => {
-                self.slot.opened.after(self.shared.bounds.lifetime)
+                let (own, general) = (&self.shared.own_timeouts, self.shared.bounds.lifetime);
+                let lifetime = own.of(self.key.slot, |own| own.lifetime, general);
+                self.slot.opened.after(lifetime)
             }
             _ => Tick::NEVER,
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::shard::handle::Shard;
 use crate::shard::task::timers::TimerKey;
 use crate::shard::task::wake::Waiter;
+use crate::time;
 
 /// A longer sleep is cut to this: far beyond any deadline, and no sum with it overflows.
 const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -24,7 +25,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// For tasks of a shard: inside [`Handler::serve`](crate::Handler::serve), or in what was given to
 /// [`spawn`](crate::spawn).
 pub fn sleep(duration: Duration) -> Sleep {
-    sleep_until(Instant::now() + duration.min(SLEEP_MAX))
+    sleep_until(time::now() + duration.min(SLEEP_MAX))
 }
 
 /// Suspends the task until `instant`, at least. As [`sleep`] otherwise.
@@ -47,7 +48,7 @@ pub struct Sleep {
 impl Sleep {
     /// How long ago it should have ended.
     pub(crate) fn overdue(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.until)
+        time::now().saturating_duration_since(self.until)
     }
 }
 
@@ -57,7 +58,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         Shard::with(|shard| {
             let due = self.until.saturating_duration_since(shard.started);
-            if shard.started.elapsed() >= due {
+            if time::now().saturating_duration_since(shard.started) >= due {
                 return Poll::Ready(());
             }
             let waiter = Waiter::of(context.waker(), shard.number());

@@ -245,7 +245,11 @@ async fn write(stage: &Stage, conn: &mut Conn) -> Result<(), Error> {
         .world
         .borrow_mut()
         .next_output(conn.key(), length as usize);
-    conn.write(&bytes).await?;
+    if stage.below(4) == 0 {
+        conn.write(Arc::<[u8]>::from(bytes)).await?;
+    } else {
+        conn.write(&bytes).await?;
+    }
     stage.world.borrow_mut().has_written(conn.key());
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::config::Config;
 use crate::id::ShardId;
 use crate::ring::WakeFd;
+use crate::ring::stand_in::StandIn;
 use crate::shard::handle::{Setup, Shard};
 use crate::shard::policy::bounds::MemoryShare;
 
@@ -27,7 +28,6 @@ pub(crate) fn stand_in_shard(config: Config, memory: MemoryShare) -> Rc<Shard> {
         metrics: Arc::default(),
         started: Instant::now(),
     };
-    let shard = Shard::enter(setup).expect("a ring");
-    shard.core().conns.shared.ring.begin_stand_in();
-    shard
+    StandIn::begin_on_this_thread();
+    Shard::enter(setup).expect("memory")
 }

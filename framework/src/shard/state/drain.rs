@@ -9,6 +9,8 @@ use crate::time::Tick;
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     pub(crate) stage: DrainStage,
+    /// It has just begun.
+    pub(crate) is_news: bool,
     /// As many as there are futures that wait.
     waiters: BTreeMap<u64, Waiter>,
     serial: u64,

@@ -73,6 +73,13 @@ impl Timers {
         ring.timer(delay, Token::task_timer(self.set_serial));
     }
 
+    /// When the earliest is due.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn next(&self) -> Option<Duration> {
+        let (&(due, _), _) = self.by_time.first_key_value()?;
+        Some(due)
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.by_time.len()

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, RecvError};
 use corelane::{
-    Chunk, Conn, Error, Handler, Pool, Settings, ShardContext, Step, WriteHalf, sleep_until, spawn,
+    AppSettings, Chunk, Conn, Error, Handler, Pool, ShardContext, Step, WriteHalf, sleep_until,
+    spawn,
 };
 use futures_lite::future::or;
 use futures_util::{FutureExt, select};
@@ -27,7 +28,7 @@ struct PushSettings {
     forgotten_waker: bool,
 }
 
-impl Settings for PushSettings {
+impl AppSettings for PushSettings {
     const NAME: &'static str = "push_corelane";
     const ABOUT: &'static str = "Passes on what another thread sends";
     const LISTEN: &'static str = "127.0.0.1:7012";

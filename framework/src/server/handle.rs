@@ -1,0 +1,85 @@
+//! A running server, as the program around it sees it.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+
+use crate::metrics::{Metrics, Snapshot};
+use crate::server::ended::{Ended, ServerError};
+use crate::server::event::{Event, tell};
+use crate::server::progress::Progress;
+
+/// A server that runs on threads of its own. Dropping the handle leaves it running.
+///
+/// Every function may be called from any thread, a shard's own included, but for those that wait
+/// ([`wait_ready`](Self::wait_ready), [`join`](Self::join)), which would bring that shard to a
+/// stand.
+#[derive(Debug)]
+pub struct ServerHandle {
+    pub(super) address: SocketAddr,
+    pub(super) events: Sender<Event>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) shards: Vec<Arc<Metrics>>,
+    pub(super) control: JoinHandle<Result<(), ServerError>>,
+}
+
+impl ServerHandle {
+    /// The address that it listens on, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends when every shard serves; on any executor. Whoever connects before that waits in the
+    /// kernel's queue.
+    ///
+    /// # Errors
+    ///
+    /// Why the server does not start, or has ended before it could.
+    pub fn ready(&self) -> impl Future<Output = Result<(), ServerError>> + Send + use<> {
+        let progress = Arc::clone(&self.progress);
+        poll_fn(move |context| progress.poll(context))
+    }
+
+    /// As [`Self::ready`], on this thread.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ready`].
+    pub fn wait_ready(&self) -> Result<(), ServerError> {
+        self.progress.wait()
+    }
+
+    /// Has the server drain: it accepts nobody more, requests in hand are answered, and after
+    /// `timeouts.drain` at the latest it has ended. Once is enough.
+    pub fn drain(&self) {
+        tell(&self.events, Event::Drain);
+    }
+
+    /// Waits until the server has ended, which without [`Self::drain`] it does only if a shard
+    /// dies.
+    pub fn join(self) -> Ended {
+        let outcome = self.control.join();
+        Ended {
+            outcome: outcome.unwrap_or(Err(ServerError::ControlPanicked)),
+            stats: sum(&self.shards),
+        }
+    }
+
+    /// The counters of all shards together, as they are now.
+    pub fn stats(&self) -> Snapshot {
+        sum(&self.shards)
+    }
+
+    /// The counters of each shard, by its number.
+    pub fn shard_stats(&self) -> Vec<Snapshot> {
+        self.shards.iter().map(|shard| shard.read()).collect()
+    }
+}
+
+fn sum(shards: &[Arc<Metrics>]) -> Snapshot {
+    let mut whole = Snapshot::default();
+    shards.iter().for_each(|shard| whole.add(&shard.read()));
+    whole
+}

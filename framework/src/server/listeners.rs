@@ -1,0 +1,79 @@
+//! Listeners that are open, with the plan of who will serve them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::net::listen::listen;
+use crate::preflight::plan::{self, Plan};
+use crate::preflight::problem::Problem;
+
+/// A server before its shards: clients may connect, and wait in the kernel's queue.
+pub(crate) struct Listening {
+    pub(crate) config: Arc<Config>,
+    pub(crate) plan: Plan,
+    /// One for each shard.
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Listening {
+    /// Opens the listeners.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    pub(crate) fn open(config: Config, plan: Plan) -> Result<Self, Problem> {
+        let opened = listen(&config, plan.shards.len());
+        let (listeners, address) = opened.map_err(|error| plan::listen_problem(&config, &error))?;
+        for warning in &plan.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self {
+            config: Arc::new(config),
+            plan,
+            listeners,
+            address,
+        })
+    }
+
+    /// Logs what the settings come to.
+    pub(crate) fn log(&self) {
+        log_admission(&self.config, &self.plan);
+        log_memory(&self.plan);
+    }
+}
+
+/// Who is let in, and that each shard counts for itself; 0: no bound.
+fn log_admission(config: &Config, plan: &Plan) {
+    let admission = &config.limits.admission;
+    tracing::info!(
+        connections_max = plan.connections_max,
+        follows = if config.limits.connections_max.is_some() {
+            "limits.connections_max"
+        } else {
+            "the descriptor limit"
+        },
+        descriptors_max = plan.descriptors_max,
+        connections_per_shard_max = plan.shards.iter().map(|shard| shard.connections_max).max(),
+        on_full = admission.on_full.word(),
+        reclaim = admission.reclaim,
+        connections_per_address_and_shard_max = admission.connections_per_address_max.unwrap_or(0),
+        address_prefix_v6 = admission.address_prefix_v6,
+        accepts_per_second_and_shard_max = admission.accepts_per_second_max.unwrap_or(0),
+        "admission"
+    );
+}
+
+/// The most memory that the settings can take, as a sum.
+fn log_memory(plan: &Plan) {
+    tracing::info!(
+        memory_bound_bytes = plan.memory.bytes(),
+        kernel_sockets_bytes = plan.memory.kernel_sockets_bytes,
+        kernel_buffers_bytes = plan.memory.kernel_buffers_bytes.unwrap_or(0),
+        unread_per_shard_max = plan.memory.share.unread_max,
+        unsent_per_shard_max = plan.memory.share.unsent_max,
+        sum = %plan.memory,
+        "memory"
+    );
+}

@@ -1,0 +1,148 @@
+//! The control thread's end of each shard.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::config::Config;
+use crate::handler::{self, Handler, Observer, ShardContext};
+use crate::id::ShardId;
+use crate::metrics::Metrics;
+use crate::preflight::plan::ShardPlan;
+use crate::ring::WakeFd;
+use crate::runtime::spawn_shard;
+use crate::server::event::{Event, tell};
+use crate::server::listeners::Listening;
+use crate::shard::commands::Commands;
+use crate::shard::handle::Setup;
+use crate::shard::run;
+
+/// One shard, as the control thread has it.
+pub(crate) struct ShardHandle {
+    pub(crate) plan: ShardPlan,
+    commands: Arc<Commands>,
+    pub(crate) metrics: Arc<Metrics>,
+    wake: WakeFd,
+    thread: JoinHandle<()>,
+}
+
+/// Starts a thread for each shard of `listening`; the text of the error names the one that could
+/// not be started, and the others have ended again.
+pub(crate) fn start<H: Handler>(
+    listening: Listening,
+    started: Instant,
+    events: &Sender<Event>,
+    factory: impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static,
+) -> Result<Vec<ShardHandle>, String> {
+    let (config, address, factory) = (listening.config, listening.address, Arc::new(factory));
+    let count = listening.plan.shards.len();
+    let mut shards = Vec::with_capacity(count);
+    for (plan, listener) in listening.plan.shards.iter().zip(listening.listeners) {
+        let context = ShardContext {
+            id: ShardId(plan.id),
+            shards: count as u32,
+            cpu: plan.cpu(),
+            connections_max: plan.connections_max,
+            local_addr: address,
+            upstreams: Arc::clone(&config.upstreams),
+            metrics: Arc::new(Metrics::of(&config.upstreams)),
+        };
+        let (factory, events) = (Arc::clone(&factory), events.clone());
+        match ShardHandle::start(&config, plan, context, listener, started, factory, events) {
+            Ok(shard) => shards.push(shard),
+            Err(error) => {
+                shards.iter().for_each(ShardHandle::drain);
+                return Err(format!("shard {} does not start: {error}", plan.id));
+            }
+        }
+    }
+    Ok(shards)
+}
+
+impl ShardHandle {
+    fn start<H: Handler>(
+        config: &Arc<Config>,
+        plan: &ShardPlan,
+        context: ShardContext,
+        listener: TcpListener,
+        started: Instant,
+        factory: Arc<impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static>,
+        events: Sender<Event>,
+    ) -> io::Result<Self> {
+        let (commands, metrics) = (Arc::<Commands>::default(), context.metrics.clone());
+        let wake = WakeFd::new()?;
+        let setup = Setup {
+            id: context.id,
+            connections_max: plan.connections_max,
+            memory: plan.memory,
+            config: Arc::clone(config),
+            listener: Some(listener),
+            local_addr: context.local_addr,
+            wake: wake.clone(),
+            commands: Arc::clone(&commands),
+            metrics: Arc::clone(&metrics),
+            started,
+        };
+        let (id, ready) = (context.id, events.clone());
+        let main = async move || {
+            let serve = || {
+                let handler = Rc::new(factory(&context)?);
+                let observer = Observer::new(&handler, context);
+                let serve = move |key| handler::serve(Rc::clone(&handler), key);
+                Ok((serve, observer))
+            };
+            run::run(setup, serve, || tell(&ready, Event::Ready)).await
+        };
+        let thread = spawn_shard(
+            &format!("shard-{id}"),
+            plan.affinity.clone(),
+            main,
+            move |outcome| tell(&events, Event::Ended(id, outcome)),
+        )?;
+        Ok(Self {
+            plan: plan.clone(),
+            commands,
+            metrics,
+            wake,
+            thread,
+        })
+    }
+
+    pub(crate) fn id(&self) -> ShardId {
+        ShardId(self.plan.id)
+    }
+
+    /// Lets the shard serve; it has its handler.
+    pub(crate) fn serve(&self) {
+        self.commands.serve();
+        self.thread.thread().unpark();
+    }
+
+    pub(crate) fn drain(&self) {
+        self.commands.drain();
+        self.thread.thread().unpark(); // it may wait for the order to serve
+        self.signal();
+    }
+
+    pub(crate) fn tell_memory(&self, short: bool) {
+        self.commands.tell_memory(short);
+        self.signal();
+    }
+
+    /// Waits for the end of its thread, once it has said that it ends.
+    pub(crate) fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!(shard = self.plan.id, "the shard's thread panicked");
+        }
+    }
+
+    fn signal(&self) {
+        if let Err(error) = self.wake.signal() {
+            tracing::error!(shard = self.plan.id, %error, "the shard cannot be woken");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What a shard tells whoever it serves, beside its connections: its beginning, its drain, and each
+//! connection that has ended.
+
+use crate::id::Key;
+use crate::panics;
+use crate::shard::conns::Closed;
+use crate::shard::executor::report_panic;
+use crate::shard::handle::Shard;
+
+/// Called on the shard's thread, with no borrow of the core held. A panic in the last two is
+/// logged and changes nothing.
+pub(crate) trait Hooks {
+    /// The shard begins to serve.
+    fn started(&self) {}
+
+    /// The shard begins to drain.
+    fn draining(&self) {}
+
+    /// A connection that was accepted and served has ended.
+    fn closed(&self, _closed: &Closed) {}
+}
+
+/// Nobody wants to know: a client's shard.
+impl Hooks for () {}
+
+impl Shard {
+    /// Tells `hooks` what the turn has brought about.
+    pub(super) fn tell(&self, hooks: &impl Hooks) {
+        let mut core = self.core();
+        let drains = std::mem::take(&mut core.drain.is_news);
+        if !drains && core.left.is_empty() {
+            return;
+        }
+        let left = std::mem::take(&mut core.left);
+        drop(core);
+        if drains {
+            panics::as_handler(|| hooks.draining())
+                .unwrap_or_else(|panic| report_panic(Key::of_place(0), &*panic));
+        }
+        for closed in &left {
+            panics::as_handler(|| hooks.closed(closed))
+                .unwrap_or_else(|panic| report_panic(closed.key, &*panic));
+        }
+        self.core().conns.settle();
+    }
+}

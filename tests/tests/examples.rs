@@ -1,0 +1,180 @@
+//! The examples of the framework, built and run over real sockets.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tests::{Client, Launch, Server};
+
+/// The examples by name, built once.
+fn examples() -> &'static BTreeMap<String, PathBuf> {
+    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let built = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "-p",
+                "corelane",
+                "--examples",
+                "--message-format=json",
+            ])
+            .current_dir(root)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "the examples do not build:\n{said}");
+        let messages = String::from_utf8(built.stdout).unwrap();
+        let executables = messages.lines().filter_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).unwrap();
+            let name = message["target"]["name"].as_str()?.to_owned();
+            Some((name, message["executable"].as_str()?.into()))
+        });
+        executables.collect()
+    })
+}
+
+/// The server of an example, on a free port.
+fn server(name: &str) -> Launch {
+    let path = examples()[name].display().to_string();
+    // It is run in place of the program that the rig would run.
+    let script = format!("exec '{path}' \"$@\"");
+    Launch::echo()
+        .under(&["sh", "-c", &script])
+        .set("server.shards=2")
+}
+
+fn ends_well(server: Server) {
+    let counts = server.stop();
+    assert_eq!(counts.accepted, counts.closed);
+}
+
+#[test]
+fn echo_sends_back_what_it_gets() {
+    let server = server("echo").start();
+    server.connect().ask(b"hello", b"hello");
+    ends_well(server);
+}
+
+#[test]
+fn lines_are_added_up_and_mistakes_are_told() {
+    let server = server("lines").set("app.numbers_max=3").start();
+    let mut client = server.connect();
+    client.ask(b"1 2 39\n\n", b"42\n0\n");
+    client.ask(b"1 x\n", b"! not a number\n");
+    client.ask(b"1 1 1 1\n", b"! too many numbers\n");
+    client.ask(b"9223372036854775807 1\n", b"! too large\n");
+    drop(client);
+    ends_well(server);
+    let refused = self::server("lines").set("app.numbers_max=0").run();
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("app.numbers_max"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn frames_are_answered_reversed_and_a_length_beyond_the_bound_ends_it() {
+    let server = server("length_prefixed").debug().start();
+    let mut client = server.connect();
+    client.ask(
+        b"\0\0\0\x05hello\0\0\0\0\0\0\0\x02ab",
+        b"\0\0\0\x05olleh\0\0\0\0\0\0\0\x02ba",
+    );
+    client.send(b"\0\x01\0\x01");
+    client.expect_reset();
+    server.wait_for_closed("protocol_error", 1);
+    ends_well(server);
+}
+
+#[test]
+fn the_proxy_passes_on_both_ways_and_the_ends() {
+    let echo = server("echo").start();
+    let proxy = server("proxy")
+        .set(&format!("app.upstream=\"{}\"", echo.addr()))
+        .start();
+    let mut client = proxy.connect();
+    client.ask(b"over two", b"over two");
+    client.send(b"last");
+    client.half_close();
+    client.expect(b"last");
+    client.expect_eof();
+    drop(client);
+    ends_well(proxy);
+    ends_well(echo);
+}
+
+#[test]
+fn news_of_a_thread_reach_the_connections_of_every_shard() {
+    let server = server("push_from_thread").set("app.interval_ms=5").start();
+    let mut clients: Vec<Client> = (0..16).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        let number = |client: &mut Client| -> u64 { client.receive_line().trim().parse().unwrap() };
+        let first = number(client);
+        assert!(number(client) > first, "each is later than the one before");
+    }
+    drop(clients);
+    ends_well(server);
+}
+
+#[test]
+fn the_relay_asks_through_its_pool_and_tells_of_failures() {
+    let lines = server("lines").start();
+    let next = format!("upstream.next.addr=\"{}\"", lines.addr());
+    let relay = server("relay_through_pool").set(&next).start();
+    let mut clients: Vec<Client> = (0..10).map(|_| relay.connect()).collect();
+    for client in &mut clients {
+        client.ask(b"1 2 39\n", b"42\n");
+    }
+    let opened = lines.stop().accepted;
+    assert!(
+        (1..=8).contains(&opened),
+        "{opened}, four of each shard at most"
+    );
+    clients[0].send(b"1\n");
+    assert!(clients[0].receive_line().starts_with("! upstream next: "));
+    drop(clients);
+    ends_well(relay);
+}
+
+#[test]
+fn a_program_embeds_a_server() {
+    let run = Command::new(&examples()["embedded_server"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(run.stdout).unwrap();
+    assert!(run.status.success(), "{said}");
+    assert!(said.starts_with("bound to 127.0.0.1:"), "{said}");
+    assert!(
+        said.ends_with("hello, Ada\nhello, Grace\nserved 2, 2 left\n"),
+        "{said}"
+    );
+    assert!(run.stderr.is_empty(), "the log is the program's");
+}
+
+#[test]
+fn the_client_counts_right_answers_from_every_shard() {
+    let echo = server("echo").start();
+    let client = || Command::new(&examples()["client"]);
+    let run = client().arg(echo.addr().to_string()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "800 right answers\n");
+    assert_eq!((run.status.code(), &*run.stderr), (Some(0), &b""[..]));
+    assert_eq!(client().output().unwrap().status.code(), Some(2));
+    ends_well(echo);
+}
+
+#[test]
+fn every_example_is_tried_here() {
+    let own = include_str!("examples.rs");
+    for name in examples().keys() {
+        assert!(
+            own.contains(&format!("(\"{name}\")")) || own.contains(&format!("[\"{name}\"]")),
+            "{name}"
+        );
+    }
+    assert_eq!(examples().len(), 8);
+}
