@@ -12,8 +12,11 @@ mod lent_sends;
 mod mapping;
 mod prefetch;
 mod probe;
+mod raw;
 mod sockaddr;
 mod sockopt;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+pub(crate) mod stand_in;
 mod token;
 mod uring;
 mod wake;
@@ -24,8 +27,6 @@ pub(crate) use prefetch::prefetch;
 pub(crate) use probe::{ProbeError, probe, tells_unacknowledged};
 pub(crate) use sockopt::bind_address_no_port;
 pub(crate) use token::{Completion, Operation, Token};
-#[cfg(any(test, fuzzing, feature = "testing"))]
-pub(crate) use uring::stand_in;
 pub(crate) use uring::{Cqe, Ring, SEND_VECTOR_MAX, Wait};
 pub(crate) use wake::WakeFd;
 pub(crate) use waker::{are_kept, name_of, wake_by, waker};

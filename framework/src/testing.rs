@@ -38,10 +38,12 @@
 //!
 //! [`Connector`]: crate::Connector
 
+mod accept;
 mod bench;
 mod kernel;
 mod peer;
 mod wire;
 
-pub use bench::{Accepted, block_on, block_on_with, elapsed, pair, serve};
+pub use accept::{Accepted, pair, serve};
+pub use bench::{block_on, block_on_with, elapsed};
 pub use peer::Peer;

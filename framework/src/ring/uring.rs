@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 #[cfg(any(test, fuzzing, feature = "testing"))]
-pub(crate) mod stand_in;
+mod standing_in;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -26,6 +26,7 @@ use crate::ring::buffers::{BufRef, BufferPool};
 #[cfg(feature = "failpoints")]
 use crate::ring::faked;
 use crate::ring::lent_sends::LentSends;
+use crate::ring::raw::{EnterArgument, enter_flags, register_own_descriptor};
 use crate::ring::sockaddr::{ConnectStorage, PeerStorage};
 use crate::ring::token::{Completion, Operation, Token};
 use crate::ring::wake::WakeFd;
@@ -57,7 +58,7 @@ pub(super) const BUFFER_GROUP: u16 = 0;
 #[cfg(not(any(test, fuzzing, feature = "testing")))]
 type Io = IoUring;
 #[cfg(any(test, fuzzing, feature = "testing"))]
-use stand_in::Io;
+use crate::ring::stand_in::{Io, StandIn};
 
 /// One shard's io_uring with the memory it lends to the kernel.
 pub(crate) struct Ring {
@@ -75,7 +76,7 @@ pub(crate) struct Ring {
     faked: faked::Faked,
     /// Takes the kernel's part in tests that say what it does.
     #[cfg(any(test, fuzzing, feature = "testing"))]
-    stand_in: Option<stand_in::StandIn>,
+    stand_in: Option<StandIn>,
     /// The first error that the ring itself met: its shard cannot go on.
     failure: Option<io::Error>,
 }
@@ -176,7 +177,7 @@ impl Ring {
             #[cfg(feature = "failpoints")]
             faked: faked::Faked::default(),
             #[cfg(any(test, fuzzing, feature = "testing"))]
-            stand_in: stand_in::StandIn::of_this_thread(),
+            stand_in: StandIn::of_this_thread(),
             failure: None,
         })
     }
@@ -497,14 +498,14 @@ impl Ring {
             Some(argument) => (
                 argument as *const EnterArgument,
                 size_of::<EnterArgument>(),
-                libc_flags::EXT_ARG,
+                enter_flags::EXT_ARG,
             ),
         };
         let (descriptor, registered) = match self.registered {
-            Some(index) => (index as i32, libc_flags::REGISTERED_RING),
+            Some(index) => (index as i32, enter_flags::REGISTERED_RING),
             None => (self.io.as_raw_fd(), 0),
         };
-        let flags = libc_flags::GETEVENTS | timed | registered;
+        let flags = enter_flags::GETEVENTS | timed | registered;
         // SAFETY: the argument lives through the call, and so does the timespec it points to.
         let result = unsafe {
             libc::syscall(
@@ -715,7 +716,7 @@ fn poll_entry(key: Key) -> squeue::Entry {
 /// own descriptor's index among the registered ones.
 fn open(files: u32, pool: &BufferPool) -> io::Result<(Io, Option<u32>)> {
     #[cfg(any(test, fuzzing, feature = "testing"))]
-    if stand_in::StandIn::of_this_thread().is_some() {
+    if StandIn::of_this_thread().is_some() {
         return Ok((Io::none(), None));
     }
     let buffers = u32::from(pool.count_u16());
@@ -754,51 +755,4 @@ pub(super) fn setup(submissions: u32, completions: u32) -> io::Result<IoUring> {
         .setup_submit_all()
         .setup_cqsize(completions)
         .build(submissions)
-}
-
-/// Registers the ring's descriptor with its thread; a kernel that refuses costs a look-up per
-/// enter, nothing else.
-fn register_own_descriptor(descriptor: RawFd) -> Option<u32> {
-    const REGISTER_RING_FDS: u32 = 20;
-    let mut update = RingFdUpdate {
-        offset: u32::MAX,
-        reserved: 0,
-        data: descriptor as u64,
-    };
-    // SAFETY: the kernel reads and writes one io_uring_rsrc_update, which lives through the call.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            descriptor,
-            REGISTER_RING_FDS,
-            &raw mut update,
-            1,
-        )
-    };
-    (done == 1).then_some(update.offset)
-}
-
-/// `struct io_uring_rsrc_update` of linux/io_uring.h.
-#[repr(C)]
-struct RingFdUpdate {
-    offset: u32,
-    reserved: u32,
-    data: u64,
-}
-
-/// `struct io_uring_getevents_arg` of linux/io_uring.h.
-#[repr(C)]
-#[derive(Default)]
-struct EnterArgument {
-    signals: u64,
-    signals_size: u32,
-    min_wait_us: u32,
-    timespec: u64,
-}
-
-/// Flags of io_uring_enter(2).
-mod libc_flags {
-    pub(super) const GETEVENTS: u32 = 1;
-    pub(super) const EXT_ARG: u32 = 1 << 3;
-    pub(super) const REGISTERED_RING: u32 = 1 << 4;
 }

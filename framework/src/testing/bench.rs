@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::ops::{Deref, DerefMut};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,19 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use crate::conn::connection::Conn;
 use crate::error::Error;
-use crate::handler::{self, Handler};
 use crate::id::{Key, ShardId, SlotIndex};
 use crate::ring::WakeFd;
 use crate::ring::stand_in::StandIn;
 use crate::settings::Settings;
 use crate::shard::executor::Executor;
-use crate::shard::futures::notify::Notify;
 use crate::shard::handle::{Setup, Shard};
 use crate::shard::policy::bounds::MemoryShare;
 use crate::testing::kernel::Kernel;
-use crate::testing::peer::Peer;
 use crate::time;
 
 /// Connections that are open at a time.
@@ -32,7 +27,7 @@ const CONNECTIONS_MAX: u32 = 256;
 /// How often time may go on without the program doing anything, before it is taken for stuck.
 const WAITS_MAX: u32 = 1_000_000;
 
-type Task = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+pub(super) type Task = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 /// Makes the task of a connection that was accepted.
 type Start = Box<dyn FnOnce(Key) -> Task>;
 
@@ -104,72 +99,9 @@ where
 ///
 /// # Panics
 ///
-/// Elsewhere than in the program of [`block_on`]; so do [`serve`] and [`pair`].
+/// Elsewhere than in the program of [`block_on`]; so do [`serve`](super::serve) and [`pair`](super::pair).
 pub fn elapsed() -> Duration {
     Bench::current().clock.get()
-}
-
-/// Accepts a connection for `handler`, as a server does, and gives its other end.
-pub fn serve<H: Handler>(handler: H) -> Peer {
-    let handler = Rc::new(handler);
-    let (_, peer) = Bench::current().accept(|key| Box::pin(handler::serve(handler, key)));
-    peer
-}
-
-/// Both ends of an accepted connection.
-///
-/// ```
-/// use corelane::testing;
-///
-/// testing::block_on(async || {
-///     let (mut conn, mut peer) = testing::pair();
-///     peer.send("one\ntwo");
-///     let line = conn.read_line(10).await.expect("it is open").expect("it came");
-///     assert_eq!(&*line, b"one");
-///     conn.write("thanks").await.expect("it is open");
-///     drop(conn);
-///     assert_eq!(peer.receive_to_end().await, b"thanks");
-/// });
-/// ```
-pub fn pair() -> (Accepted, Peer) {
-    let done = Rc::new(Notify::new());
-    let end = Rc::clone(&done);
-    let held = move |_key| -> Task {
-        Box::pin(async move {
-            end.notified().await;
-            Ok(())
-        })
-    };
-    let (key, peer) = Bench::current().accept(held);
-    let conn = Conn::new(key);
-    (Accepted { conn, done }, peer)
-}
-
-/// The connection of a [`pair`]: a [`Conn`]. Dropped it ends as when its handler returns.
-#[derive(Debug)]
-pub struct Accepted {
-    conn: Conn,
-    done: Rc<Notify>,
-}
-
-impl Deref for Accepted {
-    type Target = Conn;
-
-    fn deref(&self) -> &Conn {
-        &self.conn
-    }
-}
-
-impl DerefMut for Accepted {
-    fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.conn
-    }
-}
-
-impl Drop for Accepted {
-    fn drop(&mut self) {
-        self.done.notify();
-    }
 }
 
 /// Whether the program is to be polled.
@@ -214,7 +146,7 @@ impl Bench {
         }
     }
 
-    fn current() -> Rc<Self> {
+    pub(super) fn current() -> Rc<Self> {
         let current = BENCH.with_borrow(Option::clone);
         current.expect("this is for programs that `testing::block_on` runs")
     }
@@ -225,7 +157,7 @@ impl Bench {
     }
 
     /// A connection from a new peer, which `start` serves.
-    fn accept(self: &Rc<Self>, start: impl FnOnce(Key) -> Task + 'static) -> (Key, Peer) {
+    pub(super) fn accept(&self, start: impl FnOnce(Key) -> Task + 'static) -> (Key, usize) {
         let connected = self.kernel.borrow_mut().connect(CONNECTIONS_MAX);
         let (slot, wire) = connected.expect("no more than 256 connections at a time");
         self.starts.borrow_mut().insert(slot, Box::new(start));
@@ -235,7 +167,7 @@ impl Bench {
         let conn = core.conns.at(SlotIndex(slot));
         let key = conn.expect("it was opened just now").key;
         self.stir();
-        (key, Peer::new(Rc::clone(self), wire))
+        (key, wire)
     }
 
     /// Runs `program` to its end.
