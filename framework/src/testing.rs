@@ -40,6 +40,7 @@
 
 mod bench;
 mod kernel;
+mod network;
 mod peer;
 mod wire;
 

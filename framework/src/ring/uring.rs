@@ -11,6 +11,8 @@
 
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub(crate) mod stand_in;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+mod stood_in;
 
 use std::io;
 use std::mem::ManuallyDrop;

@@ -23,7 +23,7 @@ use crate::shard::executor::Executor;
 use crate::shard::futures::notify::Notify;
 use crate::shard::handle::{Setup, Shard};
 use crate::shard::policy::bounds::MemoryShare;
-use crate::testing::kernel::Kernel;
+use crate::testing::network::Network;
 use crate::testing::peer::Peer;
 use crate::time;
 
@@ -42,14 +42,12 @@ thread_local! {
 }
 
 /// A shard, its peers, and what is to serve connections that begin.
-pub(super) struct Bench {
+struct Bench {
     shard: Rc<Shard>,
-    pub(super) kernel: RefCell<Kernel>,
+    network: Rc<Network>,
     /// By the slots of connections that were accepted and have not begun.
     starts: RefCell<BTreeMap<u32, Start>>,
     clock: Cell<Duration>,
-    /// A peer has done something since the last look.
-    is_stirred: Cell<bool>,
 }
 
 /// Runs `program` on a shard of its own with the default settings, on a thread of its own, and
@@ -207,10 +205,9 @@ impl Bench {
         let shard = Shard::enter(setup).expect("there is memory");
         Self {
             shard,
-            kernel: RefCell::default(),
+            network: Rc::default(),
             starts: RefCell::default(),
             clock: Cell::new(Duration::ZERO),
-            is_stirred: Cell::new(false),
         }
     }
 
@@ -219,14 +216,9 @@ impl Bench {
         current.expect("this is for programs that `testing::block_on` runs")
     }
 
-    /// A peer has done something.
-    pub(super) fn stir(&self) {
-        self.is_stirred.set(true);
-    }
-
     /// A connection from a new peer, which `start` serves.
-    fn accept(self: &Rc<Self>, start: impl FnOnce(Key) -> Task + 'static) -> (Key, Peer) {
-        let connected = self.kernel.borrow_mut().connect(CONNECTIONS_MAX);
+    fn accept(&self, start: impl FnOnce(Key) -> Task + 'static) -> (Key, Peer) {
+        let connected = self.network.kernel.borrow_mut().connect(CONNECTIONS_MAX);
         let (slot, wire) = connected.expect("no more than 256 connections at a time");
         self.starts.borrow_mut().insert(slot, Box::new(start));
         let mut core = self.shard.core();
@@ -234,8 +226,8 @@ impl Bench {
         core.open(SlotIndex(slot), ([127, 0, 0, 1], port).into());
         let conn = core.conns.at(SlotIndex(slot));
         let key = conn.expect("it was opened just now").key;
-        self.stir();
-        (key, Peer::new(Rc::clone(self), wire))
+        self.network.stir();
+        (key, Peer::new(Rc::clone(&self.network), wire))
     }
 
     /// Runs `program` to its end.
@@ -260,7 +252,7 @@ impl Bench {
                     return ended;
                 }
             }
-            let went_on = self.enter() || self.is_stirred.take() || is_due;
+            let went_on = self.enter() || self.network.take_stirred() || is_due;
             if !went_on && !woken.0.load(Ordering::Acquire) && !self.shard.core().has_due() {
                 waits += 1;
                 assert!(
@@ -285,7 +277,7 @@ impl Bench {
     /// Tells the peers of connections that the turn has closed.
     fn tell_closed(&self) {
         let left = std::mem::take(&mut self.shard.core().left);
-        let mut kernel = self.kernel.borrow_mut();
+        let mut kernel = self.network.kernel.borrow_mut();
         for closed in left {
             kernel.closed(closed.key.slot.0, closed.reason);
         }
@@ -296,7 +288,10 @@ impl Bench {
         let mut core = self.shard.core();
         core.feed();
         let ring = &mut core.conns.shared.ring;
-        self.kernel.borrow_mut().enter(ring, &self.shard.buffers)
+        self.network
+            .kernel
+            .borrow_mut()
+            .enter(ring, &self.shard.buffers)
     }
 
     /// Lets time go on to what is due next.
