@@ -40,7 +40,6 @@
 
 mod bench;
 mod kernel;
-mod network;
 mod peer;
 mod wire;
 

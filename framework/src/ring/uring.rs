@@ -11,8 +11,6 @@
 
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub(crate) mod stand_in;
-#[cfg(any(test, fuzzing, feature = "testing"))]
-mod stood_in;
 
 use std::io;
 use std::mem::ManuallyDrop;

@@ -23,7 +23,7 @@ use crate::shard::executor::Executor;
 use crate::shard::futures::notify::Notify;
 use crate::shard::handle::{Setup, Shard};
 use crate::shard::policy::bounds::MemoryShare;
-use crate::testing::network::Network;
+use crate::testing::kernel::Kernel;
 use crate::testing::peer::Peer;
 use crate::time;
 
@@ -42,12 +42,14 @@ thread_local! {
 }
 
 /// A shard, its peers, and what is to serve connections that begin.
-struct Bench {
+pub(super) struct Bench {
     shard: Rc<Shard>,
-    network: Rc<Network>,
+    pub(super) kernel: RefCell<Kernel>,
     /// By the slots of connections that were accepted and have not begun.
     starts: RefCell<BTreeMap<u32, Start>>,
     clock: Cell<Duration>,
+    /// A peer has done something since the last look.
+    is_stirred: Cell<bool>,
 }
 
 /// Runs `program` on a shard of its own with the default settings, on a thread of its own, and
@@ -205,9 +207,10 @@ impl Bench {
         let shard = Shard::enter(setup).expect("there is memory");
         Self {
             shard,
-            network: Rc::default(),
+            kernel: RefCell::default(),
             starts: RefCell::default(),
             clock: Cell::new(Duration::ZERO),
+            is_stirred: Cell::new(false),
         }
     }
 
@@ -216,9 +219,14 @@ impl Bench {
         current.expect("this is for programs that `testing::block_on` runs")
     }
 
+    /// A peer has done something.
+    pub(super) fn stir(&self) {
+        self.is_stirred.set(true);
+    }
+
     /// A connection from a new peer, which `start` serves.
-    fn accept(&self, start: impl FnOnce(Key) -> Task + 'static) -> (Key, Peer) {
-        let connected = self.network.kernel.borrow_mut().connect(CONNECTIONS_MAX);
+    fn accept(self: &Rc<Self>, start: impl FnOnce(Key) -> Task + 'static) -> (Key, Peer) {
+        let connected = self.kernel.borrow_mut().connect(CONNECTIONS_MAX);
         let (slot, wire) = connected.expect("no more than 256 connections at a time");
         self.starts.borrow_mut().insert(slot, Box::new(start));
         let mut core = self.shard.core();
@@ -226,8 +234,8 @@ impl Bench {
         core.open(SlotIndex(slot), ([127, 0, 0, 1], port).into());
         let conn = core.conns.at(SlotIndex(slot));
         let key = conn.expect("it was opened just now").key;
-        self.network.stir();
-        (key, Peer::new(Rc::clone(&self.network), wire))
+        self.stir();
+        (key, Peer::new(Rc::clone(self), wire))
     }
 
     /// Runs `program` to its end.
@@ -252,7 +260,7 @@ impl Bench {
                     return ended;
                 }
             }
-            let went_on = self.enter() || self.network.take_stirred() || is_due;
+            let went_on = self.enter() || self.is_stirred.take() || is_due;
             if !went_on && !woken.0.load(Ordering::Acquire) && !self.shard.core().has_due() {
                 waits += 1;
                 assert!(
@@ -277,7 +285,7 @@ impl Bench {
     /// Tells the peers of connections that the turn has closed.
     fn tell_closed(&self) {
         let left = std::mem::take(&mut self.shard.core().left);
-        let mut kernel = self.network.kernel.borrow_mut();
+        let mut kernel = self.kernel.borrow_mut();
         for closed in left {
             kernel.closed(closed.key.slot.0, closed.reason);
         }
@@ -288,10 +296,7 @@ impl Bench {
         let mut core = self.shard.core();
         core.feed();
         let ring = &mut core.conns.shared.ring;
-        self.network
-            .kernel
-            .borrow_mut()
-            .enter(ring, &self.shard.buffers)
+        self.kernel.borrow_mut().enter(ring, &self.shard.buffers)
     }
 
     /// Lets time go on to what is due next.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::error::CloseReason;
-use crate::testing::network::Network;
+use crate::testing::bench::Bench;
 use crate::testing::wire::Wire;
 
 /// The other end of a connection. Dropped it does nothing: the connection is left to its deadlines.
@@ -41,17 +41,19 @@ use crate::testing::wire::Wire;
 /// });
 /// ```
 pub struct Peer {
-    network: Rc<Network>,
+    bench: Rc<Bench>,
     wire: usize,
 }
 
 impl Peer {
-    pub(super) fn new(network: Rc<Network>, wire: usize) -> Self {
-        Self { network, wire }
+    pub(super) fn new(bench: Rc<Bench>, wire: usize) -> Self {
+        Self { bench, wire }
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut Wire) -> R) -> R {
-        self.network.with(self.wire, act)
+        let acted = act(&mut self.bench.kernel.borrow_mut().wires[self.wire]);
+        self.bench.stir();
+        acted
     }
 
     /// Sends `bytes`: they are on their way at once. To send in parts, [`sleep`](crate::sleep) in

@@ -14,11 +14,14 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::slice;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::{IoUring, squeue};
 use socket2::SockAddr;
 
+use crate::ring::buffers::BufferPool;
 use crate::ring::token::{Completion, Operation, Token};
+use crate::ring::uring::{Ring, account};
 
 /// `struct io_uring_sqe` of linux/io_uring.h in words: which of them hold what.
 type Words = [u64; 8];
@@ -28,6 +31,11 @@ const TOKEN: usize = 4;
 const FILE: usize = 5;
 /// IORING_OP_SENDMSG: its address is of a `msghdr`.
 const SEND_MESSAGE: u8 = 9;
+/// An entry of the ring of buffers, `struct io_uring_buf`; the producer's end lies where the first
+/// has its last two bytes.
+const ENTRY_BYTES: usize = 16;
+const ENTRY_NUMBER: usize = 12;
+const TAIL: usize = 14;
 
 thread_local! {
     static BEGUN: Cell<bool> = const { Cell::new(false) };
@@ -66,10 +74,10 @@ impl DerefMut for Io {
 /// What a ring has submitted and what it is to reap.
 #[derive(Debug, Default)]
 pub(crate) struct StandIn {
-    pub(super) submitted: Vec<Submission>,
-    pub(super) completed: VecDeque<Completion>,
+    submitted: Vec<Submission>,
+    completed: VecDeque<Completion>,
     /// The consumer's end of the ring of buffers.
-    pub(super) head: u16,
+    head: u16,
 }
 
 /// An operation that the kernel would have.
@@ -103,7 +111,7 @@ impl StandIn {
 }
 
 impl Submission {
-    pub(super) fn is_send(&self) -> bool {
+    fn is_send(&self) -> bool {
         matches!(self.token.operation, Operation::Send | Operation::QuietSend)
     }
 
@@ -131,7 +139,7 @@ impl Submission {
 
     /// Remembers where the bytes of a send lie: the kernel reads the vector when it takes the
     /// submission, and the bytes later.
-    pub(super) fn read_vector(&mut self) {
+    fn read_vector(&mut self) {
         if self.words[0] as u8 != SEND_MESSAGE {
             self.parts = vec![(
                 self.words[ADDRESS] as usize,
@@ -193,5 +201,74 @@ impl Submission {
     pub(crate) fn write_descriptor(&self, number: i32) {
         // SAFETY: the ring keeps the place of an installation in flight.
         unsafe { *(self.words[ADDRESS] as *mut i32) = number };
+    }
+}
+
+impl Ring {
+    /// What was submitted since: the entry into the kernel.
+    pub(crate) fn take_submissions(&mut self) -> Vec<Submission> {
+        let Some(stand_in) = &mut self.stand_in else {
+            return Vec::new();
+        };
+        let mut submitted = std::mem::take(&mut stand_in.submitted);
+        submitted
+            .iter_mut()
+            .filter(|submission| submission.is_send())
+            .for_each(Submission::read_vector);
+        self.lent.memory.vectors_used = 0;
+        submitted
+    }
+
+    /// The next reap finds this completion.
+    pub(crate) fn complete(&mut self, completion: Completion) {
+        if let Some(stand_in) = &mut self.stand_in {
+            stand_in.completed.push_back(completion);
+        }
+    }
+
+    /// Puts `bytes` into the next published buffer, as a receive does; none if no buffer is
+    /// published.
+    pub(crate) fn fill_buffer(&mut self, pool: &BufferPool, bytes: &[u8]) -> Option<u16> {
+        let head = &mut self.stand_in.as_mut()?.head;
+        let entries = pool.entries_addr() as usize;
+        // SAFETY: the tail of a pool's ring of entries, which lives as long as the pool.
+        let tail =
+            unsafe { AtomicU16::from_ptr((entries + TAIL) as *mut u16) }.load(Ordering::Acquire);
+        if *head == tail {
+            return None;
+        }
+        let entry = entries + usize::from(*head & (pool.count_u16() - 1)) * ENTRY_BYTES;
+        // SAFETY: an entry before the tail was written by the pool, and its buffer is the kernel's
+        // until it is told filled.
+        let number = unsafe {
+            let (buffer, number) = (
+                *(entry as *const usize),
+                *((entry + ENTRY_NUMBER) as *const u16),
+            );
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer as *mut u8, bytes.len());
+            number
+        };
+        *head = head.wrapping_add(1);
+        Some(number)
+    }
+
+    pub(super) fn reap_stand_in(&mut self, into: &mut Vec<Completion>, most: usize) {
+        let Some(stand_in) = &mut self.stand_in else {
+            return;
+        };
+        for completion in stand_in
+            .completed
+            .drain(..most.min(stand_in.completed.len()))
+        {
+            into.push(account(&mut self.lent, &mut self.quiet, completion));
+        }
+        if stand_in.completed.is_empty() && stand_in.submitted.is_empty() {
+            self.lent.in_flight -= self.quiet.settle(into);
+        }
+    }
+
+    /// Operations that have memory of ours.
+    pub(crate) fn lent(&self) -> usize {
+        self.lent.in_flight
     }
 }
