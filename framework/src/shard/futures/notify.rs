@@ -1,6 +1,6 @@
 //! One task of a shard telling others that they may go on.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -38,10 +38,15 @@ pub struct Notify {
     /// How often all were told.
     rounds: Cell<u32>,
     serial: Cell<u32>,
-    /// The last to have begun to wait, and those before it: as many as there are futures that wait.
+    /// The last to have begun to wait, and those before it.
     last: Cell<Option<Entry>>,
-    earlier: RefCell<Vec<Entry>>,
+    earlier: Cell<Option<Box<Earlier>>>,
 }
+
+/// As many as there are futures that wait, but for the last. Made when there are several: a program
+/// may have a `Notify` for each of a million connections.
+#[derive(Default)]
+struct Earlier(Vec<Entry>);
 
 struct Entry {
     number: u32,
@@ -56,7 +61,7 @@ impl Notify {
             rounds: Cell::new(0),
             serial: Cell::new(NAMELESS),
             last: Cell::new(None),
-            earlier: RefCell::new(Vec::new()),
+            earlier: Cell::new(None),
         }
     }
 
@@ -65,7 +70,7 @@ impl Notify {
     pub fn notify(&self) {
         self.set.set(true);
         let last = self.last.take();
-        self.last.set(self.earlier.borrow_mut().pop());
+        self.last.set(self.pop_earlier());
         last.into_iter().for_each(Entry::wake);
     }
 
@@ -73,9 +78,8 @@ impl Notify {
     /// leaves the flag as it is: who begins to wait later waits for the next time.
     pub fn notify_all(&self) {
         self.rounds.set(self.rounds.get().wrapping_add(1));
-        let waiting: Vec<Entry> = self.last.take().into_iter().collect();
-        let earlier = std::mem::take(&mut *self.earlier.borrow_mut());
-        for entry in waiting.into_iter().chain(earlier) {
+        let earlier = self.earlier.take().unwrap_or_default().0;
+        for entry in self.last.take().into_iter().chain(earlier) {
             // It knows of no round, and looks at the flag.
             self.set.set(self.set.get() || entry.number == NAMELESS);
             entry.wake();
@@ -118,29 +122,47 @@ impl Notify {
             self.last.set(Some(entry));
             return last;
         }
-        let mut earlier = self.earlier.borrow_mut();
-        if let Some(place) = earlier
-            .iter_mut()
-            .find(|place| place.number == entry.number)
-        {
-            self.last.set(last);
-            return Some(std::mem::replace(place, entry));
-        }
-        earlier.extend(last);
-        self.last.set(Some(entry));
-        None
+        let Some(last) = last else {
+            self.last.set(Some(entry));
+            return None;
+        };
+        let mut earlier = self.earlier.take().unwrap_or_default();
+        let mut places = earlier.0.iter_mut();
+        let before = match places.find(|place| place.number == entry.number) {
+            Some(place) => {
+                self.last.set(Some(last));
+                Some(std::mem::replace(place, entry))
+            }
+            None => {
+                earlier.0.push(last);
+                self.last.set(Some(entry));
+                None
+            }
+        };
+        self.earlier.set(Some(earlier));
+        before
     }
 
     fn leave(&self, number: u32) -> Option<Entry> {
         let last = self.last.take();
-        let mut earlier = self.earlier.borrow_mut();
         if last.as_ref().is_some_and(|last| last.number == number) {
-            self.last.set(earlier.pop());
+            self.last.set(self.pop_earlier());
             return last;
         }
         self.last.set(last);
-        let place = earlier.iter().position(|entry| entry.number == number)?;
-        Some(earlier.remove(place))
+        let mut earlier = self.earlier.take()?;
+        let place = earlier.0.iter().position(|entry| entry.number == number);
+        let left = place.map(|place| earlier.0.remove(place));
+        self.earlier.set(Some(earlier));
+        left
+    }
+
+    /// The last of those that wait beside the last.
+    fn pop_earlier(&self) -> Option<Entry> {
+        let mut earlier = self.earlier.take()?;
+        let last = earlier.0.pop();
+        self.earlier.set(Some(earlier));
+        last
     }
 
     /// A number that no other future has.
@@ -280,6 +302,7 @@ mod tests {
         let mut later = Box::pin(notify.notified());
         assert!(poll(later.as_mut(), 0).is_pending());
         drop(later);
-        assert!(notify.last.take().is_none() && notify.earlier.borrow().is_empty());
+        assert!(notify.last.take().is_none() && notify.pop_earlier().is_none());
+        assert!(size_of::<Notify>() <= 56, "{}", size_of::<Notify>());
     }
 }

@@ -64,17 +64,23 @@ pub struct JoinHandle<T>(Rc<Cell<End<T>>>);
 enum End<T> {
     Running,
     Awaited(Waiter),
-    Ended(Result<T, Error>),
+    /// The error in a box: it is rare, and a task whose handle is dropped keeps the place for it.
+    Ended(Result<T, Box<Error>>),
     Taken,
+}
+
+/// Whether it is not running any more.
+fn is_over<T>(end: &Cell<End<T>>) -> bool {
+    let before = end.replace(End::Taken);
+    let is_over = matches!(before, End::Ended(_) | End::Taken);
+    end.set(before);
+    is_over
 }
 
 impl<T> JoinHandle<T> {
     /// Whether the task has ended.
     pub fn is_finished(&self) -> bool {
-        let end = self.0.replace(End::Taken);
-        let is_finished = matches!(end, End::Ended(_) | End::Taken);
-        self.0.set(end);
-        is_finished
+        is_over(&self.0)
     }
 }
 
@@ -83,7 +89,7 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.0.replace(End::Taken) {
-            End::Ended(outcome) => Poll::Ready(outcome),
+            End::Ended(outcome) => Poll::Ready(outcome.map_err(|error| *error)),
             End::Taken => panic!("a JoinHandle is not polled after its end"),
             before @ (End::Running | End::Awaited(_)) => {
                 let waiter = Shard::with(|shard| Waiter::of(context.waker(), shard.number()));
@@ -126,7 +132,7 @@ impl<T, F: Future<Output = T>> Future for Spawned<T, F> {
             }
             Err(panic) => {
                 let text = panics::text(&*panic).to_string();
-                this.end.tell(Err(Error::TaskPanicked(text)));
+                this.end.tell(Err(Box::new(Error::TaskPanicked(text))));
                 std::panic::resume_unwind(panic) // whoever polls tasks logs it
             }
         }
@@ -137,20 +143,20 @@ impl<T, F: Future<Output = T>> Future for Spawned<T, F> {
 struct Ending<T>(Rc<Cell<End<T>>>);
 
 impl<T> Ending<T> {
-    fn tell(&self, outcome: Result<T, Error>) {
+    fn tell(&self, outcome: Result<T, Box<Error>>) {
         match self.0.replace(End::Ended(outcome)) {
             End::Awaited(Waiter::Other(waker)) => waker.wake(),
             End::Awaited(task) => wake_waiter(task),
-            // It had ended already, and this is its drop.
-            before @ (End::Ended(_) | End::Taken) => self.0.set(before),
-            End::Running => {}
+            End::Running | End::Ended(_) | End::Taken => {}
         }
     }
 }
 
 impl<T> Drop for Ending<T> {
     fn drop(&mut self) {
-        self.tell(Err(Error::TaskDropped));
+        if !is_over(&self.0) {
+            self.tell(Err(Box::new(Error::TaskDropped)));
+        }
     }
 }
 
@@ -178,5 +184,6 @@ mod tests {
         let Poll::Ready(Err(Error::TaskDropped)) = Pin::new(&mut handle).poll(&mut context) else {
             panic!("it waits for ever")
         };
+        assert!(size_of::<End<()>>() <= 24, "{}", size_of::<End<()>>());
     }
 }
