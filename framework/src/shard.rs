@@ -18,6 +18,7 @@ mod event_loop;
 pub(crate) mod executor;
 pub(crate) mod futures;
 pub(crate) mod handle;
+pub(crate) mod held_back;
 mod listener;
 mod overload;
 pub(crate) mod policy;

@@ -126,7 +126,8 @@ impl Conn {
         frame::read_exact(self.handle, length).await
     }
 
-    /// Queues `data` for sending: a [`Chunk`] is sent from where it lies, a slice is collected.
+    /// Queues `data` for sending: a [`Chunk`] is sent from where it lies (a small one
+    /// behind other output is copied to it), a slice is collected.
     /// Waits while the queue is at `limits.write_queue_max`.
     ///
     /// Dropped half-way it leaves what was queued so far: of a slice an unknown part, of a chunk

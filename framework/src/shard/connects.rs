@@ -19,6 +19,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tracing::field::display;
 
 use crate::config::Config;
 use crate::error::CloseReason;
@@ -259,7 +260,9 @@ impl Core {
     /// The descriptor of an outbound connection is closed. A connect that failed ends with that:
     /// its slot in the table is free again.
     pub(crate) fn outbound_closed(&mut self, closed: &Closed) {
-        let Closed { key, peer, .. } = *closed;
+        let Closed {
+            key, peer, reason, ..
+        } = *closed;
         self.count_outbound();
         let failed = self
             .attempts
@@ -277,7 +280,14 @@ impl Core {
         let shared = &mut self.conns.shared;
         if shared.may_log(LogKind::OutboundClosed) {
             let conn = ConnId::new(shared.id, key);
-            tracing::debug!(%conn, %peer, shard = shared.id.0, "outbound connection closed");
+            let (error, reason) = match failed {
+                Some((_, errno)) => (Some(io::Error::from_raw_os_error(errno)), None),
+                None => (None, Some(reason)),
+            };
+            let (error, reason) = (error.map(display), reason.map(display));
+            tracing::debug!(
+                %conn, %peer, reason, error, shard = shared.id.0, "outbound connection closed"
+            );
         }
     }
 

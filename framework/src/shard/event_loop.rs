@@ -28,6 +28,7 @@ use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::executor::{Executor, PREFETCH_AHEAD};
 use crate::shard::handle::Shard;
+use crate::shard::held_back::log_held_back;
 use crate::shard::policy::wait_policy::YIELD_INTERVAL;
 use crate::time::{Tick, Ticks};
 
@@ -342,13 +343,13 @@ impl Core {
     /// Logs how many lines were held back, as far as the intervals are over.
     fn log_held_back(&mut self) {
         let shared = &mut self.conns.shared;
-        shared.log.tell_held_back(shared.id, shared.now);
+        log_held_back(shared.id, shared.log.take_held_back(shared.now));
     }
 
     /// The same for all intervals: the shard ends.
     pub(crate) fn log_all_held_back(&mut self) {
         let shared = &mut self.conns.shared;
-        shared.log.tell_held_back(shared.id, Tick::NEVER);
+        log_held_back(shared.id, shared.log.take_held_back(Tick::NEVER));
     }
 
     // ---- waiting ----

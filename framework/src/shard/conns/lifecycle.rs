@@ -1,5 +1,5 @@
-//! The life of a connection, from the accept or connect to the freeing of its slot. The only file
-//! that changes [`Phase`].
+//! The life of a connection, from the accept or connect to the freeing of its slot. Phase
+//! and reason are changed here alone; `table` begins and ends a life with those of a fresh slot.
 //!
 //! The end has an order: the handler returns, its output is sent, our FIN goes out, the peer's
 //! comes in, the descriptor closes, the slot is free. A connection that failed skips to the
@@ -119,7 +119,7 @@ impl ConnMut<'_> {
     /// to its own port. The connection serves from now on, or closes, and the caller learns why.
     pub(crate) fn connected(&mut self, errno: i32, met_itself: bool) -> Result<(), i32> {
         self.connect_completed();
-        self.slot.frame_deadline = Tick::NEVER;
+        self.clear_frame_deadline();
         let failure = match (errno, self.slot.failed) {
             (_, Some(CloseReason::ReadTimeout)) => libc::ETIMEDOUT,
             (_, Some(_)) => libc::ECANCELED,
@@ -198,13 +198,25 @@ impl ConnMut<'_> {
         self.output_moved();
     }
 
+    /// An outbound connection ends at once, for nobody uses it or whoever does has no use for it any
+    /// more.
+    pub(super) fn close_unused(&mut self, reason: CloseReason) {
+        if self.is_checked_in() {
+            self.shared.metrics.outbound_idle.subtract(1);
+        }
+        self.set_run(RunState::Idle);
+        self.forget_waits();
+        self.slot.reason = reason;
+        self.begin_close();
+    }
+
     /// Everything is sent: the polite end. Our FIN, then the peer's, then the close. One that was
     /// cut short closes at once.
     pub(super) fn shutdown_write(&mut self) {
         let ended = self.slot.recv == RecvState::Ended;
         let is_crowded =
             self.slot.origin == Origin::Overflow && self.shared.places.is_overflow_crowded();
-        if ended || self.is_cut() || is_crowded {
+        if ended || self.needs_reset() || is_crowded {
             return self.begin_close();
         }
         self.slot.phase = Phase::Lingering;
@@ -215,7 +227,7 @@ impl ConnMut<'_> {
 
     /// Whether its peer is told by a reset: without our FIN so far, the close would send it, and
     /// the peer would take for whole what was cut.
-    fn is_cut(&self) -> bool {
+    fn needs_reset(&self) -> bool {
         !self.slot.send.has_fin() && self.slot.reason.resets()
     }
 
@@ -241,7 +253,7 @@ impl ConnMut<'_> {
         }
         self.slot.phase = Phase::Closed;
         self.release_output();
-        if self.is_cut() {
+        if self.needs_reset() {
             self.shared.ring.reset(self.key);
         }
         self.shared.ring.close(self.key);

@@ -1,5 +1,5 @@
 //! Receiving: from the poll or receive in which a connection waits to the queue that its reader
-//! takes from. The only file that changes [`RecvState`].
+//! takes from. The only file that changes [`RecvState`] and [`PeerState`].
 
 use crate::error::CloseReason;
 use crate::id::{Key, SlotIndex};
@@ -262,6 +262,12 @@ impl ConnMut<'_> {
             self.slot.peer_state = PeerState::Over;
         }
         self.stream_is_over()
+    }
+
+    /// The drain has waited long enough for the peer to speak: its next read ends the stream.
+    pub(super) fn end_input(&mut self) {
+        self.slot.peer_state = PeerState::Over;
+        self.fire(Interest::Input);
     }
 
     /// As [`Self::input_is_over`] for who passes on a stream and answers nothing: in a drain it is

@@ -1,4 +1,5 @@
 //! The one deadline of a connection: the next thing that must happen, and what its passing means.
+//! The only file that changes the frame deadline.
 
 use std::time::Duration;
 
@@ -74,6 +75,16 @@ impl ConnMut<'_> {
         self.set_deadline();
     }
 
+    /// A pool keeps the connection for so long; none: for as long as it lives.
+    pub(super) fn set_pool_deadline(&mut self, within: Option<Duration>) {
+        self.slot.frame_deadline = self.shared.now.after(Ticks::of(within));
+    }
+
+    /// The connect has ended, or the connection has left its pool.
+    pub(super) fn clear_frame_deadline(&mut self) {
+        self.slot.frame_deadline = Tick::NEVER;
+    }
+
     // ---- the deadline ----
 
     /// Sets the one deadline of the connection to the next thing that must happen.
@@ -145,10 +156,7 @@ impl ConnMut<'_> {
                 self.fail(reason);
             }
             Verdict::CancelConnect => self.cancel_connect(CloseReason::ReadTimeout),
-            Verdict::EndInput => {
-                self.slot.peer_state = PeerState::Over;
-                self.fire(Interest::Input);
-            }
+            Verdict::EndInput => self.end_input(),
             Verdict::Close => self.begin_close(),
             Verdict::Stale => self.set_deadline(),
         }

@@ -82,7 +82,7 @@ impl Admission {
         places.min(tokens)
     }
 
-    /// A client has been accepted. `may_reclaim`: somebody who may be closed by now can make room.
+    /// A client has been accepted. `may_hold`: it may wait for a place that is being made.
     pub(crate) fn decide(
         &mut self,
         peer: SocketAddr,
