@@ -2,7 +2,7 @@
 //!
 //! A [`Ring`] owns everything the kernel may write to or read from on its behalf: the provided
 //! buffers ([`BufferPool`]), the peer addresses of accepts in flight and the vectors of gathered
-//! sends. Its callers pass slot numbers and references, never pointers.
+//! sends. Its callers pass slot numbers and bufs, never pointers.
 //!
 //! Reading order: [`Ring::new`] (setup), the operations a shard submits, [`Ring::enter`] (the one
 //! system call of a turn), [`Ring::reap`]. Sources: io_uring_setup(2), io_uring_enter(2),
@@ -294,8 +294,8 @@ impl Ring {
         self.push(poll_entry(key), Token::new(Operation::Poll, key));
     }
 
-    /// Sends the leading references, at most [`SEND_VECTOR_MAX`]. Their buffers stay as they are until
-    /// the completion has come, whatever the caller does with the references.
+    /// Sends the first [`SEND_VECTOR_MAX`] of `bufs`. Their buffers stay as they are until the
+    /// completion has come, whatever the caller does with the bufs.
     ///
     /// # Panics
     ///
@@ -434,7 +434,7 @@ impl Ring {
             stand_in.take(entry);
             return true;
         }
-        // SAFETY: every address in an entry of this module lies in `lent` or in a reference that its
+        // SAFETY: every address in an entry of this module lies in `lent` or in a buf that its
         // slot keeps until the completion.
         unsafe { self.io.submission().push(entry) }.is_ok()
     }

@@ -180,17 +180,17 @@ impl ConnMut<'_> {
     // ---- least rates ----
 
     /// Whether its handler has read all there is, and wants more.
-    pub(crate) fn owes_input(&self) -> bool {
+    pub(crate) fn is_input_pending(&self) -> bool {
         let slot = &*self.slot;
         let listens = slot.recv.is_listening();
         let is_read = slot.phase == Phase::Serving && slot.waits.is_reading();
         is_read && listens && !slot.is_outbound()
     }
 
-    /// Whether too little of its request has come since the last look; `owes`: its peer is waited
-    /// for.
-    pub(crate) fn receives_too_slowly(&mut self, owes: bool) -> bool {
-        self.shared.requests.is_too_slow(self.key.slot, owes)
+    /// Whether too little of its request has come since the last look; `is_pending`: its peer is
+    /// waited for.
+    pub(crate) fn receives_too_slowly(&mut self, is_pending: bool) -> bool {
+        self.shared.requests.is_too_slow(self.key.slot, is_pending)
     }
 
     /// Whether its peer has taken too little since the last look: the kernel has `unacknowledged`
@@ -201,7 +201,7 @@ impl ConnMut<'_> {
     }
 
     /// Whether output waits for its peer.
-    pub(crate) fn owes_room(&self) -> bool {
+    pub(crate) fn is_output_pending(&self) -> bool {
         let slot = &*self.slot;
         let sends = matches!(slot.phase, Phase::Serving | Phase::Flushing);
         sends && slot.send == SendState::InFlight && !slot.is_outbound()

@@ -209,7 +209,7 @@ mod tests {
     const LATE: LogKind = LogKind::Closed(CloseReason::IdleTimeout);
 
     #[test]
-    fn every_subject_has_a_place_of_its_own() {
+    fn every_kind_has_a_place_of_its_own() {
         let places: Vec<usize> = LogKind::all().map(LogKind::index).collect();
         assert_eq!(places, (0..LogKind::COUNT).collect::<Vec<_>>());
     }

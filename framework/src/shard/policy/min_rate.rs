@@ -2,12 +2,12 @@
 //! settings allow.
 //!
 //! Nothing is timed per connection. What comes and goes is added up beside the table, and once a
-//! window those are looked at who owe something: a request that has begun (`request`), or room for
-//! output that waits. The first look only marks a connection; whoever is found in the same state by
-//! the next is judged by what moved in between. A look at many takes a quarter of a window
-//! (`PacedQueue`), and the next begins a window after its end. So each has between one window and two
-//! and a half before it is judged, and who owes nothing at one of the sweep, or was kept waiting by
-//! us, begins anew.
+//! window the connections with something pending are looked at: a request that has begun
+//! (`request_timer`), or output that waits for room. The first look only marks a connection; one that
+//! is found in the same state by the next is judged by what moved in between. A look at many takes a
+//! quarter of a window (`PacedQueue`), and the next begins a window after its end. So each has between
+//! one window and two and a half before it is judged, and one that has nothing pending at one of the
+//! looks, or was kept waiting by us, begins anew.
 //!
 //! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer
 //! empties by a third, say. So whoever is still waiting at a look is asked about: how much of what
@@ -26,7 +26,7 @@ use crate::time::{Tick, Ticks};
 /// steady reader would be found too slow between two steps.
 const TAKEN_LEAST: u64 = 64 * 1024;
 
-/// The part of a window over which a look at all who owe something is spread.
+/// The part of a window over which a look at all that have something pending is spread.
 const LOOK_PART: u32 = 4;
 
 /// A least rate, as bytes in a window.
@@ -59,12 +59,12 @@ impl Rate {
     }
 }
 
-/// Sweep at those who owe something, one look after the other.
+/// Looks, one after the other, at the connections with something pending.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     /// No least rate, no sweep.
     pub(crate) rate: Option<Rate>,
-    /// When the next begins; never while nobody owes anything, or one is on.
+    /// When the next begins; never while nothing is pending, or one is on.
     due: Tick,
     left: PacedQueue<SlotIndex>,
 }
@@ -78,7 +78,7 @@ impl Sweep {
         }
     }
 
-    /// Somebody owes something from `now` on.
+    /// Something is pending from `now` on.
     pub(crate) fn one_is_pending(&mut self, now: Tick) {
         if let Some(rate) = self.rate {
             self.due = self.due.min(now.after(rate.window));
@@ -103,9 +103,9 @@ impl Sweep {
         }
     }
 
-    /// Whose turn it is. When a look begins, `pending` finds those who owe something; the last of
-    /// them ends it. Between two sweep at a connection lies a window, however late the first of
-    /// them was.
+    /// Whose turn it is. When a look begins, `pending` finds the connections with something pending;
+    /// the last of them ends it. Between two looks at a connection lies a window, however late the
+    /// first of them was.
     pub(crate) fn take(
         &mut self,
         now: Tick,
@@ -127,11 +127,11 @@ impl Sweep {
     }
 }
 
-/// Those of `all` of whom `owes` says so.
-pub(crate) fn pending<T>(all: &[T], owes: impl Fn(&T) -> bool) -> Vec<SlotIndex> {
+/// Those of `all` of which `is_pending` says so.
+pub(crate) fn pending<T>(all: &[T], is_pending: impl Fn(&T) -> bool) -> Vec<SlotIndex> {
     all.iter()
         .enumerate()
-        .filter(|(_, one)| owes(one))
+        .filter(|(_, one)| is_pending(one))
         .map(|(index, _)| SlotIndex(index as u32))
         .collect()
 }

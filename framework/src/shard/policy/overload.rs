@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greedy_hold_more_than_their_own_and_come_in_their_order() {
+    fn top_holders_hold_more_than_their_own_and_come_in_their_order() {
         let holder = |slot, bytes| (Key::of_place(slot), bytes);
         let found = |holders: &[(Key, u64)], shortage| -> Vec<u32> {
             top_holders(holders.to_vec(), 8, shortage)
