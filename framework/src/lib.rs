@@ -40,9 +40,9 @@
 //!
 //! A file imports only from below (tests/tests/tidy.rs keeps that).
 //!
-//! 1. Ground: `error`, `id`, `time`, `escape`, `panics`, `metrics`, `affinity`, `cgroup`,
-//!    `blocking` (threads for what blocks), `failpoint`.
-//! 2. `config`: settings; `log`.
+//! 1. Ground: `error`, `close_reason`, `upstream_error`, `id`, `time`, `escape`, `panics`, `metrics`,
+//!    `affinity`, `cgroup`, `blocking` (threads for what blocks), `failpoint`.
+//! 2. `config`: settings; `arguments`: the command line; `log`.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 4. `net`: listening sockets and socket options; `runtime`: glommio, and what must be known of it.
 //! 5. `shard`: one core. `shard::policy` judges, `shard::conns` has the connections, `shard::core`

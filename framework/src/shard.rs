@@ -1,12 +1,13 @@
 //! One core: a listener, a ring, buffers, a connection table and the tasks that serve its
 //! connections. Nothing of it is shared.
 //!
-//! From the bottom: [`policy`] judges, [`task`] says who is due, [`conns`] has the connections,
-//! each from top to bottom; [`core`] has all of that and, in [`state`], the rest. Above it
-//! [`listener`] and [`admission`] take connections in, [`connects`] opens some, [`overload`],
-//! [`rates`] and [`drain`] end them. [`handle`] is the shard of a thread, [`futures`] are what tasks
-//! wait for, [`executor`] polls tasks, [`event_loop`] drives them all, [`run`] runs a shard to its
-//! end.
+//! From the bottom: [`policy`] judges, [`task`] says who is due, [`commands`] are the orders of the
+//! control thread, [`conns`] has the connections, each from top to bottom; [`core`] has all of that
+//! and, in [`state`], the rest. Above it [`listener`] and [`admission`] take connections in,
+//! [`connects`] opens some, [`overload`], [`rates`] and [`drain`] end them, [`held_back`] tells of
+//! what was not logged. [`handle`] is the shard of a thread, [`futures`] are what tasks wait for,
+//! [`executor`] polls tasks, [`event_loop`] drives them all, [`run`] runs a shard to its end. In tests
+//! `sim` plays the kernel, peers and handlers.
 
 mod admission;
 pub(crate) mod commands;

@@ -26,7 +26,7 @@ use crate::error::CloseReason;
 use crate::id::{ConnId, Key};
 use crate::net::listen::set_options;
 use crate::ring::{Completion, bind_address_no_port};
-use crate::shard::conns::Closed;
+use crate::shard::conns::Ended;
 use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::policy::log_limit::LogKind;
@@ -259,10 +259,10 @@ impl Core {
 
     /// The descriptor of an outbound connection is closed. A connect that failed ends with that:
     /// its slot in the table is free again.
-    pub(crate) fn outbound_closed(&mut self, closed: &Closed) {
-        let Closed {
+    pub(crate) fn outbound_closed(&mut self, ended: &Ended) {
+        let Ended {
             key, peer, reason, ..
-        } = *closed;
+        } = *ended;
         self.count_outbound();
         let failed = self
             .attempts

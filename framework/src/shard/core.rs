@@ -39,7 +39,7 @@ use crate::time::Tick;
 /// The state of a shard.
 pub(crate) struct Core {
     pub(crate) conns: Conns,
-    // Who comes in, who is called.
+    // Accepting, admission, connects, drain.
     pub(crate) acceptor: Acceptor,
     pub(crate) admission: Admission,
     /// None: nobody makes room for another.
@@ -48,14 +48,14 @@ pub(crate) struct Core {
     pub(crate) drain: Drain,
     // Tasks beside connections.
     pub(crate) spawned: Spawned,
-    pub(crate) timers: Timers,
+    pub(crate) task_timers: Timers,
     // The event loop's own.
     /// The turn's completions.
     pub(crate) completions: Vec<Completion>,
     /// Whether the ring watches what other threads signal.
     pub(crate) is_watched: bool,
-    /// The tick that the timer in the kernel is set to; never if there is none.
-    pub(crate) timer: Tick,
+    /// The tick that the kernel's timer which ends a park is set to; never if there is none.
+    pub(crate) park_timer: Tick,
     pub(crate) wait_policy: WaitPolicy,
     /// When to give memory back, if nothing is received until then.
     pub(crate) trim_due: Tick,
@@ -129,10 +129,10 @@ impl Core {
             reclaim: limits.admission.reclaim.then(Reclaim::default),
             drain: Drain::default(),
             spawned: Spawned::default(),
-            timers: Timers::default(),
+            task_timers: Timers::default(),
             completions: Vec::new(),
             is_watched: false,
-            timer: Tick::NEVER,
+            park_timer: Tick::NEVER,
             wait_policy: WaitPolicy::new(limits.gather_completions_max),
             trim_due: Tick::NEVER,
             grace: Grace::NONE,
@@ -180,7 +180,7 @@ impl Core {
 
     /// Wakes those whose time has come.
     pub(crate) fn fire_timers(&mut self) {
-        while let Some(waiter) = self.timers.pop_due(self.conns.shared.clock) {
+        while let Some(waiter) = self.task_timers.pop_due(self.conns.shared.clock) {
             self.wake_waiter(waiter);
         }
     }

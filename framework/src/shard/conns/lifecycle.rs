@@ -18,7 +18,7 @@ use crate::time::Tick;
 
 /// A connection that has ended, as it was.
 #[derive(Debug)]
-pub(crate) struct Closed {
+pub(crate) struct Ended {
     pub(crate) key: Key,
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Origin,
@@ -44,14 +44,14 @@ impl Conns {
 
     /// The descriptor of `key` is closed: nothing of the connection is left in the kernel, and the
     /// slot is free.
-    pub(crate) fn closed(&mut self, key: Key, errno: i32) -> Option<Closed> {
+    pub(crate) fn closed(&mut self, key: Key, errno: i32) -> Option<Ended> {
         let mut conn = self.get(key)?;
         if errno != 0 && conn.shared.may_log(LogKind::CloseFailed) {
             tracing::error!(conn = %conn.id(), errno, "the descriptor did not close");
         }
         conn.release_input(); // a handler may have put some back meanwhile
         conn.release_output();
-        let closed = Closed {
+        let ended = Ended {
             key,
             peer: conn.slot.peer.addr(),
             origin: conn.slot.origin,
@@ -60,14 +60,14 @@ impl Conns {
         self.table.vacate(key.slot);
         let shared = &mut self.shared;
         shared.deadlines.set(key.slot, Tick::NEVER);
-        shared.places.vacated(closed.origin);
+        shared.places.vacated(ended.origin);
         shared.requests.reset(key.slot);
         shared.min_rate.reset(key.slot);
         debug_assert!(
             shared.places.open() > 0 || (shared.unread, shared.unsent) == (0, 0),
             "what went into the queues has left them"
         );
-        Some(closed)
+        Some(ended)
     }
 }
 
@@ -158,7 +158,7 @@ impl ConnMut<'_> {
             }
             Phase::Lingering => self.begin_close(),
             Phase::Connecting => self.cancel_connect(reason),
-            Phase::Free | Phase::Closing | Phase::Closed => {}
+            Phase::Free | Phase::Closing | Phase::CloseInFlight => {}
         }
     }
 
@@ -212,7 +212,7 @@ impl ConnMut<'_> {
 
     /// Everything is sent: the polite end. Our FIN, then the peer's, then the close. One that was
     /// cut short closes at once.
-    pub(super) fn shutdown_write(&mut self) {
+    pub(super) fn begin_linger(&mut self) {
         let ended = self.slot.recv == RecvState::Ended;
         let is_crowded =
             self.slot.origin == Origin::Overflow && self.shared.places.is_overflow_crowded();
@@ -220,7 +220,7 @@ impl ConnMut<'_> {
             return self.begin_close();
         }
         self.slot.phase = Phase::Lingering;
-        self.close_output();
+        self.shutdown_write();
         self.arm_receive();
         self.set_deadline();
     }
@@ -251,7 +251,7 @@ impl ConnMut<'_> {
         if self.slot.phase != Phase::Closing || receiving || sending {
             return;
         }
-        self.slot.phase = Phase::Closed;
+        self.slot.phase = Phase::CloseInFlight;
         self.release_output();
         if self.needs_reset() {
             self.shared.ring.reset(self.key);

@@ -114,6 +114,9 @@ impl ConnMut<'_> {
     /// still there: once more. One that it did not find (ENOENT) has completed, or a receive went
     /// on between two of its completions: a connection that closes must not wait for its peer to
     /// say more.
+    ///
+    /// With `Cancelling` it is about a receive: the kernel finds a poll until it has completed, and
+    /// that completion comes before the cancel's and has ended the state.
     pub(crate) fn cancel_failed(&mut self, errno: i32) {
         if self.slot.recv != RecvState::Cancelling {
             return;

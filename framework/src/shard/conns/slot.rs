@@ -76,7 +76,7 @@ impl Slot {
 pub(crate) enum Phase {
     /// No connection.
     Free,
-    /// It is ours to the peer, and the connect is in the kernel.
+    /// The shard opens it, and the connect is in the kernel.
     Connecting,
     /// It was accepted and waits for a place among the served.
     Held,
@@ -89,7 +89,7 @@ pub(crate) enum Phase {
     /// The descriptor closes as soon as no operation uses it.
     Closing,
     /// The close is in the kernel: the last operation there is.
-    Closed,
+    CloseInFlight,
 }
 
 /// The receive of a connection.

@@ -43,8 +43,8 @@ impl ConnMut<'_> {
         }
     }
 
-    /// The handler asks for more: the end of a request that it has answered or been given whole,
-    /// and the beginning of the next if that is there already.
+    /// The handler reads on. This ends a request that it has answered or got whole; if more is
+    /// unread, the next begins.
     pub(crate) fn read_on(&mut self, reading: Reading) {
         if self.slot.is_outbound() {
             return;
@@ -242,7 +242,7 @@ fn verdict(slot: &Slot, passed: Passed, draining: bool) -> Verdict {
     match slot.phase {
         Phase::Lingering => Verdict::Close,
         Phase::Connecting => Verdict::CancelConnect,
-        Phase::Free | Phase::Held | Phase::Closing | Phase::Closed => Verdict::Stale,
+        Phase::Free | Phase::Held | Phase::Closing | Phase::CloseInFlight => Verdict::Stale,
         _ if passed.lifetime => Verdict::Fail(CloseReason::LifetimeExceeded),
         _ if passed.request => Verdict::Fail(CloseReason::RequestTimeout),
         Phase::Serving if sending && outbound && passed.answer => {

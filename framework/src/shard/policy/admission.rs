@@ -125,7 +125,8 @@ impl Admission {
         Rc::clone(&self.refuse_with)
     }
 
-    pub(crate) fn waits_no_more(&mut self) {
+    /// Nothing waits for tokens, unless [`Self::accepts_allowed`] finds so again.
+    pub(crate) fn clear_refill_time(&mut self) {
         self.refilled_at = None;
     }
 

@@ -44,7 +44,7 @@ pub(crate) enum Shortage {
     /// `limits.unsent_per_shard_max` is reached.
     Unsent,
     /// Handlers hold more than both together.
-    Held,
+    Handlers,
     /// The process's memory nears its end, and the shard has a part in it.
     Memory,
 }
@@ -61,7 +61,7 @@ impl Shortage {
             Self::Buffers => "buffers",
             Self::Unread => "unread",
             Self::Unsent => "unsent",
-            Self::Held => "held",
+            Self::Handlers => "held",
             Self::Memory => "memory",
         }
     }
@@ -97,7 +97,7 @@ fn shortage(load: &Load, unread_max: u64, unsent_max: u64, before: Shortage) -> 
     } else if reached(load.unsent, unsent_max) {
         Shortage::Unsent
     } else if reached(load.heap, all + load.own) {
-        Shortage::Held
+        Shortage::Handlers
     } else if load.memory_short && load.heap >= all / 4 {
         Shortage::Memory
     } else if load.buffers_low {
@@ -331,7 +331,7 @@ mod tests {
         );
         assert_eq!(
             judged(Load { heap: 3100, ..none }, Shortage::None),
-            Shortage::Held,
+            Shortage::Handlers,
             "both bounds, and what each connection may hold"
         );
         assert_eq!(
@@ -382,7 +382,7 @@ mod tests {
         );
         assert!(escalated.is_sorted());
         assert_eq!(
-            level(Shortage::Held, u32::MAX - 1, Ticks::FOREVER),
+            level(Shortage::Handlers, u32::MAX - 1, Ticks::FOREVER),
             Level::CopyOut,
             "\"off\" closes nobody"
         );

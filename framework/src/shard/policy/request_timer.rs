@@ -158,8 +158,8 @@ impl RequestTimers {
         }
     }
 
-    /// The handler asks for more: the end of a request that it has answered or been given whole,
-    /// and the beginning of the next if that is `unread` already. Gives the deadline of that one.
+    /// The handler reads on. This ends a request that it has answered or got whole; if more is
+    /// `unread`, the next begins. Gives the deadline of that one.
     pub(crate) fn read_on(
         &mut self,
         slot: SlotIndex,
