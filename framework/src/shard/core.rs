@@ -81,47 +81,10 @@ pub(crate) struct CoreParts {
 impl Core {
     /// Makes the shard's ring and tables, on the shard's own thread.
     pub(crate) fn new(parts: CoreParts) -> io::Result<Self> {
+        let shared = Shared::new(&parts)?;
+        let table = Table::with_capacity(shared.places.capacity().max(1));
         let (config, clock) = (&*parts.config, parts.clock);
         let limits = &config.limits;
-        let places = Places::new(
-            parts.connections_max,
-            config.spare_per_shard(),
-            config.outbound_per_shard(),
-        );
-        let slots = places.capacity().max(1);
-        let shared = Shared {
-            id: parts.id,
-            number: parts.number,
-            ring: Ring::new(
-                slots,
-                limits.accepts_in_flight_max,
-                limits.connects_in_flight_max,
-                Rc::clone(&parts.buffers),
-            )?,
-            buffers: parts.buffers,
-            metrics: parts.metrics,
-            bounds: Bounds::of(config, parts.memory),
-            places,
-            deadlines: Deadlines::with_capacity(slots),
-            segments: Segments::new(),
-            clock,
-            now: Tick::at(clock),
-            is_draining: false,
-            unread: 0,
-            unsent: 0,
-            recv_modes: RecvModes::with_capacity(slots),
-            requests: RequestTimers::new(config.timeouts.request, bounds::receive_rate(limits)),
-            min_rate: MinRate::new(bounds::send_rate(limits)),
-            overload: Overload::new(),
-            log: LogLimiter::new(config.log.lines_per_reason_max),
-            run_queue: RunQueue::default(),
-            wakers: Wakers::default(),
-            starved: Vec::new(),
-            touched: Vec::new(),
-            reads_left: 0,
-            is_behind: false,
-        };
-        let table = Table::with_capacity(slots);
         Ok(Self {
             conns: Conns { table, shared },
             acceptor: Acceptor::new(parts.listener, config),
@@ -183,6 +146,51 @@ impl Core {
         while let Some(waiter) = self.task_timers.pop_due(self.conns.shared.clock) {
             self.wake_waiter(waiter);
         }
+    }
+}
+
+impl Shared {
+    fn new(parts: &CoreParts) -> io::Result<Self> {
+        let (config, clock) = (&*parts.config, parts.clock);
+        let limits = &config.limits;
+        let places = Places::new(
+            parts.connections_max,
+            config.spare_per_shard(),
+            config.outbound_per_shard(),
+        );
+        let slots = places.capacity().max(1);
+        Ok(Self {
+            id: parts.id,
+            number: parts.number,
+            ring: Ring::new(
+                slots,
+                limits.accepts_in_flight_max,
+                limits.connects_in_flight_max,
+                Rc::clone(&parts.buffers),
+            )?,
+            buffers: Rc::clone(&parts.buffers),
+            metrics: Arc::clone(&parts.metrics),
+            bounds: Bounds::of(config, parts.memory),
+            places,
+            deadlines: Deadlines::with_capacity(slots),
+            segments: Segments::new(),
+            clock,
+            now: Tick::at(clock),
+            is_draining: false,
+            unread: 0,
+            unsent: 0,
+            recv_modes: RecvModes::with_capacity(slots),
+            requests: RequestTimers::new(config.timeouts.request, bounds::receive_rate(limits)),
+            min_rate: MinRate::new(bounds::send_rate(limits)),
+            overload: Overload::new(),
+            log: LogLimiter::new(config.log.lines_per_reason_max),
+            run_queue: RunQueue::default(),
+            wakers: Wakers::default(),
+            starved: Vec::new(),
+            touched: Vec::new(),
+            reads_left: 0,
+            is_behind: false,
+        })
     }
 }
 
