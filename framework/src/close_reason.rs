@@ -118,20 +118,31 @@ impl CloseReason {
 
     /// Whether the server itself put an end to it: the handler is not waited for.
     pub(crate) fn is_cut(self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Reclaimed
-                | Self::FirstByteTimeout
-                | Self::ReadTimeout
-                | Self::RequestTimeout
-                | Self::WriteTimeout
-                | Self::ReceiveTooSlow
-                | Self::SendTooSlow
-                | Self::IdleTimeout
-                | Self::LifetimeExceeded
-                | Self::DrainCut
-                | Self::Overloaded
-        )
+            | Self::FirstByteTimeout
+            | Self::ReadTimeout
+            | Self::RequestTimeout
+            | Self::WriteTimeout
+            | Self::ReceiveTooSlow
+            | Self::SendTooSlow
+            | Self::IdleTimeout
+            | Self::LifetimeExceeded
+            | Self::DrainCut
+            | Self::Overloaded => true,
+            Self::PeerClosed
+            | Self::HandlerClosed
+            | Self::PeerReset
+            | Self::PeerUnreachable
+            | Self::Refused
+            | Self::AddressLimit
+            | Self::ProtocolError
+            | Self::HandlerFailed
+            | Self::HandlerPanicked
+            | Self::Drained
+            | Self::Aborted
+            | Self::SocketError => false,
+        }
     }
 
     /// Whether the peer is told by a reset that what it has received may not be whole. Not where

@@ -13,7 +13,7 @@ use crate::conn::connection::Conn;
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
 use crate::metrics::{Metrics, Snapshot};
-use crate::shard::conns::Closed;
+use crate::shard::conns::Ended;
 use crate::shard::hooks::Hooks;
 use crate::upstream::pool::Pool;
 
@@ -257,7 +257,7 @@ impl<H: Handler> Hooks for Observer<H> {
         self.handler.on_drain();
     }
 
-    fn closed(&self, closed: &Closed) {
+    fn closed(&self, closed: &Ended) {
         let info = ConnInfo {
             id: ConnId::new(self.context.id, closed.key),
             peer_addr: closed.peer,

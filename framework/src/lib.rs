@@ -40,18 +40,21 @@
 //!
 //! A file imports only from below (tests/tests/tidy.rs keeps that).
 //!
-//! 1. Ground: `error`, `id`, `time`, `escape`, `panics`, `metrics`, `affinity`, `cgroup`,
-//!    `blocking` (threads for what blocks), `failpoint`.
-//! 2. `config`: settings, of files and arguments; `settings`: those of code; `log`.
+//! 1. Ground: `error`, `close_reason`, `upstream_error`, `id`, `time`, `escape`, `panics`,
+//!    `metrics`, `affinity`, `cgroup`, `blocking` (threads for what blocks), `failpoint`.
+//! 2. `config`: settings, of files and arguments; `settings`: those of code; `arguments`: the
+//!    command line; `log`.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
-//! 4. `net`: listening sockets and socket options; `runtime`: glommio, and what must be known of it.
+//! 4. `net`: listening sockets and socket options; `runtime`: glommio, and what must be known of
+//!    it.
 //! 5. `shard`: one core. `shard::policy` judges, `shard::conns` has the connections, `shard::core`
 //!    all that changes, `shard::event_loop` drives it.
 //! 6. `conn`: a connection as its handler sees it; `upstream`: the connections that it opens.
 //! 7. `handler`: all that an application author implements.
 //! 8. `preflight`: whether this machine can carry out the settings.
-//! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`: from `main` to the
-//!    exit code; `testing`: a shard for tests of handlers, with the feature of that name.
+//! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`:
+//!    from `main` to the exit code; `testing`: a shard for tests of handlers, with the feature of
+//!    that name.
 
 mod affinity;
 mod app;

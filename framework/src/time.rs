@@ -29,7 +29,7 @@ pub(crate) fn set_virtual(now: Instant) {
     VIRTUAL.set(Some(now));
 }
 
-/// A point in time: ticks since the shard's start. Wraps after 17 years.
+/// A point in time: ticks since the server's start. Wraps after 17 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(pub(crate) u32);
 
@@ -37,12 +37,12 @@ impl Tick {
     /// The deadline of what has none.
     pub(crate) const NEVER: Self = Self(u32::MAX);
 
-    /// The tick in which `elapsed` since the shard's start falls.
+    /// The tick in which `elapsed` since the server's start falls.
     pub(crate) fn at(elapsed: Duration) -> Self {
         Self((elapsed.as_millis() / TICK.as_millis()) as u32)
     }
 
-    /// This tick's start, since the shard's start.
+    /// This tick's start, since the server's start.
     pub(crate) fn start(self) -> Duration {
         TICK * self.0
     }

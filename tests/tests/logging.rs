@@ -436,6 +436,34 @@ fn what_was_held_back_is_told_though_nothing_more_happens() {
 }
 
 #[test]
+fn an_outbound_connection_says_why_it_ended() {
+    let echo = Launch::echo().start();
+    let proxy = Launch::proxy(echo.addr()).debug().start();
+    let mut client = proxy.connect();
+    client.send(b"hello");
+    assert_eq!(client.receive(5), b"hello");
+    drop(client);
+    let ended = proxy.wait_for_log("outbound connection closed", BOUND);
+    assert_eq!(ended.field("reason").as_deref(), Some("peer_closed"));
+    assert_eq!(ended.field("error"), None);
+    proxy.stop();
+}
+
+#[test]
+fn a_connect_that_failed_says_its_error() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let proxy = Launch::proxy(address).debug().start();
+    drop(proxy.connect());
+    let ended = proxy.wait_for_log("outbound connection closed", BOUND);
+    let error = ended.field("error").unwrap();
+    assert!(error.contains("refused"), "{error}");
+    assert_eq!(ended.field("reason"), None, "it never was a connection");
+    proxy.stop();
+}
+
+#[test]
 fn what_is_not_logged_is_not_held_back() {
     let server = Launch::echo()
         .set("server.shards=1")

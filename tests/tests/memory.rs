@@ -1,5 +1,5 @@
 //! Memory has a bound that is told at the start and kept: by backpressure first, then by holding
-//! the greediest back, then by closing them.
+//! the top holders back, then by closing them.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
@@ -111,7 +111,7 @@ fn most(server: &Server, short_of: &str, field: &str) -> u64 {
 }
 
 #[test]
-fn a_shard_holds_no_more_unread_than_its_bound_and_closes_the_greediest() {
+fn a_shard_holds_no_more_unread_than_its_bound_and_closes_the_top_holders() {
     const STUFFERS: usize = 128;
     let server = narrow(Launch::hostile())
         .set("buffers.count=64")
@@ -134,7 +134,7 @@ fn a_shard_holds_no_more_unread_than_its_bound_and_closes_the_greediest() {
     let counts = server.stop();
     assert!(
         counts.of("overloaded") < STUFFERS as u64,
-        "the few greediest are enough: {counts:?}"
+        "the few top holders are enough: {counts:?}"
     );
 }
 
@@ -394,7 +394,7 @@ fn while_memory_is_short_nobody_new_is_let_in_and_afterwards_everybody_is() {
 }
 
 #[test]
-fn when_memory_nears_its_end_the_greediest_are_closed() {
+fn when_memory_nears_its_end_the_top_holders_are_closed() {
     let Some(cage) = Cage::of(CAGE) else {
         return announce("needs root and a memory controller");
     };
@@ -488,12 +488,12 @@ fn besieged(launch: Launch, request: &[u8], reply: &[u8]) {
 }
 
 #[test]
-fn echo_besieged_in_little_memory_closes_the_greediest_and_lives() {
+fn echo_besieged_in_little_memory_closes_the_top_holders_and_lives() {
     besieged(Launch::echo(), &[b'e'; 1024], &[b'e'; 1024]);
 }
 
 #[test]
-fn ping_besieged_in_little_memory_closes_the_greediest_and_lives() {
+fn ping_besieged_in_little_memory_closes_the_top_holders_and_lives() {
     let text = "p".repeat(1000);
     let request = format!("*2\r\n$4\r\nECHO\r\n$1000\r\n{text}\r\n");
     besieged(

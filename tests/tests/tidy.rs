@@ -46,6 +46,7 @@ const LAYERS: [&[&str]; 29] = [
         "shard/overload",
         "shard/rates",
         "shard/drain",
+        "shard/held_back",
     ],
     &["shard/handle"],
     &["shard/futures"],
@@ -266,8 +267,12 @@ fn no_files_import_each_other_round_about() {
 fn each_state_of_a_connection_is_changed_in_one_file() {
     for (state, writer) in [
         ("phase", "lifecycle.rs"),
+        ("origin", "lifecycle.rs"),
+        ("reason", "lifecycle.rs"),
         ("recv", "recv.rs"),
+        ("peer_state", "recv.rs"),
         ("send", "send.rs"),
+        ("frame_deadline", "timeouts.rs"),
     ] {
         let change = format!("slot.{state} =");
         let is_change = |code: &str| code.contains(&change) && !code.contains("==");

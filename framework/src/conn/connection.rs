@@ -126,11 +126,13 @@ impl Conn {
         frame::read_exact(self.handle, length).await
     }
 
-    /// Queues `data` for sending: a [`Chunk`] and an `Arc<[u8]>` are sent from where they lie, a
-    /// slice is collected. Waits while the queue is at `limits.write_queue_max`.
+    /// Queues `data` for sending: a [`Chunk`] and an `Arc<[u8]>` are sent from where they lie (a
+    /// small one behind other output is copied to it), a slice is collected. Waits while the queue
+    /// is at `limits.write_queue_max`.
     ///
     /// Dropped half-way it leaves what was queued so far: of a slice, and of an `Arc` longer than
-    /// `buffers.size`, an unknown part, of a chunk nothing or all. So what must go out whole or not at all is written where nothing drops it.
+    /// `buffers.size`, an unknown part, of a chunk nothing or all. So what must go out whole or not
+    /// at all is written where nothing drops it.
     ///
     /// # Errors
     ///

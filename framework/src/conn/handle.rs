@@ -145,7 +145,7 @@ impl Handle {
 
     /// Sends our FIN behind what the kernel has taken.
     pub(super) fn close_output(self) {
-        self.with(|conn| conn.close_output());
+        self.with(|conn| conn.shutdown_write());
     }
 
     // ---- both ----

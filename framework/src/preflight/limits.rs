@@ -74,48 +74,10 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
 /// Connections of the process: what was asked for if there is room, else as many as there is room
 /// for.
 pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result<u32, Problem> {
-    let limits = &config.limits;
     own_descriptors(facts, shards)?;
-    let outbound = u64::from(config.beside_per_shard());
-    let table = facts
-        .nofile
-        .min(SHARD_CONNECTIONS_MAX.into())
-        .saturating_sub(outbound);
-    if table == 0 {
-        return Err(Problem::new(
-            format!(
-                "a shard is to have {outbound} places beside its clients' (limits.outbound_per_shard_max, the upstreams' connections_max, and \
-             limits.accepts_in_flight_max for those who are turned away)"
-            ),
-            format!(
-                "the descriptor limit of {} leaves none for clients",
-                facts.nofile
-            ),
-            format!("{}, or lower them", raise(outbound + 1)),
-        ));
-    }
-    let each = u64::from(
-        limits
-            .connections_per_shard_max
-            .unwrap_or(SHARD_CONNECTIONS_MAX),
-    );
-    if limits.connections_per_shard_max.is_some() && each > table {
-        let remedy = format!(
-            "{}, or lower limits.connections_per_shard_max",
-            raise(each + outbound)
-        );
-        return Err(Problem::new(
-            format!("limits.connections_per_shard_max is {each}"),
-            format!(
-                "the descriptor limit of {} allows a shard {table}{}",
-                facts.nofile,
-                beside(outbound)
-            ),
-            remedy,
-        ));
-    }
-    let room = u64::from(shards) * each.min(table);
-    let Some(asked) = limits.connections_max else {
+    let PerShard { each, by_setting } = per_shard(config, facts)?;
+    let room = u64::from(shards) * each;
+    let Some(asked) = config.limits.connections_max else {
         let derived = room.min(DERIVED_CONNECTIONS_MAX).max(shards.into());
         return Ok(u32::try_from(derived).unwrap_or(u32::MAX));
     };
@@ -127,16 +89,71 @@ pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result
         ));
     }
     if u64::from(asked) > room {
+        let outbound = config.beside_per_shard().into();
         return Err(too_many(
             asked,
             shards,
-            each.min(table),
-            each < table,
+            each,
+            by_setting,
             facts.nofile,
             outbound,
         ));
     }
     Ok(asked)
+}
+
+/// Connections that a shard may accept.
+struct PerShard {
+    each: u64,
+    /// A setting allows no more; otherwise the descriptor limit.
+    by_setting: bool,
+}
+
+fn per_shard(config: &Config, facts: &Facts) -> Result<PerShard, Problem> {
+    let (asked, outbound) = (
+        config.limits.connections_per_shard_max,
+        u64::from(config.beside_per_shard()),
+    );
+    let table = facts
+        .nofile
+        .min(SHARD_CONNECTIONS_MAX.into())
+        .saturating_sub(outbound);
+    if table == 0 {
+        return Err(no_place_for_clients(facts.nofile, outbound));
+    }
+    let each = u64::from(asked.unwrap_or(SHARD_CONNECTIONS_MAX));
+    if asked.is_some() && each > table {
+        return Err(too_many_per_shard(each, table, facts.nofile, outbound));
+    }
+    Ok(PerShard {
+        each: each.min(table),
+        by_setting: each < table,
+    })
+}
+
+fn no_place_for_clients(nofile: u64, outbound: u64) -> Problem {
+    Problem::new(
+        format!(
+            "a shard is to have {outbound} places beside its clients' (limits.outbound_per_shard_max, the upstreams' connections_max, and \
+             limits.accepts_in_flight_max for those who are turned away)"
+        ),
+        format!("the descriptor limit of {nofile} leaves none for clients"),
+        format!("{}, or lower them", raise(outbound + 1)),
+    )
+}
+
+fn too_many_per_shard(each: u64, table: u64, nofile: u64, outbound: u64) -> Problem {
+    Problem::new(
+        format!("limits.connections_per_shard_max is {each}"),
+        format!(
+            "the descriptor limit of {nofile} allows a shard {table}{}",
+            beside(outbound)
+        ),
+        format!(
+            "{}, or lower limits.connections_per_shard_max",
+            raise(each + outbound)
+        ),
+    )
 }
 
 fn too_many(

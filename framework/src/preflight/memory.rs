@@ -60,6 +60,12 @@ struct Part {
     how: String,
 }
 
+impl Part {
+    fn of(name: &'static str, bytes: u64, how: String) -> Self {
+        Self { name, bytes, how }
+    }
+}
+
 impl MemoryBound {
     /// Bytes of the process.
     pub(crate) fn bytes(&self) -> u64 {
@@ -101,11 +107,7 @@ pub(super) struct Settled {
 /// Settles what is left open, for `connections_max` accepted connections: all of them where they
 /// were asked for, else no more.
 pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_max: u32) -> Settled {
-    let limits = &config.limits;
-    let asked = limits.connections_max.is_some() || limits.connections_per_shard_max.is_some();
-    let outbound = u64::from(shards) * u64::from(config.beside_per_shard());
-    let room = room(facts);
-    let Some((room_bytes, _)) = room else {
+    let Some(room) = room(facts) else {
         let share = share(config, |_| DERIVED_PER_SHARD_BLIND);
         return Settled {
             connections_max,
@@ -113,46 +115,80 @@ pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_ma
             problem: None,
         };
     };
-    let nothing = MemoryShare {
-        unread_max: 0,
-        unsent_max: 0,
-    };
-    let fixed = bound(config, facts, shards, 0, nothing).with_sockets();
-    let each = connection_bytes(config, facts);
-    let rest = (room_bytes - room_bytes / SPARED_PART).saturating_sub(fixed);
-    let left = if asked {
-        rest.saturating_sub(each * u64::from(connections_max))
-    } else {
-        rest
-    };
-    let explicit = [limits.unread_per_shard_max, limits.unsent_per_shard_max]
-        .into_iter()
-        .flatten()
-        .map(u64::from)
-        .sum::<u64>();
-    let left = left.saturating_sub(explicit * u64::from(shards)) / 2;
-    let derived = (rest / DERIVED_PART).min(left - left / ALLOCATOR_PART) / u64::from(shards);
-    let share = share(config, |least| {
-        derived.clamp(least, DERIVED_PER_SHARD_MAX.max(least))
-    });
-    let connections_max = if asked {
-        connections_max
-    } else {
-        let queues = with_allocator(
-            u64::from(shards) * (u64::from(share.unread_max) + u64::from(share.unsent_max)),
-        );
-        let fit = rest.saturating_sub(queues) / each;
-        u32::try_from(fit)
-            .unwrap_or(u32::MAX)
-            .clamp(shards.min(connections_max), connections_max)
-    };
+    let budget = Budget::of(config, facts, shards, room.0);
+    let share = budget.share(connections_max);
+    let connections_max = budget.connections(connections_max, share);
     let bound = bound(config, facts, shards, connections_max, share);
-    let problem =
-        room.and_then(|room| problem(&bound, room, u64::from(connections_max) + outbound));
+    let outbound = u64::from(shards) * u64::from(config.beside_per_shard());
+    let problem = problem(&bound, room, u64::from(connections_max) + outbound);
     Settled {
         connections_max,
         bound,
         problem,
+    }
+}
+
+/// The memory that is left beside the fixed parts, for connections and the bytes that they hold.
+struct Budget<'a> {
+    config: &'a Config,
+    shards: u32,
+    /// Connections were asked for by number.
+    asked: bool,
+    /// Bytes of one connection.
+    each: u64,
+    rest: u64,
+}
+
+impl<'a> Budget<'a> {
+    fn of(config: &'a Config, facts: &Facts, shards: u32, room_bytes: u64) -> Self {
+        let limits = &config.limits;
+        let nothing = MemoryShare {
+            unread_max: 0,
+            unsent_max: 0,
+        };
+        let fixed = bound(config, facts, shards, 0, nothing).with_sockets();
+        Self {
+            config,
+            shards,
+            asked: limits.connections_max.is_some() || limits.connections_per_shard_max.is_some(),
+            each: connection_bytes(config, facts),
+            rest: (room_bytes - room_bytes / SPARED_PART).saturating_sub(fixed),
+        }
+    }
+
+    /// What the connections of a shard may hold: of what so many asked-for connections leave.
+    fn share(&self, connections_max: u32) -> MemoryShare {
+        let limits = &self.config.limits;
+        let left = if self.asked {
+            let connections = self.each * u64::from(connections_max);
+            self.rest.saturating_sub(connections)
+        } else {
+            self.rest
+        };
+        let explicit = [limits.unread_per_shard_max, limits.unsent_per_shard_max]
+            .into_iter()
+            .flatten()
+            .map(u64::from)
+            .sum::<u64>();
+        let shards = u64::from(self.shards);
+        let left = left.saturating_sub(explicit * shards) / 2;
+        let derived = (self.rest / DERIVED_PART).min(left - left / ALLOCATOR_PART) / shards;
+        share(self.config, |least| {
+            derived.clamp(least, DERIVED_PER_SHARD_MAX.max(least))
+        })
+    }
+
+    /// Those that were asked for, or as many as fit beside `share`, up to so many.
+    fn connections(&self, connections_max: u32, share: MemoryShare) -> u32 {
+        if self.asked {
+            return connections_max;
+        }
+        let queues = u64::from(share.unread_max) + u64::from(share.unsent_max);
+        let queues = with_allocator(u64::from(self.shards) * queues);
+        let fit = self.rest.saturating_sub(queues) / self.each;
+        u32::try_from(fit)
+            .unwrap_or(u32::MAX)
+            .clamp(self.shards.min(connections_max), connections_max)
     }
 }
 
@@ -208,71 +244,85 @@ fn bound(
     connections_max: u32,
     share: MemoryShare,
 ) -> MemoryBound {
-    let (count, size) = (config.buffers.count, config.buffers.size);
-    let connections =
-        u64::from(connections_max) + u64::from(shards) * u64::from(config.beside_per_shard());
-    let each = CONNECTION_BYTES + facts.task_bytes;
-    let shards = u64::from(shards);
-    let own = connections * OWN_BUFFERS * u64::from(size);
-    let (unread, unsent) = (
-        shards * u64::from(share.unread_max),
-        shards * u64::from(share.unsent_max),
-    );
-    let turn = u64::from(config.limits.turn_completions_max.min(count)) * u64::from(size);
-    let part = |name, bytes, how: String| Part { name, bytes, how };
-    let parts = vec![
-        part("program", PROGRAM_BYTES, String::new()),
-        part(
-            "shards",
-            shards * SHARD_BYTES,
-            format!("{shards} x {} MiB", SHARD_BYTES / MIB),
-        ),
-        part("log queue", log::QUEUE_BYTES_MAX, String::new()),
-        part(
-            "receive buffers",
-            shards * BufferPool::bytes_max(size, count),
-            format!(
-                "{shards} x {count} x {} bytes and spares",
-                BufferPool::bytes_each(size)
-            ),
-        ),
-        part(
-            "one turn's receives",
-            shards * turn,
-            format!("{shards} x {turn} bytes"),
-        ),
-        part(
-            "connections",
-            connections * each,
-            format!("{connections} x {each} bytes"),
-        ),
-        part(
-            "two buffers each",
-            own,
-            format!("{connections} x {OWN_BUFFERS} x {size} bytes"),
-        ),
-        part(
-            "unread",
-            unread,
-            format!("{shards} x {} bytes", share.unread_max),
-        ),
-        part(
-            "unsent",
-            unsent,
-            format!("{shards} x {} bytes", share.unsent_max),
-        ),
-        part(
-            "allocator",
-            with_allocator(own + unread + unsent) - (own + unread + unsent),
-            format!("1/{ALLOCATOR_PART} of the last three"),
-        ),
-    ];
+    let beside = u64::from(shards) * u64::from(config.beside_per_shard());
+    let connections = u64::from(connections_max) + beside;
+    let mut parts = shard_parts(config, shards.into());
+    parts.extend(connection_parts(config, facts, connections));
+    parts.extend(queue_parts(config, shards.into(), connections, share));
     MemoryBound {
         parts,
         share,
         kernel_sockets_bytes: connections * SOCKET_BYTES,
         kernel_buffers_bytes: facts.tcp_memory_max,
     }
+}
+
+/// What is there before any client comes.
+fn shard_parts(config: &Config, shards: u64) -> Vec<Part> {
+    let (count, size) = (config.buffers.count, config.buffers.size);
+    let turn = u64::from(config.limits.turn_completions_max.min(count)) * u64::from(size);
+    let each = BufferPool::bytes_each(size);
+    vec![
+        Part::of("program", PROGRAM_BYTES, String::new()),
+        Part::of(
+            "shards",
+            shards * SHARD_BYTES,
+            format!("{shards} x {} MiB", SHARD_BYTES / MIB),
+        ),
+        Part::of("log queue", log::QUEUE_BYTES_MAX, String::new()),
+        Part::of(
+            "receive buffers",
+            shards * BufferPool::bytes_max(size, count),
+            format!("{shards} x {count} x {each} bytes and spares"),
+        ),
+        Part::of(
+            "one turn's receives",
+            shards * turn,
+            format!("{shards} x {turn} bytes"),
+        ),
+    ]
+}
+
+/// What connections take, whatever is in their queues.
+fn connection_parts(config: &Config, facts: &Facts, connections: u64) -> [Part; 2] {
+    let each = CONNECTION_BYTES + facts.task_bytes;
+    let size = config.buffers.size;
+    [
+        Part::of(
+            "connections",
+            connections * each,
+            format!("{connections} x {each} bytes"),
+        ),
+        Part::of(
+            "two buffers each",
+            own_bytes(config, connections),
+            format!("{connections} x {OWN_BUFFERS} x {size} bytes"),
+        ),
+    ]
+}
+
+/// What is in their queues, and what the allocator adds.
+fn queue_parts(config: &Config, shards: u64, connections: u64, share: MemoryShare) -> [Part; 3] {
+    let queue = |name, each: u32| {
+        let bytes = shards * u64::from(each);
+        Part::of(name, bytes, format!("{shards} x {each} bytes"))
+    };
+    let (unread, unsent) = (
+        queue("unread", share.unread_max),
+        queue("unsent", share.unsent_max),
+    );
+    let held = own_bytes(config, connections) + unread.bytes + unsent.bytes;
+    let allocator = Part::of(
+        "allocator",
+        with_allocator(held) - held,
+        format!("1/{ALLOCATOR_PART} of the last three"),
+    );
+    [unread, unsent, allocator]
+}
+
+/// The buffers that each connection may hold, whatever the shard is short of.
+fn own_bytes(config: &Config, connections: u64) -> u64 {
+    connections * OWN_BUFFERS * u64::from(config.buffers.size)
 }
 
 /// What one more connection takes, the kernel's part included.

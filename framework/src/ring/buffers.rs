@@ -1,11 +1,11 @@
 //! The shard's buffers: provided to the kernel for receiving, or from the heap for collected output
 //! and copied-out input.
 //!
-//! A [`BufRef`] is one counted reference to a part of one buffer. A buffer goes back when its last
-//! reference is released: a provided one to the kernel, a heap one to the spares or the allocator,
-//! one that is shared with others ([`BufferPool::share`]) to whoever still has it. A buffer is
-//! written only by the kernel while it is published (it has no reference then), or through its one
-//! and only reference ([`BufferPool::append`]).
+//! A [`BufRef`], buf for short, is one counted reference to a part of one buffer. A buffer goes
+//! back when its last buf is released: a provided one to the kernel, a heap one to the spares or
+//! the allocator, one that is shared with others ([`BufferPool::share`]) to whoever still has it. A
+//! buffer is written only by the kernel while it is published (it has no buf then), or through its
+//! one and only buf ([`BufferPool::append`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -79,6 +79,7 @@ struct State {
 struct Buffer {
     base: NonNull<u8>,
     capacity: u32,
+    /// Bufs of it.
     references: u32,
     /// Sends in flight that read from it, and where the part ends that they read, from the base.
     lent: u32,
@@ -87,9 +88,10 @@ struct Buffer {
     owner: Option<Key>,
 }
 
-/// A counted reference to bytes of one buffer. Not dropped but released: [`BufferPool::release`].
+/// A buf: a counted reference to bytes of one buffer. Not dropped but released:
+/// [`BufferPool::release`].
 #[derive(Debug)]
-#[must_use = "a reference holds its buffer until it is released"]
+#[must_use = "a buf holds its buffer until it is released"]
 pub(crate) struct BufRef {
     start: NonNull<u8>,
     length: u32,
@@ -97,7 +99,7 @@ pub(crate) struct BufRef {
 }
 
 impl BufRef {
-    /// No bytes of no buffer: what is left where a reference was taken. A pool releases it as it
+    /// No bytes of no buffer: what is left where a buf was taken. A pool releases it as it
     /// releases any other.
     pub(crate) const NONE: Self = Self {
         start: NonNull::dangling(),
@@ -119,7 +121,7 @@ impl BufRef {
 
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: a reference covers initialised bytes of a buffer it references, in a pool that its
+        // SAFETY: a buf covers initialised bytes of the buffer it refers to, in a pool that its
         // holder keeps alive; nobody writes to them while it exists.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length as usize) }
     }
@@ -127,7 +129,7 @@ impl BufRef {
     /// Drops the first `count` bytes.
     pub(crate) fn advance(&mut self, count: u32) {
         assert!(count <= self.length, "a buf is advanced within itself");
-        // SAFETY: the result is within the reference, or one past its end.
+        // SAFETY: the result is within the buf, or one past its end.
         self.start = unsafe { self.start.add(count as usize) };
         self.length -= count;
     }
@@ -209,7 +211,7 @@ impl BufferPool {
         self.count - state.published - state.free.len() as u32
     }
 
-    /// Moves the buffer of `reference` to the account of `owner`.
+    /// Moves the buffer of `buf` to the account of `owner`.
     pub(crate) fn set_owner(&self, buf: &BufRef, owner: Key) {
         if let Some(buffer) = self.state.borrow_mut().buffers.get_mut(buf.buffer as usize) {
             buffer.owner = Some(owner);
@@ -336,7 +338,7 @@ impl BufferPool {
         state.published + state.free.len() as u32
     }
 
-    /// The reference of a receive of `owner` that the kernel completed into provided buffer `index`.
+    /// The buf of a receive of `owner` that the kernel completed into provided buffer `index`.
     pub(crate) fn received(&self, index: u16, length: u32, owner: Key) -> BufRef {
         let mut state = self.state.borrow_mut();
         state.published -= 1;
@@ -353,7 +355,7 @@ impl BufferPool {
         }
     }
 
-    /// An empty reference at the start of a heap buffer with room for at least `capacity` bytes, on the
+    /// An empty buf at the start of a heap buffer with room for at least `capacity` bytes, on the
     /// account of `owner`.
     pub(crate) fn allocate(&self, capacity: u32, owner: Option<Key>) -> BufRef {
         let mut state = self.state.borrow_mut();
@@ -422,8 +424,8 @@ impl BufferPool {
         self.copy(bytes, None)
     }
 
-    /// Copies as much of `bytes` behind `reference` as its buffer has room for; nothing while another
-    /// reference shares the buffer, or a send reads what lies there.
+    /// Copies as much of `bytes` behind `buf` as its buffer has room for; nothing while another buf
+    /// shares the buffer, or a send reads what lies there.
     pub(crate) fn append(&self, buf: &mut BufRef, bytes: &[u8]) -> usize {
         let state = self.state.borrow();
         let buffer = &state.buffers[buf.buffer as usize];
@@ -437,7 +439,7 @@ impl BufferPool {
         }
         let room = buffer.capacity as usize - end;
         let count = room.min(bytes.len());
-        // SAFETY: `count` bytes behind the reference lie within its buffer, and no other reference, no send in
+        // SAFETY: `count` bytes behind the buf lie within its buffer, and no other buf, no send in
         // flight and no published entry covers them.
         unsafe {
             std::ptr::copy_nonoverlapping(
@@ -450,7 +452,7 @@ impl BufferPool {
         count
     }
 
-    /// `next` behind `reference`, contiguous: in place if there is room, else in a heap buffer that
+    /// `next` behind `buf`, contiguous: in place if there is room, else in a heap buffer that
     /// grows by doubling.
     pub(crate) fn concatenate(&self, mut buf: BufRef, next: BufRef) -> BufRef {
         let copied = self.append(&mut buf, next.bytes());
@@ -482,10 +484,10 @@ impl BufferPool {
         self.state.borrow().buffers[buf.buffer as usize].owner
     }
 
-    /// Makes `next` continue `reference` if it lies right behind it in the same buffer. Gives `next`
-    /// back otherwise.
+    /// Makes `next` continue `buf` if it lies right behind it in the same buffer. Gives `next` back
+    /// otherwise.
     pub(crate) fn join(&self, buf: &mut BufRef, next: BufRef) -> Result<(), BufRef> {
-        // SAFETY: one past the end of a reference is within its buffer or one past its end.
+        // SAFETY: one past the end of a buf is within its buffer or one past its end.
         let end = unsafe { buf.start.add(buf.length as usize) };
         if buf.buffer != next.buffer || end != next.start {
             return Err(next);
@@ -495,7 +497,7 @@ impl BufferPool {
         Ok(())
     }
 
-    /// Cuts the first `count` bytes off `reference`; both share the buffer.
+    /// Cuts the first `count` bytes off `buf`; both share the buffer.
     pub(crate) fn split(&self, buf: &mut BufRef, count: u32) -> BufRef {
         assert!(count <= buf.length, "a buf is split within itself");
         self.state.borrow_mut().buffers[buf.buffer as usize].references += 1;
@@ -508,7 +510,7 @@ impl BufferPool {
         head
     }
 
-    /// Gives up one reference; the last one frees the buffer.
+    /// Gives up one buf; the last one frees the buffer.
     pub(crate) fn release(&self, buf: BufRef) {
         if buf.is_none() {
             return;
@@ -522,7 +524,7 @@ impl BufferPool {
         }
     }
 
-    /// A send is to read `reference`: its buffer stays as it is until the send has given it back.
+    /// A send is to read `buf`: its buffer stays as it is until the send has given it back.
     pub(super) fn lend(&self, buf: &BufRef) -> LentBuffer {
         let buffer = &mut self.state.borrow_mut().buffers[buf.buffer as usize];
         let offset = buf.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
@@ -531,7 +533,7 @@ impl BufferPool {
         LentBuffer(NonZeroU32::MIN.saturating_add(buf.buffer))
     }
 
-    /// The send has completed; without any reference left the buffer is free.
+    /// The send has completed; without any buf left the buffer is free.
     pub(super) fn take_back(&self, LentBuffer(number): LentBuffer) {
         let (mut state, index) = (self.state.borrow_mut(), number.get() - 1);
         let buffer = &mut state.buffers[index as usize];

@@ -1,5 +1,5 @@
 //! Buffers that the kernel reads from: each send keeps its own until it has completed, whatever
-//! becomes of the references that it was made of.
+//! becomes of the bufs that it was made of.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub(super) struct LentSends {
 }
 
 impl LentSends {
-    /// A send of `references` from `slot` begins.
+    /// A send of `bufs` from `slot` begins.
     ///
     /// # Panics
     ///

@@ -40,6 +40,32 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// Every operation, in the order of their numbers: what a completion brings is looked up here.
+    const ALL: [Self; 17] = [
+        Self::Accept,
+        Self::Receive,
+        Self::Send,
+        Self::Shutdown,
+        Self::Close,
+        Self::Cancel,
+        Self::Timer,
+        Self::Linger,
+        Self::QuietSend,
+        Self::Install,
+        Self::Connect,
+        Self::TaskTimer,
+        Self::Poll,
+        Self::Unacknowledged,
+        Self::Wake,
+        Self::Reset,
+        Self::Expose,
+    ];
+
+    /// The operation of a number that [`Token::encode`] has written.
+    fn of_number(number: u8) -> Self {
+        Self::ALL[usize::from(number) - Self::ALL[0] as usize]
+    }
+
     /// Whether the kernel may touch memory of ours until the operation has completed.
     pub(super) fn lends_memory(self) -> bool {
         matches!(
@@ -107,28 +133,9 @@ impl Token {
     }
 
     pub(super) fn decode(data: u64) -> Self {
-        let operation = match (data >> 56) as u8 {
-            1 => Operation::Accept,
-            2 => Operation::Receive,
-            3 => Operation::Send,
-            4 => Operation::Shutdown,
-            5 => Operation::Close,
-            6 => Operation::Cancel,
-            8 => Operation::Linger,
-            9 => Operation::QuietSend,
-            10 => Operation::Install,
-            11 => Operation::Connect,
-            12 => Operation::TaskTimer,
-            13 => Operation::Poll,
-            14 => Operation::Unacknowledged,
-            15 => Operation::Wake,
-            16 => Operation::Reset,
-            17 => Operation::Expose,
-            _ => Operation::Timer,
-        };
         let slot = SlotIndex((data >> 32) as u32 & (SLOTS_MAX - 1));
         Self {
-            operation,
+            operation: Operation::of_number((data >> 56) as u8),
             key: Key {
                 slot,
                 generation: Generation::of(data as u32),
@@ -165,25 +172,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_operation_stands_at_its_number() {
+        for (operation, number) in Operation::ALL.into_iter().zip(1..) {
+            assert_eq!(operation as u8, number);
+        }
+    }
+
+    #[test]
     fn a_token_survives_the_kernel() {
-        for operation in [
-            Operation::Accept,
-            Operation::Receive,
-            Operation::Send,
-            Operation::Shutdown,
-            Operation::Close,
-            Operation::Cancel,
-            Operation::Timer,
-            Operation::Linger,
-            Operation::QuietSend,
-            Operation::Install,
-            Operation::Connect,
-            Operation::TaskTimer,
-            Operation::Poll,
-            Operation::Unacknowledged,
-            Operation::Wake,
-            Operation::Reset,
-        ] {
+        for operation in Operation::ALL {
             for (slot, generation) in [(0, 1), (1, u32::MAX), (SLOTS_MAX - 1, 7)] {
                 let token = Token::new(
                     operation,

@@ -2,7 +2,7 @@
 //!
 //! A [`Ring`] owns everything the kernel may write to or read from on its behalf: the provided
 //! buffers ([`BufferPool`]), the peer addresses of accepts in flight and the vectors of gathered
-//! sends. Its callers pass slot numbers and references, never pointers.
+//! sends. Its callers pass slot numbers and bufs, never pointers.
 //!
 //! Reading order: [`Ring::new`] (setup), the operations a shard submits, [`Ring::enter`] (the one
 //! system call of a turn), [`Ring::reap`]. Sources: io_uring_setup(2), io_uring_enter(2),
@@ -294,8 +294,8 @@ impl Ring {
         self.push(poll_entry(key), Token::new(Operation::Poll, key));
     }
 
-    /// Sends the leading references, at most [`SEND_VECTOR_MAX`]. Their buffers stay as they are until
-    /// the completion has come, whatever the caller does with the references.
+    /// Sends the first [`SEND_VECTOR_MAX`] of `bufs`. Their buffers stay as they are until the
+    /// completion has come, whatever the caller does with the bufs.
     ///
     /// # Panics
     ///
@@ -309,36 +309,9 @@ impl Ring {
         let bufs = bufs.take(SEND_VECTOR_MAX);
         let LentMemory { pool, .. } = &*self.lent.memory;
         self.lent.sends.lend(pool, key.slot, bufs.clone());
-        let mut parts = bufs.map(|buf| (buf.address(), buf.len()));
-        let Some(first) = parts.next() else { return };
         let cqe = self.quiet.allowed(key, cqe);
-        // With MSG_DONTWAIT the send ends within the entry that submits it; with MSG_WAITALL a part
-        // of it counts as a failure.
-        let flags = libc::MSG_NOSIGNAL
-            | if cqe == Cqe::OnError {
-                libc::MSG_DONTWAIT | libc::MSG_WAITALL
-            } else {
-                0
-            };
-        let (entry, length) = match parts.next() {
-            None => (
-                opcode::Send::new(types::Fixed(key.slot.0), first.0, first.1)
-                    .flags(flags)
-                    .build(),
-                first.1,
-            ),
-            Some(second) => {
-                let (header, length) = self
-                    .lent
-                    .memory
-                    .vector([first, second].into_iter().chain(parts));
-                (
-                    opcode::SendMsg::new(types::Fixed(key.slot.0), header)
-                        .flags(flags as u32)
-                        .build(),
-                    length,
-                )
-            }
+        let Some((entry, length)) = self.lent.memory.send_entry(key, bufs, cqe) else {
+            return;
         };
         match cqe {
             Cqe::Always => self.push(entry, Token::new(Operation::Send, key)),
@@ -457,7 +430,7 @@ impl Ring {
             stand_in.take(entry);
             return true;
         }
-        // SAFETY: every address in an entry of this module lies in `lent` or in a reference that its
+        // SAFETY: every address in an entry of this module lies in `lent` or in a buf that its
         // slot keeps until the completion.
         unsafe { self.io.submission().push(entry) }.is_ok()
     }
@@ -652,6 +625,26 @@ impl QuietSends {
 }
 
 impl LentMemory {
+    /// What sends `bufs`, gathered if there are several, and the bytes in them. None: there are no
+    /// bufs.
+    fn send_entry<'a>(
+        &mut self,
+        key: Key,
+        bufs: impl Iterator<Item = &'a BufRef>,
+        cqe: Cqe,
+    ) -> Option<(squeue::Entry, u32)> {
+        let (file, flags) = (types::Fixed(key.slot.0), send_flags(cqe));
+        let mut parts = bufs.map(|buf| (buf.address(), buf.len()));
+        let first = parts.next()?;
+        let Some(second) = parts.next() else {
+            let send = opcode::Send::new(file, first.0, first.1).flags(flags);
+            return Some((send.build(), first.1));
+        };
+        let (header, length) = self.vector([first, second].into_iter().chain(parts));
+        let send = opcode::SendMsg::new(file, header).flags(flags as u32);
+        Some((send.build(), length))
+    }
+
     /// The next free vector, filled, and the bytes in it; it stays as it is until the submission
     /// was consumed.
     fn vector(
@@ -701,6 +694,15 @@ impl Drop for Lent {
             // SAFETY: taken once, here.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
+    }
+}
+
+/// With MSG_DONTWAIT a send ends within the entry that submits it; with MSG_WAITALL a part of it
+/// counts as a failure.
+fn send_flags(cqe: Cqe) -> i32 {
+    match cqe {
+        Cqe::Always => libc::MSG_NOSIGNAL,
+        Cqe::OnError => libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL,
     }
 }
 

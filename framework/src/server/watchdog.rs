@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::id::{ConnId, ShardId};
 use crate::metrics::Metrics;
+use crate::shard::held_back::log_held_back;
 use crate::shard::policy::log_limit::{LogKind, LogLimiter};
 use crate::time::Tick;
 
@@ -126,7 +127,7 @@ impl Watchdog {
         if began != 0 && seen.unready == began {
             self.stalled.get_or_insert(shard);
         }
-        seen.limiter.tell_held_back(shard, tick);
+        log_held_back(shard, seen.limiter.take_held_back(tick));
         let Some(blocked_ms) = blocked_ms.filter(|_| seen.named != began) else {
             return;
         };

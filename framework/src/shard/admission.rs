@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use crate::error::CloseReason;
 use crate::id::{ConnId, Key, SlotIndex};
-use crate::shard::conns::Closed;
+use crate::shard::conns::Ended;
 use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::policy::admission::{Room, Verdict};
@@ -144,10 +144,10 @@ impl Core {
     // ---- who leaves ----
 
     /// An accepted connection is closed and its place free.
-    pub(crate) fn accepted_closed(&mut self, closed: &Closed) {
-        let Closed {
+    pub(crate) fn accepted_closed(&mut self, ended: &Ended) {
+        let Ended {
             key, peer, reason, ..
-        } = *closed;
+        } = *ended;
         let shared = &mut self.conns.shared;
         shared.metrics.closed[reason as usize].add(1);
         let was_admitted = !matches!(reason, CloseReason::Refused | CloseReason::AddressLimit);

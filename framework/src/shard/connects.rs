@@ -19,13 +19,14 @@ use std::task::Waker;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tracing::field::display;
 
 use crate::config::Config;
 use crate::error::CloseReason;
 use crate::id::{ConnId, Key};
 use crate::net::listen::set_options;
 use crate::ring::{Completion, bind_address_no_port};
-use crate::shard::conns::Closed;
+use crate::shard::conns::Ended;
 use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::policy::log_limit::LogKind;
@@ -40,23 +41,30 @@ impl Core {
         number: Option<u64>,
         waker: &Waker,
     ) -> io::Result<ConnectStage> {
-        let places = &self.conns.shared.places;
-        let room = places
-            .outbound_free()
-            .saturating_sub(self.attempts.installing);
-        if room == 0 && !self.has_outbound_soon() {
-            let most = self.conns.shared.places.outbound_max();
-            return Err(io::Error::new(
-                io::ErrorKind::QuotaExceeded,
-                format!(
-                    "the shard has all {most} connections that it may open (limits.outbound_per_shard_max, and those of its upstreams)"
-                ),
-            ));
+        let slot = match self.take_slot_or_queue(number, waker)? {
+            ConnectStage::Connecting(slot) => slot,
+            queued => return Ok(queued),
+        };
+        self.install_in(slot, target, waker)?;
+        Ok(ConnectStage::Connecting(slot))
+    }
+
+    /// A connect slot that goes with a place in the table, or a turn in the queue for one. Neither:
+    /// all places are taken and none comes free, or the queue is full.
+    fn take_slot_or_queue(
+        &mut self,
+        number: Option<u64>,
+        waker: &Waker,
+    ) -> io::Result<ConnectStage> {
+        let free = self.conns.shared.places.outbound_free();
+        let has_room = free > self.attempts.installing;
+        if !has_room && !self.has_outbound_soon() {
+            return Err(self.no_place());
         }
-        let slot = if room == 0 {
-            None
-        } else {
+        let slot = if has_room {
             self.attempts.vacant.pop()
+        } else {
+            None
         };
         let Some(slot) = slot else {
             let most = self.attempts.config.limits.connects_waiting_max;
@@ -68,11 +76,23 @@ impl Core {
             }
             return Ok(ConnectStage::Queued(self.queue_connect(number, waker)));
         };
-        if let Some(Waiter::Other(waker)) =
-            number.and_then(|number| self.attempts.queue.remove(&number))
-        {
+        let queued = number.and_then(|number| self.attempts.queue.remove(&number));
+        if let Some(Waiter::Other(waker)) = queued {
             self.conns.shared.run_queue.drop_later(Some(waker));
         }
+        Ok(ConnectStage::Connecting(slot))
+    }
+
+    fn no_place(&self) -> io::Error {
+        let most = self.conns.shared.places.outbound_max();
+        let what = format!(
+            "the shard has all {most} connections that it may open (limits.outbound_per_shard_max, and those of its upstreams)"
+        );
+        io::Error::new(io::ErrorKind::QuotaExceeded, what)
+    }
+
+    /// Makes the socket for `target` and moves it into the ring's table, in the connect slot.
+    fn install_in(&mut self, slot: u32, target: ConnectTarget, waker: &Waker) -> io::Result<()> {
         let socket = match open_socket(&self.attempts.config, &target) {
             Ok(socket) => socket,
             Err(error) => {
@@ -86,7 +106,7 @@ impl Core {
             attempt: ConnectAttempt::Installing { socket, target },
             waiter: Some(Waiter::of(waker, self.conns.shared.number)),
         };
-        Ok(ConnectStage::Connecting(slot))
+        Ok(())
     }
 
     /// Whether a slot in the table comes free without anybody's doing.
@@ -258,8 +278,10 @@ impl Core {
 
     /// The descriptor of an outbound connection is closed. A connect that failed ends with that:
     /// its slot in the table is free again.
-    pub(crate) fn outbound_closed(&mut self, closed: &Closed) {
-        let Closed { key, peer, .. } = *closed;
+    pub(crate) fn outbound_closed(&mut self, ended: &Ended) {
+        let Ended {
+            key, peer, reason, ..
+        } = *ended;
         self.count_outbound();
         let failed = self
             .attempts
@@ -277,7 +299,14 @@ impl Core {
         let shared = &mut self.conns.shared;
         if shared.may_log(LogKind::OutboundClosed) {
             let conn = ConnId::new(shared.id, key);
-            tracing::debug!(%conn, %peer, shard = shared.id.0, "outbound connection closed");
+            let (error, reason) = match failed {
+                Some((_, errno)) => (Some(io::Error::from_raw_os_error(errno)), None),
+                None => (None, Some(reason)),
+            };
+            let (error, reason) = (error.map(display), reason.map(display));
+            tracing::debug!(
+                %conn, %peer, reason, error, shard = shared.id.0, "outbound connection closed"
+            );
         }
     }
 

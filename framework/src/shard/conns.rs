@@ -2,8 +2,11 @@
 //! [`send`], [`wait`] (who waits for it), [`timeouts`] (its one deadline), [`idle_pool`] (outbound
 //! ones that nobody uses).
 //!
-//! A [`Key`](crate::id::Key) is resolved once per event, by [`Conns::get`]: what follows works on
-//! the [`ConnMut`]. [`slot`], [`table`], [`queue`] and [`deadline`] are what they are made of.
+//! A [`Key`](crate::id::Key) is resolved once per event, by [`Conns::get`] in [`conn_mut`]: what
+//! follows works on the [`ConnMut`]. They are made of [`slot`] (one connection), [`table`] (all
+//! slots), [`queue`] (bytes unread and unsent), [`interest`] (events waited for), [`deadline`] (when
+//! each is due) and [`places`] (how many there may be). Tests see a connection as a `snapshot`, and
+//! the table against its `table_model`.
 
 pub(crate) mod conn_mut;
 pub(crate) mod deadline;
@@ -25,7 +28,7 @@ mod timeouts;
 mod wait;
 
 pub(crate) use conn_mut::{ConnMut, Conns, Shared};
-pub(crate) use lifecycle::Closed;
+pub(crate) use lifecycle::Ended;
 pub use own_timeouts::ConnTimeouts;
 pub(crate) use places::Places;
 pub use recv::EndOfInput;

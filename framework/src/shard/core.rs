@@ -17,7 +17,7 @@ use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::table::Table;
-use crate::shard::conns::{Closed, Conns, Places, Shared};
+use crate::shard::conns::{Conns, Ended, Places, Shared};
 use crate::shard::policy::admission::Admission;
 use crate::shard::policy::bounds::{self, Bounds, MemoryShare};
 use crate::shard::policy::grace::Grace;
@@ -40,7 +40,7 @@ use crate::time::Tick;
 /// The state of a shard.
 pub(crate) struct Core {
     pub(crate) conns: Conns,
-    // Who comes in, who is called.
+    // Accepting, admission, connects, drain.
     pub(crate) acceptor: Acceptor,
     pub(crate) admission: Admission,
     /// None: nobody makes room for another.
@@ -49,17 +49,17 @@ pub(crate) struct Core {
     pub(crate) drain: Drain,
     /// Connections that were served and have ended since it was told last: those of one turn at
     /// most.
-    pub(crate) left: Vec<Closed>,
+    pub(crate) left: Vec<Ended>,
     // Tasks beside connections.
     pub(crate) spawned: Spawned,
-    pub(crate) timers: Timers,
+    pub(crate) task_timers: Timers,
     // The event loop's own.
     /// The turn's completions.
     pub(crate) completions: Vec<Completion>,
     /// Whether the ring watches what other threads signal.
     pub(crate) is_watched: bool,
-    /// The tick that the timer in the kernel is set to; never if there is none.
-    pub(crate) timer: Tick,
+    /// The tick that the kernel's timer which ends a park is set to; never if there is none.
+    pub(crate) park_timer: Tick,
     pub(crate) wait_policy: WaitPolicy,
     /// When to give memory back, if nothing is received until then.
     pub(crate) trim_due: Tick,
@@ -85,48 +85,10 @@ pub(crate) struct CoreParts {
 impl Core {
     /// Makes the shard's ring and tables, on the shard's own thread.
     pub(crate) fn new(parts: CoreParts) -> io::Result<Self> {
+        let shared = Shared::new(&parts)?;
+        let table = Table::with_capacity(shared.places.capacity().max(1));
         let (config, clock) = (&*parts.config, parts.clock);
         let limits = &config.limits;
-        let places = Places::new(
-            parts.connections_max,
-            config.spare_per_shard(),
-            config.outbound_per_shard(),
-        );
-        let slots = places.capacity().max(1);
-        let shared = Shared {
-            id: parts.id,
-            number: parts.number,
-            ring: Ring::new(
-                slots,
-                limits.accepts_in_flight_max,
-                limits.connects_in_flight_max,
-                Rc::clone(&parts.buffers),
-            )?,
-            buffers: parts.buffers,
-            metrics: parts.metrics,
-            bounds: Bounds::of(config, parts.memory),
-            places,
-            deadlines: Deadlines::with_capacity(slots),
-            own_timeouts: OwnTimeouts::default(),
-            segments: Segments::new(),
-            clock,
-            now: Tick::at(clock),
-            is_draining: false,
-            unread: 0,
-            unsent: 0,
-            recv_modes: RecvModes::with_capacity(slots),
-            requests: RequestTimers::new(config.timeouts.request, bounds::receive_rate(limits)),
-            min_rate: MinRate::new(bounds::send_rate(limits)),
-            overload: Overload::new(),
-            log: LogLimiter::new(config.log.lines_per_reason_max),
-            run_queue: RunQueue::default(),
-            wakers: Wakers::default(),
-            starved: Vec::new(),
-            touched: Vec::new(),
-            reads_left: 0,
-            is_behind: false,
-        };
-        let table = Table::with_capacity(slots);
         Ok(Self {
             conns: Conns { table, shared },
             acceptor: Acceptor::new(parts.listener, config),
@@ -135,10 +97,10 @@ impl Core {
             drain: Drain::default(),
             left: Vec::new(),
             spawned: Spawned::default(),
-            timers: Timers::default(),
+            task_timers: Timers::default(),
             completions: Vec::new(),
             is_watched: false,
-            timer: Tick::NEVER,
+            park_timer: Tick::NEVER,
             wait_policy: WaitPolicy::new(limits.gather_completions_max),
             trim_due: Tick::NEVER,
             grace: Grace::NONE,
@@ -186,9 +148,55 @@ impl Core {
 
     /// Wakes those whose time has come.
     pub(crate) fn fire_timers(&mut self) {
-        while let Some(waiter) = self.timers.pop_due(self.conns.shared.clock) {
+        while let Some(waiter) = self.task_timers.pop_due(self.conns.shared.clock) {
             self.wake_waiter(waiter);
         }
+    }
+}
+
+impl Shared {
+    fn new(parts: &CoreParts) -> io::Result<Self> {
+        let (config, clock) = (&*parts.config, parts.clock);
+        let limits = &config.limits;
+        let places = Places::new(
+            parts.connections_max,
+            config.spare_per_shard(),
+            config.outbound_per_shard(),
+        );
+        let slots = places.capacity().max(1);
+        Ok(Self {
+            id: parts.id,
+            number: parts.number,
+            ring: Ring::new(
+                slots,
+                limits.accepts_in_flight_max,
+                limits.connects_in_flight_max,
+                Rc::clone(&parts.buffers),
+            )?,
+            buffers: Rc::clone(&parts.buffers),
+            metrics: Arc::clone(&parts.metrics),
+            bounds: Bounds::of(config, parts.memory),
+            places,
+            deadlines: Deadlines::with_capacity(slots),
+            own_timeouts: OwnTimeouts::default(),
+            segments: Segments::new(),
+            clock,
+            now: Tick::at(clock),
+            is_draining: false,
+            unread: 0,
+            unsent: 0,
+            recv_modes: RecvModes::with_capacity(slots),
+            requests: RequestTimers::new(config.timeouts.request, bounds::receive_rate(limits)),
+            min_rate: MinRate::new(bounds::send_rate(limits)),
+            overload: Overload::new(),
+            log: LogLimiter::new(config.log.lines_per_reason_max),
+            run_queue: RunQueue::default(),
+            wakers: Wakers::default(),
+            starved: Vec::new(),
+            touched: Vec::new(),
+            reads_left: 0,
+            is_behind: false,
+        })
     }
 }
 

@@ -138,7 +138,7 @@ mod tests {
             panic!("{written:?}");
         };
         assert_eq!(reason, CloseReason::Drained);
-        shard.core().conns.settle();
+        shard.core().conns.after_poll();
         shard.core().conns.shared.ring.take_submissions();
         shard
             .core()

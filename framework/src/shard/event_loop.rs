@@ -28,6 +28,7 @@ use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::executor::{Executor, PREFETCH_AHEAD};
 use crate::shard::handle::Shard;
+use crate::shard::held_back::log_held_back;
 use crate::shard::hooks::Hooks;
 use crate::shard::policy::wait_policy::YIELD_INTERVAL;
 use crate::time::{Tick, Ticks};
@@ -122,7 +123,7 @@ impl Shard {
     fn rest(&self) -> Rest {
         let mut core = self.core();
         core.feed();
-        core.set_timers(|| self.started.elapsed());
+        core.set_task_timer(|| self.started.elapsed());
         let wait = core.linger();
         if wait != Wait::No {
             self.metrics.busy_since.set(0);
@@ -244,12 +245,12 @@ impl Core {
             | Operation::Cancel => self.completed(completion),
             Operation::TaskTimer => {
                 let serial = completion.token.key.generation.number();
-                self.timers.fired(serial);
+                self.task_timers.fired(serial);
             }
             // The turn that it caused does the rest. One that was replaced is not the timer any
             // more.
-            Operation::Timer if completion.token == Token::timer(self.timer.0) => {
-                self.timer = Tick::NEVER;
+            Operation::Timer if completion.token == Token::timer(self.park_timer.0) => {
+                self.park_timer = Tick::NEVER;
             }
             Operation::Linger => self.wait_policy.elapsed(),
             Operation::Wake => {
@@ -300,11 +301,11 @@ impl Core {
     fn closed(&mut self, completion: Completion) {
         let errno = (-completion.result).max(0);
         match self.conns.closed(completion.token.key, errno) {
-            Some(closed) if closed.origin == Origin::Outbound => self.outbound_closed(&closed),
-            Some(closed) => {
-                self.accepted_closed(&closed);
-                if closed.origin == Origin::Accepted {
-                    self.left.push(closed);
+            Some(ended) if ended.origin == Origin::Outbound => self.outbound_closed(&ended),
+            Some(ended) => {
+                self.accepted_closed(&ended);
+                if ended.origin == Origin::Accepted {
+                    self.left.push(ended);
                 }
             }
             None => {}
@@ -350,23 +351,23 @@ impl Core {
     /// Logs how many lines were held back, as far as the intervals are over.
     fn log_held_back(&mut self) {
         let shared = &mut self.conns.shared;
-        shared.log.tell_held_back(shared.id, shared.now);
+        log_held_back(shared.id, shared.log.take_held_back(shared.now));
     }
 
     /// The same for all intervals: the shard ends.
     pub(crate) fn log_all_held_back(&mut self) {
         let shared = &mut self.conns.shared;
-        shared.log.tell_held_back(shared.id, Tick::NEVER);
+        log_held_back(shared.id, shared.log.take_held_back(Tick::NEVER));
     }
 
     // ---- waiting ----
 
     /// Sets the kernel's timer to the earliest of the tasks' timers, or to when more may be
     /// accepted.
-    fn set_timers(&mut self, clock: impl FnOnce() -> Duration) {
+    fn set_task_timer(&mut self, clock: impl FnOnce() -> Duration) {
         let refilled_at = self.admission.refilled_at();
         let ring = &mut self.conns.shared.ring;
-        self.timers.set(refilled_at, ring, clock);
+        self.task_timers.set(refilled_at, ring, clock);
     }
 
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
@@ -408,7 +409,7 @@ impl Core {
         if self.trim_due == Tick::NEVER && self.conns.shared.buffers.is_wide() {
             self.trim_due = self.conns.shared.now.after(TRIM_AFTER);
         }
-        self.set_timer();
+        self.set_park_timer();
         self.conns.shared.ring.enter(Wait::No);
         let idle = !self.has_work();
         if !idle {
@@ -442,25 +443,25 @@ impl Core {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn next_due(&mut self) -> Option<Duration> {
         let turn = Some(self.next_turn()).filter(|turn| *turn != Tick::NEVER);
-        let timer = self.timers.next();
+        let timer = self.task_timers.next();
         turn.map(Tick::start).into_iter().chain(timer).min()
     }
 
     /// Has the kernel wake the shard for its next turn. One timer at most is in the kernel; an
     /// earlier one than needed may stay.
-    fn set_timer(&mut self) {
+    fn set_park_timer(&mut self) {
         let next = self.next_turn();
-        if next >= self.timer {
+        if next >= self.park_timer {
             return;
         }
         let shared = &mut self.conns.shared;
-        if self.timer != Tick::NEVER {
-            shared.ring.cancel(Token::timer(self.timer.0));
+        if self.park_timer != Tick::NEVER {
+            shared.ring.cancel(Token::timer(self.park_timer.0));
         }
         let delay = next.start().saturating_sub(shared.clock);
         let delay = delay.max(TIMER_MIN);
         shared.ring.timer(delay, Token::timer(next.0));
-        self.timer = next;
+        self.park_timer = next;
     }
 }
 

@@ -162,7 +162,7 @@ where
         let waker = waker_of(shard.number(), key);
         let outcome =
             match panics::as_handler(|| task.as_mut().poll(&mut Context::from_waker(&waker))) {
-                Ok(Poll::Pending) => return shard.core().conns.settle(),
+                Ok(Poll::Pending) => return shard.core().conns.after_poll(),
                 Ok(Poll::Ready(())) => Ok(()),
                 Err(panic) => Err(panic),
             };
@@ -172,7 +172,7 @@ where
         }
         let mut core = shard.core();
         core.spawned.end(key);
-        core.conns.settle();
+        core.conns.after_poll();
     }
 
     /// The shard is over: drops those who still wait. A destructor that panics ends its own task
@@ -207,7 +207,7 @@ where
 /// The handler waits, for the time being; the reason if it must end all the same.
 fn poll_pends(shard: &Shard, key: Key) -> Option<CloseReason> {
     let mut core = shard.core();
-    core.conns.settle();
+    core.conns.after_poll();
     core.conns.get(key)?.poll_pends()
 }
 
@@ -218,7 +218,7 @@ fn finish(shard: &Shard, key: Key, outcome: Option<CloseReason>) {
     if let Some(mut conn) = core.conns.get(key) {
         conn.finish(outcome);
     }
-    core.conns.settle();
+    core.conns.after_poll();
 }
 
 /// The reason for which a connection ends whose handler has failed with `error`, the text of which

@@ -3,7 +3,7 @@
 
 use crate::id::Key;
 use crate::panics;
-use crate::shard::conns::Closed;
+use crate::shard::conns::Ended;
 use crate::shard::executor::report_panic;
 use crate::shard::handle::Shard;
 
@@ -17,7 +17,7 @@ pub(crate) trait Hooks {
     fn draining(&self) {}
 
     /// A connection that was accepted and served has ended.
-    fn closed(&self, _closed: &Closed) {}
+    fn closed(&self, _closed: &Ended) {}
 }
 
 /// Nobody wants to know: a client's shard.
@@ -41,6 +41,6 @@ impl Shard {
             panics::as_handler(|| hooks.closed(closed))
                 .unwrap_or_else(|panic| report_panic(closed.key, &*panic));
         }
-        self.core().conns.settle();
+        self.core().conns.after_poll();
     }
 }

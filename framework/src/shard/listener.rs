@@ -16,7 +16,7 @@ use crate::shard::policy::log_limit::LogKind;
 impl Core {
     /// Posts accepts for the slots that are free.
     pub(crate) fn post_accepts(&mut self) {
-        self.admission.waits_no_more();
+        self.admission.clear_refill_time(); // set again below if only tokens are missing
         if self.acceptor.recalled
             || !self.acceptor.back_off.is_over(self.conns.shared.now)
             || self.conns.shared.overload.pauses_accepts()
@@ -31,7 +31,7 @@ impl Core {
             .min(self.acceptor.back_off.accepts_max());
         let acceptor = &mut self.acceptor;
         while acceptor.in_flight() < allowed
-            && let Some(place) = acceptor.places.pop()
+            && let Some(place) = acceptor.free_peer_slots.pop()
         {
             self.conns.shared.ring.accept(listener, place);
         }
@@ -39,7 +39,7 @@ impl Core {
 
     pub(crate) fn accepted(&mut self, completion: Completion) {
         let place = completion.token.key.slot.0;
-        self.acceptor.places.push(place);
+        self.acceptor.free_peer_slots.push(place);
         match u32::try_from(completion.result) {
             Ok(descriptor) => {
                 let peer = self.conns.shared.ring.accepted_peer(place);
@@ -104,7 +104,7 @@ impl Core {
     /// is served.
     fn recall_accepts(&mut self) {
         for place in 0..self.acceptor.in_flight_max {
-            if !self.acceptor.places.contains(&place) {
+            if !self.acceptor.free_peer_slots.contains(&place) {
                 self.conns
                     .shared
                     .ring

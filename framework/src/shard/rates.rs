@@ -7,7 +7,7 @@ use crate::ring::Completion;
 use crate::shard::core::Core;
 
 impl Core {
-    /// Looks at those who owe something and whose turn it is.
+    /// Looks at the connections with something pending whose turn it is.
     pub(crate) fn measure_rates(&mut self) {
         if !self.rates_are_due() {
             return;
@@ -34,14 +34,14 @@ impl Core {
         let Some(mut conn) = self.conns.at(slot) else {
             return;
         };
-        let owes = conn.owes_input();
-        if conn.receives_too_slowly(owes) {
+        let is_pending = conn.is_input_pending();
+        if conn.receives_too_slowly(is_pending) {
             conn.fail(CloseReason::ReceiveTooSlow);
         }
     }
 
     fn measure_sending(&mut self, slot: SlotIndex) {
-        if let Some(conn) = self.conns.at(slot).filter(|conn| conn.owes_room()) {
+        if let Some(conn) = self.conns.at(slot).filter(|conn| conn.is_output_pending()) {
             let key = conn.key;
             self.conns.shared.ring.ask_unacknowledged(key);
         }
@@ -54,7 +54,7 @@ impl Core {
             return;
         };
         if let Some(mut conn) = self.conns.get(completion.token.key)
-            && conn.owes_room()
+            && conn.is_output_pending()
             && conn.sends_too_slowly(bytes)
         {
             conn.fail(CloseReason::SendTooSlow);

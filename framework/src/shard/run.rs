@@ -19,8 +19,9 @@ use crate::shard::policy::{min_rate, request_timer};
 use crate::time::Tick;
 
 /// What a connection takes in a shard's tables: slot, its deadline and that of its send, receive
-/// mode, the buffer of its send, request and rate (whether they are on or not), its turn at each of
-/// three paced works, and the place and allocation of its task; the future itself not.
+/// mode, the buffer of its send, request and rate (whether they are on or not), its turn in the three
+/// paced queues that may list every connection (changes of receive mode, looks at the rate of
+/// receiving and at that of sending), and the place and allocation of its task; the future itself not.
 pub(crate) const CONNECTION_BYTES: u64 = (size_of::<Slot>()
     + 2 * size_of::<Tick>()
     + 1

@@ -210,7 +210,7 @@ impl Bench {
         shared.reads_left = shared.bounds.reads_per_turn_max;
         drop(core);
         let polled = program.poll(&mut Context::from_waker(waker));
-        self.shard.core().conns.settle();
+        self.shard.core().conns.after_poll();
         polled
     }
 

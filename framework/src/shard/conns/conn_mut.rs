@@ -67,8 +67,8 @@ pub(crate) struct Shared {
     pub(crate) touched: Vec<Key>,
     /// What the task that is being polled may still read before it is the others' turn.
     pub(crate) reads_left: u32,
-    /// Something was to be sent behind a send of this turn, whose end may be told with the next
-    /// entry only.
+    /// Output is queued behind a quiet send: the next [`Ring::enter`] must not wait, or that send's
+    /// end stays unseen.
     pub(crate) is_behind: bool,
 }
 

@@ -8,7 +8,6 @@ use crate::error::CloseReason;
 use crate::shard::conns::conn_mut::ConnMut;
 use crate::shard::conns::interest::RunState;
 use crate::shard::conns::slot::{Phase, RecvState, SendState};
-use crate::time::{Tick, Ticks};
 
 impl ConnMut<'_> {
     /// Keeps the connection for `within`, at least. False if it is not as a new one would be:
@@ -17,7 +16,7 @@ impl ConnMut<'_> {
         if !self.is_clean() {
             return false;
         }
-        self.slot.frame_deadline = self.shared.now.after(Ticks::of(within));
+        self.set_pool_deadline(within);
         self.slot.waiter = None;
         self.shared.own_timeouts.reset(self.key.slot);
         self.set_run(RunState::Pooled);
@@ -46,7 +45,7 @@ impl ConnMut<'_> {
         let is_checked_in = self.is_checked_in();
         if is_checked_in {
             self.shared.metrics.outbound_idle.subtract(1);
-            self.slot.frame_deadline = Tick::NEVER;
+            self.clear_frame_deadline();
             self.set_run(RunState::Idle);
             self.set_deadline();
         }
@@ -70,15 +69,5 @@ impl ConnMut<'_> {
             Phase::Connecting => self.cancel_connect(CloseReason::Drained),
             _ => {}
         }
-    }
-
-    pub(super) fn close_unused(&mut self, reason: CloseReason) {
-        if self.is_checked_in() {
-            self.shared.metrics.outbound_idle.subtract(1);
-        }
-        self.set_run(RunState::Idle);
-        self.forget_waits();
-        self.slot.reason = reason;
-        self.begin_close();
     }
 }

@@ -56,7 +56,7 @@ impl Waits {
     /// The interest in input was confirmed when the task was polled last: its handler does nothing
     /// but wait for the peer.
     const READING: u8 = 1 << 3;
-    /// Something was written or waited for since the last look: `settle`.
+    /// Something was written or waited for since its task was polled last: see `ConnMut::after_poll`.
     const TOUCHED: u8 = 1 << 4;
     const RUN_SHIFT: u32 = 6;
 
@@ -96,18 +96,18 @@ impl Waits {
     }
 
     /// Its task is about to be polled: a handler that still waits for input confirms that.
-    pub(super) fn stop_reading(&mut self) {
+    pub(super) fn clear_reading(&mut self) {
         self.0 &= !Self::READING;
     }
 
-    /// True: it was not touched since [`Self::settle`].
+    /// True: it was not touched since [`Self::clear_touched`].
     pub(super) fn touch(&mut self) -> bool {
         let is_new = self.0 & Self::TOUCHED == 0;
         self.0 |= Self::TOUCHED;
         is_new
     }
 
-    pub(super) fn settle(&mut self) {
+    pub(super) fn clear_touched(&mut self) {
         self.0 &= !Self::TOUCHED;
     }
 

@@ -1,5 +1,5 @@
-//! The life of a connection, from the accept or connect to the freeing of its slot. The only file
-//! that changes [`Phase`].
+//! The life of a connection, from the accept or connect to the freeing of its slot. Phase
+//! and reason are changed here alone; `table` begins and ends a life with those of a fresh slot.
 //!
 //! The end has an order: the handler returns, its output is sent, our FIN goes out, the peer's
 //! comes in, the descriptor closes, the slot is free. A connection that failed skips to the
@@ -21,7 +21,7 @@ use crate::time::Tick;
 
 /// A connection that has ended, as it was.
 #[derive(Debug)]
-pub(crate) struct Closed {
+pub(crate) struct Ended {
     pub(crate) key: Key,
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Origin,
@@ -49,14 +49,14 @@ impl Conns {
 
     /// The descriptor of `key` is closed: nothing of the connection is left in the kernel, and the
     /// slot is free.
-    pub(crate) fn closed(&mut self, key: Key, errno: i32) -> Option<Closed> {
+    pub(crate) fn closed(&mut self, key: Key, errno: i32) -> Option<Ended> {
         let mut conn = self.get(key)?;
         if errno != 0 && conn.shared.may_log(LogKind::CloseFailed) {
             tracing::error!(conn = %conn.id(), errno, "the descriptor did not close");
         }
         conn.release_input(); // a handler may have put some back meanwhile
         conn.release_output();
-        let closed = Closed {
+        let ended = Ended {
             key,
             peer: conn.slot.peer.addr(),
             origin: conn.slot.origin,
@@ -70,7 +70,7 @@ impl Conns {
         self.table.vacate(key.slot);
         let shared = &mut self.shared;
         shared.deadlines.set(key.slot, Tick::NEVER);
-        shared.places.vacated(closed.origin);
+        shared.places.vacated(ended.origin);
         shared.requests.reset(key.slot);
         shared.min_rate.reset(key.slot);
         shared.own_timeouts.reset(key.slot);
@@ -78,7 +78,7 @@ impl Conns {
             shared.places.open() > 0 || (shared.unread, shared.unsent) == (0, 0),
             "what went into the queues has left them"
         );
-        Some(closed)
+        Some(ended)
     }
 }
 
@@ -130,7 +130,7 @@ impl ConnMut<'_> {
     /// to its own port. The connection serves from now on, or closes, and the caller learns why.
     pub(crate) fn connected(&mut self, errno: i32, met_itself: bool) -> Result<(), i32> {
         self.connect_completed();
-        self.slot.frame_deadline = Tick::NEVER;
+        self.clear_frame_deadline();
         let failure = match (errno, self.slot.failed) {
             (_, Some(CloseReason::ReadTimeout)) => libc::ETIMEDOUT,
             (_, Some(_)) => libc::ECANCELED,
@@ -169,7 +169,7 @@ impl ConnMut<'_> {
             }
             Phase::Lingering => self.begin_close(),
             Phase::Connecting => self.cancel_connect(reason),
-            Phase::Free | Phase::Closing | Phase::Closed => {}
+            Phase::Free | Phase::Closing | Phase::CloseInFlight => {}
         }
     }
 
@@ -209,24 +209,36 @@ impl ConnMut<'_> {
         self.output_moved();
     }
 
+    /// An outbound connection ends at once, for nobody uses it or whoever does has no use for it any
+    /// more.
+    pub(super) fn close_unused(&mut self, reason: CloseReason) {
+        if self.is_checked_in() {
+            self.shared.metrics.outbound_idle.subtract(1);
+        }
+        self.set_run(RunState::Idle);
+        self.forget_waits();
+        self.slot.reason = reason;
+        self.begin_close();
+    }
+
     /// Everything is sent: the polite end. Our FIN, then the peer's, then the close. One that was
     /// cut short closes at once.
-    pub(super) fn shutdown_write(&mut self) {
+    pub(super) fn begin_linger(&mut self) {
         let ended = self.slot.recv == RecvState::Ended;
         let is_crowded =
             self.slot.origin == Origin::Overflow && self.shared.places.is_overflow_crowded();
-        if ended || self.is_cut() || is_crowded {
+        if ended || self.needs_reset() || is_crowded {
             return self.begin_close();
         }
         self.slot.phase = Phase::Lingering;
-        self.close_output();
+        self.shutdown_write();
         self.arm_receive();
         self.set_deadline();
     }
 
     /// Whether its peer is told by a reset: without our FIN so far, the close would send it, and
     /// the peer would take for whole what was cut.
-    fn is_cut(&self) -> bool {
+    fn needs_reset(&self) -> bool {
         !self.slot.send.has_fin() && self.slot.reason.resets()
     }
 
@@ -250,9 +262,9 @@ impl ConnMut<'_> {
         if self.slot.phase != Phase::Closing || receiving || sending {
             return;
         }
-        self.slot.phase = Phase::Closed;
+        self.slot.phase = Phase::CloseInFlight;
         self.release_output();
-        if self.is_cut() {
+        if self.needs_reset() {
             self.shared.ring.reset(self.key);
         }
         self.shared.ring.close(self.key);

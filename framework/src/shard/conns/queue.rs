@@ -1,4 +1,4 @@
-//! Queues of spans without an allocation per connection: linked lists in one slab per shard.
+//! Queues of [`BufRef`]s without an allocation per connection: linked lists in one slab per shard.
 
 use crate::ring::buffers::BufRef;
 

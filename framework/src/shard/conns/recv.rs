@@ -1,5 +1,5 @@
 //! Receiving: from the poll or receive in which a connection waits to the queue that its reader
-//! takes from. The only file that changes [`RecvState`].
+//! takes from. The only file that changes [`RecvState`] and [`PeerState`].
 
 use crate::error::CloseReason;
 use crate::id::{Key, SlotIndex};
@@ -114,6 +114,9 @@ impl ConnMut<'_> {
     /// still there: once more. One that it did not find (ENOENT) has completed, or a receive went
     /// on between two of its completions: a connection that closes must not wait for its peer to
     /// say more.
+    ///
+    /// With `Cancelling` it is about a receive: the kernel finds a poll until it has completed, and
+    /// that completion comes before the cancel's and has ended the state.
     pub(crate) fn cancel_failed(&mut self, errno: i32) {
         if self.slot.recv != RecvState::Cancelling {
             return;
@@ -262,6 +265,12 @@ impl ConnMut<'_> {
             self.slot.peer_state = PeerState::Over;
         }
         self.stream_is_over()
+    }
+
+    /// The drain has waited long enough for the peer to speak: its next read ends the stream.
+    pub(super) fn end_input(&mut self) {
+        self.slot.peer_state = PeerState::Over;
+        self.fire(Interest::Input);
     }
 
     /// As [`Self::input_is_over`] for who passes on a stream and answers nothing: in a drain it is

@@ -207,7 +207,7 @@ impl ConnMut<'_> {
             self.fire(Interest::Flushed);
         }
         if self.slot.phase == Phase::Flushing && is_flushed {
-            self.shutdown_write();
+            self.begin_linger();
         } else {
             self.set_deadline();
         }
@@ -232,7 +232,7 @@ impl ConnMut<'_> {
     // ---- our FIN ----
 
     /// Sends our FIN behind what was sent, once.
-    pub(crate) fn close_output(&mut self) {
+    pub(crate) fn shutdown_write(&mut self) {
         if !self.slot.send.has_fin() {
             self.slot.send = SendState::FinInFlight;
             self.shared.ring.shutdown(self.key);

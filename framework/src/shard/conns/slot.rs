@@ -1,6 +1,7 @@
-//! One connection in a cache line, and the states that it is in. What has states is changed in one
-//! file each: the phase in `lifecycle`, the receive in `recv`, the send in `send`, the interests and
-//! the run state in `wait`.
+//! One connection in a cache line, and the states that it is in. `table` begins and ends a life. In
+//! between each state is changed in one file: phase, origin and reason in `lifecycle`, receive and
+//! peer state in `recv`, the send in `send`, interests and run state in `wait`, the frame deadline in
+//! `timeouts`.
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -23,8 +24,8 @@ pub(crate) struct Slot {
     /// Which life of the slot this is.
     pub(super) generation: Generation,
     pub(super) opened: Tick,
-    /// When the frame that has begun must be complete, or the connect; [`Tick::NEVER`] between
-    /// frames.
+    /// When the frame that has begun must be complete, the connect must have ended, or a pool closes
+    /// the connection; [`Tick::NEVER`] between frames.
     pub(super) frame_deadline: Tick,
     /// The task that waits for an outbound connection. An accepted one's task is its own.
     pub(super) waiter: Option<Key>,
@@ -75,7 +76,7 @@ impl Slot {
 pub(crate) enum Phase {
     /// No connection.
     Free,
-    /// It is ours to the peer, and the connect is in the kernel.
+    /// The shard opens it, and the connect is in the kernel.
     Connecting,
     /// It was accepted and waits for a place among the served.
     Held,
@@ -88,7 +89,7 @@ pub(crate) enum Phase {
     /// The descriptor closes as soon as no operation uses it.
     Closing,
     /// The close is in the kernel: the last operation there is.
-    Closed,
+    CloseInFlight,
 }
 
 /// The receive of a connection.
@@ -102,7 +103,7 @@ pub(crate) enum RecvState {
     Polled,
     /// One of them is in the kernel, and asked to end.
     Cancelling,
-    /// Not submitted for want of buffers; the shard submits it when there are some.
+    /// Not submitted: no buffer is free, or overload pauses reading. The shard submits it again.
     Starved,
     /// The peer's FIN or an error has come; there is nothing more to receive.
     Ended,

@@ -1,4 +1,5 @@
 //! The one deadline of a connection: the next thing that must happen, and what its passing means.
+//! The only file that changes the frame deadline.
 
 use std::time::Duration;
 
@@ -51,8 +52,8 @@ impl ConnMut<'_> {
         }
     }
 
-    /// The handler asks for more: the end of a request that it has answered or been given whole,
-    /// and the beginning of the next if that is there already.
+    /// The handler reads on. This ends a request that it has answered or got whole; if more is
+    /// unread, the next begins.
     pub(crate) fn read_on(&mut self, reading: Reading) {
         if self.slot.is_outbound() {
             return;
@@ -81,6 +82,16 @@ impl ConnMut<'_> {
     pub(crate) fn set_connect_deadline(&mut self, within: Duration) {
         self.slot.frame_deadline = self.shared.now.after(Ticks::at_least(within));
         self.set_deadline();
+    }
+
+    /// A pool keeps the connection for so long; none: for as long as it lives.
+    pub(super) fn set_pool_deadline(&mut self, within: Option<Duration>) {
+        self.slot.frame_deadline = self.shared.now.after(Ticks::of(within));
+    }
+
+    /// The connect has ended, or the connection has left its pool.
+    pub(super) fn clear_frame_deadline(&mut self) {
+        self.slot.frame_deadline = Tick::NEVER;
     }
 
     // ---- the deadline ----
@@ -159,10 +170,7 @@ impl ConnMut<'_> {
                 self.fail(reason);
             }
             Verdict::CancelConnect => self.cancel_connect(CloseReason::ReadTimeout),
-            Verdict::EndInput => {
-                self.slot.peer_state = PeerState::Over;
-                self.fire(Interest::Input);
-            }
+            Verdict::EndInput => self.end_input(),
             Verdict::Close => self.begin_close(),
             Verdict::Stale => self.set_deadline(),
         }
@@ -186,17 +194,17 @@ impl ConnMut<'_> {
     // ---- least rates ----
 
     /// Whether its handler has read all there is, and wants more.
-    pub(crate) fn owes_input(&self) -> bool {
+    pub(crate) fn is_input_pending(&self) -> bool {
         let slot = &*self.slot;
         let listens = slot.recv.is_listening();
         let is_read = slot.phase == Phase::Serving && slot.waits.is_reading();
         is_read && listens && !slot.is_outbound()
     }
 
-    /// Whether too little of its request has come since the last look; `owes`: its peer is waited
-    /// for.
-    pub(crate) fn receives_too_slowly(&mut self, owes: bool) -> bool {
-        self.shared.requests.is_too_slow(self.key.slot, owes)
+    /// Whether too little of its request has come since the last look; `is_pending`: its peer is
+    /// waited for.
+    pub(crate) fn receives_too_slowly(&mut self, is_pending: bool) -> bool {
+        self.shared.requests.is_too_slow(self.key.slot, is_pending)
     }
 
     /// Whether its peer has taken too little since the last look: the kernel has `unacknowledged`
@@ -207,7 +215,7 @@ impl ConnMut<'_> {
     }
 
     /// Whether output waits for its peer.
-    pub(crate) fn owes_room(&self) -> bool {
+    pub(crate) fn is_output_pending(&self) -> bool {
         let slot = &*self.slot;
         let sends = matches!(slot.phase, Phase::Serving | Phase::Flushing);
         sends && slot.send == SendState::InFlight && !slot.is_outbound()
@@ -248,7 +256,7 @@ fn verdict(slot: &Slot, passed: Passed, draining: bool) -> Verdict {
     match slot.phase {
         Phase::Lingering => Verdict::Close,
         Phase::Connecting => Verdict::CancelConnect,
-        Phase::Free | Phase::Held | Phase::Closing | Phase::Closed => Verdict::Stale,
+        Phase::Free | Phase::Held | Phase::Closing | Phase::CloseInFlight => Verdict::Stale,
         _ if passed.lifetime => Verdict::Fail(CloseReason::LifetimeExceeded),
         _ if passed.request => Verdict::Fail(CloseReason::RequestTimeout),
         Phase::Serving if sending && outbound && passed.answer => {

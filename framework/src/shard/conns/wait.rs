@@ -1,5 +1,5 @@
 //! Who waits for a connection: interests are registered and fired here, and the connections that a
-//! task has used are settled when it has been polled. The only file that changes
+//! task has used are seen to when it has been polled. The only file that changes
 //! [`Waits`](super::interest::Waits).
 
 use std::task::Waker;
@@ -141,7 +141,7 @@ impl ConnMut<'_> {
         let before = self.slot.waits.run();
         self.set_run(RunState::Idle);
         if !self.shared.wakers.has(self.key.slot, Interest::Input) {
-            self.slot.waits.stop_reading();
+            self.slot.waits.clear_reading();
         }
         before
     }
@@ -165,8 +165,8 @@ impl ConnMut<'_> {
         }
     }
 
-    fn settle(&mut self) {
-        self.slot.waits.settle();
+    fn after_poll(&mut self) {
+        self.slot.waits.clear_touched();
         if self.slot.phase == Phase::Serving {
             self.send_output();
             self.set_deadline();
@@ -177,10 +177,10 @@ impl ConnMut<'_> {
 impl Conns {
     /// A task was polled: its output goes out, on whatever connections and whatever it waits for,
     /// and the fitting deadlines run.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn after_poll(&mut self) {
         while let Some(key) = self.shared.touched.pop() {
             if let Some(mut conn) = self.get(key) {
-                conn.settle();
+                conn.after_poll();
             }
         }
     }

@@ -63,8 +63,8 @@ impl Future for Sleep {
             }
             let waiter = Waiter::of(context.waker(), shard.number());
             let mut core = shard.core();
-            let entry = *self.entry.get_or_insert_with(|| core.timers.key(due));
-            let before = core.timers.insert(entry, waiter);
+            let entry = *self.entry.get_or_insert_with(|| core.task_timers.key(due));
+            let before = core.task_timers.insert(entry, waiter);
             drop(core);
             drop(before); // with no borrow held: it may be anybody's waker
             Poll::Pending
@@ -75,7 +75,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(entry) = self.entry {
-            let waiter = Shard::try_with(|shard| shard.core().timers.remove(entry));
+            let waiter = Shard::try_with(|shard| shard.core().task_timers.remove(entry));
             drop(waiter); // with no borrow held, as above
         }
     }
@@ -99,7 +99,7 @@ mod tests {
                 unsent_max: u32::MAX,
             },
         );
-        let listed = || shard.core().timers.len();
+        let listed = || shard.core().task_timers.len();
         let hours = |count: u32| Box::pin(sleep(Duration::from_secs(3600) * count));
         let mut sleeps: Vec<_> = (1..=1000).map(hours).collect();
         assert_eq!(listed(), 0, "none waits before it is polled");

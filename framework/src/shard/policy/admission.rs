@@ -82,7 +82,7 @@ impl Admission {
         places.min(tokens)
     }
 
-    /// A client has been accepted. `may_reclaim`: somebody who may be closed by now can make room.
+    /// A client has been accepted. `may_hold`: it may wait for a place that is being made.
     pub(crate) fn decide(
         &mut self,
         peer: SocketAddr,
@@ -125,7 +125,8 @@ impl Admission {
         Rc::clone(&self.refuse_with)
     }
 
-    pub(crate) fn waits_no_more(&mut self) {
+    /// Nothing waits for tokens, unless [`Self::accepts_allowed`] finds so again.
+    pub(crate) fn clear_refill_time(&mut self) {
         self.refilled_at = None;
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Bounds {
     /// on its way.
     pub(crate) drain_quiet: Ticks,
     pub(crate) drain: Ticks,
-    /// How long a shard stays without room before it closes the greediest.
+    /// How long a shard stays without room before it closes the top holders.
     pub(crate) overload: Ticks,
     /// A peer younger than this is not taken for silent: its first bytes are on their way.
     pub(crate) reclaim: Ticks,

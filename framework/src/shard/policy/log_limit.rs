@@ -7,7 +7,6 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::error::CloseReason;
-use crate::id::ShardId;
 use crate::time::{Tick, Ticks};
 
 /// How long a kind has for its lines.
@@ -70,7 +69,7 @@ impl LogKind {
     }
 
     /// The level of its lines.
-    fn level(self) -> Level {
+    pub(crate) fn level(self) -> Level {
         match self {
             Self::Closed(_) | Self::OutboundClosed | Self::ProtocolBroken => Level::DEBUG,
             Self::UpstreamBack | Self::HandlerFailed => Level::INFO,
@@ -164,7 +163,7 @@ impl LogLimiter {
         }
     }
 
-    /// When [`Self::tell_held_back`] has something to tell.
+    /// When [`Self::take_held_back`] has something to give.
     pub(crate) fn due(&self) -> Tick {
         self.due
     }
@@ -183,17 +182,12 @@ impl LogLimiter {
         passes
     }
 
-    /// Logs how many lines were held back in the intervals that are over.
-    pub(crate) fn tell_held_back(&mut self, shard: ShardId, now: Tick) {
-        if now >= self.due {
-            self.take_held_back(now)
-                .into_iter()
-                .for_each(|(kind, more)| tell(shard, kind, more));
+    /// Takes how many lines were held back in the intervals that are over at `now`, and sets the next
+    /// `due`.
+    pub(crate) fn take_held_back(&mut self, now: Tick) -> Vec<(LogKind, u64)> {
+        if now < self.due {
+            return Vec::new();
         }
-    }
-
-    /// Takes what was held back in intervals that are over at `now`, and sets the next `due`.
-    fn take_held_back(&mut self, now: Tick) -> Vec<(LogKind, u64)> {
         self.due = Tick::NEVER;
         let mut taken = Vec::new();
         for kind in LogKind::all() {
@@ -208,16 +202,6 @@ impl LogLimiter {
     }
 }
 
-/// At the level of the lines themselves, so that whoever sees these sees how many are missing.
-fn tell(ShardId(shard): ShardId, kind: LogKind, more: u64) {
-    match kind.level() {
-        Level::ERROR => tracing::error!(shard, subject = %kind, more, "held back"),
-        Level::WARN => tracing::warn!(shard, subject = %kind, more, "held back"),
-        Level::INFO => tracing::info!(shard, subject = %kind, more, "held back"),
-        _ => tracing::debug!(shard, subject = %kind, more, "held back"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +209,7 @@ mod tests {
     const LATE: LogKind = LogKind::Closed(CloseReason::IdleTimeout);
 
     #[test]
-    fn every_subject_has_a_place_of_its_own() {
+    fn every_kind_has_a_place_of_its_own() {
         let places: Vec<usize> = LogKind::all().map(LogKind::index).collect();
         assert_eq!(places, (0..LogKind::COUNT).collect::<Vec<_>>());
     }

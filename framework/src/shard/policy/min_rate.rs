@@ -2,12 +2,12 @@
 //! settings allow.
 //!
 //! Nothing is timed per connection. What comes and goes is added up beside the table, and once a
-//! window those are looked at who owe something: a request that has begun (`request`), or room for
-//! output that waits. The first look only marks a connection; whoever is found in the same state by
-//! the next is judged by what moved in between. A look at many takes a quarter of a window
-//! (`PacedQueue`), and the next begins a window after its end. So each has between one window and two
-//! and a half before it is judged, and who owes nothing at one of the sweep, or was kept waiting by
-//! us, begins anew.
+//! window the connections with something pending are looked at: a request that has begun
+//! (`request_timer`), or output that waits for room. The first look only marks a connection; one that
+//! is found in the same state by the next is judged by what moved in between. A look at many takes a
+//! quarter of a window (`PacedQueue`), and the next begins a window after its end. So each has between
+//! one window and two and a half before it is judged, and one that has nothing pending at one of the
+//! looks, or was kept waiting by us, begins anew.
 //!
 //! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer
 //! empties by a third, say. So whoever is still waiting at a look is asked about: how much of what
@@ -26,143 +26,11 @@ use crate::time::{Tick, Ticks};
 /// steady reader would be found too slow between two steps.
 const TAKEN_LEAST: u64 = 64 * 1024;
 
-/// The part of a window over which a look at all who owe something is spread.
+/// The part of a window over which a look at all that have something pending is spread.
 const LOOK_PART: u32 = 4;
 
-/// A least rate, as bytes in a window.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
-    least: u32,
-    /// From the end of a look to the beginning of the next.
-    window: Ticks,
-    /// How long a look takes.
-    look: Duration,
-}
-
-impl Rate {
-    pub(crate) fn of_receiving(per_second: u32, window: Duration) -> Self {
-        let least = u64::from(per_second) * window.as_millis() as u64 / 1000;
-        Self {
-            least: u32::try_from(least).unwrap_or(u32::MAX),
-            window: Ticks::at_least(window),
-            look: window / LOOK_PART,
-        }
-    }
-
-    pub(crate) fn of_sending(per_second: u32, window: Duration) -> Self {
-        let long_enough = Duration::from_millis(TAKEN_LEAST * 1000 / u64::from(per_second.max(1)));
-        Self::of_receiving(per_second, window.max(long_enough))
-    }
-
-    pub(crate) fn is_met_by(self, bytes: u32) -> bool {
-        bytes >= self.least
-    }
-}
-
-/// Sweep at those who owe something, one look after the other.
-#[derive(Debug)]
-pub(crate) struct Sweep {
-    /// No least rate, no sweep.
-    pub(crate) rate: Option<Rate>,
-    /// When the next begins; never while nobody owes anything, or one is on.
-    due: Tick,
-    left: PacedQueue<SlotIndex>,
-}
-
-impl Sweep {
-    pub(crate) fn new(rate: Option<Rate>) -> Self {
-        Self {
-            rate,
-            due: Tick::NEVER,
-            left: PacedQueue::new(),
-        }
-    }
-
-    /// Somebody owes something from `now` on.
-    pub(crate) fn one_is_pending(&mut self, now: Tick) {
-        if let Some(rate) = self.rate {
-            self.due = self.due.min(now.after(rate.window));
-        }
-    }
-
-    /// When a shard at rest is to go on.
-    pub(crate) fn due(&self, now: Tick) -> Tick {
-        if self.left.is_over() {
-            self.due
-        } else {
-            self.left.goes_on(now)
-        }
-    }
-
-    /// Whether there is something to do.
-    pub(crate) fn is_due(&self, now: Tick, clock: Duration) -> bool {
-        if self.left.is_over() {
-            now >= self.due
-        } else {
-            self.left.is_due(clock)
-        }
-    }
-
-    /// Whose turn it is. When a look begins, `pending` finds those who owe something; the last of
-    /// them ends it. Between two sweep at a connection lies a window, however late the first of
-    /// them was.
-    pub(crate) fn take(
-        &mut self,
-        now: Tick,
-        clock: Duration,
-        pending: impl FnOnce() -> Vec<SlotIndex>,
-    ) -> Vec<SlotIndex> {
-        let Some(rate) = self.rate else {
-            return Vec::new();
-        };
-        if self.left.is_over() && now >= self.due {
-            self.due = Tick::NEVER;
-            self.left.add(pending(), clock, rate.look);
-        }
-        let taken = self.left.take(clock);
-        if !taken.is_empty() && self.left.is_over() {
-            self.due = now.after(rate.window);
-        }
-        taken
-    }
-}
-
-/// Those of `all` of whom `owes` says so.
-pub(crate) fn pending<T>(all: &[T], owes: impl Fn(&T) -> bool) -> Vec<SlotIndex> {
-    all.iter()
-        .enumerate()
-        .filter(|(_, one)| owes(one))
-        .map(|(index, _)| SlotIndex(index as u32))
-        .collect()
-}
-
-/// How long output has waited for its peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BacklogState {
-    /// None does.
-    Idle,
-    /// Not since the last look.
-    Begun,
-    /// At the last look, and ever since.
-    Marked,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Backlog {
-    /// What the kernel had unacknowledged at the mark, and what it has taken since.
-    bytes: u32,
-    state: BacklogState,
-}
-
-/// What one takes beside the table.
+/// What a connection takes here, beside the table.
 pub(crate) const BYTES: usize = size_of::<Backlog>();
-
-impl Backlog {
-    const IDLE: Self = Self {
-        bytes: 0,
-        state: BacklogState::Idle,
-    };
-}
 
 /// Output that waits for peers, by slot; empty where there is no least rate of sending.
 #[derive(Debug)]
@@ -261,6 +129,138 @@ impl MinRate {
             BacklogState::Begun => false,
             BacklogState::Marked => !rate.is_met_by(before.bytes.saturating_sub(unacknowledged)),
         }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Backlog {
+    /// What the kernel had unacknowledged at the mark, and what it has taken since.
+    bytes: u32,
+    state: BacklogState,
+}
+
+impl Backlog {
+    const IDLE: Self = Self {
+        bytes: 0,
+        state: BacklogState::Idle,
+    };
+}
+
+/// How long output has waited for its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BacklogState {
+    /// None does.
+    Idle,
+    /// Not since the last look.
+    Begun,
+    /// At the last look, and ever since.
+    Marked,
+}
+
+/// Looks, one after the other, at the connections with something pending.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    /// No least rate, no sweep.
+    pub(crate) rate: Option<Rate>,
+    /// When the next begins; never while nothing is pending, or one is on.
+    due: Tick,
+    left: PacedQueue<SlotIndex>,
+}
+
+impl Sweep {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
+        Self {
+            rate,
+            due: Tick::NEVER,
+            left: PacedQueue::new(),
+        }
+    }
+
+    /// Something is pending from `now` on.
+    pub(crate) fn one_is_pending(&mut self, now: Tick) {
+        if let Some(rate) = self.rate {
+            self.due = self.due.min(now.after(rate.window));
+        }
+    }
+
+    /// When a shard at rest is to go on.
+    pub(crate) fn due(&self, now: Tick) -> Tick {
+        if self.left.is_over() {
+            self.due
+        } else {
+            self.left.goes_on(now)
+        }
+    }
+
+    /// Whether there is something to do.
+    pub(crate) fn is_due(&self, now: Tick, clock: Duration) -> bool {
+        if self.left.is_over() {
+            now >= self.due
+        } else {
+            self.left.is_due(clock)
+        }
+    }
+
+    /// Whose turn it is. When a look begins, `pending` finds the connections with something pending;
+    /// the last of them ends it. Between two looks at a connection lies a window, however late the
+    /// first of them was.
+    pub(crate) fn take(
+        &mut self,
+        now: Tick,
+        clock: Duration,
+        pending: impl FnOnce() -> Vec<SlotIndex>,
+    ) -> Vec<SlotIndex> {
+        let Some(rate) = self.rate else {
+            return Vec::new();
+        };
+        if self.left.is_over() && now >= self.due {
+            self.due = Tick::NEVER;
+            self.left.add(pending(), clock, rate.look);
+        }
+        let taken = self.left.take(clock);
+        if !taken.is_empty() && self.left.is_over() {
+            self.due = now.after(rate.window);
+        }
+        taken
+    }
+}
+
+/// Those of `all` of which `is_pending` says so.
+pub(crate) fn pending<T>(all: &[T], is_pending: impl Fn(&T) -> bool) -> Vec<SlotIndex> {
+    all.iter()
+        .enumerate()
+        .filter(|(_, one)| is_pending(one))
+        .map(|(index, _)| SlotIndex(index as u32))
+        .collect()
+}
+
+/// A least rate, as bytes in a window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    least: u32,
+    /// From the end of a look to the beginning of the next.
+    window: Ticks,
+    /// How long a look takes.
+    look: Duration,
+}
+
+impl Rate {
+    pub(crate) fn of_receiving(per_second: u32, window: Duration) -> Self {
+        let least = u64::from(per_second) * window.as_millis() as u64 / 1000;
+        Self {
+            least: u32::try_from(least).unwrap_or(u32::MAX),
+            window: Ticks::at_least(window),
+            look: window / LOOK_PART,
+        }
+    }
+
+    pub(crate) fn of_sending(per_second: u32, window: Duration) -> Self {
+        let long_enough = Duration::from_millis(TAKEN_LEAST * 1000 / u64::from(per_second.max(1)));
+        Self::of_receiving(per_second, window.max(long_enough))
+    }
+
+    pub(crate) fn is_met_by(self, bytes: u32) -> bool {
+        bytes >= self.least
     }
 }
 

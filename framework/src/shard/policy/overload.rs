@@ -7,12 +7,12 @@
 //! from it and writes to it on every level.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::id::Key;
 use crate::shard::policy::bounds::Bounds;
 use crate::shard::policy::paced_queue::PacedQueue;
 use crate::time::{TICK, Tick, Ticks};
-use std::time::Duration;
 
 /// Between two looks at who holds what, unless much has come meanwhile: a tick, the least that
 /// there is.
@@ -23,141 +23,13 @@ const BUFFERS_LOW_MIN: u32 = 1;
 /// Buffers that any connection may hold, one received and one to be sent, whatever the shard is
 /// short of. No key: with fewer none is served.
 pub(crate) const OWN_BUFFERS: u64 = 2;
-/// The part of what the top holders hold that is to come free by the connections closed at one look. No
-/// key, as with the other fractions here: an eighth ends the shortage, by its own measure,
+/// The part of what the top holders hold that is to come free by the connections closed at one
+/// look. No key, as with the other fractions here: an eighth ends the shortage, by its own measure,
 /// and how many are closed and when is in the settings.
 pub(crate) const CLOSED_PART: u64 = 8;
-
 /// Receive buffers that come free by copies at one look, and what the connection holds with which
 /// that is reached: the shard's others wait meanwhile. No key, as above.
 pub(crate) const COPIED_OUT_MAX: u32 = 256;
-
-/// What a shard is short of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shortage {
-    None,
-    /// Few receive buffers are free. What is received is copied out meanwhile, so nobody needs to
-    /// be closed.
-    Buffers,
-    /// `limits.unread_per_shard_max` is reached.
-    Unread,
-    /// `limits.unsent_per_shard_max` is reached.
-    Unsent,
-    /// Handlers hold more than both together.
-    Held,
-    /// The process's memory nears its end, and the shard has a part in it.
-    Memory,
-}
-
-impl Shortage {
-    /// Whether there is no room for more bytes.
-    fn is_full(self) -> bool {
-        !matches!(self, Self::None | Self::Buffers)
-    }
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Buffers => "buffers",
-            Self::Unread => "unread",
-            Self::Unsent => "unsent",
-            Self::Held => "held",
-            Self::Memory => "memory",
-        }
-    }
-}
-
-/// What a shard holds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Load {
-    /// Bytes received and not read, and bytes written and not taken by the kernel.
-    pub(crate) unread: u64,
-    pub(crate) unsent: u64,
-    /// Bytes of heap buffers, for whomever: those two, and what handlers keep.
-    pub(crate) heap: u64,
-    /// What every connection may hold of its own, together.
-    pub(crate) own: u64,
-    pub(crate) buffers_low: bool,
-    pub(crate) memory_short: bool,
-}
-
-/// The judgement. A bound that was reached counts until an eighth of it is free again.
-fn shortage(load: &Load, unread_max: u64, unsent_max: u64, before: Shortage) -> Shortage {
-    let reached = |bytes: u64, most: u64| {
-        bytes
-            >= if before.is_full() {
-                most - most / 8
-            } else {
-                most
-            }
-    };
-    let all = unread_max + unsent_max;
-    if reached(load.unread, unread_max) {
-        Shortage::Unread
-    } else if reached(load.unsent, unsent_max) {
-        Shortage::Unsent
-    } else if reached(load.heap, all + load.own) {
-        Shortage::Held
-    } else if load.memory_short && load.heap >= all / 4 {
-        Shortage::Memory
-    } else if load.buffers_low {
-        Shortage::Buffers
-    } else {
-        Shortage::None
-    }
-}
-
-/// What the shard does; each level includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    None,
-    PauseReads,
-    CopyOut,
-    Close,
-}
-
-/// To which level a shortage leads that has lasted for so many ticks.
-fn level(shortage: Shortage, lasted: u32, patience: Ticks) -> Level {
-    match shortage {
-        Shortage::None => Level::None,
-        Shortage::Buffers if lasted < BUFFERS_LOW_MIN => Level::None,
-        Shortage::Buffers if lasted == BUFFERS_LOW_MIN => Level::PauseReads,
-        Shortage::Buffers => Level::CopyOut,
-        _ if Tick(lasted) >= Tick(0).after(patience) => Level::Close,
-        _ if lasted > 0 => Level::CopyOut,
-        _ => Level::PauseReads,
-    }
-}
-
-/// The top holders, the largest first. Where there is no room they are all who hold more than their
-/// own; where only buffers are low, those without whom the others hold half of what all hold.
-fn top_holders(mut holders: Vec<(Key, u64)>, own: u64, shortage: Shortage) -> Vec<(Key, u64)> {
-    let mut rest: u64 = holders.iter().map(|(_, bytes)| bytes).sum();
-    let enough = if shortage.is_full() { 0 } else { rest / 2 };
-    holders.retain(|(_, bytes)| *bytes > own);
-    holders.sort_unstable_by_key(|(key, bytes)| (std::cmp::Reverse(*bytes), key.slot));
-    let mut count = 0;
-    while rest > enough && count < holders.len() {
-        rest -= holders[count].1;
-        count += 1;
-    }
-    holders.truncate(count);
-    holders
-}
-
-/// What one look at the shortage asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Assessment {
-    Calm,
-    /// The shortage has ended.
-    Over,
-    Short {
-        /// It has begun, or is of another kind than it was.
-        is_new: bool,
-        /// What to do about it now.
-        level: Level,
-    },
-}
 
 /// What a shard remembers of its shortage.
 #[derive(Debug)]
@@ -274,6 +146,133 @@ impl Overload {
     }
 }
 
+/// What a shard holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Load {
+    /// Bytes received and not read, and bytes written and not taken by the kernel.
+    pub(crate) unread: u64,
+    pub(crate) unsent: u64,
+    /// Bytes of heap buffers, for whomever: those two, and what handlers keep.
+    pub(crate) heap: u64,
+    /// What every connection may hold of its own, together.
+    pub(crate) own: u64,
+    pub(crate) buffers_low: bool,
+    pub(crate) memory_short: bool,
+}
+
+/// What one look at the shortage asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Assessment {
+    Calm,
+    /// The shortage has ended.
+    Over,
+    Short {
+        /// It has begun, or is of another kind than it was.
+        is_new: bool,
+        /// What to do about it now.
+        level: Level,
+    },
+}
+
+/// What the shard does; each level includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    None,
+    PauseReads,
+    CopyOut,
+    Close,
+}
+
+/// What a shard is short of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    None,
+    /// Few receive buffers are free. What is received is copied out meanwhile, so nobody needs to
+    /// be closed.
+    Buffers,
+    /// `limits.unread_per_shard_max` is reached.
+    Unread,
+    /// `limits.unsent_per_shard_max` is reached.
+    Unsent,
+    /// Handlers hold more than both together.
+    Handlers,
+    /// The process's memory nears its end, and the shard has a part in it.
+    Memory,
+}
+
+impl Shortage {
+    /// Whether there is no room for more bytes.
+    fn is_full(self) -> bool {
+        !matches!(self, Self::None | Self::Buffers)
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Buffers => "buffers",
+            Self::Unread => "unread",
+            Self::Unsent => "unsent",
+            Self::Handlers => "held",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// The judgement. A bound that was reached counts until an eighth of it is free again.
+fn shortage(load: &Load, unread_max: u64, unsent_max: u64, before: Shortage) -> Shortage {
+    let reached = |bytes: u64, most: u64| {
+        bytes
+            >= if before.is_full() {
+                most - most / 8
+            } else {
+                most
+            }
+    };
+    let all = unread_max + unsent_max;
+    if reached(load.unread, unread_max) {
+        Shortage::Unread
+    } else if reached(load.unsent, unsent_max) {
+        Shortage::Unsent
+    } else if reached(load.heap, all + load.own) {
+        Shortage::Handlers
+    } else if load.memory_short && load.heap >= all / 4 {
+        Shortage::Memory
+    } else if load.buffers_low {
+        Shortage::Buffers
+    } else {
+        Shortage::None
+    }
+}
+
+/// To which level a shortage leads that has lasted for so many ticks.
+fn level(shortage: Shortage, lasted: u32, patience: Ticks) -> Level {
+    match shortage {
+        Shortage::None => Level::None,
+        Shortage::Buffers if lasted < BUFFERS_LOW_MIN => Level::None,
+        Shortage::Buffers if lasted == BUFFERS_LOW_MIN => Level::PauseReads,
+        Shortage::Buffers => Level::CopyOut,
+        _ if Tick(lasted) >= Tick(0).after(patience) => Level::Close,
+        _ if lasted > 0 => Level::CopyOut,
+        _ => Level::PauseReads,
+    }
+}
+
+/// The top holders, the largest first. Where there is no room they are all who hold more than their
+/// own; where only buffers are low, those without whom the others hold half of what all hold.
+fn top_holders(mut holders: Vec<(Key, u64)>, own: u64, shortage: Shortage) -> Vec<(Key, u64)> {
+    let mut rest: u64 = holders.iter().map(|(_, bytes)| bytes).sum();
+    let enough = if shortage.is_full() { 0 } else { rest / 2 };
+    holders.retain(|(_, bytes)| *bytes > own);
+    holders.sort_unstable_by_key(|(key, bytes)| (std::cmp::Reverse(*bytes), key.slot));
+    let mut count = 0;
+    while rest > enough && count < holders.len() {
+        rest -= holders[count].1;
+        count += 1;
+    }
+    holders.truncate(count);
+    holders
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,7 +330,7 @@ mod tests {
         );
         assert_eq!(
             judged(Load { heap: 3100, ..none }, Shortage::None),
-            Shortage::Held,
+            Shortage::Handlers,
             "both bounds, and what each connection may hold"
         );
         assert_eq!(
@@ -382,7 +381,7 @@ mod tests {
         );
         assert!(escalated.is_sorted());
         assert_eq!(
-            level(Shortage::Held, u32::MAX - 1, Ticks::FOREVER),
+            level(Shortage::Handlers, u32::MAX - 1, Ticks::FOREVER),
             Level::CopyOut,
             "\"off\" closes nobody"
         );
@@ -402,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greedy_hold_more_than_their_own_and_come_in_their_order() {
+    fn top_holders_hold_more_than_their_own_and_come_in_their_order() {
         let holder = |slot, bytes| (Key::of_place(slot), bytes);
         let found = |holders: &[(Key, u64)], shortage| -> Vec<u32> {
             top_holders(holders.to_vec(), 8, shortage)

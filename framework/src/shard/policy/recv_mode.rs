@@ -32,7 +32,7 @@ pub(crate) enum RecvMode {
 #[derive(Debug)]
 pub(crate) struct RecvModes {
     modes: Vec<RecvMode>,
-    /// When the period ends; never while all are still.
+    /// When the period ends; never while every mode is `Idle`.
     pub(crate) due: Tick,
     /// Those that are to go over to a poll.
     pub(crate) cooled: PacedQueue<SlotIndex>,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn who_speaks_twice_in_a_period_is_dense() {
+    fn who_speaks_twice_in_a_period_is_active() {
         let mut modes = modes();
         modes.spoke(SLOT, Tick(0));
         assert_eq!(modes.of(SLOT), RecvMode::Once);
@@ -145,13 +145,13 @@ mod tests {
             assert_eq!(
                 (modes.of(SLOT), modes.due),
                 (RecvMode::Idle, Tick::NEVER),
-                "nobody is woken for those who are still"
+                "nobody is woken for those who are idle"
             );
         }
     }
 
     #[test]
-    fn who_falls_silent_ebbs_for_a_period_and_is_then_given_up() {
+    fn who_falls_silent_cools_for_a_period_and_is_then_given_up() {
         let mut modes = modes();
         modes.spoke(SLOT, Tick(0));
         modes.activate(SLOT);

@@ -1,4 +1,4 @@
-//! RequestTimers: from the first byte of one until its handler reads on, and by when that must be.
+//! Requests: each lasts from its first byte until its handler reads on; this sets by when.
 //!
 //! A frame is what a parser sees, a request what a peer wants: its reading, the handler's work and
 //! the answer. Where it begins is plain: with the first byte that comes while there is none. Its
@@ -158,8 +158,8 @@ impl RequestTimers {
         }
     }
 
-    /// The handler asks for more: the end of a request that it has answered or been given whole,
-    /// and the beginning of the next if that is `unread` already. Gives the deadline of that one.
+    /// The handler reads on. This ends a request that it has answered or got whole; if more is
+    /// `unread`, the next begins. Gives the deadline of that one.
     pub(crate) fn read_on(
         &mut self,
         slot: SlotIndex,
@@ -196,15 +196,15 @@ impl RequestTimers {
         })
     }
 
-    /// True: too little has come of it since the mark. `owes`: its peer is waited for, and can be
-    /// judged from now on.
-    pub(crate) fn is_too_slow(&mut self, slot: SlotIndex, owes: bool) -> bool {
+    /// True: too little has come of it since the mark. `is_pending`: its peer is waited for, and
+    /// can be judged from now on.
+    pub(crate) fn is_too_slow(&mut self, slot: SlotIndex, is_pending: bool) -> bool {
         let (Some(request), Some(rate)) = (self.requests.get_mut(slot.0 as usize), self.sweep.rate)
         else {
             return false;
         };
-        let slow = owes && request.is_marked && !rate.is_met_by(request.received);
-        (request.received, request.is_marked) = (0, owes);
+        let slow = is_pending && request.is_marked && !rate.is_met_by(request.received);
+        (request.received, request.is_marked) = (0, is_pending);
         slow
     }
 

@@ -44,7 +44,7 @@ pub(crate) struct WaitPolicy {
     /// Completions that an entry waits for; 1 unless traffic is dense.
     batch: u32,
     batch_max: u32,
-    /// When the period began, since the start of the shard.
+    /// When the period began, since the server's start.
     began: Duration,
     /// Messages of this period.
     messages: u32,

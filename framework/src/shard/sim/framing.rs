@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
                         .as_mut()
                         .poll(&mut Context::from_waker(&waker))
                         .is_ready();
-                    reader.shard.core().conns.settle();
+                    reader.shard.core().conns.after_poll();
                     let read = seen.borrow().frames.len() - read_before;
                     assert!(
                         read <= READS_PER_TURN_MAX as usize,

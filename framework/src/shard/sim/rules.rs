@@ -35,7 +35,7 @@ fn rank(phase: Phase) -> u32 {
         Phase::Flushing => 3,
         Phase::Lingering => 4,
         Phase::Closing => 5,
-        Phase::Closed => 6,
+        Phase::CloseInFlight => 6,
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn see_turn(core: &mut Core, kernel: &Kernel, world: &mut World, now:
             assert!(
                 matches!(
                     slot.phase,
-                    Phase::Serving | Phase::Connecting | Phase::Closed | Phase::Closing
+                    Phase::Serving | Phase::Connecting | Phase::CloseInFlight | Phase::Closing
                 ),
                 "{key:?} begins {slot:?}"
             );
@@ -91,7 +91,7 @@ pub(crate) fn see_ends(core: &mut Core, kernel: &Kernel, world: &mut World) {
         );
         assert_eq!(
             life.phase,
-            Phase::Closed,
+            Phase::CloseInFlight,
             "{:?} is vacated from its last phase",
             life.key
         );
@@ -224,11 +224,11 @@ fn see_phase(core: &mut Core, kernel: &Kernel, life: &mut Life, now: Tick) {
                 life.key
             );
         }
-        Phase::Closed => assert_eq!(kernel.owed(life.key), [Operation::Close]),
+        Phase::CloseInFlight => assert_eq!(kernel.owed(life.key), [Operation::Close]),
     }
     if matches!(
         slot.phase,
-        Phase::Flushing | Phase::Lingering | Phase::Closing | Phase::Closed
+        Phase::Flushing | Phase::Lingering | Phase::Closing | Phase::CloseInFlight
     ) {
         life.reason = Some(slot.reason);
     }
@@ -452,7 +452,7 @@ fn due(slot: &Snapshot, life: &Life, moment: Moment) -> Option<(Tick, Tick)> {
         slot.waits.run() == RunState::Pooled,
     );
     match slot.phase {
-        Phase::Closing | Phase::Closed | Phase::Free | Phase::Held => exactly(Tick::NEVER),
+        Phase::Closing | Phase::CloseInFlight | Phase::Free | Phase::Held => exactly(Tick::NEVER),
         Phase::Lingering => {
             let (least, most) = (
                 life.phase_since.after(bounds.close),

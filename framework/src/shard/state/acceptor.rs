@@ -14,8 +14,8 @@ use crate::time::Tick;
 pub(crate) struct Acceptor {
     /// None once it is closed.
     pub(crate) listener: Option<TcpListener>,
-    /// Addresses not used by an accept in flight.
-    pub(crate) places: Vec<u32>,
+    /// Peer-address memory of the ring that no accept in flight uses.
+    pub(crate) free_peer_slots: Vec<u32>,
     pub(crate) in_flight_max: u32,
     pub(crate) back_off: BackOff,
     /// The drain has taken the posted accepts back.
@@ -26,11 +26,11 @@ impl Acceptor {
     /// Without a listener: a shard that accepts nothing.
     pub(crate) fn new(listener: Option<TcpListener>, config: &Config) -> Self {
         let (in_flight_max, timeouts) = (config.limits.accepts_in_flight_max, &config.timeouts);
-        let places = (0..in_flight_max).rev().collect();
+        let free_peer_slots = (0..in_flight_max).rev().collect();
         let back_off = BackOff::new(timeouts.accept_pause_min, timeouts.accept_pause_max);
         Self {
             listener,
-            places,
+            free_peer_slots,
             in_flight_max,
             back_off,
             recalled: false,
@@ -38,7 +38,7 @@ impl Acceptor {
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight_max - self.places.len() as u32
+        self.in_flight_max - self.free_peer_slots.len() as u32
     }
 
     /// Whether a client waits in the kernel's queue.

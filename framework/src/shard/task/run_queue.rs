@@ -62,7 +62,7 @@ impl RunQueue {
         self.yielded_wakers.push(waker);
     }
 
-    /// A turn ends: those who left the one before to others are due.
+    /// Before the tasks of a turn are polled: those that yielded in the last turn are due now.
     pub(crate) fn begin_run(&mut self) {
         self.due.append(&mut self.yielded);
         self.wakers.append(&mut self.yielded_wakers);

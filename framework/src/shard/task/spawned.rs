@@ -3,10 +3,15 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::config::SHARD_CONNECTIONS_MAX;
 use crate::id::{Generation, Key, SlotIndex};
 
 /// In the slot number of a key: it names a spawned task and no connection.
 pub(crate) const SPAWNED: u32 = 1 << 20;
+const _: () = assert!(
+    SHARD_CONNECTIONS_MAX <= SPAWNED,
+    "the number of a connection's slot has no bit that tells a spawned task"
+);
 /// Spawned tasks of a shard at most. No key: it is what their names have bits for.
 const SPAWNED_MAX: usize = SPAWNED as usize;
 

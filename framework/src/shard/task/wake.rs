@@ -3,8 +3,8 @@
 //!
 //! A connection's own events put its key on the list, with no waker in between. The waker that a
 //! handler's future sees is its key in a number ([`crate::ring::waker`]); it works from any thread.
-//! From another one it takes the way over the shard's [`Inbox`], the only lock of a shard, which no
-//! connection's data passes.
+//! From another one it takes two locks, that of the process's list of [`SHARDS`] and that of the
+//! shard's [`Inbox`]; no connection's data passes either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
