@@ -3,8 +3,8 @@
 //! [`uring`] submits and reaps; [`buffers`] are what the kernel receives into, in memory that
 //! [`mapping`] gets, and [`lent_sends`] those that it sends from. [`token`] is what a submission
 //! carries and a completion brings back, [`sockaddr`] has addresses as the kernel writes them,
-//! [`sockopt`] a socket option that `rustix` lacks, [`prefetch`] a hint to the processor. [`wake`]
-//! and [`waker`] are how other threads reach a shard. [`probe`] asks whether the kernel has all that
+//! [`sockopt`] a socket option that `rustix` lacks, `prefetch` a hint to the processor. `wake`
+//! and `waker` are how other threads reach a shard. `probe` asks whether the kernel has all that
 //! is needed. With failpoints `faked` fails operations.
 #![allow(unsafe_code)]
 
