@@ -14,7 +14,7 @@ use tests::{Client, End, Launch, Server};
 const FOUND_MAX: Duration = Duration::from_secs(6);
 /// Longer than any window in which somebody could be found.
 const WHILE: Duration = Duration::from_millis(3200);
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn hostile(behaviour: &str) -> Launch {
     Launch::hostile()

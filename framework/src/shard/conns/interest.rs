@@ -58,6 +58,8 @@ impl Waits {
     const READING: u8 = 1 << 3;
     /// Something was written or waited for since its task was polled last: see `ConnMut::after_poll`.
     const TOUCHED: u8 = 1 << 4;
+    /// [`Self::is_fed`].
+    const FED: u8 = 1 << 5;
     const RUN_SHIFT: u32 = 6;
 
     pub(crate) fn has(self, interest: Interest) -> bool {
@@ -98,6 +100,20 @@ impl Waits {
     /// Its task is about to be polled: a handler that still waits for input confirms that.
     pub(super) fn clear_reading(&mut self) {
         self.0 &= !Self::READING;
+    }
+
+    /// Input has come for a handler that did nothing but wait for it, and that has yet to be
+    /// polled: what the peer owed until then it still owes.
+    pub(super) fn is_fed(self) -> bool {
+        self.0 & Self::FED != 0
+    }
+
+    pub(super) fn set_fed(&mut self) {
+        self.0 |= Self::FED;
+    }
+
+    pub(super) fn clear_fed(&mut self) {
+        self.0 &= !Self::FED;
     }
 
     /// True: it was not touched since [`Self::clear_touched`].

@@ -197,7 +197,9 @@ impl ConnMut<'_> {
     pub(crate) fn is_input_pending(&self) -> bool {
         let slot = &*self.slot;
         let listens = slot.recv.is_listening();
-        let is_read = slot.phase == Phase::Serving && slot.waits.is_reading();
+        // One drop of a slow stream, come in this turn, does not make its peer prompt.
+        let reads = slot.waits.is_reading() || slot.waits.is_fed();
+        let is_read = slot.phase == Phase::Serving && reads;
         is_read && listens && !slot.is_outbound()
     }
 

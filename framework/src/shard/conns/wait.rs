@@ -91,8 +91,12 @@ impl ConnMut<'_> {
 
     /// `interest` has come: whoever waits for it is woken.
     pub(super) fn fire(&mut self, interest: Interest) {
+        let was_reading = self.slot.waits.is_reading();
         if !self.slot.waits.take(interest) {
             return;
+        }
+        if interest == Interest::Input && was_reading {
+            self.slot.waits.set_fed();
         }
         match self.shared.wakers.take(self.key.slot, interest) {
             Some(waker) => self.shared.run_queue.push_waker(waker),
@@ -140,6 +144,7 @@ impl ConnMut<'_> {
         self.shared.reads_left = self.shared.bounds.reads_per_turn_max;
         let before = self.slot.waits.run();
         self.set_run(RunState::Idle);
+        self.slot.waits.clear_fed();
         if !self.shared.wakers.has(self.key.slot, Interest::Input) {
             self.slot.waits.clear_reading();
         }
