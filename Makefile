@@ -121,8 +121,8 @@ duplex: build ## MB=1024 megabytes each way at once, through both halves of a co
 soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
 	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))
 
-# No link-time optimisation: it takes minutes and finds nothing. No leak check: a shard's pool is never freed, so that a chunk may outlive
-# its shard; leaks are found by tests/cycles.rs.
+# No link-time optimisation: it takes minutes and finds nothing. No leak check: a chunk that outlives its
+# shard keeps the shard's pool; leaks are found by tests/cycles.rs and tests/restart.rs.
 asan: export RUSTC_BOOTSTRAP = 1
 asan: export RUSTFLAGS = -Zsanitizer=address
 asan: export CARGO_PROFILE_RELEASE_LTO = off
