@@ -55,7 +55,7 @@ impl Section {
     }
 }
 
-/// AppSettings that stand together, in a section of their own or within one.
+/// Settings that stand together, in a section of their own or within one.
 pub(super) trait Group: Sized {
     /// The lines of the comment on all of them.
     const COMMENT: &'static [&'static str];

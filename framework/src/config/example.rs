@@ -24,7 +24,7 @@ pub(crate) fn example<S: AppSettings>() -> String {
 
 fn header(name: &str) -> String {
     let mut header = comment(&format!(
-        "AppSettings of {name}: the keys that people set, each with its default. So this file changes nothing. \
+        "Settings of {name}: the keys that people set, each with its default. So this file changes nothing. \
         `{name} --print-reference` explains every key, `{name} --print-config` prints the values in use, \
         `--check` says what is wrong with a file. A duration is a whole number and a unit: \
         \"250ms\", \"30s\", \"5m\", \"2h\", \"1d\"."

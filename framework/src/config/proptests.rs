@@ -1,4 +1,4 @@
-//! AppSettings of every sort: those an operator meant well, those he mistyped, and bytes that are no
+//! Settings of every sort: those an operator meant well, those he mistyped, and bytes that are no
 //! settings at all.
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! AppSettings as they were written: every key by its full name, each with the place where it stood.
+//! Settings as they were written: every key by its full name, each with the place where it stood.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -18,7 +18,7 @@ pub(crate) fn reference<S: AppSettings>() -> String {
 
 fn introduction(name: &str) -> String {
     let paragraphs = [
-        "# AppSettings".to_owned(),
+        "# Settings".to_owned(),
         format!(
             "`{name} --print-reference` prints this page: every key with what it does, which values it takes, and its \
             default. All sections but `[app]` are the same for every Corelane server."

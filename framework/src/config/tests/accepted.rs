@@ -1,4 +1,4 @@
-//! AppSettings in, settings out.
+//! Settings in, settings out.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! AppSettings in, messages out.
+//! Settings in, messages out.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
