@@ -117,7 +117,7 @@ pub use conn::chunk::Chunk;
 pub use conn::connection::Conn;
 pub use conn::copy::copy_bidirectional;
 pub use conn::frame::{Frame, ReadFrame, ReadLine, Step};
-pub use conn::ops::{Flush, Read, Write};
+pub use conn::handle::{Flush, Read, Write};
 pub use conn::output::Output;
 pub use conn::split::{ReadHalf, WriteHalf};
 pub use error::Error;

@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use crate::conn::chunk::Chunk;
 use crate::conn::frame::{self, ReadFrame, ReadLine, Step};
-use crate::conn::handle::Handle;
-use crate::conn::ops::{Flush, Read, Write};
+use crate::conn::handle::{Flush, Handle, Read, Write};
 use crate::conn::output::Output;
 use crate::conn::split::{self, ReadHalf, WriteHalf};
 use crate::error::{CloseReason, Error};

@@ -4,8 +4,7 @@ use std::marker::PhantomData;
 
 use crate::conn::chunk::Chunk;
 use crate::conn::frame::{ReadFrame, ReadLine, Step, read_exact};
-use crate::conn::handle::Handle;
-use crate::conn::ops::{Flush, Read, Write};
+use crate::conn::handle::{Flush, Handle, Read, Write};
 use crate::conn::output::Output;
 use crate::error::Error;
 
