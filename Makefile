@@ -59,7 +59,7 @@ faulty: ## The server with failpoints, for the tests: alone, for cargo would giv
 test: faulty ## Every test, the black-box ones against optimised binaries
 	cargo build --profile tests --workspace
 	$(MAKE) --no-print-directory baseline-go BIN=$(TESTS_BIN)
-	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(TESTS_BIN)) cargo test --workspace
+	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(TESTS_BIN)) cargo test --workspace --no-fail-fast
 
 # Elsewhere than $(BIN), so that an instrumented build has them too.
 clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed ## redis-py, node-redis, ioredis for the tests (needs python3-venv, npm, node 20)

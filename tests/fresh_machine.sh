@@ -7,6 +7,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 releases=${FRESH:-bookworm trixie sid}
 fresh=$PWD/target/fresh
+inside=
+# A wait is interrupted by a signal, a command is not: what goes on inside is waited for.
+trap '[[ -z $inside ]] || kill "$inside" 2>/dev/null || true' EXIT
 
 main() {
   ((EUID == 0)) || refuse "this needs root, to make a Debian and to mount in it: run it with sudo"
@@ -48,7 +51,7 @@ install() {
 }
 
 build_and_test() {
-  unshare --mount --propagation private --pid --fork --kill-child bash -euo pipefail -s "$root" "$rust" "$crates" <<'INSIDE'
+  unshare --mount --propagation private --pid --fork --kill-child bash -euo pipefail -s "$root" "$rust" "$crates" <<'INSIDE' &
 root=$1
 mount --bind "$root" "$root" # or tests could make no mount namespaces below it
 mount -t proc proc "$root/proc"
@@ -62,6 +65,8 @@ chroot "$root" env -i PATH=/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CA
   make test
 '
 INSIDE
+  inside=$!
+  wait "$inside"
 }
 
 refuse() {

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rig::{echo_server, may_unshare, output, program, shell, short_run, text};
+use rig::{echo_server, have, may_unshare, output, program, shell, short_run, text};
 
 /// A refusal takes milliseconds; a busy machine may add to that.
 const REFUSED_WITHIN: Duration = Duration::from_secs(10);
@@ -127,7 +127,7 @@ fn a_path_need_not_be_utf_8() {
 
 #[test]
 fn nobody_is_taken_for_the_server() {
-    if !may_unshare("-n") {
+    if !may_unshare("-n") || !have(&["ip"]) {
         return;
     }
     // Six ports, every other of which the kernel tries first: each connect has one chance in three
@@ -146,7 +146,7 @@ fn nobody_is_taken_for_the_server() {
 
 #[test]
 fn what_the_machine_is_short_of_is_refused_with_the_commands_that_mend_it() {
-    if !may_unshare("-n") {
+    if !may_unshare("-n") || !have(&["ip", "sysctl"]) {
         return;
     }
     // 101 ports for each of at most 256 destinations. What is told to be typed is typed, and then

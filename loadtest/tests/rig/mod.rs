@@ -127,3 +127,16 @@ pub(crate) fn may_unshare(flags: &str) -> bool {
     }
     may
 }
+
+/// Steps aside, and says why, unless these programs are here.
+pub(crate) fn have(tools: &[&str]) -> bool {
+    let missing: Vec<&str> = tools
+        .iter()
+        .copied()
+        .filter(|tool| !tests::have(tool))
+        .collect();
+    if !missing.is_empty() {
+        tests::announce(&format!("needs {}", missing.join(", ")));
+    }
+    missing.is_empty()
+}
