@@ -6,9 +6,9 @@
 //! and, in [`state`], the rest. Above it [`listener`] and [`admission`] take connections in,
 //! [`connects`] opens some, [`overload`], [`rates`] and [`drain`] end them, [`held_back`] tells of
 //! what was not logged. [`handle`] is the shard of a thread, [`futures`] are what tasks wait for,
-//! [`executor`] polls tasks, [`hooks`] tell the handler of the shard's own events, [`event_loop`]
-//! drives them all, [`run`] runs a shard to its end. In tests `sim` plays the kernel, peers and
-//! handlers.
+//! [`task_poller`] polls tasks, [`hooks`] tell the handler of the shard's own events,
+//! [`event_loop`] drives them all, [`run`] runs a shard to its end. In tests `sim` plays the
+//! kernel, peers and handlers.
 
 mod admission;
 pub(crate) mod commands;
@@ -17,7 +17,6 @@ pub(crate) mod conns;
 pub(crate) mod core;
 mod drain;
 mod event_loop;
-pub(crate) mod executor;
 pub(crate) mod futures;
 pub(crate) mod handle;
 pub(crate) mod held_back;
@@ -31,3 +30,4 @@ pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod state;
 pub(crate) mod task;
+pub(crate) mod task_poller;

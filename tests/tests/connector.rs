@@ -348,7 +348,7 @@ fn a_spawned_task_that_panics_ends_alone() {
 
 #[test]
 fn a_program_that_ends_as_its_shard_goes_to_rest_ends_the_shard() {
-    // A shard lingers for 50 milliseconds before it parks. A task that blocks it for longer has the
+    // A shard waits in its ring for 50 milliseconds before it parks. A task that blocks it for longer has the
     // end of that time and the program's own fall together.
     let settings = ["server.shards=1".to_owned()];
     let client = Client::start(&settings, |_shard| async {

@@ -50,7 +50,7 @@ const LAYERS: [&[&str]; 29] = [
     ],
     &["shard/handle"],
     &["shard/futures"],
-    &["shard/executor"],
+    &["shard/task_poller"],
     &["shard/hooks"],
     &["shard/event_loop"],
     &["shard/run"],

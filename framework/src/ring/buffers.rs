@@ -308,7 +308,7 @@ impl BufferPool {
     }
 
     /// Buffers that somebody holds.
-    pub(crate) fn held(&self) -> usize {
+    pub(crate) fn referenced(&self) -> usize {
         self.state
             .borrow()
             .buffers

@@ -18,7 +18,8 @@ pub(crate) enum Operation {
     Close,
     Cancel,
     Timer,
-    Linger,
+    /// The timer that ends a shard's wait in its ring.
+    WaitTimer,
     /// A send that completes only when it fails: [`Ring::reap`](super::Ring::reap) shows it as a
     /// `Send`.
     QuietSend,
@@ -49,7 +50,7 @@ impl Operation {
         Self::Close,
         Self::Cancel,
         Self::Timer,
-        Self::Linger,
+        Self::WaitTimer,
         Self::QuietSend,
         Self::Install,
         Self::Connect,
@@ -117,8 +118,8 @@ impl Token {
             generation: Generation::FIRST,
         },
     };
-    pub(crate) const LINGER: Self = Self {
-        operation: Operation::Linger,
+    pub(crate) const WAIT_TIMER: Self = Self {
+        operation: Operation::WaitTimer,
         key: Key {
             slot: SlotIndex(0),
             generation: Generation::FIRST,

@@ -44,7 +44,7 @@ const COMPLETIONS_PER_BUFFER: u32 = 2;
 const COMPLETIONS: (u32, u32) = (1024, 8192);
 /// Buffers that one gathered send takes along.
 pub(crate) const SEND_VECTOR_MAX: usize = 16;
-/// Linger, tasks, deadlines.
+/// The wait in the ring, tasks, deadlines.
 const TIMER_KINDS: usize = 3;
 /// Pauses of the processor between two looks at the clock: together a fraction of a microsecond.
 const PAUSES: usize = 4;
@@ -399,7 +399,7 @@ impl Ring {
     /// their submission both take the delay of the second: the first must have been given up.
     pub(crate) fn timer(&mut self, delay: Duration, token: Token) {
         let kind = match token.operation {
-            Operation::Linger => 0,
+            Operation::WaitTimer => 0,
             Operation::TaskTimer => 1,
             _ => 2,
         };

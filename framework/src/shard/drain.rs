@@ -149,7 +149,10 @@ mod tests {
         shard.turn(2 * TICK);
         let core = shard.core();
         assert_eq!(
-            (core.conns.shared.unsent, core.conns.shared.buffers.held()),
+            (
+                core.conns.shared.unsent,
+                core.conns.shared.buffers.referenced()
+            ),
             (0, 0)
         );
     }

@@ -3,11 +3,11 @@
 //! A turn reaps completions, applies them to the table, lets go of every borrow and polls the tasks
 //! concerned; what they submit goes out with the next entry.
 //!
-//! Waiting has two forms. Straight after work the shard lingers in its own ring: one system call,
-//! the shortest way from a packet to its handler; with `server.spin` it looks for work first,
-//! without any. A longer rest is spent parked in the executor, whose rings and timers may have work
-//! of their own. Whatever wakes the shard ends either: its ring watches what other threads signal,
-//! and while it is parked they and its ring signal the executor. A lingering shard gives the
+//! Waiting has two forms. Straight after work the shard waits in its own ring: one system call, the
+//! shortest way from a packet to its handler; with `server.spin` it looks for work first, without
+//! any. A longer rest is spent parked in the executor, whose rings and timers may have work of their
+//! own. Whatever wakes the shard ends either: its ring watches what other threads signal, and while
+//! it is parked they and its ring signal the executor. A shard that waits in its ring gives the
 //! executor its turn every few milliseconds ([`YIELD_INTERVAL`]).
 
 use std::future::{Future, poll_fn};
@@ -26,11 +26,11 @@ use crate::ring::{Completion, Operation, Token, Wait, are_kept};
 use crate::runtime::{self, WakeWait};
 use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
-use crate::shard::executor::{Executor, PREFETCH_AHEAD};
 use crate::shard::handle::Shard;
 use crate::shard::held_back::log_held_back;
 use crate::shard::hooks::Hooks;
 use crate::shard::policy::wait_policy::YIELD_INTERVAL;
+use crate::shard::task_poller::{PREFETCH_AHEAD, TaskPoller};
 use crate::time::{Tick, Ticks};
 
 /// A shard that has received nothing for this long gives memory back.
@@ -50,7 +50,7 @@ impl Shard {
     pub(crate) async fn run_loop<S, F>(
         &self,
         wake: &WakeWait,
-        tasks: &mut Executor<S, F>,
+        tasks: &mut TaskPoller<S, F>,
         hooks: &impl Hooks,
     ) -> io::Result<()>
     where
@@ -124,7 +124,7 @@ impl Shard {
         let mut core = self.core();
         core.feed();
         core.set_task_timer(|| self.started.elapsed());
-        let wait = core.linger();
+        let wait = core.begin_wait();
         if wait != Wait::No {
             self.metrics.busy_since.set(0);
         }
@@ -252,7 +252,7 @@ impl Core {
             Operation::Timer if completion.token == Token::timer(self.park_timer.0) => {
                 self.park_timer = Tick::NEVER;
             }
-            Operation::Linger => self.wait_policy.elapsed(),
+            Operation::WaitTimer => self.wait_policy.elapsed(),
             Operation::Wake => {
                 self.wait_policy.heard();
                 if !completion.more {
@@ -371,7 +371,7 @@ impl Core {
     }
 
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
-    fn linger(&mut self) -> Wait {
+    fn begin_wait(&mut self) -> Wait {
         let shared = &mut self.conns.shared;
         let is_behind = std::mem::take(&mut shared.is_behind) && shared.ring.has_quiet_sends();
         let has_completions = shared.ring.has_completions();
@@ -381,7 +381,7 @@ impl Core {
             return Wait::No;
         }
         if let Some(timer) = self.wait_policy.begin(are_kept()) {
-            self.conns.shared.ring.timer(timer, Token::LINGER);
+            self.conns.shared.ring.timer(timer, Token::WAIT_TIMER);
         }
         self.wait_policy.wait()
     }

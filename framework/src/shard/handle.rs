@@ -175,7 +175,7 @@ impl Shard {
 /// stay for ever.
 impl Drop for Shard {
     fn drop(&mut self) {
-        if self.buffers.held() > 0 {
+        if self.buffers.referenced() > 0 {
             std::mem::forget(Rc::clone(&self.buffers));
         }
     }

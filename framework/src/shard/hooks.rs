@@ -4,8 +4,8 @@
 use crate::id::Key;
 use crate::panics;
 use crate::shard::conns::Ended;
-use crate::shard::executor::report_panic;
 use crate::shard::handle::Shard;
+use crate::shard::task_poller::report_panic;
 
 /// Called on the shard's thread, with no borrow of the core held. A panic in the last two is
 /// logged and changes nothing.

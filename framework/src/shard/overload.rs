@@ -15,7 +15,7 @@ impl Core {
         let shared = &mut self.conns.shared;
         match shared.overload.assess(&load, &shared.bounds, shared.now) {
             Assessment::Calm => {}
-            Assessment::Over => self.resume_held_back(),
+            Assessment::Over => self.resume_receives(),
             Assessment::Short { is_new, level } => {
                 if is_new {
                     shared.buffers.narrow();
@@ -44,10 +44,10 @@ impl Core {
         OWN_BUFFERS * u64::from(self.conns.shared.buffers.size())
     }
 
-    /// Those that were held back and are no top holders any more go on.
-    fn resume_held_back(&mut self) {
-        let mut held_back = self.conns.shared.overload.take_held_back();
-        self.conns.shared.starved.append(&mut held_back);
+    /// Submits paused receives again: those that the shortage still concerns pause once more.
+    fn resume_receives(&mut self) {
+        let mut paused = self.conns.shared.overload.take_paused_receives();
+        self.conns.shared.starved.append(&mut paused);
     }
 
     /// Looks who holds how much and acts as the level says.
@@ -63,7 +63,7 @@ impl Core {
         } else {
             0
         };
-        self.resume_held_back();
+        self.resume_receives();
         self.log_overload(level, load, &top, closed);
     }
 

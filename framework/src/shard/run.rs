@@ -11,11 +11,11 @@ use crate::panics;
 use crate::ring::LENT_BYTES;
 use crate::runtime::WakeWait;
 use crate::shard::conns::slot::Slot;
-use crate::shard::executor::Executor;
 use crate::shard::futures::spawn::spawn;
 use crate::shard::handle::{Setup, Shard};
 use crate::shard::hooks::Hooks;
 use crate::shard::policy::{min_rate, request_timer};
+use crate::shard::task_poller::TaskPoller;
 use crate::time::Tick;
 
 /// What a connection takes in a shard's tables: slot, its deadline and that of its send, receive
@@ -110,9 +110,9 @@ where
     S: Fn(Key) -> F,
     F: Future<Output = Result<(), Error>>,
 {
-    let mut executor = Executor::new(serve);
-    let outcome = shard.run_loop(wake, &mut executor, hooks).await;
-    let handler = executor.end();
+    let mut tasks = TaskPoller::new(serve);
+    let outcome = shard.run_loop(wake, &mut tasks, hooks).await;
+    let handler = tasks.end();
     if let Err(panic) = panics::as_shard(|| drop(handler)) {
         tracing::error!(shard = shard.id.0, panic, "the handler was dropped");
     }

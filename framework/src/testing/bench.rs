@@ -16,9 +16,9 @@ use crate::id::{Key, ShardId, SlotIndex};
 use crate::ring::WakeFd;
 use crate::ring::stand_in::StandIn;
 use crate::settings::Settings;
-use crate::shard::executor::Executor;
 use crate::shard::handle::{Setup, Shard};
 use crate::shard::policy::bounds::MemoryShare;
+use crate::shard::task_poller::TaskPoller;
 use crate::testing::kernel::Kernel;
 use crate::time;
 
@@ -175,7 +175,7 @@ impl Bench {
         let mut program = pin!(program);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
-        let mut tasks = Executor::new(|key: Key| -> Task {
+        let mut tasks = TaskPoller::new(|key: Key| -> Task {
             let start = self.starts.borrow_mut().remove(&key.slot.0);
             start.expect("a connection begins once")(key)
         });

@@ -42,7 +42,10 @@ impl Kernel {
         for submission in ring.take_submissions() {
             let token = submission.token;
             match token.operation {
-                Operation::Timer | Operation::Linger | Operation::TaskTimer | Operation::Wake => {
+                Operation::Timer
+                | Operation::WaitTimer
+                | Operation::TaskTimer
+                | Operation::Wake => {
                     continue; // time goes by where nothing else can happen
                 }
                 Operation::Cancel => self.cancel(ring, &submission),

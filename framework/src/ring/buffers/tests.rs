@@ -12,9 +12,9 @@ fn a_buffer_that_a_send_reads_goes_to_nobody_else_and_keeps_its_bytes() {
         "the kernel reads what lies there"
     );
     pool.release(buf);
-    assert_eq!(pool.held(), 1, "the send has it still");
+    assert_eq!(pool.referenced(), 1, "the send has it still");
     pool.take_back(lent);
-    assert_eq!(pool.held(), 0);
+    assert_eq!(pool.referenced(), 0);
 }
 
 /// As a handler does that keeps the beginning of a chunk.
@@ -45,7 +45,7 @@ fn what_is_shared_is_kept_while_it_is_used_and_never_written() {
     let head = pool.copy_to_heap(head);
     assert_eq!(head.address(), bytes.as_ptr());
     pool.release(head);
-    assert_eq!((pool.held(), Arc::strong_count(&bytes)), (0, 1));
+    assert_eq!((pool.referenced(), Arc::strong_count(&bytes)), (0, 1));
     let again = pool.allocate(64, None);
     assert_eq!(again.len(), 0, "its place is another's");
     pool.release(again);

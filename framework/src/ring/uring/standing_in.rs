@@ -145,6 +145,6 @@ mod tests {
         reaped.retain(|seen| seen.token == Token::new(Operation::Send, key));
         let quiet = ring.has_quiet_sends();
         pool.release(buf);
-        assert_eq!((reaped.len(), quiet, pool.held()), (1, false, 0));
+        assert_eq!((reaped.len(), quiet, pool.referenced()), (1, false, 0));
     }
 }

@@ -322,7 +322,7 @@ impl ConnMut<'_> {
         }
         // Nobody but the end of the shortage asks again for one that waits for the rest of a frame.
         self.slot.recv = RecvState::Starved;
-        self.shared.overload.hold_back(self.key);
+        self.shared.overload.pause_receive(self.key);
         self.reset_window();
         true
     }

@@ -297,7 +297,7 @@ impl Pair {
             queued += known.input.len() + known.output.len();
         }
         assert_eq!(
-            (self.segments.in_use(), self.pool.held()),
+            (self.segments.in_use(), self.pool.referenced()),
             (queued, queued),
             "nothing is queued for those who are gone"
         );

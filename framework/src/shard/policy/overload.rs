@@ -43,7 +43,7 @@ pub(crate) struct Overload {
     /// The top holders: they are not read from.
     read_paused: HashSet<Key>,
     /// Connections whose receive waits for the end of the shortage, or for the next look.
-    held_back: Vec<Key>,
+    paused_receives: Vec<Key>,
     /// Those that are to be closed until the next look, which finds them anew.
     pub(crate) evicting: PacedQueue<Key>,
 }
@@ -56,7 +56,7 @@ impl Overload {
             due: Tick::NEVER,
             looked_at: 0,
             read_paused: HashSet::new(),
-            held_back: Vec::new(),
+            paused_receives: Vec::new(),
             evicting: PacedQueue::new(),
         }
     }
@@ -116,12 +116,12 @@ impl Overload {
     }
 
     /// Its receive waits for the end of the shortage, or for the next look.
-    pub(crate) fn hold_back(&mut self, key: Key) {
-        self.held_back.push(key);
+    pub(crate) fn pause_receive(&mut self, key: Key) {
+        self.paused_receives.push(key);
     }
 
-    pub(crate) fn take_held_back(&mut self) -> Vec<Key> {
-        std::mem::take(&mut self.held_back)
+    pub(crate) fn take_paused_receives(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.paused_receives)
     }
 
     /// These are to be closed until the next look.

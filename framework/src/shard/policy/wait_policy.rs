@@ -15,7 +15,7 @@ use crate::ring::Wait;
 /// once per this time and not once per wait: on a virtual machine each setting leaves the guest. No
 /// key, as for the others here: they follow what a wake-up costs, and
 /// `limits.gather_completions_max` turns batching off.
-pub(crate) const LINGER: Duration = Duration::from_millis(50);
+pub(crate) const PARK_AFTER: Duration = Duration::from_millis(50);
 /// How often a shard that does not rest lets the executor see to its own rings, timers and
 /// channels: what handlers wait for may be there.
 pub(crate) const YIELD_INTERVAL: Duration = Duration::from_millis(5);
@@ -34,10 +34,10 @@ const SPEAKERS_PER_MESSAGE: u32 = 8;
 /// What a shard does when it has nothing to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitPolicy {
-    linger: Linger,
+    timer: WaitTimer,
     /// Something was received, or somebody woken, since the timer was set.
     heard: bool,
-    /// How much of [`LINGER`] has passed in silence.
+    /// How much of [`PARK_AFTER`] has passed in silence.
     silent: Duration,
     /// What the timer is set to.
     period: Duration,
@@ -52,24 +52,24 @@ pub(crate) struct WaitPolicy {
     speakers: u64,
 }
 
-/// Whether the shard may wait in its own ring, which only a completion ends.
+/// The timer in the ring that ends the wait there, after which the shard parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Linger {
-    /// No timer is set.
+enum WaitTimer {
+    /// It is not set.
     Off,
-    /// The timer in the ring ends it.
-    Timed,
-    /// The timer went off and there had been no traffic.
+    /// It is in the kernel.
+    Set,
+    /// It went off, and there had been no traffic: the shard may park.
     Over,
 }
 
 impl WaitPolicy {
     pub(crate) fn new(batch_max: u32) -> Self {
         Self {
-            linger: Linger::Off,
+            timer: WaitTimer::Off,
             heard: false,
             silent: Duration::ZERO,
-            period: LINGER,
+            period: PARK_AFTER,
             batch: 1,
             batch_max,
             began: Duration::ZERO,
@@ -79,18 +79,18 @@ impl WaitPolicy {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.linger == Linger::Over
+        self.timer == WaitTimer::Over
     }
 
     /// What the timer must be set to before the coming wait, if it is not set; it is then taken to
     /// be. `yields`: the executor may have something to do for handlers, and the wait is
     /// interrupted for its turn.
     pub(crate) fn begin(&mut self, yields: bool) -> Option<Duration> {
-        if self.linger != Linger::Off {
+        if self.timer != WaitTimer::Off {
             return None;
         }
-        self.period = if yields { YIELD_INTERVAL } else { LINGER };
-        (self.linger, self.heard) = (Linger::Timed, false);
+        self.period = if yields { YIELD_INTERVAL } else { PARK_AFTER };
+        (self.timer, self.heard) = (WaitTimer::Set, false);
         Some(self.period)
     }
 
@@ -136,17 +136,17 @@ impl WaitPolicy {
         } else {
             self.silent + self.period
         };
-        self.linger = if self.silent < LINGER {
-            Linger::Off
+        self.timer = if self.silent < PARK_AFTER {
+            WaitTimer::Off
         } else {
-            Linger::Over
+            WaitTimer::Over
         };
     }
 
     /// The shard was parked. A timer that is still set remains so.
     pub(crate) fn parked(&mut self) {
-        if self.linger == Linger::Over {
-            (self.linger, self.silent) = (Linger::Off, Duration::ZERO);
+        if self.timer == WaitTimer::Over {
+            (self.timer, self.silent) = (WaitTimer::Off, Duration::ZERO);
         }
     }
 }
@@ -191,32 +191,32 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_lingers_while_there_is_traffic() {
+    fn a_shard_waits_in_its_ring_while_there_is_traffic() {
         let mut policy = WaitPolicy::new(4);
-        assert_eq!(policy.begin(false), Some(LINGER));
+        assert_eq!(policy.begin(false), Some(PARK_AFTER));
         policy.message(SlotIndex(0));
         policy.elapsed();
         assert_eq!(
             (policy.is_over(), policy.begin(false), policy.begin(false)),
-            (false, Some(LINGER), None)
+            (false, Some(PARK_AFTER), None)
         );
         policy.elapsed();
         assert!(policy.is_over());
         policy.parked();
         assert_eq!(
             (policy.is_over(), policy.begin(false)),
-            (false, Some(LINGER))
+            (false, Some(PARK_AFTER))
         );
     }
 
     #[test]
-    fn a_shard_whose_handlers_may_wait_on_the_executor_lingers_as_long_in_pieces() {
+    fn a_shard_whose_handlers_may_wait_on_the_executor_waits_as_long_in_pieces() {
         let mut policy = WaitPolicy::new(4);
         let pieces = (0..).take_while(|_| {
             let begun = policy.begin(true) == Some(YIELD_INTERVAL);
             policy.elapsed();
             begun && !policy.is_over()
         });
-        assert_eq!(YIELD_INTERVAL * (pieces.count() as u32 + 1), LINGER);
+        assert_eq!(YIELD_INTERVAL * (pieces.count() as u32 + 1), PARK_AFTER);
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn hold_for(bytes: &[u8]) {
         meaning(way, bound, stream),
         "{way:?} of {bound} bytes at most"
     );
-    assert_eq!(shard.buffers.held(), 0, "nobody holds a buffer");
+    assert_eq!(shard.buffers.referenced(), 0, "nobody holds a buffer");
 }
 
 fn new_shard() -> Rc<Shard> {

@@ -115,7 +115,10 @@ impl Kernel {
             match submission.token.operation {
                 Operation::Cancel => self.cancel(&submission, ring, random),
                 Operation::QuietSend => self.send_at_once(&submission, ring, world, random),
-                Operation::Timer | Operation::Linger | Operation::TaskTimer | Operation::Wake => {}
+                Operation::Timer
+                | Operation::WaitTimer
+                | Operation::TaskTimer
+                | Operation::Wake => {}
                 Operation::Reset => {
                     assert!(
                         self.owed(submission.token.key).is_empty(),

@@ -14,7 +14,6 @@ use crate::config::{Buffers, Config, Limits, Timeouts};
 use crate::conn::connection::Conn;
 use crate::error::{CloseReason, Error};
 use crate::id::Key;
-use crate::shard::executor::Executor;
 use crate::shard::handle::Shard;
 use crate::shard::policy::bounds::{Bounds, MemoryShare};
 use crate::shard::sim::handler::{Stage, serve};
@@ -23,6 +22,7 @@ use crate::shard::sim::random::Random;
 use crate::shard::sim::rules::{self, Moment};
 use crate::shard::sim::stand_in::{ACCEPTED_MAX, stand_in_shard};
 use crate::shard::state::acceptor::Acceptor;
+use crate::shard::task_poller::TaskPoller;
 use crate::time::{Tick, Ticks};
 
 const OUTBOUND_MAX: u32 = 3;
@@ -107,7 +107,7 @@ fn play(seed: u64) -> u64 {
         request,
         random,
     };
-    let mut tasks = Executor::new(|key| serve(&stage, key));
+    let mut tasks = TaskPoller::new(|key| serve(&stage, key));
     run.go(&mut tasks);
     run.assert_nothing_is_left();
     stage.world.borrow().past.len() as u64
@@ -125,7 +125,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn go<S, F>(&mut self, tasks: &mut Executor<S, F>)
+    fn go<S, F>(&mut self, tasks: &mut TaskPoller<S, F>)
     where
         S: Fn(Key) -> F,
         F: Future<Output = Result<(), Error>>,
@@ -174,7 +174,7 @@ impl Run<'_> {
 
     /// A turn of the event loop, with a look before the handlers run and one after. True when the shard
     /// has drained.
-    fn turn<S, F>(&mut self, tasks: &mut Executor<S, F>) -> bool
+    fn turn<S, F>(&mut self, tasks: &mut TaskPoller<S, F>) -> bool
     where
         S: Fn(Key) -> F,
         F: Future<Output = Result<(), Error>>,
@@ -259,7 +259,10 @@ impl Run<'_> {
         assert_eq!((core.conns.shared.places.open(), world.lives.len()), (0, 0));
         assert_eq!(self.kernel.in_flight(), 0, "nothing is in flight");
         assert_eq!(
-            (self.shard.buffers.held(), core.conns.shared.ring.lent()),
+            (
+                self.shard.buffers.referenced(),
+                core.conns.shared.ring.lent()
+            ),
             (0, 0),
             "nobody holds a buffer"
         );

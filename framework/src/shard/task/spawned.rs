@@ -18,7 +18,7 @@ const SPAWNED_MAX: usize = SPAWNED as usize;
 pub(crate) type SpawnedTask = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The spawned tasks as far as they concern waking; their futures are in
-/// [`Executor`](crate::shard::executor::Executor).
+/// [`TaskPoller`](crate::shard::task_poller::TaskPoller).
 #[derive(Default)]
 pub(crate) struct Spawned {
     entries: Vec<Entry>,

@@ -1,7 +1,7 @@
-//! The tasks of a shard: one handler's future per connection, and those that were spawned. The event loop
-//! itself polls them.
+//! Polls the tasks of a shard, within the event loop: one handler's future per connection, and those
+//! that were spawned.
 //!
-//! They are not tasks of the executor. What a connection waits for comes out of the shard's own
+//! They are not tasks of glommio's executor. What a connection waits for comes out of the shard's own
 //! ring, so the way from a completion to its handler needs no scheduler in between; and an idle
 //! connection needs no memory for one.
 
@@ -31,7 +31,7 @@ pub(crate) const PREFETCH_AHEAD: usize = 4;
 const PASSES_MAX: usize = 4;
 
 /// The tasks under the numbers of their slots, and how one is made.
-pub(crate) struct Executor<S, F> {
+pub(crate) struct TaskPoller<S, F> {
     serve: S,
     by_slot: Vec<Option<Pin<Box<F>>>>,
     spawned: Vec<Option<SpawnedTask>>,
@@ -39,7 +39,7 @@ pub(crate) struct Executor<S, F> {
     due: Vec<Key>,
 }
 
-impl<S, F> Executor<S, F>
+impl<S, F> TaskPoller<S, F>
 where
     S: Fn(Key) -> F,
     F: Future<Output = Result<(), Error>>,
