@@ -41,7 +41,8 @@
 //! A file imports only from below (tests/tests/tidy.rs keeps that).
 //!
 //! 1. Ground: `error`, `close_reason`, `upstream_error`, `id`, `time`, `escape`, `panics`,
-//!    `metrics`, `affinity`, `cgroup`, `blocking` (threads for what blocks), `failpoint`.
+//!    `metrics`, `affinity`, `cgroup`, `meminfo`, `blocking` (threads for what blocks),
+//!    `failpoint`.
 //! 2. `config`: settings, of files and arguments; `settings`: those of code; `arguments`: the
 //!    command line; `log`.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
@@ -76,6 +77,7 @@ mod failpoint;
 mod handler;
 mod id;
 mod log;
+mod meminfo;
 mod metrics;
 mod net;
 mod panics;

@@ -24,6 +24,7 @@ const LAYERS: [&[&str]; 29] = [
         "escape",
         "affinity",
         "cgroup",
+        "meminfo",
         "start_error",
     ],
     &["upstream_error"],

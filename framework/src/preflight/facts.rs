@@ -5,11 +5,11 @@ use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
-use procfs::{FromRead, Meminfo};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cgroup;
 use crate::config::Config;
+use crate::meminfo::Meminfo;
 use crate::preflight::port;
 use crate::ring;
 use crate::ring::ProbeError;
@@ -70,7 +70,7 @@ impl Facts {
     /// Without a ring set up or a port opened to see whether that can be: both are taken for fine.
     pub(super) fn without_probes(task_bytes: usize) -> Self {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let meminfo = Meminfo::from_file("/proc/meminfo").ok();
+        let meminfo = Meminfo::current();
         Self {
             release: rustix::system::uname()
                 .release()
@@ -83,8 +83,8 @@ impl Facts {
             nofile: soft_limit(Resource::Nofile),
             cores: cores.into_iter().map(|core| core.id).collect(),
             port: Ok(()),
-            memory_total: meminfo.as_ref().map(|memory| memory.mem_total),
-            memory_available: meminfo.and_then(|memory| memory.mem_available),
+            memory_total: meminfo.total,
+            memory_available: meminfo.available,
             memory_max: cgroup::memory_groups()
                 .iter()
                 .filter_map(cgroup::Group::memory_max)

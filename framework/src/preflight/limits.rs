@@ -265,9 +265,21 @@ pub(super) fn warnings(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<S
     });
     crowded
         .into_iter()
+        .chain(memory_warning(facts))
         .chain(keepalive_warning(socket))
         .chain(cut)
         .collect()
+}
+
+/// Neither the machine nor a control group tells how much memory there is.
+fn memory_warning(facts: &Facts) -> Option<String> {
+    let is_known = facts.memory_total.or(facts.memory_max).is_some();
+    (!is_known).then(|| {
+        "how much memory there is cannot be told, for /proc/meminfo gives no MemTotal: it is not \
+         checked whether the settings fit; set limits.connections_max, \
+         limits.unread_per_shard_max and limits.unsent_per_shard_max to what does"
+            .to_owned()
+    })
 }
 
 /// TCP_USER_TIMEOUT overrides the number of keepalive probes (tcp(7)).

@@ -521,6 +521,11 @@ fn what_nobody_asked_for_is_derived_to_fit() {
         (blind.memory.share.unsent_max, blind.connections_max),
         (256 << 20, 80_000)
     );
+    assert!(
+        blind.warnings[0].contains("/proc/meminfo gives no MemTotal"),
+        "{:?}",
+        blind.warnings
+    );
 }
 
 #[test]
