@@ -1,5 +1,7 @@
-//! A connection as its handler sees it. [`handle`] has the operations as polls; the futures, the two
-//! halves and the futures-io traits stand on it.
+//! A connection as its handler sees it. [`handle`] has its operations, as polls and as futures; on
+//! it stand [`connection`] (all of them, by name), [`frame`] (reading by a parser), [`split`] (the
+//! two halves), `streams` (the futures-io traits) and [`copy`] (passing on). [`chunk`] is what is
+//! read, [`output`] what is written.
 
 pub(crate) mod chunk;
 pub(crate) mod connection;

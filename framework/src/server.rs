@@ -1,5 +1,10 @@
-//! A server around its shards: [`builder`] for programs that embed one, [`control`] its thread with
-//! signals, readiness, statistics and the watchdog, [`shards`] what it has of each shard.
+//! A server around its shards.
+//!
+//! For programs that embed one: [`builder`], [`handle`] (a running one), [`ended`] (how it ended).
+//! [`listeners`] opens what clients connect to; [`control`] is the thread around the shards, with
+//! `shards` (what it has of each), [`event`] (what it hears of, [`signals`] among that) and
+//! [`progress`] (who waits for it). It looks after `watchdog`, `memory`, `readiness` and `report`;
+//! `timeout_summary` is said at the start.
 
 pub(crate) mod builder;
 pub(crate) mod control;

@@ -1,5 +1,9 @@
 //! Connections that a shard opens: [`connector`] opens one, [`pool`] keeps those to an upstream for
 //! the next request.
+//!
+//! The parts of a pool: `inner` (what they share), `permits` and `acquire` (who may use a
+//! connection, and the wait for that), `health` and `attempt` (whether one may be opened, and the
+//! opening), `failure` (an error as a failure of the upstream).
 
 mod acquire;
 mod attempt;

@@ -3,9 +3,6 @@
 //! Every operation is a small future over the shard's state: nothing is boxed, and dropping one
 //! half-way loses nothing, because what was received or written belongs to the connection's slot
 //! and not to the future.
-//!
-//! [`handle`](crate::conn::handle) has the operations as polls; the futures, the two halves and the
-//! futures-io traits stand on it.
 
 use std::fmt;
 use std::marker::PhantomData;

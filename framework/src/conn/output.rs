@@ -8,8 +8,8 @@ use crate::conn::chunk::Chunk;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Output<'a> {
-    /// Sent from where it lies, unless it is small and behind other output: then it is copied to that.
-    /// Empty once it is queued.
+    /// Sent from where it lies, unless it is small and behind other output: then it is copied to
+    /// that. Empty once it is queued.
     Chunk(Chunk),
     /// Copied behind what was written before.
     Slice(&'a [u8]),

@@ -96,7 +96,8 @@ impl WriteHalf<'_> {
         Flush::of(self.handle)
     }
 
-    /// As [`Conn::close`](crate::Conn::close): the peer learns that nothing more comes, and may go on itself.
+    /// As [`Conn::close`](crate::Conn::close): the peer learns that nothing more comes, and may go
+    /// on itself.
     ///
     /// # Errors
     ///

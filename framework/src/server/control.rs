@@ -30,6 +30,8 @@ use crate::shard::handle::describes_panics;
 const READY_MAX: Duration = Duration::from_secs(30);
 /// Beyond the drain deadline, how long the shards may take to end.
 const END_MAX: Duration = Duration::from_secs(3);
+/// How long to wait for an event where nothing is to be looked at. No key: nothing follows from it.
+const PATIENCE_MAX: Duration = Duration::from_secs(3600);
 /// A signal that comes again so soon is the same one: GNU timeout sends it to its child, and then
 /// to the group that the child is in.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
@@ -164,7 +166,7 @@ impl Control {
             Stage::Serving => None,
         };
         let due = deadline.into_iter().chain(self.watch.due()).min();
-        let patience = due.map_or(Duration::from_secs(3600), |due| {
+        let patience = due.map_or(PATIENCE_MAX, |due| {
             due.saturating_duration_since(Instant::now())
         });
         self.inbox.recv_timeout(patience).ok()

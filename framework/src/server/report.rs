@@ -57,7 +57,8 @@ impl Reporter {
             .saturating_duration_since(self.last)
             .as_secs_f64()
             .max(f64::EPSILON);
-        (self.last, self.next) = (now, now + interval);
+        self.last = now;
+        self.next = now + interval;
         let (mut all, mut all_before) = (Snapshot::default(), Snapshot::default());
         for (index, (shard, reading)) in shards.enumerate() {
             if self.before.len() <= index {

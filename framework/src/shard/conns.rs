@@ -1,12 +1,12 @@
-//! The connections of a shard, each from top to bottom: [`lifecycle`] (beginning and end), [`recv`],
-//! [`send`], [`wait`] (who waits for it), [`timeouts`] (its one deadline), [`idle_pool`] (outbound
-//! ones that nobody uses).
+//! The connections of a shard, each from top to bottom: [`lifecycle`] (beginning and end),
+//! [`recv`], [`send`], [`wait`] (who waits for it), [`timeouts`] (its one deadline), [`idle_pool`]
+//! (outbound ones that nobody uses).
 //!
 //! A [`Key`](crate::id::Key) is resolved once per event, by [`Conns::get`] in [`conn_mut`]: what
 //! follows works on the [`ConnMut`]. They are made of [`slot`] (one connection), [`table`] (all
-//! slots), [`queue`] (bytes unread and unsent), [`interest`] (events waited for), [`deadline`] (when
-//! each is due) and [`places`] (how many there may be). Tests see a connection as a `snapshot`, and
-//! the table against its `table_model`.
+//! slots), [`queue`] (bytes unread and unsent), [`interest`] (events waited for), [`deadline`]
+//! (when each is due), [`own_timeouts`] (of those that have some) and [`places`] (how many there
+//! may be). Tests see a connection as a `snapshot`, and the table against its `table_model`.
 
 pub(crate) mod conn_mut;
 pub(crate) mod deadline;

@@ -5,10 +5,10 @@
 //!
 //! Waiting has two forms. Straight after work the shard waits in its own ring: one system call, the
 //! shortest way from a packet to its handler; with `server.spin` it looks for work first, without
-//! any. A longer rest is spent parked in the executor, whose rings and timers may have work of their
-//! own. Whatever wakes the shard ends either: its ring watches what other threads signal, and while
-//! it is parked they and its ring signal the executor. A shard that waits in its ring gives the
-//! executor its turn every few milliseconds ([`YIELD_INTERVAL`]).
+//! any. A longer rest is spent parked in the executor, whose rings and timers may have work of
+//! their own. Whatever wakes the shard ends either: its ring watches what other threads signal, and
+//! while it is parked they and its ring signal the executor. A shard that waits in its ring gives
+//! the executor its turn every few milliseconds ([`YIELD_INTERVAL`]).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -194,7 +194,8 @@ impl Core {
     fn set_clock(&mut self, clock: Duration) {
         let now = Tick::at(clock);
         let due = self.next_look().max(self.conns.shared.now);
-        (self.conns.shared.clock, self.conns.shared.now) = (clock, now);
+        self.conns.shared.clock = clock;
+        self.conns.shared.now = now;
         self.wait_policy.turn(clock);
         if self.grace.begins(due, now) {
             self.reset_windows();

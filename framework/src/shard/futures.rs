@@ -1,4 +1,6 @@
-//! What tasks of a shard wait for beside their connections.
+//! What tasks of a shard wait for beside their connections: the time ([`sleep`], and [`timeout`]
+//! for any future), other tasks ([`notify`], [`spawn`]), the drain ([`draining`]), other threads
+//! ([`unblock`]), glommio ([`on_executor`]).
 
 pub(crate) mod draining;
 pub(crate) mod notify;

@@ -204,8 +204,8 @@ pub(crate) fn wake_waiter(waiter: Waiter) {
     });
 }
 
-/// Whether a handler's panic that happens now, on this thread, is one to describe. While the core is
-/// borrowed it is our own code's: then it is.
+/// Whether a handler's panic that happens now, on this thread, is one to describe. While the core
+/// is borrowed it is our own code's: then it is.
 pub(crate) fn describes_panics() -> bool {
     Shard::try_with(|shard| {
         shard.core.try_borrow().map_or(true, |core| {

@@ -1,9 +1,10 @@
 //! Accepting: as many single accepts in flight as there are free slots, up to a bound.
 //!
 //! An accept is posted only when a slot is free, so the connection limit is exact, and whoever
-//! comes above it waits in the kernel's queue, unless [`admission`](crate::shard::admission) has a spare place for
-//! it. The direct descriptor that the kernel allocates is the slot's number. No turn accepts more
-//! than `limits.accepts_in_flight_max`: the others of the shard are served in between.
+//! comes above it waits in the kernel's queue, unless [`admission`](crate::shard::admission) has a
+//! spare place for it. The direct descriptor that the kernel allocates is the slot's number. No
+//! turn accepts more than `limits.accepts_in_flight_max`: the others of the shard are served in
+//! between.
 
 use std::os::fd::AsRawFd;
 

@@ -1,4 +1,5 @@
-//! A shortage, as the shard acts on it: [`policy::overload`](crate::shard::policy::overload) judges.
+//! A shortage, as the shard acts on it: [`policy::overload`](crate::shard::policy::overload)
+//! judges.
 
 use crate::error::CloseReason;
 use crate::id::{ConnId, Key};

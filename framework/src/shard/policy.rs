@@ -1,4 +1,10 @@
 //! Policies: numbers in, verdict out. None of them knows a shard, and each is tested without one.
+//!
+//! [`bounds`] are the settings in the shard's units. Who comes in: [`admission`], with
+//! [`per_address`] and [`token_bucket`]; [`backoff`] after accepts that fail. Who is ended:
+//! [`request_timer`] and [`min_rate`] by time, unless [`grace`] says that the shard itself was
+//! late; [`overload`] for memory. How the shard works: [`recv_mode`], [`wait_policy`],
+//! [`paced_queue`], [`log_limit`].
 
 pub(crate) mod admission;
 pub(crate) mod backoff;

@@ -19,9 +19,10 @@ use crate::shard::task_poller::TaskPoller;
 use crate::time::Tick;
 
 /// What a connection takes in a shard's tables: slot, its deadline and that of its send, receive
-/// mode, the buffer of its send, request and rate (whether they are on or not), its turn in the three
-/// paced queues that may list every connection (changes of receive mode, looks at the rate of
-/// receiving and at that of sending), and the place and allocation of its task; the future itself not.
+/// mode, the buffer of its send, request and rate (whether they are on or not), its turn in the
+/// three paced queues that may list every connection (changes of receive mode, looks at the rate of
+/// receiving and at that of sending), and the place and allocation of its task; the future itself
+/// not.
 pub(crate) const CONNECTION_BYTES: u64 = (size_of::<Slot>()
     + 2 * size_of::<Tick>()
     + 1
@@ -33,7 +34,8 @@ pub(crate) const CONNECTION_BYTES: u64 = (size_of::<Slot>()
 
 /// Runs one shard of a server: after a drain it ends well, else with the error that its ring met.
 /// `make_serve` makes what serves each connection, and what is told of the rest, or says why it
-/// cannot; `ready` is told once that is there. Connections are accepted when that is so of every shard.
+/// cannot; `ready` is told once that is there. Connections are accepted when that is so of every
+/// shard.
 pub(crate) async fn run<S, F, K: Hooks>(
     setup: Setup,
     make_serve: impl FnOnce() -> Result<(S, K), String>,

@@ -1,5 +1,5 @@
-//! Tests that take the kernel's part, peers' and handlers' themselves. [`play`] is a shard against a
-//! model of it; [`framing`] says what holds of lines and frames, however bytes come in.
+//! Tests that take the kernel's part, peers' and handlers' themselves. [`play`] is a shard against
+//! a model of it; [`framing`] says what holds of lines and frames, however bytes come in.
 
 pub(crate) mod framing;
 #[cfg(test)]

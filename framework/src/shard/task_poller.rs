@@ -1,8 +1,8 @@
-//! Polls the tasks of a shard, within the event loop: one handler's future per connection, and those
-//! that were spawned.
+//! Polls the tasks of a shard, within the event loop: one handler's future per connection, and
+//! those that were spawned.
 //!
-//! They are not tasks of glommio's executor. What a connection waits for comes out of the shard's own
-//! ring, so the way from a completion to its handler needs no scheduler in between; and an idle
+//! They are not tasks of glommio's executor. What a connection waits for comes out of the shard's
+//! own ring, so the way from a completion to its handler needs no scheduler in between; and an idle
 //! connection needs no memory for one.
 
 use std::any::Any;
@@ -65,24 +65,33 @@ where
             if due.is_empty() {
                 break;
             }
-            due.iter()
-                .take(2 * PREFETCH_AHEAD)
-                .for_each(|coming| self.prefetch_pointer(*coming));
-            due.iter()
-                .take(PREFETCH_AHEAD)
-                .for_each(|coming| self.prefetch_task(*coming));
+            self.prefetch_first(&due);
             for (index, key) in due.iter().enumerate() {
-                due.get(index + 2 * PREFETCH_AHEAD)
-                    .into_iter()
-                    .for_each(|coming| self.prefetch_pointer(*coming));
-                due.get(index + PREFETCH_AHEAD)
-                    .into_iter()
-                    .for_each(|coming| self.prefetch_task(*coming));
+                self.prefetch_ahead(&due[index..]);
                 self.poll(shard, *key);
             }
             due.clear();
         }
         self.due = due;
+    }
+
+    fn prefetch_first(&self, due: &[Key]) {
+        for coming in due.iter().take(2 * PREFETCH_AHEAD) {
+            self.prefetch_pointer(*coming);
+        }
+        for coming in due.iter().take(PREFETCH_AHEAD) {
+            self.prefetch_task(*coming);
+        }
+    }
+
+    /// `due`: the task that is polled next, and those behind it.
+    fn prefetch_ahead(&self, due: &[Key]) {
+        if let Some(coming) = due.get(2 * PREFETCH_AHEAD) {
+            self.prefetch_pointer(*coming);
+        }
+        if let Some(coming) = due.get(PREFETCH_AHEAD) {
+            self.prefetch_task(*coming);
+        }
     }
 
     /// Fetches the way to a task.

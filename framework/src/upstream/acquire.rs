@@ -75,7 +75,8 @@ impl<'a> Acquire<'a> {
         };
         let mut over = Pin::new(&mut queued.timeout).poll(context).is_ready();
         if over && !queued.prolonged && queued.timeout.overdue() > LATE {
-            (queued.timeout, queued.prolonged) = (sleep(self.pool.upstream.connect_timeout), true);
+            queued.timeout = sleep(self.pool.upstream.connect_timeout);
+            queued.prolonged = true;
             over = Pin::new(&mut queued.timeout).poll(context).is_ready();
         }
         over
@@ -98,12 +99,7 @@ impl Future for Acquire<'_> {
                 if let Some(place) = self.admitted(ticket) {
                     return Poll::Ready(Ok(place));
                 }
-                let replaced = self
-                    .pool
-                    .permits
-                    .borrow_mut()
-                    .waiting
-                    .insert(ticket, waiter());
+                let replaced = self.pool.permits.borrow_mut().wait_on(ticket, waiter());
                 drop(replaced); // with no borrow held: it may be anybody's waker
             }
         }

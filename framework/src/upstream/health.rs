@@ -84,8 +84,8 @@ impl Health {
 }
 
 fn back_off(failures: u32) -> Duration {
-    let doublings = (failures - 1).min(BACK_OFF_MAX.as_millis().ilog2());
-    (BACK_OFF_MIN * 2_u32.pow(doublings)).min(BACK_OFF_MAX)
+    let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
+    BACK_OFF_MIN.saturating_mul(factor).min(BACK_OFF_MAX)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(super) struct Permits {
     free: u32,
     waiting_max: u32,
     /// By the ticket that each has drawn. Who is not among them any more has a place.
-    pub(super) waiting: BTreeMap<Ticket, Waiter>,
+    waiting: BTreeMap<Ticket, Waiter>,
     last_ticket: u64,
     counters: Arc<UpstreamCounters>,
 }
@@ -64,6 +64,11 @@ impl Permits {
         self.waiting.insert(ticket, waiter);
         self.count();
         Ok(ticket)
+    }
+
+    /// Whoever has drawn `ticket` is to be woken as `waiter` from now on. Gives the waiter before.
+    pub(super) fn wait_on(&mut self, ticket: Ticket, waiter: Waiter) -> Option<Waiter> {
+        self.waiting.insert(ticket, waiter)
     }
 
     /// Gives up waiting. False: the place was handed over already.

@@ -1,10 +1,10 @@
 //! Connections to an upstream, kept for the next request: one pool per shard and `[upstream.NAME]`
 //! section.
 //!
-//! A request's way through it: a permit to use a connection (`permits`), an idle
-//! connection or a new one (`health` says whether it may be tried), the exchange, and back. Idle
-//! connections are in the shard's care (`shard::conns`): it closes those that end, speak out of turn
-//! or grow old, so there is no task behind a pool, and nothing that keeps the shard from ending.
+//! A request's way through it: a permit to use a connection (`permits`), an idle connection or a
+//! new one (`health` says whether it may be tried), the exchange, and back. Idle connections are in
+//! the shard's care (`shard::conns`): it closes those that end, speak out of turn or grow old, so
+//! there is no task behind a pool, and nothing that keeps the shard from ending.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -141,8 +141,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::Upstream`]: all connections are in use and as many as may wait do so, or none came free in time; the upstream cannot be
-    /// connected to, or could not be a moment ago.
+    /// [`Error::Upstream`]: all connections are in use and as many as may wait do so, or none came
+    /// free in time; the upstream cannot be connected to, or could not be a moment ago.
     pub async fn get(&self) -> Result<Pooled, Error> {
         let permit = Acquire::new(&self.0)
             .await
@@ -223,8 +223,8 @@ impl Inner {
         attempt.end(outcome, Instant::now())
     }
 
-    /// Lays the connection by for the next request, or closes it if it is not fit for one. One that
-    /// has been there for long makes room.
+    /// Keeps the connection for the next request, or closes it if it is not fit for one. The one
+    /// unused for longest makes room.
     fn check_in(&self, key: Key) {
         let Upstream {
             idle_max,
@@ -243,7 +243,9 @@ impl Inner {
         };
         idle.push_back(key);
         drop(idle);
-        oldest.into_iter().for_each(discard);
+        if let Some(oldest) = oldest {
+            discard(oldest);
+        }
     }
 }
 
@@ -321,7 +323,8 @@ impl Pooled {
     ///
     /// # Errors
     ///
-    /// [`Error::Upstream`]: no answer within `request_timeout`, the connection has ended, or the answer is malformed.
+    /// [`Error::Upstream`]: no answer within `request_timeout`, the connection has ended, or the
+    /// answer is malformed.
     pub async fn exchange<T>(
         &mut self,
         request: impl Into<Output<'_>>,

@@ -42,13 +42,9 @@ impl Round {
 
 impl Deadlines {
     pub(crate) fn with_capacity(slots: u32) -> Self {
-        let (ticks, sends) = (
-            Vec::with_capacity(slots as usize),
-            Vec::with_capacity(slots as usize),
-        );
         Self {
-            ticks,
-            sends,
+            ticks: Vec::with_capacity(slots as usize),
+            sends: Vec::with_capacity(slots as usize),
             earliest: Tick::NEVER,
             round: Round::OVER,
         }

@@ -56,7 +56,8 @@ impl Waits {
     /// The interest in input was confirmed when the task was polled last: its handler does nothing
     /// but wait for the peer.
     const READING: u8 = 1 << 3;
-    /// Something was written or waited for since its task was polled last: see `ConnMut::after_poll`.
+    /// Something was written or waited for since its task was polled last: see
+    /// `ConnMut::after_poll`.
     const TOUCHED: u8 = 1 << 4;
     /// [`Self::is_fed`].
     const FED: u8 = 1 << 5;
@@ -77,24 +78,22 @@ impl Waits {
     }
 
     pub(super) fn add(&mut self, interest: Interest) {
-        self.0 |= interest as u8
-            | if interest == Interest::Input {
-                Self::READING
-            } else {
-                0
-            };
+        self.0 |= Self::bits(interest);
     }
 
     /// Whether it was there.
     pub(super) fn take(&mut self, interest: Interest) -> bool {
         let had = self.has(interest);
-        self.0 &= !(interest as u8
-            | if interest == Interest::Input {
-                Self::READING
-            } else {
-                0
-            });
+        self.0 &= !Self::bits(interest);
         had
+    }
+
+    /// With an interest in input goes that its handler reads.
+    fn bits(interest: Interest) -> u8 {
+        match interest {
+            Interest::Input => Interest::Input as u8 | Self::READING,
+            other => other as u8,
+        }
     }
 
     /// Its task is about to be polled: a handler that still waits for input confirms that.

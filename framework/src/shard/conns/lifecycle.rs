@@ -209,8 +209,8 @@ impl ConnMut<'_> {
         self.output_moved();
     }
 
-    /// An outbound connection ends at once, for nobody uses it or whoever does has no use for it any
-    /// more.
+    /// An outbound connection ends at once, for nobody uses it or whoever does has no use for it
+    /// any more.
     pub(super) fn close_unused(&mut self, reason: CloseReason) {
         if self.is_checked_in() {
             self.shared.metrics.outbound_idle.subtract(1);

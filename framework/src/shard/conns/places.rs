@@ -106,7 +106,8 @@ impl Places {
             Origin::Accepted => {}
             Origin::Overflow => self.overflow -= 1,
             Origin::Outbound => {
-                (self.outbound, self.leaving) = (self.outbound - 1, self.leaving - 1)
+                self.outbound -= 1;
+                self.leaving -= 1;
             }
         }
     }

@@ -258,7 +258,7 @@ impl ConnMut<'_> {
     }
 
     /// Whether no more input will be given to the handler: the peer's FIN has come, or the server
-    /// drains and the peer was answered.
+    /// drains and the peer was answered. A handler that asks between frames has answered.
     pub(crate) fn input_is_over(&mut self) -> bool {
         let is_between_frames = self.slot.frame_deadline == Tick::NEVER;
         if self.slot.peer_state == PeerState::Answering && is_between_frames {
@@ -273,9 +273,9 @@ impl ConnMut<'_> {
         self.fire(Interest::Input);
     }
 
-    /// As [`Self::input_is_over`] for who passes on a stream and answers nothing: in a drain it is
-    /// over once the peer has fallen silent.
-    pub(crate) fn stream_is_over(&mut self) -> bool {
+    /// As [`Self::input_is_over`] for a handler that passes a stream on and answers nothing: in a
+    /// drain it is over once the peer has fallen silent.
+    pub(crate) fn stream_is_over(&self) -> bool {
         self.slot.recv == RecvState::Ended || self.slot.peer_state == PeerState::Over
     }
 

@@ -1,7 +1,7 @@
 //! One connection in a cache line, and the states that it is in. `table` begins and ends a life. In
 //! between each state is changed in one file: phase, origin and reason in `lifecycle`, receive and
-//! peer state in `recv`, the send in `send`, interests and run state in `wait`, the frame deadline in
-//! `timeouts`.
+//! peer state in `recv`, the send in `send`, interests and run state in `wait`, the frame deadline
+//! in `timeouts`.
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -24,8 +24,8 @@ pub(crate) struct Slot {
     /// Which life of the slot this is.
     pub(super) generation: Generation,
     pub(super) opened: Tick,
-    /// When the frame that has begun must be complete, the connect must have ended, or a pool closes
-    /// the connection; [`Tick::NEVER`] between frames.
+    /// When the frame that has begun must be complete, the connect must have ended, or a pool
+    /// closes the connection; [`Tick::NEVER`] between frames.
     pub(super) frame_deadline: Tick,
     /// The task that waits for an outbound connection. An accepted one's task is its own.
     pub(super) waiter: Option<Key>,

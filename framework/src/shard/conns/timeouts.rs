@@ -99,14 +99,14 @@ impl ConnMut<'_> {
     /// Sets the one deadline of the connection to the next thing that must happen.
     pub(crate) fn set_deadline(&mut self) {
         let deadline = self
-            .stage_deadline()
+            .phase_deadline()
             .min(self.lifetime_deadline())
             .min(self.request_deadline());
         self.shared.deadlines.set(self.key.slot, deadline);
     }
 
     /// That of the phase, and of what is waited for in it.
-    fn stage_deadline(&self) -> Tick {
+    fn phase_deadline(&self) -> Tick {
         let (slot, shared) = (&*self.slot, &*self.shared);
         let (now, bounds) = (shared.now, &shared.bounds);
         let sending = slot.send == SendState::InFlight;

@@ -5,6 +5,7 @@
 use std::task::Waker;
 
 use crate::error::CloseReason;
+use crate::id::Key;
 use crate::shard::conns::conn_mut::{ConnMut, Conns};
 use crate::shard::conns::interest::{Interest, RunState};
 use crate::shard::conns::slot::Phase;
@@ -43,7 +44,7 @@ impl ConnMut<'_> {
     fn keep_waker(&mut self, interest: Interest, waker: &Waker) {
         let slot = self.key.slot;
         let replaced = match Waiter::of(waker, self.shared.number) {
-            Waiter::Task(task) if self.is_woken_as(task, interest) => {
+            Waiter::Task(task) if self.settles_on(task, interest) => {
                 self.shared.wakers.take(slot, interest)
             }
             Waiter::Task(_) => self.shared.wakers.insert(slot, interest, waker.clone()),
@@ -52,7 +53,9 @@ impl ConnMut<'_> {
         self.shared.run_queue.drop_later(replaced);
     }
 
-    fn is_woken_as(&mut self, task: crate::id::Key, interest: Interest) -> bool {
+    /// Whether `task` is the one that events without a waker wake. Of an outbound connection it
+    /// becomes that, unless somebody waits for another event already.
+    fn settles_on(&mut self, task: Key, interest: Interest) -> bool {
         if !self.slot.is_outbound() {
             return task == self.key;
         }

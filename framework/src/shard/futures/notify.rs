@@ -71,7 +71,9 @@ impl Notify {
         self.set.set(true);
         let last = self.last.take();
         self.last.set(self.pop_earlier());
-        last.into_iter().for_each(Entry::wake);
+        if let Some(last) = last {
+            last.wake();
+        }
     }
 
     /// Wakes all who wait now, each [`Notified`] that was made and has not ended among them, and

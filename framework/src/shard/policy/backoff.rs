@@ -106,7 +106,8 @@ impl BackOff {
 
     /// One has succeeded.
     pub(crate) fn end(&mut self) {
-        (self.pause, self.retries) = (None, 0);
+        self.pause = None;
+        self.retries = 0;
     }
 }
 

@@ -133,7 +133,8 @@ impl Window {
     fn pass(&mut self, now: Tick, lines_max: u32) -> bool {
         let open = self.is_open(now, lines_max);
         if now >= self.over_at {
-            (self.over_at, self.lines) = (now.after(INTERVAL), 0);
+            self.over_at = now.after(INTERVAL);
+            self.lines = 0;
         }
         if open {
             self.lines = self.lines.saturating_add(1);
@@ -182,8 +183,8 @@ impl LogLimiter {
         passes
     }
 
-    /// Takes how many lines were held back in the intervals that are over at `now`, and sets the next
-    /// `due`.
+    /// Takes how many lines were held back in the intervals that are over at `now`, and sets the
+    /// next `due`.
     pub(crate) fn take_held_back(&mut self, now: Tick) -> Vec<(LogKind, u64)> {
         if now < self.due {
             return Vec::new();

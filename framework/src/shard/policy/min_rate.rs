@@ -3,11 +3,11 @@
 //!
 //! Nothing is timed per connection. What comes and goes is added up beside the table, and once a
 //! window the connections with something pending are looked at: a request that has begun
-//! (`request_timer`), or output that waits for room. The first look only marks a connection; one that
-//! is found in the same state by the next is judged by what moved in between. A look at many takes a
-//! quarter of a window (`PacedQueue`), and the next begins a window after its end. So each has between
-//! one window and two and a half before it is judged, and one that has nothing pending at one of the
-//! looks, or was kept waiting by us, begins anew.
+//! (`request_timer`), or output that waits for room. The first look only marks a connection; one
+//! that is found in the same state by the next is judged by what moved in between. A look at many
+//! takes a quarter of a window (`PacedQueue`), and the next begins a window after its end. So each
+//! has between one window and two and a half before it is judged, and one that has nothing pending
+//! at one of the looks, or was kept waiting by us, begins anew.
 //!
 //! What a peer takes is not what the kernel takes from us: that comes in large steps, as its buffer
 //! empties by a third, say. So whoever is still waiting at a look is asked about: how much of what
@@ -201,9 +201,9 @@ impl Sweep {
         }
     }
 
-    /// Whose turn it is. When a look begins, `pending` finds the connections with something pending;
-    /// the last of them ends it. Between two looks at a connection lies a window, however late the
-    /// first of them was.
+    /// Whose turn it is. When a look begins, `pending` finds the connections with something
+    /// pending; the last of them ends it. Between two looks at a connection lies a window, however
+    /// late the first of them was.
     pub(crate) fn take(
         &mut self,
         now: Tick,

@@ -23,6 +23,12 @@ const BUFFERS_LOW_MIN: u32 = 1;
 /// Buffers that any connection may hold, one received and one to be sent, whatever the shard is
 /// short of. No key: with fewer none is served.
 pub(crate) const OWN_BUFFERS: u64 = 2;
+/// The shard looks before its time once it holds so much more, as a part of both bounds.
+const GROWN_PART: u64 = 16;
+/// The part of a bound that must be free again for its shortage to be over.
+const RELIEVED_PART: u64 = 8;
+/// A shard that holds less than this part of its bounds has no part in a shortage of memory.
+const INVOLVED_PART: u64 = 4;
 /// The part of what the top holders hold that is to come free by the connections closed at one
 /// look. No key, as with the other fractions here: an eighth ends the shortage, by its own measure,
 /// and how many are closed and when is in the settings.
@@ -68,14 +74,16 @@ impl Overload {
         match (before, self.shortage) {
             (Shortage::None, Shortage::None) => Assessment::Calm,
             (_, Shortage::None) => {
-                (self.due, self.evicting) = (Tick::NEVER, PacedQueue::new());
+                self.due = Tick::NEVER;
+                self.evicting = PacedQueue::new();
                 self.read_paused.clear();
                 Assessment::Over
             }
             (before, after) => {
                 let is_new = before == Shortage::None || before.is_full() != after.is_full();
                 if is_new {
-                    (self.since, self.due) = (now, now);
+                    self.since = now;
+                    self.due = now;
                 }
                 let level = self.escalate(load, bounds, now);
                 Assessment::Short { is_new, level }
@@ -85,11 +93,12 @@ impl Overload {
 
     /// The level to act on, if it is time to act.
     fn escalate(&mut self, load: &Load, bounds: &Bounds, now: Tick) -> Level {
-        let much = (bounds.unread_max + bounds.unsent_max) / 16;
+        let much = (bounds.unread_max + bounds.unsent_max) / GROWN_PART;
         if now < self.due && load.heap <= self.looked_at + much {
             return Level::None;
         }
-        (self.due, self.looked_at) = (Tick(now.0 + LOOK_INTERVAL), load.heap);
+        self.due = Tick(now.0 + LOOK_INTERVAL);
+        self.looked_at = load.heap;
         let lasted = now.0.saturating_sub(self.since.0);
         level(self.shortage, lasted, bounds.overload)
     }
@@ -221,12 +230,12 @@ impl Shortage {
 /// The judgement. A bound that was reached counts until an eighth of it is free again.
 fn shortage(load: &Load, unread_max: u64, unsent_max: u64, before: Shortage) -> Shortage {
     let reached = |bytes: u64, most: u64| {
-        bytes
-            >= if before.is_full() {
-                most - most / 8
-            } else {
-                most
-            }
+        let spared = if before.is_full() {
+            most / RELIEVED_PART
+        } else {
+            0
+        };
+        bytes >= most - spared
     };
     let all = unread_max + unsent_max;
     if reached(load.unread, unread_max) {
@@ -235,7 +244,7 @@ fn shortage(load: &Load, unread_max: u64, unsent_max: u64, before: Shortage) -> 
         Shortage::Unsent
     } else if reached(load.heap, all + load.own) {
         Shortage::Handlers
-    } else if load.memory_short && load.heap >= all / 4 {
+    } else if load.memory_short && load.heap >= all / INVOLVED_PART {
         Shortage::Memory
     } else if load.buffers_low {
         Shortage::Buffers

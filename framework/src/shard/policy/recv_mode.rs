@@ -98,7 +98,10 @@ impl RecvModes {
             match *mode {
                 RecvMode::Idle => continue,
                 RecvMode::Once => *mode = RecvMode::Idle,
-                RecvMode::Active => (*mode, restless) = (RecvMode::Cooling, true),
+                RecvMode::Active => {
+                    *mode = RecvMode::Cooling;
+                    restless = true;
+                }
                 RecvMode::Cooling => {
                     *mode = RecvMode::Idle;
                     cooled.push(SlotIndex(index as u32));

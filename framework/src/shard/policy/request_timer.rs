@@ -204,7 +204,8 @@ impl RequestTimers {
             return false;
         };
         let slow = is_pending && request.is_marked && !rate.is_met_by(request.received);
-        (request.received, request.is_marked) = (0, is_pending);
+        request.received = 0;
+        request.is_marked = is_pending;
         slow
     }
 

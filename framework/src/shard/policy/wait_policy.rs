@@ -90,7 +90,8 @@ impl WaitPolicy {
             return None;
         }
         self.period = if yields { YIELD_INTERVAL } else { PARK_AFTER };
-        (self.timer, self.heard) = (WaitTimer::Set, false);
+        self.timer = WaitTimer::Set;
+        self.heard = false;
         Some(self.period)
     }
 
@@ -115,7 +116,9 @@ impl WaitPolicy {
         let dense = u128::from(self.messages) * BATCH_AIM.as_nanos() / period.as_nanos();
         let many = self.speakers.count_ones() / SPEAKERS_PER_MESSAGE;
         self.batch = many.min(dense as u32).clamp(1, self.batch_max);
-        (self.began, self.messages, self.speakers) = (now, 0, 0);
+        self.began = now;
+        self.messages = 0;
+        self.speakers = 0;
     }
 
     /// There is traffic, or another thread speaks to a handler.
@@ -146,7 +149,8 @@ impl WaitPolicy {
     /// The shard was parked. A timer that is still set remains so.
     pub(crate) fn parked(&mut self) {
         if self.timer == WaitTimer::Over {
-            (self.timer, self.silent) = (WaitTimer::Off, Duration::ZERO);
+            self.timer = WaitTimer::Off;
+            self.silent = Duration::ZERO;
         }
     }
 }

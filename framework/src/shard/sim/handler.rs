@@ -61,8 +61,12 @@ impl Stage {
                 self.kept.borrow_mut().pop(),
             );
             let none = notify.is_none() && waker.is_none();
-            notify.into_iter().for_each(|notify| notify.notify());
-            waker.into_iter().for_each(Waker::wake);
+            if let Some(notify) = notify {
+                notify.notify();
+            }
+            if let Some(waker) = waker {
+                waker.wake();
+            }
             if none || !all {
                 return;
             }
@@ -420,7 +424,9 @@ impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.is_set.store(true, Ordering::Relaxed);
         let task = self.task.lock().expect("nobody panics with it").take();
-        task.into_iter().for_each(Waker::wake);
+        if let Some(task) = task {
+            task.wake();
+        }
     }
 }
 

@@ -136,7 +136,8 @@ impl Run<'_> {
                 self.shard.commands.drain();
             }
             if turn == TURNS {
-                (self.stage.world.borrow_mut().is_ending, self.kernel.is_calm) = (true, true);
+                self.stage.world.borrow_mut().is_ending = true;
+                self.kernel.is_calm = true;
             }
             self.happen();
             if self.turn(tasks) {
@@ -172,8 +173,8 @@ impl Run<'_> {
         }
     }
 
-    /// A turn of the event loop, with a look before the handlers run and one after. True when the shard
-    /// has drained.
+    /// A turn of the event loop, with a look before the handlers run and one after. True when the
+    /// shard has drained.
     fn turn<S, F>(&mut self, tasks: &mut TaskPoller<S, F>) -> bool
     where
         S: Fn(Key) -> F,

@@ -183,7 +183,8 @@ fn see_phase(core: &mut Core, kernel: &Kernel, life: &mut Life, now: Tick) {
         slot.phase
     );
     if slot.phase != life.phase {
-        (life.phase, life.phase_since) = (slot.phase, now);
+        life.phase = slot.phase;
+        life.phase_since = now;
     }
     let handler_runs = life.expected.is_none() && !life.is_outbound;
     match slot.phase {

@@ -6,8 +6,8 @@ use crate::id::Key;
 use crate::shard::conns::Conns;
 use crate::time::Tick;
 
-/// The list of silent peers keeps keys of some that are not, or not any more: no more than there are
-/// connections, and this many. No key: it decides only how often the list is cleared.
+/// The list of silent peers keeps keys of some that are not, or not any more: no more than there
+/// are connections, and this many. No key: it decides only how often the list is cleared.
 const STALE_MAX: usize = 64;
 
 /// Peers that never spoke, who make room for others.

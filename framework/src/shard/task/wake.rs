@@ -1,10 +1,10 @@
-//! How a task comes to be polled: the list of those that are due, and wakers for whatever else a
-//! handler waits for.
+//! The names of tasks: as numbers in wakers, and in the inboxes through which other threads wake
+//! them.
 //!
-//! A connection's own events put its key on the list, with no waker in between. The waker that a
-//! handler's future sees is its key in a number ([`crate::ring::waker`]); it works from any thread.
-//! From another one it takes two locks, that of the process's list of [`SHARDS`] and that of the
-//! shard's [`Inbox`]; no connection's data passes either.
+//! A connection's own events put its key on the run queue, with no waker in between. The waker that
+//! a handler's future sees is its key in a number ([`crate::ring::waker`]); it works from any
+//! thread. From another one it takes two locks, that of the process's list of [`SHARDS`] and that
+//! of the shard's [`Inbox`]; no connection's data passes either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
