@@ -229,24 +229,39 @@ impl Pair {
                     buffer.as_ref().map(|buffer| buffer.bytes()[0]),
                     twin.pop_front()
                 );
-                buffer
-                    .into_iter()
-                    .for_each(|buffer| self.pool.release(buffer));
+                if let Some(buffer) = buffer {
+                    self.pool.release(buffer);
+                }
             }
         }
     }
 
-    fn assert_same(&mut self) {
-        let Model {
-            slots,
-            deadlines,
-            past,
-            ..
-        } = &self.model;
+    fn assert_same(&self) {
+        self.assert_same_places();
+        let (table, model) = (&self.table, &self.model);
+        let mut queued = 0;
+        for (index, known) in &model.slots {
+            self.assert_same_slot(*index, known);
+            queued += known.input.len() + known.output.len();
+        }
+        assert_eq!(
+            (self.segments.in_use(), self.pool.referenced()),
+            (queued, queued),
+            "nothing is queued for those who are gone"
+        );
+        let mut deadlines = model.deadlines.values();
+        assert!(deadlines.all(|tick| Tick(*tick) >= self.deadlines.earliest()));
+        assert!(
+            model.past.iter().all(|key| table.get(*key).is_none()),
+            "a name of the past finds nothing"
+        );
+    }
+
+    fn assert_same_places(&self) {
+        let (places, slots) = (&self.places, &self.model.slots);
         let outbound = slots.values().filter(|known| known.is_outbound).count() as u32;
         let leaving = slots.values().filter(|known| known.leaving).count() as u32;
         let accepted = slots.len() as u32 - outbound;
-        let (table, places) = (&self.table, &self.places);
         assert_eq!(
             (
                 places.open(),
@@ -260,55 +275,33 @@ impl Pair {
             (places.accepted_free(), places.outbound_free()),
             (ACCEPTED_MAX - accepted, OUTBOUND_MAX - outbound)
         );
-        assert_eq!(
-            table
-                .occupants()
+        let occupants = self.table.occupants();
+        assert!(
+            occupants
                 .iter()
                 .map(|key| key.slot.0)
-                .collect::<Vec<_>>(),
-            slots.keys().copied().collect::<Vec<_>>()
+                .eq(slots.keys().copied()),
+            "{occupants:?} instead of {slots:?}"
         );
-        let mut queued = 0;
-        for (index, known) in slots {
-            let generation = self.model.generations.get(index).copied().unwrap_or(1);
-            let key = Key {
-                slot: SlotIndex(*index),
-                generation: Generation::of(generation),
-            };
-            assert_eq!(table.occupant(key.slot), Some(key));
-            let deadline = self.deadlines.of(key.slot);
-            assert_eq!(
-                deadline,
-                deadlines.get(index).map_or(Tick::NEVER, |tick| Tick(*tick))
-            );
-            let slot = table.get(key).expect("it lives");
-            let segments = &self.segments;
-            assert_eq!(slot.peer.addr(), known.peer);
-            let bytes = |queue: Queue| {
-                segments
-                    .iter(queue)
-                    .map(|buffer| buffer.bytes()[0])
-                    .collect::<VecDeque<u8>>()
-            };
-            assert_eq!(
-                (bytes(slot.input), bytes(slot.output)),
-                (known.input.clone(), known.output.clone())
-            );
-            queued += known.input.len() + known.output.len();
-        }
+    }
+
+    fn assert_same_slot(&self, index: u32, known: &Known) {
+        let key = self.key(index);
+        assert_eq!(self.table.occupant(key.slot), Some(key));
+        let deadline = self.model.deadlines.get(&index);
         assert_eq!(
-            (self.segments.in_use(), self.pool.referenced()),
-            (queued, queued),
-            "nothing is queued for those who are gone"
+            self.deadlines.of(key.slot),
+            deadline.map_or(Tick::NEVER, |tick| Tick(*tick))
         );
-        assert!(
-            deadlines
-                .values()
-                .all(|tick| Tick(*tick) >= self.deadlines.earliest())
-        );
-        assert!(
-            past.iter().all(|key| table.get(*key).is_none()),
-            "a name of the past finds nothing"
+        let slot = self.table.get(key).expect("it lives");
+        assert_eq!(slot.peer.addr(), known.peer);
+        let bytes = |queue: Queue| -> VecDeque<u8> {
+            let buffers = self.segments.iter(queue);
+            buffers.map(|buffer| buffer.bytes()[0]).collect()
+        };
+        assert_eq!(
+            (bytes(slot.input), bytes(slot.output)),
+            (known.input.clone(), known.output.clone())
         );
     }
 }

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_has_its_name_and_ends_an_eighth_below_its_bound() {
+    fn a_shortage_has_its_name() {
         let none = Load {
             unread: 999,
             unsent: 1999,
@@ -301,67 +301,21 @@ mod tests {
             own: 100,
             ..Load::default()
         };
-        assert_eq!(judged(none, Shortage::None), Shortage::None);
-        assert_eq!(judged(none, Shortage::Unread), Shortage::Unread);
+        let named = |change: fn(&mut Load)| {
+            let mut load = none;
+            change(&mut load);
+            judged(load, Shortage::None)
+        };
+        assert_eq!(named(|_| ()), Shortage::None);
+        assert_eq!(named(|load| load.unread = 1000), Shortage::Unread);
+        assert_eq!(named(|load| load.unsent = 2000), Shortage::Unsent);
         assert_eq!(
-            judged(
-                Load {
-                    unread: 875,
-                    unsent: 0,
-                    heap: 0,
-                    ..none
-                },
-                Shortage::Unread
-            ),
-            Shortage::Unread
-        );
-        assert_eq!(
-            judged(
-                Load {
-                    unread: 874,
-                    unsent: 0,
-                    heap: 0,
-                    ..none
-                },
-                Shortage::Unread
-            ),
-            Shortage::None
-        );
-        assert_eq!(
-            judged(
-                Load {
-                    unsent: 2000,
-                    ..none
-                },
-                Shortage::None
-            ),
-            Shortage::Unsent
-        );
-        assert_eq!(
-            judged(Load { heap: 3100, ..none }, Shortage::None),
+            named(|load| load.heap = 3100),
             Shortage::Handlers,
             "both bounds, and what each connection may hold"
         );
-        assert_eq!(
-            judged(
-                Load {
-                    buffers_low: true,
-                    ..none
-                },
-                Shortage::None
-            ),
-            Shortage::Buffers
-        );
-        assert_eq!(
-            judged(
-                Load {
-                    memory_short: true,
-                    ..none
-                },
-                Shortage::None
-            ),
-            Shortage::Memory
-        );
+        assert_eq!(named(|load| load.buffers_low = true), Shortage::Buffers);
+        assert_eq!(named(|load| load.memory_short = true), Shortage::Memory);
         let innocent = Load {
             memory_short: true,
             heap: 749,
@@ -371,6 +325,19 @@ mod tests {
             judged(innocent, Shortage::None),
             Shortage::None,
             "somebody else has the memory"
+        );
+    }
+
+    #[test]
+    fn a_shortage_ends_an_eighth_below_its_bound() {
+        let unread = |unread| Load {
+            unread,
+            ..Load::default()
+        };
+        let judged = |bytes| judged(unread(bytes), Shortage::Unread);
+        assert_eq!(
+            [999, 875, 874].map(judged),
+            [Shortage::Unread, Shortage::Unread, Shortage::None]
         );
     }
 

@@ -317,14 +317,7 @@ impl Kernel {
             Operation::Poll => last(libc::POLLIN.into()),
             Operation::Receive => Some(receive(submission, calm, ring, pool, world, random)),
             Operation::Send => {
-                let length = submission.length() as u32;
-                let result = match random.below(if calm { 5 } else { 10 }) {
-                    0..=4 => length as i32,
-                    5 | 6 => random.between(1, length) as i32,
-                    7 => -libc::EINTR,
-                    8 => -libc::EAGAIN,
-                    _ => -random.pick(&SOCKET_ERRORS),
-                };
+                let result = sent(submission.length() as u32, calm, random);
                 world.sent(token.key, &submission.bytes(), result);
                 last(result)
             }
@@ -338,6 +331,17 @@ impl Kernel {
         let number = self.free.iter().nth(at).copied()?;
         self.free.remove(&number);
         Some(number)
+    }
+}
+
+/// What becomes of a send of so many bytes.
+fn sent(length: u32, calm: bool, random: &mut Random) -> i32 {
+    match random.below(if calm { 5 } else { 10 }) {
+        0..=4 => length as i32,
+        5 | 6 => random.between(1, length) as i32,
+        7 => -libc::EINTR,
+        8 => -libc::EAGAIN,
+        _ => -random.pick(&SOCKET_ERRORS),
     }
 }
 

@@ -440,36 +440,43 @@ fn see_deadline(core: &mut Core, life: &Life, moment: Moment) {
 /// Between which ticks the deadline lies, whatever the lifetime; none: nothing is said of it.
 fn due(slot: &Snapshot, life: &Life, moment: Moment) -> Option<(Tick, Tick)> {
     let Moment {
-        now,
         bounds,
         drains_since,
         ..
     } = moment;
     let since = |tick: Tick| tick.max(drains_since.unwrap_or(tick));
-    let from = |since: Tick, bound| Some((since.after(bound), now.after(bound)));
     let exactly = |tick: Tick| Some((tick, tick));
-    let (reading, pooled) = (
-        slot.waits.is_reading(),
-        slot.waits.run() == RunState::Pooled,
-    );
     match slot.phase {
         Phase::Closing | Phase::CloseInFlight | Phase::Free | Phase::Held => exactly(Tick::NEVER),
         Phase::Lingering => {
-            let (least, most) = (
-                life.phase_since.after(bounds.close),
-                since(life.phase_since).after(bounds.close),
-            );
-            Some((least, most))
+            let least = life.phase_since.after(bounds.close);
+            Some((least, since(life.phase_since).after(bounds.close)))
         }
         // One that is being taken back waits for that, and its handler is told of any failure.
         _ if slot.failed.is_some() => None,
         Phase::Connecting => exactly(slot.frame_deadline),
-        Phase::Serving if pooled => exactly(slot.frame_deadline),
         Phase::Flushing => Some((
             life.send_first.after(bounds.write),
             life.send_since.after(bounds.write),
         )),
-        Phase::Serving if slot.is_sending() && slot.waits.run() == RunState::Idle => {
+        Phase::Serving => due_while_serving(slot, life, moment),
+    }
+}
+
+fn due_while_serving(slot: &Snapshot, life: &Life, moment: Moment) -> Option<(Tick, Tick)> {
+    let Moment {
+        now,
+        bounds,
+        drains_since,
+        ..
+    } = moment;
+    let from = |since: Tick, bound| Some((since.after(bound), now.after(bound)));
+    let exactly = |tick: Tick| Some((tick, tick));
+    let reading = slot.waits.is_reading();
+    let drains = drains_since.is_some() && !life.is_outbound;
+    match slot.waits.run() {
+        RunState::Pooled => exactly(slot.frame_deadline),
+        RunState::Idle if slot.is_sending() => {
             let answer = if life.is_outbound {
                 slot.frame_deadline
             } else {
@@ -480,20 +487,16 @@ fn due(slot: &Snapshot, life: &Life, moment: Moment) -> Option<(Tick, Tick)> {
                 life.send_since.after(bounds.write).min(answer),
             ))
         }
-        Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => {
-            exactly(slot.frame_deadline)
-        }
-        Phase::Serving if reading && drains_since.is_some() && !life.is_outbound => {
-            from(life.polled, bounds.drain_quiet)
-        }
-        Phase::Serving if reading && life.delivered == 0 && !life.is_outbound => {
+        _ if reading && slot.frame_deadline != Tick::NEVER => exactly(slot.frame_deadline),
+        _ if reading && drains => from(life.polled, bounds.drain_quiet),
+        _ if reading && life.delivered == 0 && !life.is_outbound => {
             exactly(life.opened.after(bounds.first_byte))
         }
-        Phase::Serving if reading => from(life.polled.min(life.opened), bounds.idle),
+        _ if reading => from(life.polled.min(life.opened), bounds.idle),
         // A handler that runs, or that waits for something else, has time; only its connection's
         // age is looked at.
-        Phase::Serving if life.is_outbound => None,
-        Phase::Serving => Some((Tick(0), Tick::NEVER)),
+        _ if life.is_outbound => None,
+        _ => Some((Tick(0), Tick::NEVER)),
     }
 }
 
