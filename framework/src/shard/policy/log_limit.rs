@@ -54,13 +54,22 @@ impl LogKind {
     }
 
     fn index(self) -> usize {
-        match self {
-            Self::Closed(reason) => reason as usize,
-            other => Self::OTHERS
-                .iter()
-                .position(|one| *one == other)
-                .map_or(0, |position| CloseReason::ALL.len() + position),
-        }
+        // By name, so that the compiler asks for a new one's; `OTHERS` has them in this order.
+        let other = match self {
+            Self::Closed(reason) => return reason as usize,
+            Self::OutboundClosed => 0,
+            Self::CloseFailed => 1,
+            Self::HandlerFailed => 2,
+            Self::HandlerPanicked => 3,
+            Self::ProtocolBroken => 4,
+            Self::WriteLimit => 5,
+            Self::AcceptsPaused => 6,
+            Self::ShardBlocked => 7,
+            Self::UnderPressure => 8,
+            Self::UpstreamDown => 9,
+            Self::UpstreamBack => 10,
+        };
+        CloseReason::ALL.len() + other
     }
 
     /// Whether lines of its level are logged at all.
