@@ -524,8 +524,9 @@ fn a_pipeline_whose_answers_have_no_room_ends_at_the_write_deadline() {
         .start();
     let mut client = server.connect();
     let (requests, _) = pipeline();
-    let written = client.stream().write_all(&requests);
-    assert!(written.is_err(), "the kernel took all of it");
+    // The kernel's buffers grow to some 10 MB, which is all of one.
+    let failed = (0..10).any(|_| client.stream().write_all(&requests).is_err());
+    assert!(failed, "the kernel took all of it");
     server.wait_for_closed("write_timeout", 1);
     server.stop();
 }
