@@ -12,6 +12,6 @@ pub mod units;
 pub use axis::{Axis, Tick};
 pub use canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH, Margins};
 pub use document::{Badge, cell, document, grid, header, section, settings, table};
-pub use figure::{Drawing, Figure, figures};
-pub use plot::{Dot, Line, Mark, Plot};
+pub use figure::{Drawing, figure, half_figure, no_figure};
+pub use plot::{Line, Plot};
 pub use thin::Point;

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use crate::data::{FailureCount, Quantiles, Report};
-
-/// The subject of a line, and its text.
-type Line = (&'static str, String);
+use crate::data::{Quantiles, Report};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,15 +13,13 @@ impl fmt::Display for Report {
             f,
             "{protocol} to {target}, {bytes} bytes x {pipeline}, {note}"
         )?;
-        let lines = connections(self)
-            .into_iter()
-            .chain(requests(self))
-            .chain(failures(self))
-            .chain(server(self))
-            .chain(memory(self))
-            .chain(rest(self))
-            .chain([load_tester(self)])
-            .chain(reservations(self));
+        let mut lines = outcome(self);
+        lines.extend(failures(self));
+        lines.extend(costs(self));
+        // Why the figures are not to be taken as they are.
+        lines.extend(self.void.clone().map(|why| ("VOID", why)));
+        let cut_short = || ("INTERRUPTED", "a signal ended the run early".to_owned());
+        lines.extend(self.interrupted.then(cut_short));
         for (what, text) in lines {
             writeln!(f, "{what:<13}{text}")?;
         }
@@ -32,106 +27,97 @@ impl fmt::Display for Report {
     }
 }
 
-fn connections(report: &Report) -> Vec<Line> {
-    let connections = &report.connections;
+/// The subject of a line, and its text.
+type Line = (&'static str, String);
+
+fn outcome(report: &Report) -> Vec<Line> {
+    let (connections, requests) = (&report.connections, &report.requests);
     let (wanted, established) = (connections.wanted, connections.established);
     let (served, per_s) = (connections.served, connections.connects_per_s);
     let counts = format!("{wanted} wanted, {established} established, {served} served");
-    let connects = (per_s > 0.0).then(|| {
-        let took = quantiles(&report.connect_us);
-        ("connects", format!("{per_s:.0}/s, {took}"))
-    });
-    let counts = [("connections", counts)];
-    counts.into_iter().chain(connects).collect()
-}
-
-fn requests(report: &Report) -> [Line; 2] {
-    let requests = &report.requests;
+    let mut lines = vec![("connections", counts)];
+    if per_s > 0.0 {
+        lines.push((
+            "connects",
+            format!("{per_s:.0}/s, {}", quantiles(&report.connect_us)),
+        ));
+    }
     let due = requests
         .offered_per_s
-        .map_or_else(String::new, |offered| format!(" of {offered:.0}/s due"));
+        .map(|offered| format!(" of {offered:.0}/s due"));
     let missing = match requests.unanswered {
         0 => String::new(),
         unanswered => format!("; {unanswered} of the window's were not"),
     };
     let answered = format!(
-        "{:.0}/s answered{due} in a window of {:.1} s, {} in all{missing}",
-        requests.achieved_per_s, requests.window_s, requests.total
+        "{:.0}/s answered{} in a window of {:.1} s, {} in all{missing}",
+        requests.achieved_per_s,
+        due.unwrap_or_default(),
+        requests.window_s,
+        requests.total
     );
-    let label = if report.load.mode == "closed" {
-        "optimistic, "
-    } else {
-        ""
-    };
+    let is_closed = report.load.mode == "closed";
+    let label = if is_closed { "optimistic, " } else { "" };
     let latency = format!("{label}{}", quantiles(&report.latency_us));
-    [("requests", answered), ("latency", latency)]
+    lines.extend([("requests", answered), ("latency", latency)]);
+    lines
 }
 
 fn failures(report: &Report) -> Vec<Line> {
     if report.failures.is_empty() {
         return vec![("failures", "none".to_owned())];
     }
-    let line = |failure: &FailureCount| {
+    let lines = report.failures.iter().map(|failure| {
         let example = failure.examples.first().map_or("", String::as_str);
         let text = format!("{} {} ({example})", failure.count, failure.kind);
         ("failures", text)
-    };
-    report.failures.iter().map(line).collect()
-}
-
-fn server(report: &Report) -> Option<Line> {
-    let server = report.server.as_ref()?;
-    let (name, pid, cores) = (&server.name, server.pid, server.cpu_cores);
-    let resident = mb(server.resident_bytes);
-    let mut text = format!("{name} ({pid}): {cores:.2} cores, {resident:.1} MB resident");
-    if let Some(cpu) = server.cpu_us_per_request {
-        text += &format!(", {cpu:.2} us per request");
-    }
-    if !report.server_shards.is_empty() {
-        text += &format!(", {} shards", report.server_shards.len());
-    }
-    Some(("server", text))
-}
-
-fn memory(report: &Report) -> Option<Line> {
-    let memory = report.memory.as_ref()?;
-    let text = format!(
-        "{:.1} MB of the machine's, {:.0} bytes per connection; slab {:.0} bytes per connection",
-        mb(memory.used_bytes),
-        memory.bytes_per_connection,
-        memory.slab_bytes_per_connection
-    );
-    Some(("memory", text))
-}
-
-fn rest(report: &Report) -> Option<Line> {
-    let rest = report.rest.as_ref()?;
-    let (own, seconds) = (100.0 * rest.generator_cpu_cores, rest.seconds);
-    let server = rest.server_cpu_cores.map_or_else(String::new, |cores| {
-        format!(", server {:.2} %", 100.0 * cores)
     });
-    let text = format!("load tester {own:.2} % of a core{server}, over {seconds:.0} s of silence");
-    Some(("at rest", text))
+    lines.collect()
+}
+
+fn costs(report: &Report) -> Vec<Line> {
+    let server = report.server.as_ref().map(|server| {
+        let (name, pid, cores) = (&server.name, server.pid, server.cpu_cores);
+        let resident = mb(server.resident_bytes);
+        let mut text = format!("{name} ({pid}): {cores:.2} cores, {resident:.1} MB resident");
+        if let Some(cpu) = server.cpu_us_per_request {
+            text += &format!(", {cpu:.2} us per request");
+        }
+        if !report.server_shards.is_empty() {
+            text += &format!(", {} shards", report.server_shards.len());
+        }
+        ("server", text)
+    });
+    let memory = report.memory.as_ref().map(|memory| {
+        let (used, each) = (mb(memory.used_bytes), memory.bytes_per_connection);
+        let slab = memory.slab_bytes_per_connection;
+        let all = format!("{used:.1} MB of the machine's, {each:.0} bytes per connection");
+        (
+            "memory",
+            format!("{all}; slab {slab:.0} bytes per connection"),
+        )
+    });
+    let rest = report.rest.as_ref().map(|rest| {
+        let (own, seconds) = (100.0 * rest.generator_cpu_cores, rest.seconds);
+        let server = rest.server_cpu_cores;
+        let server = server.map(|cores| format!(", server {:.2} %", 100.0 * cores));
+        let server = server.unwrap_or_default();
+        let text = format!("load tester {own:.2} % of a core{server}");
+        ("at rest", format!("{text}, over {seconds:.0} s of silence"))
+    });
+    let lines = [server, memory, rest].into_iter().flatten();
+    lines.chain([load_tester(report)]).collect()
 }
 
 fn load_tester(report: &Report) -> Line {
-    let generator = &report.generator;
+    let (generator, lag) = (&report.generator, &report.generator.lag_us);
     let (shards, cores) = (generator.shards, generator.cpu_cores);
     let resident = mb(generator.resident_bytes);
     let mut text = format!("{shards} shards, {cores:.2} cores, {resident:.1} MB resident");
-    let lag = &generator.lag_us;
     if lag.count > 0 {
         text += &format!(", late by {:.0} us (p50), {:.0} us (p99)", lag.p50, lag.p99);
     }
     ("load tester", text)
-}
-
-/// Why the figures are not to be taken as they are.
-fn reservations(report: &Report) -> impl Iterator<Item = Line> {
-    let void = report.void.clone().map(|why| ("VOID", why));
-    let cut_short = "a signal ended the run early".to_owned();
-    let interrupted = report.interrupted.then_some(("INTERRUPTED", cut_short));
-    void.into_iter().chain(interrupted)
 }
 
 fn mb(bytes: u64) -> f64 {
@@ -151,7 +137,7 @@ fn quantiles(us: &Quantiles) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{MemoryUse, ServerUse, served};
+    use crate::data::{FailureCount, MemoryUse, ServerUse, served};
 
     #[test]
     fn the_text_stays_short_and_calls_a_closed_loop_optimistic() {

@@ -1,7 +1,7 @@
 //! The sections of a comparison: one load each, and the idle connections.
 
-use loadtest::report::html::units::{bytes, count, latency, rate, significant};
-use loadtest::report::html::{Axis, Colour, Figure, cell, figures, grid, section, table};
+use loadtest::report::html::units::{UNKNOWN, bytes, count, latency, rate, significant};
+use loadtest::report::html::{Axis, Colour, cell, figure, grid, half_figure, section, table};
 use maud::{Markup, html};
 
 use super::rows::{Dot, Row, Rows};
@@ -10,9 +10,11 @@ use crate::kind::{REFERENCE, ServerKind};
 use crate::shape::Shape;
 use crate::statistics::Spread;
 
-const UNKNOWN: &str = "\u{2013}";
 /// Ratios have two decimals up to here, and three digits from here on.
 const RATIO_DECIMALS_BELOW: f64 = 10.0;
+
+const READING: &str = "The dot is the median of the rounds, its line goes from the least to the \
+                       greatest; left is less.";
 
 /// A load.
 pub(super) fn case(case: &Case) -> Markup {
@@ -26,8 +28,8 @@ pub(super) fn case(case: &Case) -> Markup {
     let latencies = case.servers.iter().map(|row| Measured {
         server: row.server,
         values: vec![
-            value("p50", Colour::Sky, row.p50_ratio, row.p50_us),
-            value("p99", Colour::Amber, row.p99_ratio, row.p99_us),
+            value("p50", Colour::SKY, row.p50_ratio, row.p50_us),
+            value("p99", Colour::AMBER, row.p99_ratio, row.p99_us),
         ],
     });
     let unit = Unit {
@@ -35,13 +37,14 @@ pub(super) fn case(case: &Case) -> Markup {
         axis: |title, values| Axis::latency(&format!("{title}, logarithmic"), values),
     };
     let costs: Vec<_> = costs.collect();
-    let costs = figure("Processor time per request", &unit, &costs);
-    let latencies = figure("Latency", &unit, &latencies.collect::<Vec<_>>());
+    let latencies: Vec<_> = latencies.collect();
+    let costs = half_figure("Processor time per request", READING, &rows(&unit, &costs));
+    let latencies = half_figure("Latency", READING, &rows(&unit, &latencies));
     let shape = Shape {
         connections: case.connections,
         pipeline: case.pipeline,
     };
-    let cards = figures([costs.half(), latencies.half()]).chain([case_table(case)]);
+    let cards = [costs, latencies, case_table(case)];
     section(&shape.to_string(), &grid(cards))
 }
 
@@ -59,8 +62,8 @@ pub(super) fn idle(idle: &IdleCase) -> Markup {
         axis: |title, values| Axis::bytes(title, values),
     };
     let memory: Vec<_> = memory.collect();
-    let memory = figure("Memory per idle connection", &unit, &memory);
-    let cards = figures([memory]).chain([idle_table(idle)]);
+    let memory = figure("Memory per idle connection", READING, &rows(&unit, &memory));
+    let cards = [memory, idle_table(idle)];
     let title = format!("{} idle connections", count(idle.connections.into()));
     section(&title, &grid(cards))
 }
@@ -68,9 +71,9 @@ pub(super) fn idle(idle: &IdleCase) -> Markup {
 /// echo stands out among those it is compared with.
 fn own_colour(server: ServerKind) -> Colour {
     if server == ServerKind::Echo {
-        Colour::Blue
+        Colour::BLUE
     } else {
-        Colour::Soft
+        Colour::SOFT
     }
 }
 
@@ -104,7 +107,7 @@ struct Unit {
 }
 
 /// Ratios to the reference's values if all have one, else the values themselves.
-fn figure(title: &str, unit: &Unit, servers: &[Measured]) -> Figure {
+fn rows(unit: &Unit, servers: &[Measured]) -> Rows {
     let values = || servers.iter().flat_map(|server| &server.values);
     let ratios: Option<Vec<Spread>> = values().map(|value| value.ratio).collect();
     let are_ratios = ratios.is_some();
@@ -124,14 +127,11 @@ fn figure(title: &str, unit: &Unit, servers: &[Measured]) -> Figure {
         name: server.server.name().to_owned(),
         dots: dots(&server.values, &mut spreads, words),
     });
-    let rows = Rows {
+    Rows {
         x,
         level: are_ratios.then_some(1.0),
         rows: rows.collect(),
-    };
-    let reading = "The dot is the median of the rounds, its line goes from the least to the \
-                   greatest; left is less.";
-    Figure::new(title, reading, rows)
+    }
 }
 
 fn dots<'a>(
@@ -203,7 +203,7 @@ fn case_table(case: &Case) -> Markup {
         "ratio",
         "requests/s",
     ];
-    table("As measured", caption, &heads, &rows.collect::<Vec<_>>())
+    table("As measured", caption, &heads, rows)
 }
 
 fn idle_table(idle: &IdleCase) -> Markup {
@@ -229,6 +229,6 @@ fn idle_table(idle: &IdleCase) -> Markup {
             "with them",
             "CPU",
         ],
-        &rows.collect::<Vec<_>>(),
+        rows,
     )
 }

@@ -50,7 +50,7 @@ impl Rows {
     fn draw_row(&self, canvas: &mut Canvas, place: f64, row: &Row) {
         let y = canvas.y(place);
         let at = (canvas.left - NAMES_INSET, y);
-        canvas.text(&row.name, at, Colour::Soft, Anchor::LEFT);
+        canvas.text(&row.name, at, Colour::SOFT, Anchor::LEFT);
         let middle = (row.dots.len() as f64 - 1.0) / 2.0;
         for (number, dot) in row.dots.iter().enumerate() {
             let at = (column_end(canvas, number), y);
@@ -84,7 +84,7 @@ impl Drawing for Rows {
             right: COLUMNS_INSET + self.columns().len() as f64 * COLUMN_WIDTH,
             top: HEADS_HEIGHT,
         };
-        let mut canvas = Canvas::new(form, (&self.x, &y), margins);
+        let mut canvas = Canvas::new(form, [&self.x, &y], margins);
         canvas.vertical_grid(&self.x.ticks(canvas.size().0, X_TICKS_APART));
         canvas.titles(&self.x.title, "");
         for (number, dot) in self.columns().iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use loadtest::report::html::units::{bytes, count, latency, moment, seconds};
+use loadtest::report::html::units::{UNKNOWN, bytes, count, latency, moment, seconds};
 use loadtest::report::html::{
     self as parts, Badge, cell, document, grid, section, settings, table,
 };
@@ -14,8 +14,6 @@ use super::cases::{case, idle, times};
 use crate::comparison::{Case, Comparison};
 use crate::kind::{REFERENCE, ServerKind};
 use crate::statistics::Spread;
-
-const UNKNOWN: &str = "\u{2013}";
 
 /// The page.
 pub fn html(comparison: &Comparison) -> String {
@@ -142,8 +140,7 @@ fn summary(comparison: &Comparison) -> Markup {
         "To {REFERENCE}\u{2019}s processor time per request, or memory per connection; without it as measured. 100 \u{d7} 16: 100 \
          connections, each of which sends 16 requests in one go."
     );
-    let rows: Vec<_> = cases.chain(idle).collect();
-    table("Medians", &caption, &heads, &rows)
+    table("Medians", &caption, &heads, cases.chain(idle))
 }
 
 fn either(ratio: Option<Spread>, value: Spread, unit: fn(f64) -> String) -> String {

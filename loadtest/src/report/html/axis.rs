@@ -103,13 +103,11 @@ impl Axis {
 
     /// Latencies in microseconds, logarithmic, between round values.
     pub fn latency(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
-        let label = units::latency;
-        match extent(values.into_iter().filter(|value| *value > 0.0)) {
-            (least, greatest) if greatest > 0.0 => {
-                Self::log(title, (least / FOOTROOM, greatest), label)
-            }
-            _ => Self::log(title, (1.0 / FOOTROOM, 10.0), label),
-        }
+        let limits = match extent(values.into_iter().filter(|value| *value > 0.0)) {
+            (least, greatest) if greatest > 0.0 => (least / FOOTROOM, greatest),
+            _ => (1.0 / FOOTROOM, 10.0),
+        };
+        Self::log(title, limits, units::latency)
     }
 
     /// Ratios around 1: linear, and logarithmic where the greatest is many times the least.
@@ -127,8 +125,8 @@ impl Axis {
     }
 
     fn log(title: &str, (least, greatest): (f64, f64), label: fn(f64) -> String) -> Self {
-        let high = round_up(greatest.log10());
-        let low = round_down(least.log10()).max(high - LOG_DECADES_MAX);
+        let high = round(greatest, true).log10();
+        let low = round(least, false).log10().max(high - LOG_DECADES_MAX);
         Self::new(title, (low, high), Scale::Log { label })
     }
 
@@ -169,16 +167,10 @@ impl Axis {
     }
 
     fn linear_ticks(&self, max: f64) -> Vec<Tick> {
-        let step = round_step((self.high - self.low) / max);
+        let step = round((self.high - self.low) / max, true);
         let (first, last) = ((self.low / step).ceil(), (self.high / step).floor());
-        let tick = |number: i64| {
-            let place = number as f64 * step;
-            Tick {
-                place,
-                label: units::short(place, last * step),
-            }
-        };
-        (first as i64..=last as i64).map(tick).collect()
+        let places = (first as i64..=last as i64).map(|number| number as f64 * step);
+        ticks(places, |place| units::short(place, last * step))
     }
 
     fn log_ticks(&self, max: f64, label: fn(f64) -> String) -> Vec<Tick> {
@@ -195,13 +187,8 @@ impl Axis {
             digits.iter().map(move |digit| power + digit.log10())
         });
         let shown = self.low - EPSILON..=self.high + EPSILON;
-        places
-            .filter(|place| shown.contains(place))
-            .map(|place| Tick {
-                place,
-                label: label(10f64.powf(place)),
-            })
-            .collect()
+        let places = places.filter(|place| shown.contains(place));
+        ticks(places, |place| label(10f64.powf(place)))
     }
 
     /// As many as do not touch: the labels grow by a digit with each decade.
@@ -231,13 +218,20 @@ impl Axis {
     }
 
     fn number_ticks(&self, max: f64) -> Vec<Tick> {
-        let stride = round_step(self.high / max).max(1.0) as usize;
-        let tick = |number: usize| Tick {
-            place: number as f64 + 0.5,
-            label: number.to_string(),
-        };
-        (0..self.high as usize).step_by(stride).map(tick).collect()
+        let stride = round(self.high / max, true).max(1.0) as usize;
+        let places = (0..self.high as usize).step_by(stride);
+        ticks(places.map(|number| number as f64 + 0.5), |place| {
+            place.floor().to_string()
+        })
     }
+}
+
+fn ticks(places: impl Iterator<Item = f64>, label: impl Fn(f64) -> String) -> Vec<Tick> {
+    let tick = |place| Tick {
+        place,
+        label: label(place),
+    };
+    places.map(tick).collect()
 }
 
 /// Least and greatest of the finite values; zeros if there are none.
@@ -253,32 +247,16 @@ fn tail_place(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).max(0.0).log10()
 }
 
-/// The least of 1, 2, 5 times a power of ten that is no less.
-fn round_step(least: f64) -> f64 {
-    let power = 10f64.powf(least.log10().floor());
-    let mut steps = [1.0, 2.0, 5.0].into_iter().map(|digit| digit * power);
-    let step = steps.find(|step| *step >= least * (1.0 - EPSILON));
-    step.unwrap_or(10.0 * power)
-}
-
-/// The next logarithm of 1, 2 or 5 times a power of ten that is no less.
-fn round_up(logarithm: f64) -> f64 {
-    let rounder = round_logarithms(logarithm).find(|round| *round >= logarithm - EPSILON);
-    rounder.unwrap_or(logarithm)
-}
-
-/// The same that is no greater.
-fn round_down(logarithm: f64) -> f64 {
-    let rounder = round_logarithms(logarithm).rfind(|round| *round <= logarithm + EPSILON);
-    rounder.unwrap_or(logarithm)
-}
-
-fn round_logarithms(near: f64) -> impl DoubleEndedIterator<Item = f64> {
-    let decade = near.floor();
-    let digits = [1.0, 2.0, 5.0, 10.0];
-    digits
-        .into_iter()
-        .map(move |digit: f64| decade + digit.log10())
+/// Of 1, 2 and 5 times a power of ten the next that is no less, or that is no greater.
+fn round(value: f64, is_up: bool) -> f64 {
+    let power = 10f64.powf(value.log10().floor());
+    let mut rounds = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter();
+    let found = if is_up {
+        rounds.find(|round| *round >= value * (1.0 - EPSILON))
+    } else {
+        rounds.rfind(|round| *round <= value * (1.0 + EPSILON))
+    };
+    found.filter(|round| round.is_finite()).unwrap_or(value)
 }
 
 #[cfg(test)]

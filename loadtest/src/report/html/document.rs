@@ -87,7 +87,12 @@ pub fn cell(text: impl fmt::Display) -> Markup {
 
 /// A table: its title, a caption, the heads of its columns, then rows of cells. All but the first
 /// column are figures.
-pub fn table(title: &str, caption: &str, heads: &[&str], rows: &[Vec<Markup>]) -> Markup {
+pub fn table(
+    title: &str,
+    caption: &str,
+    heads: &[&str],
+    rows: impl IntoIterator<Item = Vec<Markup>>,
+) -> Markup {
     // Not a <caption>: that would be as wide as the table, which may scroll, and not as the screen.
     html! {
         div class="table" {

@@ -10,64 +10,29 @@ pub trait Drawing {
     fn svg(&self, form: Form, name: &str) -> Markup;
 }
 
-/// A plot, or why there is none.
-pub struct Figure {
-    title: String,
-    /// One sentence: how to read it, or why there is none.
-    reading: String,
-    drawing: Option<Box<dyn Drawing>>,
-    /// Half as wide as the page: two of them side by side where there is room.
-    is_half: bool,
+/// A plot as wide as the page. `reading` is one sentence: how to read it.
+pub fn figure(title: &str, reading: &str, drawing: &impl Drawing) -> Markup {
+    let name = format!("{title}. {reading}");
+    let forms = [Form::WIDE, Form::NARROW].map(|form| drawing.svg(form, &name));
+    card("full", title, reading, &forms)
 }
 
-impl Figure {
-    /// As wide as the page.
-    pub fn new(title: &str, reading: impl Into<String>, drawing: impl Drawing + 'static) -> Self {
-        Self {
-            title: title.to_owned(),
-            reading: reading.into(),
-            drawing: Some(Box::new(drawing)),
-            is_half: false,
-        }
-    }
-
-    /// A sentence where there is nothing to draw.
-    pub fn empty(title: &str, sentence: impl Into<String>) -> Self {
-        Self {
-            title: title.to_owned(),
-            reading: sentence.into(),
-            drawing: None,
-            is_half: false,
-        }
-    }
-
-    /// Half as wide.
-    pub fn half(self) -> Self {
-        Self {
-            is_half: true,
-            ..self
-        }
-    }
-
-    fn html(&self) -> Markup {
-        let name = format!("{}. {}", self.title, self.reading);
-        let (class, forms): (_, &[Form]) = match self.drawing {
-            None => ("none", &[]),
-            Some(_) if self.is_half => ("half", &[Form::Narrow]),
-            Some(_) => ("full", &[Form::Wide, Form::Narrow]),
-        };
-        html! {
-            figure class=(class) {
-                figcaption { h3 { (self.title) } p { (self.reading) } }
-                @if let Some(drawing) = &self.drawing {
-                    @for form in forms { (drawing.svg(*form, &name)) }
-                }
-            }
-        }
-    }
+/// The same half as wide: two of them side by side where there is room.
+pub fn half_figure(title: &str, reading: &str, drawing: &impl Drawing) -> Markup {
+    let drawing = drawing.svg(Form::NARROW, &format!("{title}. {reading}"));
+    card("half", title, reading, &[drawing])
 }
 
-/// The figures as cards.
-pub fn figures(figures: impl IntoIterator<Item = Figure>) -> impl Iterator<Item = Markup> {
-    figures.into_iter().map(|figure| figure.html())
+/// A sentence where there is nothing to draw.
+pub fn no_figure(title: &str, sentence: &str) -> Markup {
+    card("none", title, sentence, &[])
+}
+
+fn card(class: &str, title: &str, sentence: &str, drawings: &[Markup]) -> Markup {
+    html! {
+        figure class=(class) {
+            figcaption { h3 { (title) } p { (sentence) } }
+            @for drawing in drawings { (drawing) }
+        }
+    }
 }

@@ -3,15 +3,31 @@
 use maud::Markup;
 
 use super::axis::Axis;
-use super::canvas::{Canvas, Colour, Form, Margins};
+use super::canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH, Margins};
 use super::figure::Drawing;
 use super::thin::{Point, thin};
 
 /// Ticks are as many pixels apart at least, on the horizontal and on the vertical axis.
 const X_TICKS_APART: f64 = 64.0;
 const Y_TICKS_APART: f64 = 34.0;
-/// The name of a line is as high as so many of its last points on average.
+/// For the labels of the vertical axis.
+const LEFT: f64 = 60.0;
+/// The right margin, and the same where lines have their names.
+const RIGHT: f64 = 16.0;
+const RIGHT_NAMED: f64 = 64.0;
+/// Above the plot: the title of the vertical axis, and the names of moments below it.
+const TOP: f64 = 26.0;
+const TOP_WITH_MOMENTS: f64 = 42.0;
+/// A line that goes up and down within a pixel would be a band: it is drawn thinner, down to this.
+const LINE_WIDTH_MIN: f64 = 0.75;
+/// So many pixels up and down per pixel of width make it half as wide.
+const DENSE: f64 = 4.0;
+/// Names at the ends of lines keep this distance.
+const NAMES_APART: f64 = 16.0;
+/// The name of a line is as high as so many of its last points on average: it may end in a peak.
 const END_POINTS: usize = 12;
+/// Labels of dots beyond this share of the width stand on the left.
+const LABELS_LEFT_FROM: f64 = 0.8;
 /// Share of a bar's width that is left free on either side.
 const BAR_INSET: f64 = 0.14;
 
@@ -26,12 +42,12 @@ pub struct Plot {
     pub lines: Vec<Line>,
     /// Heights of bars, side by side from the number zero, and their colour.
     pub bars: (Vec<f64>, Colour),
-    /// Values asked for, or an even share: horizontal.
-    pub levels: Vec<Mark>,
-    /// When something happened: vertical.
-    pub moments: Vec<Mark>,
-    /// Points that are worth reading off.
-    pub dots: Vec<Dot>,
+    /// Values asked for, or an even share, and their names: horizontal, dashed.
+    pub levels: Vec<(&'static str, f64)>,
+    /// When something happened, and its name: vertical, dashed.
+    pub moments: Vec<(&'static str, f64)>,
+    /// Points that are worth reading off, and their values in words.
+    pub dots: Vec<(f64, f64, String)>,
 }
 
 /// A series.
@@ -45,26 +61,6 @@ pub struct Line {
     pub points: Vec<Point>,
 }
 
-/// A dashed line and its name.
-#[derive(Debug, Clone)]
-pub struct Mark {
-    /// Empty if it needs none.
-    pub name: &'static str,
-    /// Where it is.
-    pub value: f64,
-}
-
-/// A point that is worth reading off.
-#[derive(Debug, Clone)]
-pub struct Dot {
-    /// Horizontal.
-    pub x: f64,
-    /// Vertical.
-    pub y: f64,
-    /// The value in words.
-    pub label: String,
-}
-
 impl Plot {
     /// An empty one.
     pub fn new(x: Axis, y: Axis) -> Self {
@@ -72,70 +68,101 @@ impl Plot {
             x,
             y,
             lines: Vec::new(),
-            bars: (Vec::new(), Colour::Soft),
+            bars: (Vec::new(), Colour::SOFT),
             levels: Vec::new(),
             moments: Vec::new(),
             dots: Vec::new(),
         }
     }
 
-    fn draw_marks(&self, canvas: &mut Canvas) {
-        for moment in &self.moments {
-            if let Some(place) = self.x.place(moment.value) {
-                canvas.moment(place, moment.name);
-            }
-        }
-        for level in &self.levels {
-            if let Some(place) = self.y.place(level.value) {
-                canvas.level(place, level.name);
-            }
+    fn margins(&self) -> Margins {
+        let has_names = self.lines.iter().any(|line| !line.name.is_empty());
+        let has_moments = !self.moments.is_empty();
+        Margins {
+            left: LEFT,
+            right: if has_names { RIGHT_NAMED } else { RIGHT },
+            top: if has_moments { TOP_WITH_MOMENTS } else { TOP },
         }
     }
 
     fn draw_bars(&self, canvas: &mut Canvas) {
         let (bars, colour) = &self.bars;
         for (number, height) in bars.iter().enumerate() {
-            let sides = (number as f64 + BAR_INSET, (number + 1) as f64 - BAR_INSET);
             if let Some(height) = self.y.place(*height) {
-                canvas.bar(sides, height, *colour);
+                let (left, right) = (number as f64 + BAR_INSET, (number + 1) as f64 - BAR_INSET);
+                let (sides, top) = ((canvas.x(left), canvas.x(right)), canvas.y(height));
+                canvas.bar(sides, top, *colour);
+            }
+        }
+    }
+
+    fn draw_marks(&self, canvas: &mut Canvas) {
+        for (name, value) in &self.moments {
+            if let Some(place) = self.x.place(*value) {
+                canvas.moment(place, name);
+            }
+        }
+        for (name, value) in &self.levels {
+            if let Some(place) = self.y.place(*value) {
+                let (left, right, y) = (canvas.left, canvas.right, canvas.y(place));
+                canvas.line((left, y), (right, y), Colour::RULE, 1.0);
+                let end = (right - 4.0, y - 3.0);
+                canvas.text(name, end, Colour::SOFT, Anchor::ABOVE_LEFT);
             }
         }
     }
 
     fn draw_lines(&self, canvas: &mut Canvas) {
-        let (is_alone, columns) = (self.lines.len() == 1, canvas.size().0 as usize);
-        let mut ends = Vec::new();
+        let (mut ends, mut heights) = (Vec::new(), Vec::new());
         for line in &self.lines {
-            let runs = thin(&self.placed(line), self.x.low, self.x.high, columns);
+            let runs = self.runs(line, canvas);
             for run in &runs {
-                canvas.run(run, line.colour, is_alone);
+                draw_run(canvas, run, line.colour, self.lines.len() == 1);
             }
             if let Some(run) = runs.last() {
-                ends.push((line.name, end(run), line.colour));
+                let last = &run[run.len().saturating_sub(END_POINTS)..];
+                heights.push(last.iter().map(|point| point.1).sum::<f64>() / last.len() as f64);
+                ends.push(line);
             }
         }
-        canvas.names(&ends);
+        let heights = apart(&heights, NAMES_APART, (canvas.top, canvas.bottom));
+        for (line, y) in ends.into_iter().zip(heights) {
+            let beside = (canvas.right + 7.0, y);
+            canvas.text(line.name, beside, line.colour, Anchor::RIGHT);
+        }
+    }
+
+    /// In pixels.
+    fn runs(&self, line: &Line, canvas: &Canvas) -> Vec<Vec<(f64, f64)>> {
+        let place = |&(x, y): &Point| Some((self.x.place(x)?, y.and_then(|y| self.y.place(y))));
+        let places: Vec<Point> = line.points.iter().filter_map(place).collect();
+        let mut runs = thin(&places, (self.x.low, self.x.high), canvas.size().0 as usize);
+        for (x, y) in runs.iter_mut().flatten() {
+            (*x, *y) = (canvas.x(*x), canvas.y(*y));
+        }
+        runs
     }
 
     fn draw_dots(&self, canvas: &mut Canvas) {
-        for dot in &self.dots {
-            if let (Some(x), Some(y)) = (self.x.place(dot.x), self.y.place(dot.y)) {
-                canvas.dot((x, y), &dot.label, Colour::Blue);
-            }
+        for (x, y, label) in &self.dots {
+            let (Some(x), Some(y)) = (self.x.place(*x), self.y.place(*y)) else {
+                continue;
+            };
+            let (x, y) = (canvas.x(x), canvas.y(y));
+            canvas.circle((x, y), Colour::BLUE);
+            let (place, anchor) = if x - canvas.left > LABELS_LEFT_FROM * canvas.size().0 {
+                ((x - 8.0, y - 2.0), Anchor::ABOVE_LEFT)
+            } else {
+                ((x + 6.0, y + 6.0), Anchor::BELOW_RIGHT)
+            };
+            canvas.text(label, place, Colour::BLUE, anchor);
         }
-    }
-
-    fn placed(&self, line: &Line) -> Vec<Point> {
-        let place = |&(x, y): &Point| Some((self.x.place(x)?, y.and_then(|y| self.y.place(y))));
-        line.points.iter().filter_map(place).collect()
     }
 }
 
 impl Drawing for Plot {
     fn svg(&self, form: Form, name: &str) -> Markup {
-        let has_names = self.lines.iter().any(|line| !line.name.is_empty());
-        let margins = Margins::new(has_names, !self.moments.is_empty());
-        let mut canvas = Canvas::new(form, (&self.x, &self.y), margins);
+        let mut canvas = Canvas::new(form, [&self.x, &self.y], self.margins());
         let (width, height) = canvas.size();
         canvas.horizontal_grid(&self.y.ticks(height, Y_TICKS_APART));
         canvas.x_ticks(&self.x.ticks(width, X_TICKS_APART));
@@ -148,9 +175,55 @@ impl Drawing for Plot {
     }
 }
 
-/// Where a name belongs at the end of a run, which may end in a peak: the middle of its last
-/// points.
-fn end(run: &[(f64, f64)]) -> f64 {
-    let last = &run[run.len().saturating_sub(END_POINTS)..];
-    last.iter().map(|point| point.1).sum::<f64>() / last.len().max(1) as f64
+/// Points that belong together; a lone one is a dot.
+fn draw_run(canvas: &mut Canvas, run: &[(f64, f64)], colour: Colour, is_filled: bool) {
+    let [first, .., last] = run else {
+        return run.iter().for_each(|at| canvas.circle(*at, colour));
+    };
+    let up_and_down = run.windows(2).map(|pair| (pair[1].1 - pair[0].1).abs());
+    let density = up_and_down.sum::<f64>() / (last.0 - first.0).max(1.0);
+    let width = (LINE_WIDTH / (1.0 + density / DENSE)).max(LINE_WIDTH_MIN);
+    canvas.path(run, colour, width, is_filled);
+}
+
+/// The heights moved as little as keeps `distance` between neighbours; in the order given, within
+/// the limits if there is room.
+fn apart(heights: &[f64], distance: f64, (top, bottom): (f64, f64)) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..heights.len()).collect();
+    order.sort_by(|one, other| heights[*one].total_cmp(&heights[*other]));
+    let mut moved = heights.to_vec();
+    let (mut free_from, mut free_to) = (top, bottom);
+    for index in &order {
+        moved[*index] = moved[*index].max(free_from);
+        free_from = moved[*index] + distance;
+    }
+    for index in order.iter().rev() {
+        moved[*index] = moved[*index].min(free_to);
+        free_to = moved[*index] - distance;
+    }
+    moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_overlap_are_pushed_apart() {
+        assert_eq!(
+            apart(&[90.0, 50.0, 10.0], 15.0, (0.0, 100.0)),
+            [90.0, 50.0, 10.0],
+            "enough room"
+        );
+        assert_eq!(
+            apart(&[50.0, 50.0, 50.0], 15.0, (0.0, 100.0)),
+            [50.0, 65.0, 80.0]
+        );
+        assert_eq!(
+            apart(&[99.0, 98.0, 97.0], 15.0, (0.0, 100.0)),
+            [100.0, 85.0, 70.0],
+            "the lower edge pushes upwards"
+        );
+        assert!(apart(&[], 15.0, (0.0, 100.0)).is_empty());
+    }
 }

@@ -3,79 +3,47 @@
 /// A value over its place on the axis; none where there was nothing to measure.
 pub type Point = (f64, Option<f64>);
 
-/// The points of one pixel column, summed up.
-#[derive(Debug, Clone, Copy, Default)]
-struct Column {
-    least: Option<Numbered>,
-    greatest: Option<Numbered>,
-    has_gap: bool,
-}
-
-/// A point and its number in the series.
-#[derive(Debug, Clone, Copy)]
-struct Numbered {
-    number: usize,
-    x: f64,
-    y: f64,
-}
-
 /// Runs of points without a gap, at most two points per pixel column between `from` and `to`: the
 /// least and the greatest, in their order. So no peak is lost, however narrow. A column ends a run
 /// if all of it is gap. Points outside, or not finite, are left out.
-pub(super) fn thin(points: &[Point], from: f64, to: f64, columns: usize) -> Vec<Vec<(f64, f64)>> {
+pub(super) fn thin(
+    points: &[Point],
+    (from, to): (f64, f64),
+    columns: usize,
+) -> Vec<Vec<(f64, f64)>> {
+    let mut buckets = vec![Vec::new(); columns.max(1)];
+    for &(x, y) in points {
+        let share = (x - from) / (to - from);
+        // Not a number is in no range either.
+        if (0.0..=1.0).contains(&share) {
+            let column = (share * buckets.len() as f64) as usize;
+            let last = buckets.len() - 1;
+            buckets[column.min(last)].push((x, y.filter(|y| y.is_finite())));
+        }
+    }
     let mut runs = vec![Vec::new()];
-    for column in bucket(points, from, to, columns) {
-        match (column.least, column.greatest, runs.last_mut()) {
-            (Some(least), Some(greatest), Some(run)) => run.extend(in_order(least, greatest)),
-            _ if column.has_gap => runs.push(Vec::new()),
-            _ => {}
+    for bucket in buckets.iter().filter(|bucket| !bucket.is_empty()) {
+        let extremes = extremes(bucket);
+        match runs.last_mut() {
+            Some(run) if !extremes.is_empty() => run.extend(extremes),
+            _ => runs.push(extremes),
         }
     }
     runs.retain(|run| !run.is_empty());
     runs
 }
 
-fn bucket(points: &[Point], from: f64, to: f64, columns: usize) -> Vec<Column> {
-    let mut buckets = vec![Column::default(); columns.max(1)];
-    for (number, &(x, y)) in points.iter().enumerate() {
-        let Some(index) = column_of(x, from, to, buckets.len()) else {
-            continue;
-        };
-        let column = &mut buckets[index];
-        let Some(y) = y.filter(|y| y.is_finite()) else {
-            column.has_gap = true;
-            continue;
-        };
-        let point = Numbered { number, x, y };
-        if column.least.is_none_or(|least| y < least.y) {
-            column.least = Some(point);
-        }
-        if column.greatest.is_none_or(|greatest| y > greatest.y) {
-            column.greatest = Some(point);
-        }
-    }
-    buckets
-}
-
-fn column_of(x: f64, from: f64, to: f64, columns: usize) -> Option<usize> {
-    let share = (x - from) / (to - from);
-    // Not a number is in no range either.
-    (0.0..=1.0)
-        .contains(&share)
-        .then(|| ((share * columns as f64) as usize).min(columns - 1))
-}
-
-fn in_order(least: Numbered, greatest: Numbered) -> impl Iterator<Item = (f64, f64)> {
-    let (first, second) = if least.number <= greatest.number {
-        (least, greatest)
-    } else {
-        (greatest, least)
-    };
-    let second = (second.number != first.number).then_some(second);
-    [Some(first), second]
-        .into_iter()
-        .flatten()
-        .map(|point| (point.x, point.y))
+/// The first of the least and the first of the greatest, in their order; one if they are the same.
+fn extremes(bucket: &[Point]) -> Vec<(f64, f64)> {
+    let known = bucket.iter().filter_map(|&(x, y)| Some((x, y?)));
+    let known: Vec<(f64, f64)> = known.collect();
+    let order = |one: &usize, other: &usize| known[*one].1.total_cmp(&known[*other].1);
+    let least = (0..known.len()).min_by(order);
+    let greatest = (0..known.len()).rev().max_by(order);
+    let mut both: Vec<usize> = least.into_iter().chain(greatest).collect();
+    both.sort_unstable();
+    both.dedup();
+    both.into_iter().map(|index| known[index]).collect()
 }
 
 #[cfg(test)]
@@ -93,7 +61,7 @@ mod tests {
     fn a_short_series_is_left_as_it_is() {
         let points = numbered([1.0, 3.0, 2.0].map(Some));
         assert_eq!(
-            thin(&points, 0.0, 2.0, 100),
+            thin(&points, (0.0, 2.0), 100),
             [vec![(0.0, 1.0), (1.0, 3.0), (2.0, 2.0)]]
         );
     }
@@ -102,7 +70,7 @@ mod tests {
     fn a_long_series_keeps_its_peaks_and_its_order() {
         let points =
             numbered((0..100_000).map(|x| Some(if x == 31_415 { 1e6 } else { f64::from(x % 7) })));
-        let runs = thin(&points, 0.0, 99_999.0, 500);
+        let runs = thin(&points, (0.0, 99_999.0), 500);
         assert_eq!(runs.len(), 1);
         assert!(runs[0].len() <= 1000, "{}", runs[0].len());
         assert!(runs[0].contains(&(31_415.0, 1e6)));
@@ -114,11 +82,11 @@ mod tests {
     fn a_gap_ends_a_run_only_where_it_is_wide_enough_to_be_seen() {
         let points = numbered([Some(1.0), None, Some(2.0), Some(3.0)]);
         assert_eq!(
-            thin(&points, 0.0, 3.0, 100),
+            thin(&points, (0.0, 3.0), 100),
             [vec![(0.0, 1.0)], vec![(2.0, 2.0), (3.0, 3.0)]]
         );
         let flicker = numbered((0..100_000).map(|x| (x % 2 == 0).then_some(1.0)));
-        assert_eq!(thin(&flicker, 0.0, 99_999.0, 500).len(), 1);
+        assert_eq!(thin(&flicker, (0.0, 99_999.0), 500).len(), 1);
     }
 
     #[test]
@@ -129,10 +97,10 @@ mod tests {
             (5.0, Some(f64::INFINITY)),
             (99.0, Some(1.0)),
         ];
-        assert!(thin(&points, 0.0, 10.0, 10).is_empty());
-        assert!(thin(&[], 0.0, 0.0, 0).is_empty());
+        assert!(thin(&points, (0.0, 10.0), 10).is_empty());
+        assert!(thin(&[], (0.0, 0.0), 0).is_empty());
         assert!(
-            thin(&[(1.0, Some(1.0))], 1.0, 1.0, 5).is_empty(),
+            thin(&[(1.0, Some(1.0))], (1.0, 1.0), 5).is_empty(),
             "an axis without length"
         );
     }

@@ -1,12 +1,14 @@
 //! Figures into words. Groups of digits are set apart by a narrow space that does not break.
 
+/// Where there is nothing to say.
+pub const UNKNOWN: &str = "\u{2013}";
 const NARROW_SPACE: char = '\u{202f}';
 const KIBI: f64 = 1024.0;
 
 /// `1 234 567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(NARROW_SPACE);
@@ -27,16 +29,18 @@ pub fn rate(per_s: f64) -> String {
 
 /// Three significant digits, `1.23`, `45.6`, `789`, without zeros at the end of decimals.
 pub fn significant(value: f64) -> String {
-    if !value.is_finite() {
-        return "\u{2013}".to_owned();
-    }
-    let size = value.abs();
-    let decimals = match size {
-        _ if size >= 99.95 || size == 0.0 => 0,
-        _ if size >= 9.995 => 1,
-        _ if size >= 0.9995 => 2,
+    let decimals = match value.abs() {
+        size if !size.is_finite() => return UNKNOWN.to_owned(),
+        size if size >= 99.95 || size == 0.0 => 0,
+        size if size >= 9.995 => 1,
+        size if size >= 0.9995 => 2,
         _ => 3,
     };
+    decimal(value, decimals)
+}
+
+/// Without zeros at the end of the decimals.
+fn decimal(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
@@ -47,12 +51,9 @@ pub fn significant(value: f64) -> String {
 /// A number on an axis whose greatest is `scale`, so that all of them have the same suffix:
 /// `0.4 M`, `1.2 M`.
 pub fn short(value: f64, scale: f64) -> String {
-    let (divisor, suffix) = match scale.abs() {
-        scale if scale >= 1e9 => (1e9, "\u{a0}G"),
-        scale if scale >= 1e6 => (1e6, "\u{a0}M"),
-        scale if scale >= 1e3 => (1e3, "\u{a0}k"),
-        _ => (1.0, ""),
-    };
+    let suffixes = [(1e9, "\u{a0}G"), (1e6, "\u{a0}M"), (1e3, "\u{a0}k")];
+    let fitting = suffixes.into_iter().find(|suffix| scale.abs() >= suffix.0);
+    let (divisor, suffix) = fitting.unwrap_or((1.0, ""));
     if value == 0.0 {
         "0".to_owned()
     } else {
@@ -72,10 +73,8 @@ pub fn latency(us: f64) -> String {
 
 /// `2026-01-15 09:26:53 UTC` for a time as in RFC 3339; anything else as it is.
 pub fn moment(rfc3339: &str) -> String {
-    match rfc3339
-        .strip_suffix('Z')
-        .and_then(|time| time.split_once('T'))
-    {
+    let time = rfc3339.strip_suffix('Z');
+    match time.and_then(|time| time.split_once('T')) {
         Some((date, time)) => format!("{date} {} UTC", time.split('.').next().unwrap_or_default()),
         None => rfc3339.to_owned(),
     }
@@ -93,6 +92,12 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
+/// `0.41 cores` of processor time.
+pub fn cores(number: f64) -> String {
+    let unit = if number == 1.0 { "core" } else { "cores" };
+    format!("{}\u{a0}{unit}", significant(number))
+}
+
 /// `6.3 KiB`, `10.2 GiB`.
 pub fn bytes(number: f64) -> String {
     let (divisor, unit) = bytes_unit(number);
@@ -101,30 +106,19 @@ pub fn bytes(number: f64) -> String {
 
 /// The unit that suits a number of bytes: how many make one, and its name.
 pub fn bytes_unit(number: f64) -> (f64, &'static str) {
-    match number.abs() {
-        size if size >= KIBI * KIBI * KIBI => (KIBI * KIBI * KIBI, "GiB"),
-        size if size >= KIBI * KIBI => (KIBI * KIBI, "MiB"),
-        size if size >= KIBI => (KIBI, "KiB"),
-        _ => (1.0, "B"),
-    }
+    let units = [(3, "GiB"), (2, "MiB"), (1, "KiB")].map(|(power, name)| (KIBI.powi(power), name));
+    let fitting = units.into_iter().find(|unit| number.abs() >= unit.0);
+    fitting.unwrap_or((1.0, "B"))
 }
 
 /// A part of a whole: `99.98 %`. Rounded towards the whole only if it is the whole.
 pub fn share(part: f64, whole: f64) -> String {
     if whole <= 0.0 || !(part / whole).is_finite() {
-        return "\u{2013}".to_owned();
+        return UNKNOWN.to_owned();
     }
     let percent = 100.0 * part / whole;
-    let shown = if part < whole {
-        percent.min(99.99)
-    } else {
-        percent
-    };
-    let text = format!("{shown:.2}");
-    format!(
-        "{}\u{a0}%",
-        text.trim_end_matches('0').trim_end_matches('.')
-    )
+    let most = if part < whole { 99.99 } else { percent };
+    format!("{}\u{a0}%", decimal(percent.min(most), 2))
 }
 
 #[cfg(test)]

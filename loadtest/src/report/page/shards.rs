@@ -1,45 +1,53 @@
 //! How evenly the shards shared the load.
 
+use maud::Markup;
+
 use crate::data::{Report, ShardShare, ShardTime};
-use crate::report::html::{Axis, Colour, Figure, Mark, Plot, units};
+use crate::report::html::{Axis, Colour, Plot, figure, half_figure, no_figure, units};
 
 const ONE: &str = "There is one shard, so nothing to balance.";
 
 /// Processor time by shard of the server, if its threads could be told apart; connections and
 /// requests by shard of the load tester.
-pub(super) fn figures(report: &Report) -> Vec<Figure> {
+pub(super) fn balance(report: &Report) -> Vec<Markup> {
     let mut figures = of_server(&report.server_shards);
     figures.extend(of_tester(&report.shards));
     figures
 }
 
-fn of_server(shards: &[ShardTime]) -> Vec<Figure> {
+fn of_server(shards: &[ShardTime]) -> Vec<Markup> {
+    let title = "Processor time by shard of the server";
     let times = shards
         .iter()
         .map(|shard| (shard.shard, 100.0 * shard.cpu_cores));
-    let title = "Processor time by shard of the server";
     match shards.len() {
         0 => Vec::new(),
-        1 => vec![Figure::empty("Shards of the server", ONE)],
-        _ => vec![bars(title, "% of a core", times, Colour::Amber)],
+        1 => vec![no_figure("Shards of the server", ONE)],
+        _ => vec![bars(title, "% of a core", times, Colour::AMBER, figure)],
     }
 }
 
-fn of_tester(shards: &[ShardShare]) -> Vec<Figure> {
+fn of_tester(shards: &[ShardShare]) -> Vec<Markup> {
     let title = "Shards of the load tester";
-    let bars = |what: &str, value: fn(&ShardShare) -> u64| {
+    let halves = |what: &str, value: fn(&ShardShare) -> u64| {
         let title = format!("{what} by shard of the load tester");
         let values = shards
             .iter()
             .map(|shard| (shard.shard, value(shard) as f64));
-        bars(&title, &what.to_lowercase(), values, Colour::Blue).half()
+        bars(
+            &title,
+            &what.to_lowercase(),
+            values,
+            Colour::BLUE,
+            half_figure,
+        )
     };
     match shards.len() {
-        0 => vec![Figure::empty(title, "Nothing is known about its shards.")],
-        1 => vec![Figure::empty(title, ONE)],
+        0 => vec![no_figure(title, "Nothing is known about its shards.")],
+        1 => vec![no_figure(title, ONE)],
         _ => vec![
-            bars("Connections", |shard| shard.connections),
-            bars("Requests", |shard| shard.requests),
+            halves("Connections", |shard| shard.connections),
+            halves("Requests", |shard| shard.requests),
         ],
     }
 }
@@ -50,13 +58,14 @@ fn bars(
     what: &str,
     shards: impl Iterator<Item = (u32, f64)>,
     colour: Colour,
-) -> Figure {
+    figure: fn(&str, &str, &Plot) -> Markup,
+) -> Markup {
     let mut in_order: Vec<(u32, f64)> = shards.collect();
     in_order.sort_by_key(|shard| shard.0);
     let bars: Vec<f64> = in_order.into_iter().map(|shard| shard.1).collect();
     let total: f64 = bars.iter().sum();
     if total <= 0.0 {
-        return Figure::empty(title, format!("No shard had any {what}."));
+        return no_figure(title, &format!("No shard had any {what}."));
     }
     let mean = total / bars.len() as f64;
     let least = bars.iter().copied().fold(f64::INFINITY, f64::min);
@@ -69,14 +78,10 @@ fn bars(
     );
     let x = Axis::numbers("number of the shard", bars.len());
     let y = Axis::count(what, bars.iter().copied());
-    let even = Mark {
-        name: "",
-        value: mean,
-    };
     let plot = Plot {
         bars: (bars, colour),
-        levels: vec![even],
+        levels: vec![("", mean)],
         ..Plot::new(x, y)
     };
-    Figure::new(title, reading, plot)
+    figure(title, &reading, &plot)
 }

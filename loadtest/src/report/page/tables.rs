@@ -1,14 +1,14 @@
 //! The tables: failures, quantiles, how it was run.
 
+use std::cmp::Reverse;
+
 use maud::{Markup, html};
 
-use crate::data::{Machine, Quantiles, Report, ServerUse};
+use crate::data::{Machine, Quantiles, Report};
 use crate::report::html::units::{
-    bytes, count, latency, moment, rate, seconds, share, significant,
+    UNKNOWN, bytes, cores, count, latency, moment, rate, seconds, share, significant,
 };
 use crate::report::html::{cell, settings, table};
-
-const UNKNOWN: &str = "\u{2013}";
 
 /// Names and their values.
 type Pairs = Vec<(&'static str, String)>;
@@ -17,33 +17,26 @@ type Pairs = Vec<(&'static str, String)>;
 pub(super) fn failures(report: &Report) -> Markup {
     let total = report.failures_total();
     if total == 0 {
-        let why = if report.requests.total > 0 {
-            ": every reply came, in full and right."
-        } else {
-            "; nothing was answered either."
+        let why = match report.requests.total {
+            0 => "; nothing was answered either.",
+            _ => ": every reply came, in full and right.",
         };
         return html! { p class="card" { "Nothing failed" (why) } };
     }
     let failures = report.failures.iter().filter(|failure| failure.count > 0);
     let mut by_count: Vec<_> = failures.collect();
-    by_count.sort_by_key(|failure| std::cmp::Reverse(failure.count));
-    let rows: Vec<_> = by_count
-        .into_iter()
-        .map(|failure| {
-            vec![
-                cell(failure.kind.replace('_', " ")),
-                cell(count(failure.count)),
-                cell(share(failure.count as f64, total as f64)),
-                examples(&failure.examples),
-            ]
-        })
-        .collect();
-    table(
-        "Failures by kind",
-        "The most frequent first, of each the first few in words.",
-        &["kind", "count", "share", "examples"],
-        &rows,
-    )
+    by_count.sort_by_key(|failure| Reverse(failure.count));
+    let rows = by_count.into_iter().map(|failure| {
+        vec![
+            cell(failure.kind.replace('_', " ")),
+            cell(count(failure.count)),
+            cell(share(failure.count as f64, total as f64)),
+            examples(&failure.examples),
+        ]
+    });
+    let caption = "The most frequent first, of each the first few in words.";
+    let heads = ["kind", "count", "share", "examples"];
+    table("Failures by kind", caption, &heads, rows)
 }
 
 fn examples(examples: &[String]) -> Markup {
@@ -63,29 +56,17 @@ pub(super) fn quantiles(report: &Report) -> Markup {
     let caption = "Time within which that share was done. Request: from the time it was due (open \
                    mode) or sent to its whole reply. Connect: from its start to its end. Lag: how \
                    late requests were sent, the load tester's own share.";
-    table(
-        "Quantiles",
-        caption,
-        &["", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"],
-        &rows,
-    )
+    let heads = ["", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
+    table("Quantiles", caption, &heads, rows)
 }
 
-fn quantile_row(name: &str, quantiles: &Quantiles) -> Vec<Markup> {
-    let Quantiles {
-        count: number,
-        p50,
-        p90,
-        p99,
-        p99_9,
-        p99_99,
-        max,
-    } = *quantiles;
-    let times = [p50, p90, p99, p99_9, p99_99, max].map(|us| match number {
+fn quantile_row(name: &str, us: &Quantiles) -> Vec<Markup> {
+    let times = [us.p50, us.p90, us.p99, us.p99_9, us.p99_99, us.max];
+    let times = times.map(|time| match us.count {
         0 => cell(UNKNOWN),
-        _ => cell(latency(us)),
+        _ => cell(latency(time)),
     });
-    let head = [cell(name), cell(count(number))];
+    let head = [cell(name), cell(count(us.count))];
     head.into_iter().chain(times).collect()
 }
 
@@ -102,42 +83,34 @@ pub(super) fn setting(report: &Report) -> Markup {
 
 fn load(report: &Report) -> Pairs {
     let load = &report.load;
+    let connects = load
+        .connect_rate
+        .map(|rate| format!("{} per second", count(rate.into())));
+    let connects = connects.unwrap_or_else(|| "as fast as served".to_owned());
     vec![
         ("target", load.target.to_string()),
         ("mode", load.mode.clone()),
         ("protocol", load.protocol.clone()),
-        ("payload", bytes(f64::from(load.payload_bytes))),
+        ("payload", bytes(load.payload_bytes.into())),
         (
             "requests under way per connection",
-            count(u64::from(load.pipeline)),
+            count(load.pipeline.into()),
         ),
-        (
-            "connects asked for",
-            load.connect_rate
-                .map_or("as fast as served".to_owned(), |rate| {
-                    format!("{} per second", count(rate.into()))
-                }),
-        ),
-        (
-            "a connection asks every",
-            load.interval_s.map_or(UNKNOWN.to_owned(), seconds),
-        ),
+        ("connects asked for", connects),
+        ("a connection asks every", known(load.interval_s, seconds)),
         ("measured window", seconds(load.duration_s)),
     ]
 }
 
 fn outcome(report: &Report) -> Pairs {
-    let (connections, requests) = (&report.connections, &report.requests);
-    let answered = rate(requests.achieved_per_s);
+    let requests = &report.requests;
+    let answered = format!("{} per second", rate(requests.achieved_per_s));
     let mut pairs = vec![
         ("began", moment(&report.began)),
-        ("ramp", seconds(connections.ramp_s)),
+        ("ramp", seconds(report.connections.ramp_s)),
         ("window", seconds(requests.window_s)),
         ("requests answered, ramp included", count(requests.total)),
-        (
-            "requests answered in the window",
-            format!("{answered} per second"),
-        ),
+        ("requests answered in the window", answered),
         (
             "requests due in the window and never answered",
             count(requests.unanswered),
@@ -159,51 +132,41 @@ fn outcome(report: &Report) -> Pairs {
 
 fn processes(report: &Report) -> Pairs {
     let generator = &report.generator;
-    let resident = bytes(generator.resident_bytes as f64);
     let mut pairs = vec![
-        ("load tester, shards", count(u64::from(generator.shards))),
+        ("load tester, shards", count(generator.shards.into())),
         ("load tester, CPU", cores(generator.cpu_cores)),
-        ("load tester, resident", resident),
+        (
+            "load tester, resident",
+            bytes(generator.resident_bytes as f64),
+        ),
     ];
+    let shards = Some(report.server_shards.len() as u64).filter(|shards| *shards > 0);
     match &report.server {
-        Some(server) => pairs.extend(server_pairs(report, server)),
+        Some(server) => pairs.extend([
+            (
+                "server",
+                format!("{} (process {})", server.name, server.pid),
+            ),
+            ("server, CPU", cores(server.cpu_cores)),
+            (
+                "server, CPU per request",
+                known(server.cpu_us_per_request, latency),
+            ),
+            ("server, resident", bytes(server.resident_bytes as f64)),
+            ("server, shards", known(shards, count)),
+        ]),
         None => pairs.push(("server", "not on this machine".to_owned())),
     }
     if let Some(rest) = &report.rest {
         let share = |cores: f64| format!("{} % of a core", significant(100.0 * cores));
-        let server = rest.server_cpu_cores.map_or(UNKNOWN.to_owned(), share);
-        let tester = share(rest.generator_cpu_cores);
-        pairs.push(("load tester at rest, CPU", tester));
-        pairs.push(("server at rest, CPU", server));
+        pairs.push(("load tester at rest, CPU", share(rest.generator_cpu_cores)));
+        pairs.push(("server at rest, CPU", known(rest.server_cpu_cores, share)));
     }
     pairs
 }
 
-fn server_pairs(report: &Report, server: &ServerUse) -> [(&'static str, String); 5] {
-    let cost = server
-        .cpu_us_per_request
-        .map_or(UNKNOWN.to_owned(), latency);
-    let name = format!("{} (process {})", server.name, server.pid);
-    let resident = bytes(server.resident_bytes as f64);
-    [
-        ("server", name),
-        ("server, CPU", cores(server.cpu_cores)),
-        ("server, CPU per request", cost),
-        ("server, resident", resident),
-        ("server, shards", known(report.server_shards.len())),
-    ]
-}
-
-fn cores(number: f64) -> String {
-    format!("{} cores", significant(number))
-}
-
-fn known(shards: usize) -> String {
-    if shards == 0 {
-        UNKNOWN.to_owned()
-    } else {
-        count(shards as u64)
-    }
+fn known<T>(value: Option<T>, words: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), words)
 }
 
 /// The machine, as a page describes it.
@@ -211,7 +174,7 @@ pub fn machine(machine: &Machine) -> Vec<(&'static str, String)> {
     vec![
         ("kernel", machine.kernel.clone()),
         ("processor", machine.processor.clone()),
-        ("cores allowed", count(u64::from(machine.cores))),
+        ("cores allowed", count(machine.cores.into())),
         ("memory", bytes(machine.memory_bytes as f64)),
         ("descriptors at most", count(machine.descriptors_max)),
     ]

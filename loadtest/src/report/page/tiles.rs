@@ -3,43 +3,41 @@
 use maud::{Markup, html};
 
 use crate::data::Report;
-use crate::report::html::units::{bytes, count, latency, rate, seconds, share, significant};
-
-const UNKNOWN: &str = "\u{2013}";
+use crate::report::html::units::{UNKNOWN, bytes, cores, count, latency, rate, seconds, share};
 
 /// A figure: its name, its value, and a remark.
 type Tile = (&'static str, String, String);
 
 pub(super) fn html(report: &Report) -> Markup {
-    let tiles = counts(report)
-        .into_iter()
-        .chain(latencies(report))
-        .chain(costs(report));
+    let tiles = [counts(report), latencies(report), costs(report)];
     html! {
-        section class="tiles" aria-label="Key figures" { @for (name, value, remark) in tiles {
-            div { h2 { (name) } p class="value" { (value) } p class="remark" { (remark) } }
-        } }
+        section class="tiles" aria-label="Key figures" {
+            @for (name, value, remark) in tiles.as_flattened() {
+                div { h2 { (name) } p class="value" { (value) } p class="remark" { (remark) } }
+            }
+        }
     }
 }
 
 fn counts(report: &Report) -> [Tile; 4] {
     let (connections, requests) = (&report.connections, &report.requests);
-    let of_wanted = |name, part: u64| match connections.wanted {
-        0 => (name, count(part), "none wanted".to_owned()),
+    let of_wanted = |part: u64| match connections.wanted {
+        0 => "none wanted".to_owned(),
         wanted => {
             let share = share(part as f64, wanted as f64);
-            (
-                name,
-                count(part),
-                format!("{share} of {} wanted", count(wanted)),
-            )
+            format!("{share} of {} wanted", count(wanted))
         }
     };
+    let (established, served) = (connections.established, connections.served);
     let connects = rate(connections.connects_per_s);
     let answered = rate(requests.achieved_per_s);
     [
-        of_wanted("Connections established", connections.established),
-        of_wanted("Connections served", connections.served),
+        (
+            "Connections established",
+            count(established),
+            of_wanted(established),
+        ),
+        ("Connections served", count(served), of_wanted(served)),
         ("Connects per second", connects, connect_remark(report)),
         ("Requests per second", answered, request_remark(report)),
     ]
@@ -48,7 +46,7 @@ fn counts(report: &Report) -> [Tile; 4] {
 fn connect_remark(report: &Report) -> String {
     let ramp = seconds(report.connections.ramp_s);
     match report.load.connect_rate {
-        Some(asked) => format!("of {} asked for, over {ramp}", count(u64::from(asked))),
+        Some(asked) => format!("of {} asked for, over {ramp}", count(asked.into())),
         None => format!("as fast as served, over {ramp}"),
     }
 }
@@ -60,84 +58,67 @@ fn request_remark(report: &Report) -> String {
             let share = share(requests.achieved_per_s, offered);
             format!("{share} of {} offered", rate(offered))
         }
-        None => {
-            let window = seconds(requests.window_s);
-            format!("over {window}, nothing offered beyond it")
-        }
+        None => format!(
+            "over {}, nothing offered beyond it",
+            seconds(requests.window_s)
+        ),
     }
 }
 
 fn latencies(report: &Report) -> [Tile; 4] {
-    let latency_us = &report.latency_us;
-    let tile = |name, us: f64, remark: &str| match latency_us.count {
+    let us = &report.latency_us;
+    let tile = |name, time: f64, remark: &str| match us.count {
         0 => (name, UNKNOWN.to_owned(), "nothing measured".to_owned()),
-        _ => (name, latency(us), remark.to_owned()),
+        _ => (name, latency(time), remark.to_owned()),
     };
-    let slowest = format!("the slowest of {}", count(latency_us.count));
+    let slowest = format!("the slowest of {}", count(us.count));
     [
-        tile("Latency p50", latency_us.p50, "half were as fast"),
-        tile("Latency p99", latency_us.p99, "1 in 100 was slower"),
-        tile(
-            "Latency p99.9",
-            latency_us.p99_9,
-            "1 in 1\u{202f}000 was slower",
-        ),
-        tile("Latency max", latency_us.max, &slowest),
+        tile("Latency p50", us.p50, "half were as fast"),
+        tile("Latency p99", us.p99, "1 in 100 was slower"),
+        tile("Latency p99.9", us.p99_9, "1 in 1\u{202f}000 was slower"),
+        tile("Latency max", us.max, &slowest),
     ]
 }
 
 fn costs(report: &Report) -> [Tile; 4] {
+    let unknown = |why: &str| (UNKNOWN.to_owned(), why.to_owned());
+    let memory = report.memory.as_ref().map(|memory| {
+        let in_all = bytes(memory.used_bytes as f64);
+        let remark = format!("{in_all} in all, of the whole machine");
+        (bytes(memory.bytes_per_connection), remark)
+    });
+    let server = report.server.as_ref().map(|server| {
+        let remark = match server.cpu_us_per_request {
+            Some(us) => format!("{} a request", latency(us)),
+            None => format!("process {}, {}", server.pid, server.name),
+        };
+        (cores(server.cpu_cores), remark)
+    });
+    let memory = memory.unwrap_or_else(|| unknown("not measured"));
+    let server = server.unwrap_or_else(|| unknown("not on this machine"));
+    let tester = cores(report.generator.cpu_cores);
+    let failures = count(report.failures_total());
     [
-        memory(report),
-        server(report),
-        generator(report),
-        failures(report),
+        ("Memory per connection", memory.0, memory.1),
+        ("Server CPU", server.0, server.1),
+        ("Load tester CPU", tester, tester_remark(report)),
+        ("Failures", failures, failures_remark(report)),
     ]
 }
 
-fn memory(report: &Report) -> Tile {
-    let name = "Memory per connection";
-    let Some(memory) = &report.memory else {
-        return (name, UNKNOWN.to_owned(), "not measured".to_owned());
-    };
-    let in_all = bytes(memory.used_bytes as f64);
-    let remark = format!("{in_all} in all, of the whole machine");
-    (name, bytes(memory.bytes_per_connection), remark)
-}
-
-fn server(report: &Report) -> Tile {
-    let name = "Server CPU";
-    let Some(server) = &report.server else {
-        return (name, UNKNOWN.to_owned(), "not on this machine".to_owned());
-    };
-    let remark = match server.cpu_us_per_request {
-        Some(us) => format!("{} a request", latency(us)),
-        None => format!("process {}, {}", server.pid, server.name),
-    };
-    (name, cores(server.cpu_cores), remark)
-}
-
-fn generator(report: &Report) -> Tile {
+fn tester_remark(report: &Report) -> String {
     let generator = &report.generator;
-    let remark = match generator.lag_us.count {
-        0 if generator.shards == 1 => "one shard".to_owned(),
-        0 => format!("{} shards", generator.shards),
+    match (generator.lag_us.count, generator.shards) {
+        (0, 1) => "one shard".to_owned(),
+        (0, shards) => format!("{shards} shards"),
         _ => format!("99 % sent within {} of due", latency(generator.lag_us.p99)),
-    };
-    ("Load tester CPU", cores(generator.cpu_cores), remark)
+    }
 }
 
-fn failures(report: &Report) -> Tile {
-    let total = report.failures_total();
+fn failures_remark(report: &Report) -> String {
     let most = report.failures.iter().max_by_key(|failure| failure.count);
-    let remark = match most {
-        Some(most) if total > 0 => format!("most of them {}", most.kind.replace('_', " ")),
-        _ => "nothing went wrong".to_owned(),
-    };
-    ("Failures", count(total), remark)
-}
-
-fn cores(number: f64) -> String {
-    let unit = if number == 1.0 { "core" } else { "cores" };
-    format!("{}\u{a0}{unit}", significant(number))
+    match most.filter(|most| most.count > 0) {
+        Some(most) => format!("most of them {}", most.kind.replace('_', " ")),
+        None => "nothing went wrong".to_owned(),
+    }
 }

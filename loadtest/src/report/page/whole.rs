@@ -7,24 +7,26 @@ use maud::html as markup;
 
 use super::{course, latency, shards, tables, tiles, verdict};
 use crate::data::Report;
-use crate::report::html::{document, figures, grid, section};
+use crate::report::html::{document, grid, section};
 
 /// The page. Its size does not depend on the number of samples: series are thinned to what a plot
 /// can show.
 pub fn html(report: &Report) -> String {
-    let latency = figures([latency::figure(report)]).chain([tables::quantiles(report)]);
-    let failures = figures(course::failures(report)).chain([tables::failures(report)]);
+    let latency = [latency::distribution(report), tables::quantiles(report)];
+    let failures = course::failures(report)
+        .into_iter()
+        .chain([tables::failures(report)]);
     let body = markup! {
         (verdict::header(report))
         (tiles::html(report))
-        (section("Over time", &grid(figures(course::load(report)))))
+        (section("Over time", &grid(course::load(report))))
         (section("Latency", &grid(latency)))
-        (section("Memory", &grid(figures(course::memory(report)))))
-        (section("Shards", &grid(figures(shards::figures(report)))))
+        (section("Memory", &grid(course::memory(report))))
+        (section("Shards", &grid(shards::balance(report))))
         (section("Failures", &grid(failures)))
         (section("How it was run", &tables::setting(report)))
     };
-    document(&verdict::sentence(report), &body)
+    document(&verdict::verdict(report).1, &body)
 }
 
 /// The page as a file, which is replaced if it exists.
