@@ -6,4 +6,5 @@ pub mod check;
 mod run;
 pub(crate) mod target;
 
-pub use run::{Mode, Plan};
+pub use args::Mode;
+pub use run::Plan;

@@ -20,16 +20,6 @@ pub enum Protocol {
     Ping,
 }
 
-impl Protocol {
-    /// The protocol's word, as on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Echo => "echo",
-            Self::Ping => "ping",
-        }
-    }
-}
-
 /// RESP2 array of one bulk string: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// RESP2 simple string.

@@ -228,9 +228,9 @@ fn a_pong_answers_a_ping_and_an_error_does_not() {
 
 #[test]
 fn a_storm_makes_exactly_as_many_connections_as_asked_for() {
-    let mode = Mode::Storm { cycles: Some(500) };
     let report = run(&Plan {
-        mode,
+        mode: Mode::Storm,
+        cycles: Some(500),
         connections: 7,
         ..plan(server(echo))
     });
@@ -286,9 +286,8 @@ fn a_server_that_stalls_is_seen_to_stall_by_an_open_loop() {
         ..plan(target)
     };
     let open = run(&Plan {
-        mode: Mode::Open {
-            interval: Duration::from_millis(50),
-        },
+        mode: Mode::Open,
+        interval: Duration::from_millis(50),
         ..plan.clone()
     });
     assert_eq!(open.failures_total(), 0, "{open}");
@@ -308,14 +307,13 @@ fn a_server_that_stalls_is_seen_to_stall_by_an_open_loop() {
 
 #[test]
 fn slow_peers_drip_and_what_comes_back_is_verified() {
-    let mode = Mode::Slow {
+    let slow = |target| Plan {
+        mode: Mode::Slow,
         interval: Duration::from_millis(5),
-    };
-    let report = run(&Plan {
-        mode,
         duration: Duration::from_secs(1),
-        ..plan(server(echo))
-    });
+        ..plan(target)
+    };
+    let report = run(&slow(server(echo)));
     assert!(report.is_clean(), "{report}");
     assert!(
         report.requests.total <= 3,
@@ -331,21 +329,15 @@ fn slow_peers_drip_and_what_comes_back_is_verified() {
             drop(stream.write_all(&byte));
         }
     });
-    let report = run(&Plan {
-        mode,
-        duration: Duration::from_secs(1),
-        ..plan(target)
-    });
+    let report = run(&slow(target));
     assert_failures(&report, "wrong_bytes", 3);
 }
 
 #[test]
 fn an_open_loop_offers_its_rate_whatever_the_server_does() {
-    let mode = Mode::Open {
-        interval: Duration::from_millis(10),
-    };
     let report = run(&Plan {
-        mode,
+        mode: Mode::Open,
+        interval: Duration::from_millis(10),
         duration: Duration::from_secs(1),
         ..plan(server(echo))
     });

@@ -98,14 +98,11 @@ impl Observer for Staller {
     fn window_closed(&mut self) {}
 }
 
-fn open() -> Mode {
-    Mode::Open { interval: INTERVAL }
-}
-
 fn stalled(mode: Mode, timeout: Duration, from: Duration, to: Option<Duration>) -> Report {
     let gate = Arc::new(Gate::default());
     let plan = Plan {
         mode,
+        interval: INTERVAL,
         connections: CONNECTIONS,
         warmup: ms(100),
         duration: WINDOW,
@@ -133,7 +130,7 @@ fn due(report: &Report) -> u64 {
 
 #[test]
 fn a_stall_at_the_end_of_the_window_is_in_the_figures_of_an_open_loop() {
-    let report = stalled(open(), BOUND, ms(600), Some(ms(1600)));
+    let report = stalled(Mode::Open, BOUND, ms(600), Some(ms(1600)));
     assert!(report.is_complete(), "{report}");
     assert!(report.latency_us.max >= 900e3, "{report}");
     assert!(
@@ -153,7 +150,7 @@ fn a_stall_at_the_end_of_the_window_is_in_the_figures_of_an_open_loop() {
 
 #[test]
 fn a_stall_at_the_beginning_is_in_the_figures_of_an_open_loop() {
-    let report = stalled(open(), BOUND, Duration::ZERO, Some(ms(500)));
+    let report = stalled(Mode::Open, BOUND, Duration::ZERO, Some(ms(500)));
     assert!(report.is_complete(), "{report}");
     assert!(
         report.latency_us.max >= 400e3 && report.latency_us.p90 >= 200e3,
@@ -165,7 +162,7 @@ fn a_stall_at_the_beginning_is_in_the_figures_of_an_open_loop() {
 #[test]
 fn a_server_that_never_answers_again_is_in_the_figures_with_what_was_waited_for_it() {
     let timeout = ms(700);
-    let report = stalled(open(), timeout, ms(500), None);
+    let report = stalled(Mode::Open, timeout, ms(500), None);
     assert_eq!(
         report.failures_of("timed_out"),
         u64::from(CONNECTIONS),
@@ -219,7 +216,8 @@ fn requests_due_after_their_connection_has_failed_are_counted_as_unanswered() {
         }
     });
     let plan = Plan {
-        mode: open(),
+        mode: Mode::Open,
+        interval: INTERVAL,
         connections: CONNECTIONS,
         warmup: ms(100),
         duration: WINDOW,
@@ -300,14 +298,14 @@ fn a_server_that_never_answers_a_closed_loop_again_is_in_its_figures() {
 
 #[test]
 fn a_stall_at_the_end_is_in_the_figures_of_a_storm() {
-    let report = stalled(Mode::Storm { cycles: None }, BOUND, ms(800), Some(ms(1800)));
+    let report = stalled(Mode::Storm, BOUND, ms(800), Some(ms(1800)));
     assert!(report.is_complete(), "{report}");
     assert!(report.latency_us.max >= 900e3, "{report}");
 }
 
 #[test]
 fn bytes_that_never_come_back_fail_a_slow_run() {
-    let report = stalled(Mode::Slow { interval: INTERVAL }, ms(700), ms(500), None);
+    let report = stalled(Mode::Slow, ms(700), ms(500), None);
     assert_eq!(
         report.failures_of("timed_out"),
         u64::from(CONNECTIONS),
@@ -319,7 +317,8 @@ fn bytes_that_never_come_back_fail_a_slow_run() {
 fn connections_rest_only_when_nothing_is_owed_to_them() {
     let gate = Arc::new(Gate::default());
     let plan = Plan {
-        mode: open(),
+        mode: Mode::Open,
+        interval: INTERVAL,
         connections: CONNECTIONS,
         warmup: ms(100),
         duration: WINDOW,

@@ -221,7 +221,7 @@ impl Engine<'_> {
     fn begin_load(&mut self, now: Duration) {
         self.totals.ramp_ended(now);
         self.control.set_load_begins(now + LOAD_LEAD);
-        if matches!(self.plan.mode, Mode::Storm { .. }) {
+        if self.plan.mode == Mode::Storm {
             return self.measure(now);
         }
         let opens = now + LOAD_LEAD + self.plan.warmup;
@@ -236,7 +236,7 @@ impl Engine<'_> {
 
     fn measure(&mut self, now: Duration) {
         self.control.open_window(now);
-        let has_cycles = matches!(self.plan.mode, Mode::Storm { cycles: Some(_) });
+        let has_cycles = self.plan.mode == Mode::Storm && self.plan.cycles.is_some();
         let is_timed = self.plan.participant.is_none() && !has_cycles;
         if is_timed {
             let closes = self.control.window_opens() + self.plan.duration;

@@ -87,7 +87,7 @@ impl Totals {
         }
         merge(&mut self.connect, delta.connect.as_ref());
         merge(&mut self.recent, delta.latency.as_ref());
-        if delta.is_measured || matches!(self.mode, Mode::Idle | Mode::Slow { .. }) {
+        if delta.is_measured || matches!(self.mode, Mode::Idle | Mode::Slow) {
             self.measured += delta.counts;
             merge(&mut self.latency, delta.latency.as_ref());
             merge(&mut self.lag, delta.lag.as_ref());
@@ -149,7 +149,7 @@ impl Totals {
             requests: Requests {
                 total: requests,
                 window_s: self.window.as_secs_f64(),
-                offered_per_s: matches!(plan.mode, Mode::Open { .. })
+                offered_per_s: (plan.mode == Mode::Open)
                     .then(|| per_second(self.measured.offered, self.window)),
                 achieved_per_s: per_second(within_window, self.window),
                 unanswered: self.measured.unanswered,
@@ -173,7 +173,7 @@ impl Totals {
 
     fn connections(&self, plan: &Plan) -> Connections {
         let (wanted, connected_in) = match plan.mode {
-            Mode::Storm { cycles } => (cycles.unwrap_or(self.all.begun), self.window),
+            Mode::Storm => (plan.cycles.unwrap_or(self.all.begun), self.window),
             _ => (plan.connections.into(), self.ramp),
         };
         Connections {

@@ -24,7 +24,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(1);
 /// over are boxed.
 pub(super) async fn run(shard: Rc<Shard>, index: u32) {
     let mut reached = Reached::Nothing;
-    if matches!(shard.plan.mode, Mode::Storm { .. }) {
+    if shard.plan.mode == Mode::Storm {
         Box::pin(storm(&shard, index)).await;
     } else {
         let outcome = live(&shard, index, &mut reached).await;
@@ -52,10 +52,10 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
     *reached = Reached::FirstReply;
     shard.settle(true);
     match shard.plan.mode {
-        Mode::Open { .. } => session.open_loop().await?,
-        Mode::Slow { .. } => session.drip_on().await?,
+        Mode::Open => session.open_loop().await?,
+        Mode::Slow => session.drip_on().await?,
         Mode::Closed => session.closed_loop().await?,
-        Mode::Idle | Mode::Storm { .. } => {}
+        Mode::Idle | Mode::Storm => {}
     }
     *reached = Reached::End;
     shard.through();

@@ -49,7 +49,7 @@ pub(crate) async fn run(
     let shard = Rc::new(Shard::new(plan, control, &context, tell(&context, &events)));
     let telling = spawn(tell_now_and_then(Rc::clone(&shard)));
     telling.expect("a new shard has room for tasks");
-    if matches!(shard.plan.mode, Mode::Storm { .. }) {
+    if shard.plan.mode == Mode::Storm {
         shard.control.open_window(shard.control.clock()); // nothing comes before its first connect
     }
     shard.ramp().await;
@@ -87,7 +87,7 @@ impl Shard {
     /// storm they are only started.
     async fn ramp(self: &Rc<Self>) {
         let pending_max = self.plan.in_flight_max.div_ceil(self.shards).max(1);
-        let is_storm = matches!(self.plan.mode, Mode::Storm { .. });
+        let is_storm = self.plan.mode == Mode::Storm;
         for index in 0..self.count {
             while !is_storm && self.pending.get() >= pending_max {
                 self.settled.notified().await;
@@ -180,12 +180,12 @@ impl Shard {
 
     /// When connections are to speak, in the modes that say so.
     fn schedule(&self) -> Option<Schedule> {
-        let (Mode::Open { interval } | Mode::Slow { interval }) = self.plan.mode else {
+        if !matches!(self.plan.mode, Mode::Open | Mode::Slow) {
             return None;
-        };
+        }
         let schedule = Schedule {
             begins: self.control.load_begins(),
-            interval,
+            interval: self.plan.interval,
             connections: self.plan.connections.into(),
             shards: self.shards.into(),
             first: self.id.into(),

@@ -78,10 +78,7 @@ impl Shard {
     ) -> Self {
         let (shard, shards) = (context.id.0, context.shards);
         let count = share(plan.connections.into(), shard, shards) as u32;
-        let cycles = match plan.mode {
-            Mode::Storm { cycles } => cycles.map(|cycles| share(cycles, shard, shards)),
-            _ => None,
-        };
+        let cycles = plan.cycles.map(|cycles| share(cycles, shard, shards));
         let rate = plan.rate.map(|rate| f64::from(rate) / f64::from(shards));
         Self {
             connect_rate: RefCell::new(ConnectRate::new(rate)),
@@ -215,7 +212,7 @@ impl Shard {
             self.failed.set(self.failed.get() + 1);
             self.record(|delta| delta.failed(number, &failure));
         }
-        if !served && !matches!(self.plan.mode, Mode::Storm { .. }) {
+        if !served && self.plan.mode != Mode::Storm {
             self.settle(false);
         }
     }

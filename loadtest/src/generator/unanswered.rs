@@ -19,7 +19,7 @@ const POINTS_MAX: u64 = 1000;
 impl Shard {
     /// Connection `index` of an open loop will send neither request `round` nor any later one.
     pub(super) fn never_sends(&self, index: u32, round: u64) {
-        if !matches!(self.plan.mode, Mode::Open { .. }) {
+        if self.plan.mode != Mode::Open {
             return;
         }
         let mut later = round;

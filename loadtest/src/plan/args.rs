@@ -13,6 +13,12 @@ use crate::workload::Protocol;
 pub(crate) const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 /// Connections of a storm at most: hours of them.
 const CYCLES_MAX: u64 = 1_000_000_000;
+/// A bound far below what would overflow an `Instant`.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// The longest ramp, warm-up or rest: a longer one is a number mistyped.
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+/// Latencies are told apart up to an hour, so nothing is awaited for longer.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Arguments of `loadtest run`.
 #[derive(Debug, Clone, Args)]
@@ -23,8 +29,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "HOST:PORT")]
     pub target: String,
     /// What the connections do
-    #[arg(long, value_enum, default_value_t = ModeName::Open)]
-    pub mode: ModeName,
+    #[arg(long, value_enum, default_value_t = Mode::Open)]
+    pub mode: Mode,
     /// Connections open at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub connections: u32,
@@ -41,10 +47,10 @@ pub struct RunArguments {
     pub interval: Option<Duration>,
     /// After the window, hold the connections in silence for so long and tell what that costs
     /// [default: no rest]
-    #[arg(long, value_parser = duration_above_zero)]
+    #[arg(long, value_parser = rest)]
     pub rest: Option<Duration>,
     /// Load that is not measured, before the window; 0s: none
-    #[arg(long, default_value = "1s", value_parser = duration)]
+    #[arg(long, default_value = "1s", value_parser = at_most_a_day)]
     pub warmup: Duration,
     /// Bytes per request (echo only) [default: 64]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
@@ -74,7 +80,7 @@ pub struct RunArguments {
     /// How long a connect, or the replies to one write, may take. One that takes longer has failed,
     /// to the microsecond; a connection on which nothing comes is given up to three eighths of a
     /// second later
-    #[arg(long, default_value = "10s", value_parser = duration_above_zero)]
+    #[arg(long, default_value = "10s", value_parser = timeout)]
     pub timeout: Duration,
     /// Seed of the payloads: the same seed sends the same bytes
     #[arg(long, default_value_t = 0)]
@@ -93,7 +99,7 @@ pub struct RunArguments {
 
 /// A mode of `loadtest run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ModeName {
+pub enum Mode {
     /// Requests at intended times, from which their latency counts: a server that stalls is seen to
     /// stall
     Open,
@@ -107,17 +113,17 @@ pub enum ModeName {
     Slow,
 }
 
-impl ModeName {
-    /// The mode's word, as on the command line.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Closed => "closed",
-            Self::Idle => "idle",
-            Self::Storm => "storm",
-            Self::Slow => "slow",
-        }
+impl Mode {
+    /// Whether each connection asks at times of its own.
+    pub(crate) fn has_turns(self) -> bool {
+        matches!(self, Self::Open | Self::Slow)
     }
+}
+
+/// The word of a choice, as on the command line.
+pub(super) fn word(choice: &impl ValueEnum) -> String {
+    let value = choice.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// A length of time as [`duration`] reads it, and more than none.
@@ -138,14 +144,28 @@ pub fn duration_above_zero(text: &str) -> Result<Duration, String> {
 pub fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}: want a number and a unit, such as 250ms, 30s or 5m"))?;
-    if duration > DURATION_MAX {
-        return Err("the longest is 365d".to_owned());
-    }
-    Ok(duration)
+    at_most(duration, DURATION_MAX, "the longest is 365d")
 }
 
-/// A bound far below what would overflow an `Instant`.
-const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+fn at_most_a_day(text: &str) -> Result<Duration, String> {
+    at_most(duration(text)?, DAY, "want a day at most (1d)")
+}
+
+fn rest(text: &str) -> Result<Duration, String> {
+    duration_above_zero(text).and(at_most_a_day(text))
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let why = "want an hour at most (1h), latencies are told apart up to that";
+    at_most(duration_above_zero(text)?, HOUR, why)
+}
+
+fn at_most(duration: Duration, longest: Duration, why: &str) -> Result<Duration, String> {
+    match duration > longest {
+        true => Err(why.to_owned()),
+        false => Ok(duration),
+    }
+}
 
 /// These options of `loadtest run`, as typed.
 #[cfg(test)]

@@ -1,25 +1,20 @@
 //! The command line, judged before the first connect: every problem at once, each with the right
 //! words to type.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use super::args::{INTERVAL_DEFAULT, ModeName, RunArguments};
+use super::args::{DAY, INTERVAL_DEFAULT, Mode, RunArguments, word};
 use super::run::PAYLOAD_DEFAULT;
 use crate::error::Error;
 use crate::machine::Sample;
 use crate::workload::Protocol;
 
-/// Latencies are told apart up to an hour, so nothing is awaited for longer.
-const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
-/// The longest ramp, warm-up or rest: a longer one is a number mistyped.
-const DAY: Duration = Duration::from_secs(86_400);
 /// Requests per second of an open loop, far beyond what a machine can send.
 const REQUESTS_PER_S_MAX: f64 = 1e7;
 /// Bytes sent in one go.
@@ -47,53 +42,53 @@ pub fn refuse_any(problems: Vec<String>) -> Result<(), Error> {
     }
 }
 
-/// Options that mean nothing together.
+/// Options that mean nothing together, or leave nothing to do for another.
 fn meaningless(run: &RunArguments) -> Vec<String> {
-    let word = run.mode.word();
-    let is_storm = run.mode == ModeName::Storm;
-    let has_turns = matches!(run.mode, ModeName::Open | ModeName::Slow);
-    let has_batches = matches!(run.mode, ModeName::Open | ModeName::Closed);
-    let mut problems = Vec::new();
-    let mut refuse_if = |is_wrong: bool, why: String| problems.extend(is_wrong.then_some(why));
-    refuse_if(
-        run.interval.is_some() && !has_turns,
-        format!("--interval is for --mode open and slow: --mode {word} has no turns"),
-    );
-    refuse_if(
-        run.pipeline != 1 && !has_batches,
-        format!(
-            "--pipeline is for --mode open and closed: --mode {word} sends one request, or a byte"
+    let (mode, in_flight) = (word(&run.mode), run.connects_in_flight);
+    let is_storm = run.mode == Mode::Storm;
+    let has_batches = matches!(run.mode, Mode::Open | Mode::Closed);
+    told([
+        (
+            run.interval.is_some() && !run.mode.has_turns(),
+            format!("--interval is for --mode open and slow: --mode {mode} has no turns"),
         ),
-    );
-    refuse_if(
-        run.rest.is_some() && is_storm,
-        "--rest holds connections in silence: --mode storm keeps none".to_owned(),
-    );
-    refuse_if(
-        run.cycles.is_some() && !is_storm,
-        "--cycles counts the connections of --mode storm".to_owned(),
-    );
-    problems.extend(useless(run));
-    problems
+        (
+            run.pipeline != 1 && !has_batches,
+            format!(
+                "--pipeline is for --mode open and closed: --mode {mode} sends one request, or a \
+                 byte"
+            ),
+        ),
+        (
+            run.rest.is_some() && is_storm,
+            "--rest holds connections in silence: --mode storm keeps none".to_owned(),
+        ),
+        (
+            run.cycles.is_some() && !is_storm,
+            "--cycles counts the connections of --mode storm".to_owned(),
+        ),
+        (
+            run.payload.is_some() && run.protocol == Protocol::Ping,
+            "--payload is for --protocol echo: a ping has none".to_owned(),
+        ),
+        (
+            has_repeats(&run.cpus),
+            "--cpus names a core twice".to_owned(),
+        ),
+        (
+            run.shards.is_some_and(|shards| in_flight < shards),
+            format!(
+                "--connects-in-flight {in_flight} leaves some of the --shards without any: raise \
+                 it, or start fewer"
+            ),
+        ),
+    ])
 }
 
-/// Options that leave nothing to do for another.
-fn useless(run: &RunArguments) -> Vec<String> {
-    let mut problems = Vec::new();
-    if run.payload.is_some() && run.protocol == Protocol::Ping {
-        problems.push("--payload is for --protocol echo: a ping has none".to_owned());
-    }
-    if has_repeats(&run.cpus) {
-        problems.push("--cpus names a core twice".to_owned());
-    }
-    let in_flight = run.connects_in_flight;
-    if run.shards.is_some_and(|shards| in_flight < shards) {
-        problems.push(format!(
-            "--connects-in-flight {in_flight} leaves some of the --shards without any: raise it, \
-             or start fewer"
-        ));
-    }
-    problems
+/// Of refusals, each with whether it is due, those that are.
+fn told<const N: usize>(refusals: [(bool, String); N]) -> Vec<String> {
+    let due = refusals.into_iter().filter(|(is_due, _)| *is_due);
+    due.map(|(_, why)| why).collect()
 }
 
 /// Whether a value is there twice.
@@ -106,56 +101,43 @@ pub fn has_repeats<T: PartialEq>(values: &[T]) -> bool {
 
 /// Numbers that no run can mean.
 fn absurd(run: &RunArguments) -> Vec<String> {
-    let mut problems = absurd_lengths(run);
-    if let Some(rate) = run.rate
-        && f64::from(run.connections) / f64::from(rate) > DAY.as_secs_f64()
-    {
-        problems.push(format!(
-            "{} connections at --rate {rate} take more than a day to open: raise --rate",
-            run.connections
-        ));
-    }
+    let (connections, has_turns) = (f64::from(run.connections), run.mode.has_turns());
+    let rate = run.rate.unwrap_or(u32::MAX);
     let batch = u64::from(run.payload.unwrap_or(PAYLOAD_DEFAULT)) * u64::from(run.pipeline);
-    if batch > BATCH_BYTES_MAX {
-        problems.push(format!(
-            "--payload times --pipeline are {batch} bytes to be sent in one go: want \
-             {BATCH_BYTES_MAX} at most"
-        ));
-    }
-    if matches!(run.mode, ModeName::Open | ModeName::Slow) {
-        problems.extend(absurd_interval(run));
-    }
-    problems
-}
-
-fn absurd_lengths(run: &RunArguments) -> Vec<String> {
-    let timeout = (run.timeout > TIMEOUT_MAX).then(|| {
-        "--timeout: want an hour at most (1h), latencies are told apart up to that".to_owned()
-    });
-    let rest = run.rest.unwrap_or_default();
-    let long = [("warmup", run.warmup), ("rest", rest)]
-        .into_iter()
-        .filter(|(_, length)| *length > DAY)
-        .map(|(name, _)| format!("--{name}: want a day at most (1d)"));
-    timeout.into_iter().chain(long).collect()
-}
-
-fn absurd_interval(run: &RunArguments) -> Option<String> {
     let interval = run.interval.unwrap_or(INTERVAL_DEFAULT).as_secs_f64();
-    let turns_per_s = f64::from(run.connections) / interval;
-    if turns_per_s * f64::from(run.pipeline) > REQUESTS_PER_S_MAX {
-        let asked = turns_per_s * f64::from(run.pipeline);
-        return Some(format!(
-            "{asked:.0} requests per second are due: want {REQUESTS_PER_S_MAX:.0} at most, with a longer --interval"
-        ));
-    }
-    (turns_per_s * run.duration.as_secs_f64() < 1.0).then(|| {
-        format!(
-            "{} connections with a turn every {interval} s may have none in a window of {} s: shorten --interval, or lengthen --duration",
-            run.connections,
-            run.duration.as_secs_f64()
-        )
-    })
+    let turns_per_s = connections / interval;
+    let asked = turns_per_s * f64::from(run.pipeline);
+    let window = run.duration.as_secs_f64();
+    told([
+        (
+            connections / f64::from(rate) > DAY.as_secs_f64(),
+            format!(
+                "{connections} connections at --rate {rate} take more than a day to open: raise \
+                 --rate"
+            ),
+        ),
+        (
+            batch > BATCH_BYTES_MAX,
+            format!(
+                "--payload times --pipeline are {batch} bytes to be sent in one go: want \
+                 {BATCH_BYTES_MAX} at most"
+            ),
+        ),
+        (
+            has_turns && asked > REQUESTS_PER_S_MAX,
+            format!(
+                "{asked:.0} requests per second are due: want {REQUESTS_PER_S_MAX:.0} at most, \
+                 with a longer --interval"
+            ),
+        ),
+        (
+            has_turns && turns_per_s * window < 1.0,
+            format!(
+                "{connections} connections with a turn every {interval} s may have none in a \
+                 window of {window} s: shorten --interval, or lengthen --duration"
+            ),
+        ),
+    ])
 }
 
 /// Why one cannot connect from `source`. No packet is sent for it.
@@ -200,26 +182,19 @@ pub(crate) fn route(from: &[IpAddr], target: SocketAddr) -> Result<(), Error> {
 }
 
 /// Why nothing can be written to `path`, found out by opening it. A file that is there stays
-/// as it is; one that is not is not left behind.
+/// as it is; one that is not is not left behind. A pipe that nobody reads from is an error, not a
+/// wait.
 pub fn unwritable(path: &Path) -> Option<String> {
-    let error = match fs::symlink_metadata(path) {
-        Ok(_) => open(OpenOptions::new().write(true), path).err()?,
-        Err(_) => match open(OpenOptions::new().write(true).create_new(true), path) {
-            Ok(_) => {
-                let _left_behind = fs::remove_file(path);
-                return None;
-            }
-            Err(error) => error,
-        },
-    };
-    Some(cannot_write(path, &error))
-}
-
-/// A pipe that nobody reads from is an error, not a wait.
-fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    options
+    let is_new = fs::symlink_metadata(path).is_err();
+    let opened = OpenOptions::new()
+        .write(true)
+        .create_new(is_new)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
+        .open(path);
+    if is_new && opened.is_ok() {
+        let _left_behind = fs::remove_file(path);
+    }
+    Some(cannot_write(path, &opened.err()?))
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{INTERVAL_DEFAULT, ModeName, RunArguments};
+use super::args::{INTERVAL_DEFAULT, Mode, RunArguments, word};
 use crate::data::LoadShape;
 use crate::machine::{self, Demand, Facts, destinations};
 use crate::output;
@@ -41,8 +41,12 @@ pub struct Plan {
     pub shards: u32,
     /// See `shards`.
     pub cpus: Vec<usize>,
-    /// The mode.
+    /// What the connections do.
     pub mode: Mode,
+    /// Between two requests of a connection (open mode), or two bytes (slow mode).
+    pub interval: Duration,
+    /// Connections of a storm in all; none: as many as fit into the window.
+    pub cycles: Option<u64>,
     /// The requests.
     pub workload: Workload,
     /// Seed of the payloads.
@@ -70,30 +74,6 @@ pub struct Plan {
     pub command: String,
 }
 
-/// A mode, with its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Requests at intended times, so far apart.
-    Open {
-        /// Between two requests of a connection.
-        interval: Duration,
-    },
-    /// Send, await the reply, send the next.
-    Closed,
-    /// One request, then silence.
-    Idle,
-    /// Connect, one request, close, and again: so often, or for as long as the window.
-    Storm {
-        /// Connections in all.
-        cycles: Option<u64>,
-    },
-    /// A byte at a time, so far apart.
-    Slow {
-        /// Between two bytes of a connection.
-        interval: Duration,
-    },
-}
-
 impl Plan {
     /// The simplest run against `target`: one connection, closed loop. To be changed.
     pub fn to(target: SocketAddr) -> Self {
@@ -105,6 +85,8 @@ impl Plan {
             shards: 1,
             cpus: Vec::new(),
             mode: Mode::Closed,
+            interval: INTERVAL_DEFAULT,
+            cycles: None,
             workload: Workload {
                 protocol: Protocol::Echo,
                 payload: PAYLOAD_DEFAULT,
@@ -138,10 +120,9 @@ impl Plan {
     /// The settings of the shards.
     pub(crate) fn settings(&self) -> Vec<String> {
         let each = self.connections.div_ceil(self.shards);
-        let outbound = if matches!(self.mode, Mode::Storm { .. }) {
-            2 * each + STORM_SPARE
-        } else {
-            each
+        let outbound = match self.mode {
+            Mode::Storm => 2 * each + STORM_SPARE,
+            _ => each,
         };
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
         let timeout = format!("\"{}ms\"", self.timeout.as_millis().max(100));
@@ -189,7 +170,7 @@ impl Plan {
             target_is_local: self.target.ip().is_loopback(),
             payload_bytes: self.workload.payload,
             connects_in_flight_max: self.in_flight_max,
-            is_storm: matches!(self.mode, Mode::Storm { .. }),
+            is_storm: self.mode == Mode::Storm,
             silence: self.silence(),
         }
     }
@@ -201,54 +182,43 @@ impl Plan {
             Duration::from_secs_f64(f64::from(self.connections) / f64::from(rate))
         });
         match self.mode {
-            Mode::Open { interval } | Mode::Slow { interval } => (ramp + interval).max(self.rest),
+            Mode::Open | Mode::Slow => (ramp + self.interval).max(self.rest),
             Mode::Idle => ramp + self.warmup + self.duration + self.rest,
             Mode::Closed => ramp.max(self.rest),
-            Mode::Storm { .. } => Duration::ZERO,
+            Mode::Storm => Duration::ZERO,
         }
     }
 
     /// As the report tells it.
     pub(crate) fn shape(&self) -> LoadShape {
-        let (mode, note, interval) = self.mode.told();
+        let has_turns = matches!(self.mode, Mode::Open | Mode::Slow);
         LoadShape {
             target: self.target,
-            mode: mode.word().to_owned(),
-            mode_note: note.to_owned(),
-            protocol: self.workload.protocol.word().to_owned(),
+            mode: word(&self.mode),
+            mode_note: note(self.mode).to_owned(),
+            protocol: word(&self.workload.protocol),
             payload_bytes: self.workload.request_length() as u32,
             pipeline: self.workload.pipeline,
             connect_rate: self.rate,
-            interval_s: interval.map(|interval| interval.as_secs_f64()),
+            interval_s: has_turns.then_some(self.interval.as_secs_f64()),
             duration_s: self.duration.as_secs_f64(),
         }
     }
 }
 
-impl Mode {
-    /// Its name, a description, and how far apart a connection's turns are.
-    fn told(self) -> (ModeName, &'static str, Option<Duration>) {
-        match self {
-            Self::Open { interval } => (
-                ModeName::Open,
-                "open loop: requests are due at intended times, from which their latency counts",
-                Some(interval),
-            ),
-            Self::Closed => (
-                ModeName::Closed,
-                "closed loop: each connection sends, awaits the reply, sends the next. That \
-                 measures capacity; its latencies are optimistic, because a slow server is asked \
-                 less often",
-                None,
-            ),
-            Self::Idle => (ModeName::Idle, "one request each, then silence", None),
-            Self::Storm { .. } => (
-                ModeName::Storm,
-                "connect, one request, close, and again; latency counts from the connect",
-                None,
-            ),
-            Self::Slow { interval } => (ModeName::Slow, "a byte now and then", Some(interval)),
+/// In a sentence.
+fn note(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Open => {
+            "open loop: requests are due at intended times, from which their latency counts"
         }
+        Mode::Closed => {
+            "closed loop: each connection sends, awaits the reply, sends the next. That measures \
+             capacity; its latencies are optimistic, because a slow server is asked less often"
+        }
+        Mode::Idle => "one request each, then silence",
+        Mode::Storm => "connect, one request, close, and again; latency counts from the connect",
+        Mode::Slow => "a byte now and then",
     }
 }
 
@@ -267,15 +237,20 @@ impl Plan {
             connections: run.connections,
             shards,
             cpus: run.cpus.clone(),
-            mode: mode(run),
-            workload: workload(run),
+            mode: run.mode,
+            interval: run.interval.unwrap_or(INTERVAL_DEFAULT),
+            cycles: run.cycles,
+            workload: Workload {
+                protocol: run.protocol,
+                payload: run.payload.unwrap_or(PAYLOAD_DEFAULT),
+                pipeline: run.pipeline,
+            },
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
-            hand_out_interval: if shares_core {
-                HAND_OUT_INTERVAL
-            } else {
-                Duration::ZERO
+            hand_out_interval: match shares_core {
+                true => HAND_OUT_INTERVAL,
+                false => Duration::ZERO,
             },
             warmup: run.warmup,
             duration: run.duration,
@@ -285,25 +260,6 @@ impl Plan {
             command: output::command_line(),
             ..Self::to(target)
         }
-    }
-}
-
-fn mode(run: &RunArguments) -> Mode {
-    let interval = run.interval.unwrap_or(INTERVAL_DEFAULT);
-    match run.mode {
-        ModeName::Storm => Mode::Storm { cycles: run.cycles },
-        ModeName::Idle => Mode::Idle,
-        ModeName::Closed => Mode::Closed,
-        ModeName::Open => Mode::Open { interval },
-        ModeName::Slow => Mode::Slow { interval },
-    }
-}
-
-fn workload(run: &RunArguments) -> Workload {
-    Workload {
-        protocol: run.protocol,
-        payload: run.payload.unwrap_or(PAYLOAD_DEFAULT),
-        pipeline: run.pipeline,
     }
 }
 

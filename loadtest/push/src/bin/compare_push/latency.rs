@@ -28,14 +28,10 @@ const AMONG_TALKERS: Duration = Duration::from_millis(5);
 /// How they talk: each at its times, 10 000 a second together; or each again as soon as it is
 /// answered.
 const TALKS: [(&str, Mode); 2] = [
-    (
-        "10 000 requests/s",
-        Mode::Open {
-            interval: Duration::from_millis(100),
-        },
-    ),
+    ("10 000 requests/s", Mode::Open),
     ("closed loop", Mode::Closed),
 ];
+const TALK_INTERVAL: Duration = Duration::from_millis(100);
 const TALK: Duration = Duration::from_secs(4);
 /// Pushes that are not measured, of each connection at first.
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -134,6 +130,7 @@ fn beside_talkers(
         connections: TALKERS,
         cpus,
         mode,
+        interval: TALK_INTERVAL,
         warmup,
         duration: TALK + 2 * WARM_UP,
         ..Plan::to(server.addr())
