@@ -72,8 +72,7 @@ fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<Plan, Error> {
     for warning in &findings.warnings {
         note(format_args!("warning: {warning}"));
     }
-    let problems = findings.problems.iter().map(ToString::to_string);
-    check::refuse_any(problems.collect())?;
+    check::refuse_any(findings.problems)?;
     Ok(plan)
 }
 

@@ -13,9 +13,9 @@ mod facts;
 mod judge;
 mod memory;
 mod ports;
-mod problem;
 mod process;
 mod queues;
+mod remedy;
 mod values;
 
 pub use cores::{about, core_check, cores_for, descriptors_raise, shards_for};
@@ -23,6 +23,5 @@ pub use demand::Demand;
 pub use destinations::destinations;
 pub use facts::Facts;
 pub use judge::{Findings, check, judge};
-pub use problem::Problem;
 pub use process::{Sample, listener, name, resident_bytes, shards_cpu_ns};
 pub use values::{MemoryMarks, PortList, PortRange};

@@ -144,9 +144,5 @@ fn too_much(arguments: &CompareArguments) -> Vec<String> {
         .max_by_key(|shape| shape.connections)
         .unwrap_or(idle);
     let plan: Plan = load_plan(arguments, SocketAddr::from(([127, 0, 0, 1], 0)), most);
-    machine::check(&plan.demand())
-        .problems
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    machine::check(&plan.demand()).problems
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demand {
     /// Connections open at the same time.
-    pub connections: u32,
+    pub connections: u64,
     /// Threads, each with a ring and a table of direct descriptors of its own.
-    pub shards: u32,
+    pub shards: u64,
     /// Destination addresses over which the connections are spread.
     pub targets: Vec<IpAddr>,
     /// The destinations' port.
@@ -22,9 +22,9 @@ pub struct Demand {
     /// Whether the server runs on this machine too, so that both ends of a connection are its own.
     pub target_is_local: bool,
     /// Bytes of one request.
-    pub payload_bytes: u32,
+    pub payload_bytes: u64,
     /// Connects begun and not yet established at most.
-    pub connects_in_flight_max: u32,
+    pub connects_in_flight_max: u64,
     /// Whether connections are closed and opened again all the time.
     pub is_storm: bool,
     /// The longest that a connection says nothing.
@@ -38,11 +38,19 @@ impl Demand {
     }
 
     pub(super) fn sockets(&self) -> u64 {
-        u64::from(self.connections) * self.ends()
+        self.connections * self.ends()
+    }
+
+    pub(super) fn targets(&self) -> u64 {
+        self.targets.len().max(1) as u64
+    }
+
+    pub(super) fn sources(&self) -> u64 {
+        self.sources.len().max(1) as u64
     }
 
     /// Pairs of source and destination address, each with a range of ports of its own.
     pub(super) fn pairs(&self) -> u64 {
-        self.targets.len().max(1) as u64 * self.sources.len().max(1) as u64
+        self.targets() * self.sources()
     }
 }

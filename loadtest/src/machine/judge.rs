@@ -5,19 +5,18 @@ use std::path::Path;
 use super::cores::descriptors_raise;
 use super::demand::Demand;
 use super::facts::Facts;
-use super::problem::Problem;
 use super::{descriptors, memory, ports, queues};
 
-/// All that was found, at once.
+/// All that was found, at once, each in words: "what, why: what to type".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     /// The run would fail of these.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<String>,
     /// These would slow it, or may stop it under a condition that the warning names.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<String>,
 }
 
-type Check = fn(&Demand, &Facts) -> Option<Problem>;
+type Check = fn(&Demand, &Facts) -> Option<String>;
 
 const REFUSALS: [Check; 5] = [
     descriptors::tables,

@@ -2,7 +2,7 @@
 
 use super::demand::Demand;
 use super::facts::Facts;
-use super::problem::{Problem, either, set_sysctl};
+use super::remedy::{either, set_sysctl};
 use super::values::MemoryMarks;
 
 /// Kernel memory of one end of an idle connection: socket, inode, file, hash entries, and the
@@ -13,69 +13,53 @@ const PAGE_BYTES_DEFAULT: u64 = 4096;
 
 /// The sockets against the memory that is left. Without it the kernel ends processes, not
 /// connections.
-pub(super) fn sockets(demand: &Demand, facts: &Facts) -> Option<Problem> {
+pub(super) fn sockets(demand: &Demand, facts: &Facts) -> Option<String> {
+    let connections = demand.connections;
     let need = demand.sockets() * SOCKET_BYTES;
     let (have, whose) = available(facts)?;
-    let ends = if demand.target_is_local {
-        "both ends of "
-    } else {
-        ""
-    };
+    let ends = ["", "both ends of "][usize::from(demand.target_is_local)];
+    let fewer = have / (SOCKET_BYTES * demand.ends());
     (need > have).then(|| {
-        Problem::new(
-            format!(
-                "{ends}{} connections take {} MiB of kernel memory",
-                demand.connections,
-                need.div_ceil(MIB)
-            ),
-            format!("{whose} {} MiB", have / MIB),
-            format!(
-                "free memory, or lower to --connections {}",
-                have / (SOCKET_BYTES * demand.ends())
-            ),
+        format!(
+            "{ends}{connections} connections take {} MiB of kernel memory, {whose} {} MiB: free \
+             memory, or lower to --connections {fewer}",
+            need.div_ceil(MIB),
+            have / MIB
         )
     })
 }
 
 /// The lesser of what the machine and the control group have, and which it is.
 fn available(facts: &Facts) -> Option<(u64, &'static str)> {
-    let machine = facts.memory_available;
+    let machine = facts
+        .memory_available
+        .map(|bytes| (bytes, "the machine has"));
     let group = facts.memory_max;
-    [
-        machine.map(|bytes| (bytes, "the machine has")),
-        group.map(|bytes| (bytes, "the control group's memory.max is")),
-    ]
-    .into_iter()
-    .flatten()
-    .min()
+    let group = group.map(|bytes| (bytes, "the control group's memory.max is"));
+    machine.into_iter().chain(group).min()
 }
 
 /// Unread data is charged by the page and per socket against net.ipv4.tcp_mem; at the high mark the
 /// kernel drops segments. That matters only when all connections speak at once.
-pub(super) fn unread_data(demand: &Demand, facts: &Facts) -> Option<Problem> {
-    let marks = facts.tcp_mem?;
+pub(super) fn unread_data(demand: &Demand, facts: &Facts) -> Option<String> {
+    let (marks, sockets) = (facts.tcp_mem?, demand.sockets());
     let page = facts.page_bytes.unwrap_or(PAGE_BYTES_DEFAULT).max(1);
-    let pages = demand
-        .sockets()
-        .saturating_mul(u64::from(demand.payload_bytes).div_ceil(page).max(1));
-    if pages <= marks.high() {
-        return None;
-    }
+    let pages = sockets.saturating_mul(demand.payload_bytes.div_ceil(page).max(1));
     // A mark beyond the memory would turn dropped segments into killed processes.
     let all = pages
         .saturating_mul(page)
-        .saturating_add(demand.sockets() * SOCKET_BYTES);
+        .saturating_add(sockets * SOCKET_BYTES);
     let fits = available(facts).is_some_and(|(have, _)| all <= have);
     let higher = MemoryMarks::for_pages(pages).joined(marks);
-    Some(Problem::new(
-        format!("unread requests of all connections at once are {pages} pages"),
+    let remedies = either([
+        Some("let them not all speak at once (--rate)".to_owned()),
+        fits.then(|| set_sysctl("net.ipv4.tcp_mem", higher)),
+    ]);
+    let high = marks.high();
+    (pages > high).then(|| {
         format!(
-            "TCP drops data from {} on (net.ipv4.tcp_mem is {marks})",
-            marks.high()
-        ),
-        either([
-            Some("let them not all speak at once (--rate)".to_owned()),
-            fits.then(|| set_sysctl("net.ipv4.tcp_mem", higher)),
-        ]),
-    ))
+            "unread requests of all connections at once are {pages} pages, TCP drops data from \
+             {high} on (net.ipv4.tcp_mem is {marks}): {remedies}"
+        )
+    })
 }

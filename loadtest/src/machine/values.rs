@@ -26,14 +26,6 @@ impl PortRange {
     pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
-
-    /// The smallest that holds both.
-    pub(super) fn joined(self, other: Self) -> Self {
-        Self {
-            first: self.first.min(other.first),
-            last: self.last.max(other.last),
-        }
-    }
 }
 
 impl FromStr for PortRange {

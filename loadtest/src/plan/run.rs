@@ -162,14 +162,14 @@ impl Plan {
     /// Its demands on the machine.
     pub fn demand(&self) -> Demand {
         Demand {
-            connections: self.connections,
-            shards: self.shards,
+            connections: self.connections.into(),
+            shards: self.shards.into(),
             targets: self.targets.iter().map(SocketAddr::ip).collect(),
             port: self.target.port(),
             sources: self.sources.clone(),
             target_is_local: self.target.ip().is_loopback(),
-            payload_bytes: self.workload.payload,
-            connects_in_flight_max: self.in_flight_max,
+            payload_bytes: self.workload.payload.into(),
+            connects_in_flight_max: self.in_flight_max.into(),
             is_storm: self.mode == Mode::Storm,
             silence: self.silence(),
         }

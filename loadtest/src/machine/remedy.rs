@@ -1,38 +1,8 @@
-//! Something about the machine that does not suit the run.
+//! What to type so that the machine suits the run.
 
-use std::fmt;
+use std::fmt::Display;
 
-/// Its `Display` is "what, why: what to type".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    pub(super) what: String,
-    why: String,
-    remedy: String,
-}
-
-impl Problem {
-    pub(super) fn new(
-        what: impl Into<String>,
-        why: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            what: what.into(),
-            why: why.into(),
-            remedy: remedy.into(),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}, {}: {}", self.what, self.why, self.remedy)
-    }
-}
-
-impl std::error::Error for Problem {}
-
-/// A remedy: the command that sets these sysctls (sysctl(8)), in this order.
+/// The command that sets these sysctls (sysctl(8)), in this order.
 pub(super) fn set_sysctls(settings: &[(&str, String)]) -> String {
     let assignments: Vec<String> = settings
         .iter()
@@ -44,7 +14,7 @@ pub(super) fn set_sysctls(settings: &[(&str, String)]) -> String {
     format!("run `sysctl -w {}` as root", assignments.join(" "))
 }
 
-pub(super) fn set_sysctl(name: &str, value: impl fmt::Display) -> String {
+pub(super) fn set_sysctl(name: &str, value: impl Display) -> String {
     set_sysctls(&[(name, value.to_string())])
 }
 
