@@ -177,9 +177,12 @@ impl Engine<'_> {
 
     /// Goes on to the next stage if this one is over.
     fn advance(&mut self, now: Duration) {
-        let rest_begins = self.rest_measured_from.take_if(|from| now >= *from);
-        if rest_begins.is_some() {
-            self.machine.rest_began();
+        if self
+            .rest_measured_from
+            .take_if(|from| now >= *from)
+            .is_some()
+        {
+            self.machine.snapshot();
         }
         let (stage, is_past) = (self.control.stage(), self.is_past(now));
         let is_deserted = self.totals.deserted == self.plan.shards;
@@ -194,7 +197,7 @@ impl Engine<'_> {
                 self.rest_or_finish(now)
             }
             RunStage::Resting if is_past => {
-                self.machine.rest_ended();
+                self.machine.snapshot();
                 self.finish(self.last_reply(now));
             }
             RunStage::Finishing if is_past => self.go(RunStage::Over, Some(self.last_reply(now))),
@@ -219,7 +222,7 @@ impl Engine<'_> {
     }
 
     fn begin_load(&mut self, now: Duration) {
-        self.totals.ramp_ended(now);
+        self.totals.ramp = now;
         self.control.set_load_begins(now + LOAD_LEAD);
         if self.plan.mode == Mode::Storm {
             return self.measure(now);
@@ -244,7 +247,7 @@ impl Engine<'_> {
         }
         let closes = is_timed.then(|| self.control.window_closes());
         self.go(RunStage::Measuring, closes);
-        self.machine.window_opened();
+        self.machine.snapshot();
         self.observer.window_opened();
         self.arrive();
     }
@@ -277,9 +280,9 @@ impl Engine<'_> {
         self.control.close_window(self.control.clock());
         if self.control.stage() == RunStage::Measuring {
             let (opens, closes) = (self.control.window_opens(), self.control.window_closes());
-            self.totals.window_closed(opens, closes);
+            self.totals.window = closes.saturating_sub(opens);
             self.observer.window_closed();
-            self.machine.window_closed();
+            self.machine.snapshot();
         }
     }
 
@@ -289,8 +292,8 @@ impl Engine<'_> {
     }
 
     fn sample(&mut self, now: Duration) {
-        let served = self.totals.served();
-        let sample = self.totals.sample(now, &self.machine.look());
+        let served = self.totals.all.served;
+        let sample = self.totals.sample(now, self.machine.look());
         self.progress.show(self.control.stage(), sample, served);
     }
 

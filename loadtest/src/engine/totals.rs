@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::observe::{Look, Machine};
+use super::observe::Machine;
 use crate::data::{Connections, Generator, Quantiles, Report, Requests, Sample, ShardShare};
 use crate::failure::Failures;
 use crate::generator::{Counts, Delta, Event, Times, times};
@@ -22,7 +22,7 @@ pub(super) struct Totals {
     pub(super) deserted: u32,
     pub(super) settled: u32,
     pub(super) done: u32,
-    all: Counts,
+    pub(super) all: Counts,
     /// Of requests that belong to the window.
     measured: Counts,
     failures: Failures,
@@ -33,9 +33,9 @@ pub(super) struct Totals {
     /// When the last sample was taken, the counts by then, and the latencies since.
     sampled: (Duration, Counts),
     recent: Histogram<u64>,
-    ramp: Duration,
-    /// How long the window was, once it has closed.
-    window: Duration,
+    /// How long the ramp was, and the window, once each is over.
+    pub(super) ramp: Duration,
+    pub(super) window: Duration,
     shards: Vec<ShardShare>,
     timeline: Vec<Sample>,
 }
@@ -94,20 +94,8 @@ impl Totals {
         }
     }
 
-    pub(super) fn ramp_ended(&mut self, now: Duration) {
-        self.ramp = now;
-    }
-
-    pub(super) fn window_closed(&mut self, opened: Duration, closed: Duration) {
-        self.window = closed.saturating_sub(opened);
-    }
-
-    pub(super) fn served(&self) -> u64 {
-        self.all.served
-    }
-
-    /// Adds a sample to the timeline.
-    pub(super) fn sample(&mut self, now: Duration, look: &Look) -> &Sample {
+    /// Adds a sample to the timeline, of which the memory is known.
+    pub(super) fn sample(&mut self, now: Duration, memory: Sample) -> &Sample {
         let (since, before) = std::mem::replace(&mut self.sampled, (now, self.all));
         let seconds = now.saturating_sub(since).as_secs_f64().max(1e-3);
         let quantiles = quantiles(&self.recent);
@@ -122,21 +110,15 @@ impl Totals {
             p99_us: quantiles.p99,
             p99_9_us: quantiles.p99_9,
             max_us: quantiles.max,
-            memory_used_bytes: look.memory_used_bytes,
-            server_resident_bytes: look.server_resident_bytes,
-            generator_resident_bytes: look.generator_resident_bytes,
+            ..memory
         });
         self.recent.reset();
         self.timeline.last().expect("one was just added")
     }
 
     pub(super) fn report(self, plan: &Plan, machine: &Machine) -> Report {
-        let Counts {
-            established,
-            requests,
-            within_window,
-            ..
-        } = self.all;
+        let (all, measured) = (self.all, self.measured);
+        let offered = per_second(measured.offered, self.window);
         Report {
             command: plan.command.clone(),
             began: machine.began(),
@@ -147,12 +129,11 @@ impl Totals {
             latency_us: quantiles(&self.latency),
             latency_curve: curve(&self.latency),
             requests: Requests {
-                total: requests,
+                total: all.requests,
                 window_s: self.window.as_secs_f64(),
-                offered_per_s: (plan.mode == Mode::Open)
-                    .then(|| per_second(self.measured.offered, self.window)),
-                achieved_per_s: per_second(within_window, self.window),
-                unanswered: self.measured.unanswered,
+                offered_per_s: (plan.mode == Mode::Open).then_some(offered),
+                achieved_per_s: per_second(all.within_window, self.window),
+                unanswered: measured.unanswered,
             },
             failures: self.failures.counts(),
             generator: Generator {
@@ -160,8 +141,8 @@ impl Totals {
                 shards: plan.shards,
                 ..machine.generator()
             },
-            server: machine.server(within_window),
-            memory: machine.memory(established.min(plan.connections.into())),
+            server: machine.server(all.within_window),
+            memory: machine.memory(all.established.min(plan.connections.into())),
             rest: machine.rest(),
             timeline: self.timeline,
             shards: self.shards,
@@ -187,10 +168,9 @@ impl Totals {
 }
 
 fn per_second(count: u64, time: Duration) -> f64 {
-    if time.is_zero() {
-        0.0
-    } else {
-        count as f64 / time.as_secs_f64()
+    match time.is_zero() {
+        true => 0.0,
+        false => count as f64 / time.as_secs_f64(),
     }
 }
 
@@ -220,15 +200,11 @@ fn quantiles(times: &Histogram<u64>) -> Quantiles {
 
 /// Percentile and microseconds, ever denser towards 100 %.
 fn curve(times: &Histogram<u64>) -> Vec<(f64, f64)> {
-    let points = times.iter_quantiles(CURVE_TICKS);
-    points
-        .map(|point| {
-            (
-                100.0 * point.quantile_iterated_to(),
-                microseconds(point.value_iterated_to().min(times.max())),
-            )
-        })
-        .collect()
+    let points = times.iter_quantiles(CURVE_TICKS).map(|point| {
+        let us = microseconds(point.value_iterated_to().min(times.max()));
+        (100.0 * point.quantile_iterated_to(), us)
+    });
+    points.collect()
 }
 
 fn microseconds(nanoseconds: u64) -> f64 {
