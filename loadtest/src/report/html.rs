@@ -4,14 +4,12 @@
 mod axis;
 mod canvas;
 mod document;
-mod figure;
 mod plot;
 mod thin;
 pub mod units;
 
 pub use axis::{Axis, Tick};
 pub use canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH, Margins};
-pub use document::{Badge, cell, document, grid, header, section, settings, table};
-pub use figure::{Drawing, figure, half_figure, no_figure};
+pub use document::{Badge, Drawing, cell, document, figure, grid, half_figure, header, no_figure, section, settings, table};
 pub use plot::{Line, Plot};
 pub use thin::Point;

@@ -1,8 +1,6 @@
 //! A report as one page that stands alone.
 
-mod course;
-mod latency;
-mod shards;
+mod figures;
 mod tables;
 mod tiles;
 mod verdict;

@@ -1,8 +1,10 @@
-//! The frame of a page, and its texts.
+//! The frame of a page, its cards, and its texts.
 
 use std::fmt;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::canvas::Form;
 
 /// Among it a policy that lets the page load and run nothing, whatever a text of the report may
 /// try.
@@ -78,6 +80,39 @@ pub fn section(title: &str, content: &Markup) -> Markup {
 /// Cards one below the other, or beside each other where there is room.
 pub fn grid(cards: impl IntoIterator<Item = Markup>) -> Markup {
     html! { div class="grid" { @for card in cards { (card) } } }
+}
+
+/// A drawing in a figure.
+pub trait Drawing {
+    /// As one SVG element, with a `name` for those who do not see it.
+    fn svg(&self, form: Form, name: &str) -> Markup;
+}
+
+/// A plot as wide as the page. `reading` is one sentence: how to read it.
+pub fn figure(title: &str, reading: &str, drawing: &impl Drawing) -> Markup {
+    let name = format!("{title}. {reading}");
+    let forms = [Form::WIDE, Form::NARROW].map(|form| drawing.svg(form, &name));
+    card("full", title, reading, &forms)
+}
+
+/// The same half as wide: two of them side by side where there is room.
+pub fn half_figure(title: &str, reading: &str, drawing: &impl Drawing) -> Markup {
+    let drawing = drawing.svg(Form::NARROW, &format!("{title}. {reading}"));
+    card("half", title, reading, &[drawing])
+}
+
+/// A sentence where there is nothing to draw.
+pub fn no_figure(title: &str, sentence: &str) -> Markup {
+    card("none", title, sentence, &[])
+}
+
+fn card(class: &str, title: &str, sentence: &str, drawings: &[Markup]) -> Markup {
+    html! {
+        figure class=(class) {
+            figcaption { h3 { (title) } p { (sentence) } }
+            @for drawing in drawings { (drawing) }
+        }
+    }
 }
 
 /// A cell that is plain text.

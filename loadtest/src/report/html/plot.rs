@@ -4,7 +4,7 @@ use maud::Markup;
 
 use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH, Margins};
-use super::figure::Drawing;
+use super::document::Drawing;
 use super::thin::{Point, thin};
 
 /// Ticks are as many pixels apart at least, on the horizontal and on the vertical axis.
@@ -50,16 +50,10 @@ pub struct Plot {
     pub dots: Vec<(f64, f64, String)>,
 }
 
-/// A series.
+/// A series: its name, which stands at its end and is empty if the plot has but one, its colour, and
+/// its points in order of the horizontal axis.
 #[derive(Debug, Clone)]
-pub struct Line {
-    /// Stands at its end; empty if the plot has but one.
-    pub name: &'static str,
-    /// Its own.
-    pub colour: Colour,
-    /// In order of the horizontal axis.
-    pub points: Vec<Point>,
-}
+pub struct Line(pub &'static str, pub Colour, pub Vec<Point>);
 
 impl Plot {
     /// An empty one.
@@ -76,7 +70,7 @@ impl Plot {
     }
 
     fn margins(&self) -> Margins {
-        let has_names = self.lines.iter().any(|line| !line.name.is_empty());
+        let has_names = self.lines.iter().any(|line| !line.0.is_empty());
         let has_moments = !self.moments.is_empty();
         Margins {
             left: LEFT,
@@ -117,7 +111,7 @@ impl Plot {
         for line in &self.lines {
             let runs = self.runs(line, canvas);
             for run in &runs {
-                draw_run(canvas, run, line.colour, self.lines.len() == 1);
+                draw_run(canvas, run, line.1, self.lines.len() == 1);
             }
             if let Some(run) = runs.last() {
                 let last = &run[run.len().saturating_sub(END_POINTS)..];
@@ -128,14 +122,14 @@ impl Plot {
         let heights = apart(&heights, NAMES_APART, (canvas.top, canvas.bottom));
         for (line, y) in ends.into_iter().zip(heights) {
             let beside = (canvas.right + 7.0, y);
-            canvas.text(line.name, beside, line.colour, Anchor::RIGHT);
+            canvas.text(line.0, beside, line.1, Anchor::RIGHT);
         }
     }
 
     /// In pixels.
     fn runs(&self, line: &Line, canvas: &Canvas) -> Vec<Vec<(f64, f64)>> {
         let place = |&(x, y): &Point| Some((self.x.place(x)?, y.and_then(|y| self.y.place(y))));
-        let places: Vec<Point> = line.points.iter().filter_map(place).collect();
+        let places: Vec<Point> = line.2.iter().filter_map(place).collect();
         let mut runs = thin(&places, (self.x.low, self.x.high), canvas.size().0 as usize);
         for (x, y) in runs.iter_mut().flatten() {
             (*x, *y) = (canvas.x(*x), canvas.y(*y));

@@ -5,24 +5,24 @@ use std::path::Path;
 
 use maud::html as markup;
 
-use super::{course, latency, shards, tables, tiles, verdict};
+use super::{figures, tables, tiles, verdict};
 use crate::data::Report;
 use crate::report::html::{document, grid, section};
 
 /// The page. Its size does not depend on the number of samples: series are thinned to what a plot
 /// can show.
 pub fn html(report: &Report) -> String {
-    let latency = [latency::distribution(report), tables::quantiles(report)];
-    let failures = course::failures(report)
+    let latency = [figures::distribution(report), tables::quantiles(report)];
+    let failures = figures::failures(report)
         .into_iter()
         .chain([tables::failures(report)]);
     let body = markup! {
         (verdict::header(report))
         (tiles::html(report))
-        (section("Over time", &grid(course::load(report))))
+        (section("Over time", &grid(figures::load(report))))
         (section("Latency", &grid(latency)))
-        (section("Memory", &grid(course::memory(report))))
-        (section("Shards", &grid(shards::balance(report))))
+        (section("Memory", &grid(figures::memory(report))))
+        (section("Shards", &grid(figures::balance(report))))
         (section("Failures", &grid(failures)))
         (section("How it was run", &tables::setting(report)))
     };
