@@ -51,30 +51,48 @@ impl SharedStage {
     }
 }
 
+/// A time since the run's beginning that one thread sets and others look at; the end of time while
+/// it is not known.
+#[derive(Debug)]
+pub(crate) struct SharedTime(AtomicU64);
+
+impl SharedTime {
+    fn new() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Acquire))
+    }
+
+    /// The earliest that was said counts.
+    pub(crate) fn set(&self, clock: Duration) {
+        let nanoseconds = u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_min(nanoseconds, Ordering::AcqRel);
+    }
+}
+
 /// One for the whole run: written by the control thread, read by the shards.
 #[derive(Debug)]
 pub(crate) struct Control {
     began: Instant,
     stage: SharedStage,
-    /// When the load begins, in nanoseconds since the run's beginning.
-    load_begins: AtomicU64,
-    /// The measured window, likewise: known beforehand where it can be, so that a request's
-    /// belonging to it does not depend on when somebody looks at the stage.
-    window_opens: AtomicU64,
-    window_closes: AtomicU64,
+    /// When the load begins; set before the stage [`RunStage::Warming`].
+    pub(crate) load_begins: SharedTime,
+    /// The measured window: known beforehand where it can be, so that a request's belonging to it
+    /// does not depend on when somebody looks at the stage.
+    pub(crate) window_opens: SharedTime,
+    pub(crate) window_closes: SharedTime,
 }
-
-/// Not yet known.
-const UNKNOWN: u64 = u64::MAX;
 
 impl Control {
     pub(crate) fn new(began: Instant) -> Self {
         Self {
             began,
             stage: SharedStage::new(RunStage::Ramping),
-            load_begins: AtomicU64::new(0),
-            window_opens: AtomicU64::new(UNKNOWN),
-            window_closes: AtomicU64::new(UNKNOWN),
+            load_begins: SharedTime::new(),
+            window_opens: SharedTime::new(),
+            window_closes: SharedTime::new(),
         }
     }
 
@@ -95,44 +113,8 @@ impl Control {
         self.stage.set(stage);
     }
 
-    /// To be set before the stage [`RunStage::Warming`].
-    pub(crate) fn set_load_begins(&self, clock: Duration) {
-        self.load_begins
-            .store(nanoseconds(clock), Ordering::Release);
-    }
-
-    pub(crate) fn load_begins(&self) -> Duration {
-        Duration::from_nanos(self.load_begins.load(Ordering::Acquire))
-    }
-
-    /// The window opens at `clock`; the first to say so counts, if several do.
-    pub(crate) fn open_window(&self, clock: Duration) {
-        self.window_opens
-            .fetch_min(nanoseconds(clock), Ordering::AcqRel);
-    }
-
-    /// The window closes at `clock`, or earlier, if that has been said.
-    pub(crate) fn close_window(&self, clock: Duration) {
-        self.window_closes
-            .fetch_min(nanoseconds(clock), Ordering::AcqRel);
-    }
-
-    /// When the window opens, or opened; the end of time while that is not known.
-    pub(crate) fn window_opens(&self) -> Duration {
-        Duration::from_nanos(self.window_opens.load(Ordering::Acquire))
-    }
-
-    /// When it closes, or closed; likewise.
-    pub(crate) fn window_closes(&self) -> Duration {
-        Duration::from_nanos(self.window_closes.load(Ordering::Acquire))
-    }
-
     /// Whether the window is open at `clock`.
     pub(crate) fn is_within_window(&self, clock: Duration) -> bool {
-        self.window_opens() <= clock && clock < self.window_closes()
+        (self.window_opens.get()..self.window_closes.get()).contains(&clock)
     }
-}
-
-fn nanoseconds(clock: Duration) -> u64 {
-    u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -223,29 +223,29 @@ impl Engine<'_> {
 
     fn begin_load(&mut self, now: Duration) {
         self.totals.ramp = now;
-        self.control.set_load_begins(now + LOAD_LEAD);
+        self.control.load_begins.set(now + LOAD_LEAD);
         if self.plan.mode == Mode::Storm {
             return self.measure(now);
         }
         let opens = now + LOAD_LEAD + self.plan.warmup;
         let is_alone = self.plan.participant.is_none();
         if is_alone {
-            self.control.open_window(opens);
-            self.control.close_window(opens + self.plan.duration);
+            self.control.window_opens.set(opens);
+            self.control.window_closes.set(opens + self.plan.duration);
         }
         self.go(RunStage::Warming, is_alone.then_some(opens));
         self.arrive();
     }
 
     fn measure(&mut self, now: Duration) {
-        self.control.open_window(now);
+        self.control.window_opens.set(now);
         let has_cycles = self.plan.mode == Mode::Storm && self.plan.cycles.is_some();
         let is_timed = self.plan.participant.is_none() && !has_cycles;
         if is_timed {
-            let closes = self.control.window_opens() + self.plan.duration;
-            self.control.close_window(closes);
+            let closes = self.control.window_opens.get() + self.plan.duration;
+            self.control.window_closes.set(closes);
         }
-        let closes = is_timed.then(|| self.control.window_closes());
+        let closes = is_timed.then(|| self.control.window_closes.get());
         self.go(RunStage::Measuring, closes);
         self.machine.snapshot();
         self.observer.window_opened();
@@ -277,9 +277,12 @@ impl Engine<'_> {
     }
 
     fn close_window(&mut self) {
-        self.control.close_window(self.control.clock());
+        self.control.window_closes.set(self.control.clock());
         if self.control.stage() == RunStage::Measuring {
-            let (opens, closes) = (self.control.window_opens(), self.control.window_closes());
+            let (opens, closes) = (
+                self.control.window_opens.get(),
+                self.control.window_closes.get(),
+            );
             self.totals.window = closes.saturating_sub(opens);
             self.observer.window_closed();
             self.machine.snapshot();

@@ -37,7 +37,8 @@ impl<'a, 'g> Exchange<'a, 'g> {
             workload, timeout, ..
         } = &*session.shard.plan;
         // Requests left over from the window have until a timeout after it, not a timeout each.
-        let until_settled = (session.shard.control.window_closes() + *timeout).saturating_sub(sent);
+        let until_settled =
+            (session.shard.control.window_closes.get() + *timeout).saturating_sub(sent);
         session
             .conn
             .set_read_deadline(Some(until_settled.min(*timeout)));

@@ -50,7 +50,7 @@ pub(crate) async fn run(
     let telling = spawn(tell_now_and_then(Rc::clone(&shard)));
     telling.expect("a new shard has room for tasks");
     if shard.plan.mode == Mode::Storm {
-        shard.control.open_window(shard.control.clock()); // nothing comes before its first connect
+        shard.control.window_opens.set(shard.control.clock()); // nothing comes before its first connect
     }
     shard.ramp().await;
     let _nobody_listens = events.send(Event::Ramped);
@@ -131,7 +131,7 @@ impl Shard {
             let due = cursor
                 .as_ref()
                 .and_then(Cursor::due)
-                .filter(|due| *due < self.control.window_closes());
+                .filter(|due| *due < self.control.window_closes.get());
             let mut next = self.next_look(stage, now, due);
             if let Some(participant) = &self.plan.participant {
                 let present = participant.turn();
@@ -148,11 +148,11 @@ impl Shard {
         match stage {
             RunStage::Settling => now + LOOK_INTERVAL_SHORT,
             RunStage::Resting => now + LOOK_INTERVAL_REST,
-            _ if self.alive.get() == 0 || now >= self.control.window_closes() => {
+            _ if self.alive.get() == 0 || now >= self.control.window_closes.get() => {
                 now + LOOK_INTERVAL_SHORT
             }
             _ => {
-                let look = (now + LOOK_INTERVAL).min(self.control.window_closes());
+                let look = (now + LOOK_INTERVAL).min(self.control.window_closes.get());
                 due.map_or(look, |due| {
                     look.min(due.max(now + self.plan.hand_out_interval))
                 })
@@ -184,7 +184,7 @@ impl Shard {
             return None;
         }
         let schedule = Schedule {
-            begins: self.control.load_begins(),
+            begins: self.control.load_begins.get(),
             interval: self.plan.interval,
             connections: self.plan.connections.into(),
             shards: self.shards.into(),
@@ -196,7 +196,10 @@ impl Shard {
 
     /// Tells those whose turn has come, unless that is after the window.
     fn hand_out(&self, cursor: &mut Cursor, now: Duration) {
-        let (opens, closes) = (self.control.window_opens(), self.control.window_closes());
+        let (opens, closes) = (
+            self.control.window_opens.get(),
+            self.control.window_closes.get(),
+        );
         let (mut turns, mut measured) = (0, 0);
         while cursor.due().is_some_and(|due| due < closes)
             && let Some((index, due)) = cursor.take(now)

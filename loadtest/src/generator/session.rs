@@ -69,7 +69,7 @@ impl Session<'_> {
                     .get()
                     .map(|schedule| schedule.due(index, round));
                 if let Some(due) = due {
-                    let (now, closes) = (shard.control.clock(), shard.control.window_closes());
+                    let (now, closes) = (shard.control.clock(), shard.control.window_closes.get());
                     if due >= closes {
                         return Poll::Ready(Ok(None));
                     }

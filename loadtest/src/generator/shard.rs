@@ -182,7 +182,8 @@ impl Shard {
     pub(super) fn is_measured(&self, intended: Duration, now: Duration) -> bool {
         match self.plan.mode {
             Mode::Closed => {
-                self.control.window_opens() <= now && intended < self.control.window_closes()
+                self.control.window_opens.get() <= now
+                    && intended < self.control.window_closes.get()
             }
             _ => self.control.is_within_window(intended),
         }

@@ -41,7 +41,7 @@ impl Shard {
         let is_owed = self
             .schedule
             .get()
-            .is_some_and(|schedule| schedule.due(index, round) < self.control.window_closes());
+            .is_some_and(|schedule| schedule.due(index, round) < self.control.window_closes.get());
         if outcome.is_err() || is_owed {
             self.never_sends(index, round);
         }
@@ -77,8 +77,8 @@ impl Shard {
     /// `time`.
     fn measured(&self, schedule: &Schedule, index: u32, round: u64, time: Duration) -> Range<u64> {
         let (opens, closes) = (
-            self.control.window_opens(),
-            self.control.window_closes().min(time),
+            self.control.window_opens.get(),
+            self.control.window_closes.get().min(time),
         );
         let first = round.max(schedule.rounds_before(index, opens));
         first..schedule.rounds_before(index, closes).max(first)

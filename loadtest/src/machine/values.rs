@@ -17,6 +17,11 @@ pub struct PortRange {
 }
 
 impl PortRange {
+    fn new(first: u16, last: u16) -> Result<Self, Unreadable> {
+        let range = (first <= last).then_some(Self { first, last });
+        range.ok_or(Unreadable)
+    }
+
     /// Ports in it.
     pub fn count(self) -> u64 {
         u64::from(self.last).saturating_sub(self.first.into()) + 1
@@ -33,11 +38,7 @@ impl FromStr for PortRange {
 
     fn from_str(text: &str) -> Result<Self, Unreadable> {
         let [first, last] = numbers(text)?;
-        if first <= last {
-            Ok(Self { first, last })
-        } else {
-            Err(Unreadable)
-        }
+        Self::new(first, last)
     }
 }
 
@@ -59,28 +60,19 @@ impl PortList {
 
     /// How many of the ports in `range` are in it.
     pub fn count_within(&self, range: PortRange) -> u64 {
-        let within = |own: &PortRange| (own.first.max(range.first), own.last.min(range.last));
-        let overlaps = self
-            .0
-            .iter()
-            .map(within)
-            .filter(|(first, last)| first <= last);
-        overlaps
-            .map(|(first, last)| PortRange { first, last }.count())
-            .sum()
+        let overlaps = self.0.iter().filter_map(|own| {
+            PortRange::new(own.first.max(range.first), own.last.min(range.last)).ok()
+        });
+        overlaps.map(PortRange::count).sum()
     }
 
     /// With this port too.
     pub(super) fn with(&self, port: u16) -> Self {
-        if self.contains(port) {
-            return self.clone();
-        }
         let mut ranges = self.0.clone();
-        ranges.push(PortRange {
-            first: port,
-            last: port,
-        });
-        ranges.sort_by_key(|range| range.first);
+        if !self.contains(port) {
+            ranges.extend(PortRange::new(port, port));
+            ranges.sort_by_key(|range| range.first);
+        }
         Self(ranges)
     }
 }
@@ -90,31 +82,22 @@ impl FromStr for PortList {
 
     fn from_str(text: &str) -> Result<Self, Unreadable> {
         let parts = text.trim().split(',').filter(|part| !part.is_empty());
-        let range = |part: &str| {
-            PortRange::from_str(&part.replacen('-', " ", 1)).or_else(|_| one_port(part))
-        };
-        parts.map(range).collect::<Result<_, _>>().map(Self)
+        let ranges = parts.map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let port = |text: &str| text.trim().parse().map_err(|_| Unreadable);
+            PortRange::new(port(first)?, port(last)?)
+        });
+        ranges.collect::<Result<_, _>>().map(Self)
     }
-}
-
-fn one_port(text: &str) -> Result<PortRange, Unreadable> {
-    let port = text.parse().map_err(|_| Unreadable)?;
-    Ok(PortRange {
-        first: port,
-        last: port,
-    })
 }
 
 impl fmt::Display for PortList {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, range) in self.0.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            match range.count() {
-                1 => write!(out, "{comma}{}", range.first)?,
-                _ => write!(out, "{comma}{}-{}", range.first, range.last)?,
-            }
-        }
-        Ok(())
+        let ranges = self.0.iter().map(|range| match range.count() {
+            1 => range.first.to_string(),
+            _ => format!("{}-{}", range.first, range.last),
+        });
+        out.write_str(&ranges.collect::<Vec<_>>().join(","))
     }
 }
 
@@ -151,18 +134,15 @@ impl FromStr for MemoryMarks {
 
 impl fmt::Display for MemoryMarks {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [low, pressure, high] = self.0;
-        write!(out, "{low} {pressure} {high}")
+        out.write_str(&self.0.map(|mark| mark.to_string()).join(" "))
     }
 }
 
 /// Exactly so many numbers, between white space.
 fn numbers<T: FromStr, const COUNT: usize>(text: &str) -> Result<[T; COUNT], Unreadable> {
-    let numbers: Result<Vec<T>, _> = text.split_whitespace().map(str::parse).collect();
-    numbers
-        .map_err(|_| Unreadable)?
-        .try_into()
-        .map_err(|_| Unreadable)
+    let numbers = text.split_whitespace().map(|word| word.parse().ok());
+    let numbers = numbers.collect::<Option<Vec<T>>>().ok_or(Unreadable)?;
+    numbers.try_into().map_err(|_| Unreadable)
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ pub mod units;
 
 pub use axis::{Axis, Tick};
 pub use canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH, Margins};
-pub use document::{Badge, Drawing, cell, document, figure, grid, half_figure, header, no_figure, section, settings, table};
+pub use document::{
+    Badge, Drawing, cell, document, figure, grid, half_figure, header, no_figure, section,
+    settings, table,
+};
 pub use plot::{Line, Plot};
 pub use thin::Point;

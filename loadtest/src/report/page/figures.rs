@@ -19,7 +19,9 @@ pub(super) fn load(report: &Report) -> Vec<Markup> {
     if report.timeline.is_empty() {
         return vec![no_figure("Load over time", NO_SAMPLES)];
     }
-    [connections, connects, requests, latency].map(|draw| draw(report)).into()
+    [connections, connects, requests, latency]
+        .map(|draw| draw(report))
+        .into()
 }
 
 /// Memory in all and per connection over time.
@@ -27,7 +29,9 @@ pub(super) fn memory(report: &Report) -> Vec<Markup> {
     if report.timeline.is_empty() {
         return vec![no_figure("Memory over time", NO_SAMPLES)];
     }
-    [memory_in_all, memory_per_connection].map(|draw| draw(report)).into()
+    [memory_in_all, memory_per_connection]
+        .map(|draw| draw(report))
+        .into()
 }
 
 /// Failures over time, if there were any.
@@ -53,7 +57,10 @@ fn connections(report: &Report) -> Markup {
 fn connects(report: &Report) -> Markup {
     let points = series(report, |sample| Some(sample.connects_per_s));
     let line = Line("", Colour::GREEN, points);
-    let level = report.load.connect_rate.map(|asked| ("asked for", asked.into()));
+    let level = report
+        .load
+        .connect_rate
+        .map(|asked| ("asked for", asked.into()));
     let plot = counted(report, "connections established per second", line, level);
     let reading = match level {
         Some(_) => {
@@ -66,13 +73,21 @@ fn connects(report: &Report) -> Markup {
         }
     };
     let why = "No connection was established while samples were taken.";
-    drawn("Connects per second over time", plot.filter(is_not_flat), reading, why)
+    drawn(
+        "Connects per second over time",
+        plot.filter(is_not_flat),
+        reading,
+        why,
+    )
 }
 
 fn requests(report: &Report) -> Markup {
     let points = series(report, |sample| Some(sample.requests_per_s));
     let line = Line("", Colour::BLUE, points);
-    let level = report.requests.offered_per_s.map(|offered| ("offered in the window", offered));
+    let level = report
+        .requests
+        .offered_per_s
+        .map(|offered| ("offered in the window", offered));
     let plot = counted(report, "requests answered per second", line, level);
     let reading = match level {
         Some(_) => {
@@ -85,7 +100,12 @@ fn requests(report: &Report) -> Markup {
         }
     };
     let why = "No request was answered while samples were taken.";
-    drawn("Requests per second over time", plot.filter(is_not_flat), reading, why)
+    drawn(
+        "Requests per second over time",
+        plot.filter(is_not_flat),
+        reading,
+        why,
+    )
 }
 
 fn latency(report: &Report) -> Markup {
@@ -101,7 +121,9 @@ fn latency(report: &Report) -> Markup {
         line("p90", Colour::BLUE, |sample| sample.p90_us),
         line("p50", Colour::SKY, |sample| sample.p50_us),
     ];
-    let plot = over_time(report, lines, |us| Axis::latency("latency, logarithmic", us));
+    let plot = over_time(report, lines, |us| {
+        Axis::latency("latency, logarithmic", us)
+    });
     let reading = "Each line is the time within which that share of the requests of a sample was \
                    answered; flat and close together is good, and a peak of max alone is a single \
                    pause.";
@@ -125,7 +147,12 @@ fn memory_in_all(report: &Report) -> Markup {
     let reading = "Machine is what the whole system lost since before the first connect, the \
                    sockets of both ends in the kernel included; server and tester are the resident \
                    memory of the processes. Level after the ramp means no leak.";
-    drawn("Memory over time", plot, reading, "Memory was not measured.")
+    drawn(
+        "Memory over time",
+        plot,
+        reading,
+        "Memory was not measured.",
+    )
 }
 
 fn memory_per_connection(report: &Report) -> Markup {
@@ -137,7 +164,9 @@ fn memory_per_connection(report: &Report) -> Markup {
         (report.memory.is_some() && connections >= enough).then(|| used / connections)
     });
     let line = Line("", Colour::BLUE, points);
-    let plot = over_time(report, [line], |bytes| Axis::bytes("memory per connection", bytes));
+    let plot = over_time(report, [line], |bytes| {
+        Axis::bytes("memory per connection", bytes)
+    });
     let reading = "The memory of the whole machine over the connections open, from a twentieth of \
                    them on; level means that each costs the same, however many there are.";
     let why = "Without connections, or without a measure of memory, there is nothing to divide.";
@@ -146,7 +175,10 @@ fn memory_per_connection(report: &Report) -> Markup {
 
 /// The plot, or why there is none.
 fn drawn(title: &str, plot: Option<Plot>, reading: &str, why: &str) -> Markup {
-    plot.map_or_else(|| no_figure(title, why), |plot| figure(title, reading, &plot))
+    plot.map_or_else(
+        || no_figure(title, why),
+        |plot| figure(title, reading, &plot),
+    )
 }
 
 fn series(report: &Report, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Point> {
@@ -182,7 +214,9 @@ fn over_time(
     lines: impl IntoIterator<Item = Line>,
     axis: impl FnOnce(Vec<f64>) -> Axis,
 ) -> Option<Plot> {
-    let lines = lines.into_iter().filter(|line| values(line).next().is_some());
+    let lines = lines
+        .into_iter()
+        .filter(|line| values(line).next().is_some());
     let lines: Vec<Line> = lines.collect();
     let y = axis(lines.iter().flat_map(values).collect());
     let samples = report.timeline.iter();
@@ -225,7 +259,10 @@ pub(super) fn distribution(report: &Report) -> Markup {
 fn dots(report: &Report, percentile_max: f64) -> Vec<(f64, f64, String)> {
     let us = &report.latency_us;
     let (tail, all) = ([(99.9, us.p99_9), (99.99, us.p99_99)], [(100.0, us.max)]);
-    let quantiles = [(50.0, us.p50), (99.0, us.p99)].into_iter().chain(tail).chain(all);
+    let quantiles = [(50.0, us.p50), (99.0, us.p99)]
+        .into_iter()
+        .chain(tail)
+        .chain(all);
     let reached = quantiles.filter(|&(percentile, us)| percentile <= percentile_max && us > 0.0);
     reached.map(|(x, y)| (x, y, units::latency(y))).collect()
 }
@@ -234,7 +271,9 @@ fn dots(report: &Report, percentile_max: f64) -> Vec<(f64, f64, String)> {
 /// requests by shard of the load tester.
 pub(super) fn balance(report: &Report) -> Vec<Markup> {
     let (servers, testers) = (&report.server_shards, &report.shards);
-    let times = servers.iter().map(|shard| (shard.shard, 100.0 * shard.cpu_cores));
+    let times = servers
+        .iter()
+        .map(|shard| (shard.shard, 100.0 * shard.cpu_cores));
     let title = "Processor time by shard of the server";
     let mut figures = match servers.len() {
         0 => Vec::new(),
@@ -242,8 +281,12 @@ pub(super) fn balance(report: &Report) -> Vec<Markup> {
         _ => vec![bars(title, "% of a core", times, Colour::AMBER, figure)],
     };
     let title = |what| format!("{what} by shard of the load tester");
-    let connections = testers.iter().map(|shard| (shard.shard, shard.connections as f64));
-    let requests = testers.iter().map(|shard| (shard.shard, shard.requests as f64));
+    let connections = testers
+        .iter()
+        .map(|shard| (shard.shard, shard.connections as f64));
+    let requests = testers
+        .iter()
+        .map(|shard| (shard.shard, shard.requests as f64));
     let (blue, half) = (Colour::BLUE, half_figure);
     match testers.len() {
         0 | 1 => {
@@ -252,7 +295,13 @@ pub(super) fn balance(report: &Report) -> Vec<Markup> {
             figures.push(no_figure("Shards of the load tester", why));
         }
         _ => figures.extend([
-            bars(&title("Connections"), "connections", connections, blue, half),
+            bars(
+                &title("Connections"),
+                "connections",
+                connections,
+                blue,
+                half,
+            ),
             bars(&title("Requests"), "requests", requests, blue, half),
         ]),
     }
