@@ -105,66 +105,49 @@ impl From<corelane::Error> for Failure {
 
 impl From<WrongByte> for Failure {
     fn from(wrong: WrongByte) -> Self {
-        let WrongByte {
-            offset,
-            wanted,
-            got,
-        } = wrong;
-        Self::new(
-            FailureKind::WrongBytes,
-            format!("byte {offset} of the replies is {got:#04x}, not {wanted:#04x}"),
-        )
+        let (offset, got, wanted) = (wrong.offset, wrong.got, wrong.wanted);
+        let detail = format!("byte {offset} of the replies is {got:#04x}, not {wanted:#04x}");
+        Self::new(FailureKind::WrongBytes, detail)
     }
 }
 
-/// How often each kind came up.
+/// How often each kind came up, and the first few of it in words.
 #[derive(Debug, Clone, Default)]
-pub struct Failures(BTreeMap<FailureKind, Occurrences>);
-
-/// Failures of one kind.
-#[derive(Debug, Clone, Default)]
-struct Occurrences {
-    count: u64,
-    /// The first few, in words.
-    examples: Vec<String>,
-}
+pub struct Failures(BTreeMap<FailureKind, (u64, Vec<String>)>);
 
 impl Failures {
     pub(crate) fn add(&mut self, connection: u64, failure: &Failure) {
-        let occurrences = self.0.entry(failure.kind).or_default();
-        occurrences.count += 1;
-        if occurrences.examples.len() < EXAMPLES_MAX {
-            occurrences
-                .examples
-                .push(format!("connection {connection}: {}", failure.detail));
-        }
+        let example = format!("connection {connection}: {}", failure.detail);
+        self.count(failure.kind, 1, &[example]);
     }
 
     /// Adds those of another shard, or of later.
     pub(crate) fn merge(&mut self, others: &Self) {
-        for (kind, more) in &others.0 {
-            let occurrences = self.0.entry(*kind).or_default();
-            occurrences.count += more.count;
-            let room = EXAMPLES_MAX.saturating_sub(occurrences.examples.len());
-            occurrences
-                .examples
-                .extend(more.examples.iter().take(room).cloned());
+        for (kind, (count, examples)) in &others.0 {
+            self.count(*kind, *count, examples);
         }
+    }
+
+    fn count(&mut self, kind: FailureKind, more: u64, words: &[String]) {
+        let (count, examples) = self.0.entry(kind).or_default();
+        *count += more;
+        let room = EXAMPLES_MAX.saturating_sub(examples.len());
+        examples.extend(words.iter().take(room).cloned());
     }
 
     /// How many there were of any kind.
     pub fn total(&self) -> u64 {
-        self.0.values().map(|occurrences| occurrences.count).sum()
+        self.0.values().map(|(count, _)| count).sum()
     }
 
     /// As a report has them.
     pub(crate) fn counts(&self) -> Vec<FailureCount> {
-        let of_kind = |(kind, occurrences): (&FailureKind, &Occurrences)| FailureCount {
+        let counts = self.0.iter().map(|(kind, (count, examples))| FailureCount {
             kind: kind.word().to_owned(),
-            count: occurrences.count,
-            examples: occurrences.examples.clone(),
-        };
-        self.0.iter().map(of_kind).collect()
+            count: *count,
+            examples: examples.clone(),
+        });
+        counts.collect()
     }
 }
 

@@ -39,17 +39,18 @@ pub struct Workload {
 impl Workload {
     /// Bytes of a request.
     pub fn request_length(&self) -> u64 {
-        match self.protocol {
-            Protocol::Echo => self.payload.into(),
-            Protocol::Ping => PING.len() as u64,
-        }
+        self.length(PING)
     }
 
     /// Bytes of a reply.
     pub fn reply_length(&self) -> u64 {
+        self.length(PONG)
+    }
+
+    fn length(&self, word: &[u8]) -> u64 {
         match self.protocol {
             Protocol::Echo => self.payload.into(),
-            Protocol::Ping => PONG.len() as u64,
+            Protocol::Ping => word.len() as u64,
         }
     }
 
@@ -66,13 +67,8 @@ impl Workload {
         match self.protocol {
             Protocol::Echo => key.fill(offset, out),
             Protocol::Ping => {
-                let pings = PING
-                    .iter()
-                    .cycle()
-                    .skip((offset % PING.len() as u64) as usize);
-                out.iter_mut()
-                    .zip(pings)
-                    .for_each(|(byte, ping)| *byte = *ping);
+                let bytes = out.iter_mut().zip(repeated(PING, offset));
+                bytes.for_each(|(byte, ping)| *byte = ping);
             }
         }
     }
@@ -81,15 +77,15 @@ impl Workload {
     pub fn verify(&self, key: StreamKey, offset: u64, reply: &[u8]) -> Result<(), WrongByte> {
         match self.protocol {
             Protocol::Echo => key.verify(offset, reply),
-            Protocol::Ping => {
-                let pongs = PONG
-                    .iter()
-                    .cycle()
-                    .skip((offset % PONG.len() as u64) as usize);
-                compare(offset, reply, pongs.copied())
-            }
+            Protocol::Ping => compare(offset, reply, repeated(PONG, offset)),
         }
     }
+}
+
+/// The stream of one word after the other, from `offset` on.
+fn repeated(word: &'static [u8], offset: u64) -> impl Iterator<Item = u8> {
+    let begun = (offset % word.len() as u64) as usize;
+    word.iter().copied().cycle().skip(begun)
 }
 
 /// A wrong byte of a reply.
@@ -161,19 +157,17 @@ fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (usize, Range<usiz
 }
 
 fn compare(offset: u64, reply: &[u8], wanted: impl Iterator<Item = u8>) -> Result<(), WrongByte> {
-    let wrong = reply
-        .iter()
-        .zip(wanted)
-        .enumerate()
-        .find(|(_, (got, wanted))| *got != wanted);
-    match wrong {
-        None => Ok(()),
-        Some((at, (&got, wanted))) => Err(WrongByte {
-            offset: offset + at as u64,
-            wanted,
-            got,
-        }),
+    for ((offset, got), wanted) in (offset..).zip(reply).zip(wanted) {
+        if *got != wanted {
+            let got = *got;
+            return Err(WrongByte {
+                offset,
+                wanted,
+                got,
+            });
+        }
     }
+    Ok(())
 }
 
 /// The finalizer of SplitMix64.

@@ -91,7 +91,7 @@ pub fn run(
         client.join_within(END_MAX).map_err(Error::Failed)?;
     }
     outcome?;
-    engine.take_events();
+    engine.take_events(Duration::ZERO)?;
     Ok(engine.report())
 }
 
@@ -128,7 +128,7 @@ impl Engine<'_> {
     fn lead(&mut self, stop: &Stop) -> Result<(), Error> {
         let mut sample_at = SAMPLE_INTERVAL;
         while self.totals.done < self.plan.shards {
-            self.take_event(self.patience())?;
+            self.take_events(self.patience())?;
             let now = self.control.clock();
             if stop.is_set() && !self.interrupted {
                 self.interrupted = true;
@@ -156,23 +156,18 @@ impl Engine<'_> {
         left.clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL)
     }
 
-    fn take_event(&mut self, patience: Duration) -> Result<(), Error> {
+    fn take_events(&mut self, patience: Duration) -> Result<(), Error> {
         match self.inbox.recv_timeout(patience) {
             Ok(event) => self.totals.take(event),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) if self.totals.done >= self.plan.shards => {}
-            Err(RecvTimeoutError::Disconnected) => {
+            Err(RecvTimeoutError::Disconnected) if self.totals.done < self.plan.shards => {
                 return Err(Error::Failed("the load tester's shards died".to_owned()));
             }
+            Err(_nothing) => {}
         }
-        self.take_events();
-        Ok(())
-    }
-
-    fn take_events(&mut self) {
-        while let Ok(event) = self.inbox.try_recv() {
+        for event in self.inbox.try_iter() {
             self.totals.take(event);
         }
+        Ok(())
     }
 
     /// Goes on to the next stage if this one is over.

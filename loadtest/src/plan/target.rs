@@ -33,18 +33,16 @@ pub(crate) fn resolve(
     let name = target.to_owned();
     let resolved = on_thread(RESOLVE_MAX, stop, move || {
         name.to_socket_addrs().map(Iterator::collect::<Vec<_>>)
-    })?;
-    let addresses = match resolved {
-        None => return Err(unusable("the name takes too long to resolve".to_owned())),
-        Some(Err(error)) => return Err(unusable(error.to_string())),
-        Some(Ok(addresses)) => each_once(addresses),
-    };
-    let port = addresses.first().map(SocketAddr::port);
-    if port.is_none() {
-        return Err(unusable("the name stands for no address".to_owned()));
-    }
-    if port == Some(0) {
-        return Err(unusable("nobody listens on port 0".to_owned()));
+    });
+    let late = || unusable("the name takes too long to resolve".to_owned());
+    let resolved = resolved?.ok_or_else(late)?;
+    let mut addresses = resolved.map_err(|error| unusable(error.to_string()))?;
+    let mut seen = HashSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    match addresses.first().map(SocketAddr::port) {
+        None => return Err(unusable("the name stands for no address".to_owned())),
+        Some(0) => return Err(unusable("nobody listens on port 0".to_owned())),
+        Some(_) => {}
     }
     let addresses = of_family(addresses, sources)?;
     match addresses.iter().find(|address| is_of_many(address.ip())) {
@@ -56,25 +54,17 @@ pub(crate) fn resolve(
     }
 }
 
-fn each_once(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let mut seen = HashSet::new();
-    let addresses = addresses.into_iter();
-    addresses.filter(|address| seen.insert(*address)).collect()
-}
-
 /// Those of the family that all of the sources have.
 fn of_family(addresses: Vec<SocketAddr>, sources: &[IpAddr]) -> Result<Vec<SocketAddr>, Error> {
-    let is_reached = |address: &SocketAddr| {
-        let mut sources = sources.iter();
-        sources.all(|source| source.is_ipv4() == address.is_ipv4())
-    };
-    let reached: Vec<_> = addresses.iter().copied().filter(is_reached).collect();
+    let (mut reached, first) = (addresses.clone(), addresses[0]);
+    for source in sources {
+        reached.retain(|address| source.is_ipv4() == address.is_ipv4());
+    }
     if reached.is_empty() {
         let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        let sources = sources.join(",");
         return Err(Error::Refused(format!(
-            "--source {} and the target {} are of different families",
-            sources.join(","),
-            addresses[0]
+            "--source {sources} and the target {first} are of different families"
         )));
     }
     Ok(reached)
