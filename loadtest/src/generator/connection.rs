@@ -92,8 +92,7 @@ impl Session<'_> {
             *round += 1;
             let now = self.shard.control.clock();
             if let Some(lag) = lag(intended, free, now) {
-                self.shard
-                    .record_request(intended, now, |delta| delta.lagged(lag));
+                self.shard.delta_of(intended, now).lagged(lag);
             }
             let requests = self.shard.plan.workload.pipeline;
             Exchange::new(self, requests, intended, now).await?;
@@ -140,7 +139,7 @@ async fn storm(shard: &Shard, index: u32) {
         let outcome = cycle(shard, index, &mut served).await;
         if served {
             shard.served.set(shard.served.get() + 1);
-            shard.record(|delta| delta.counts.served += 1);
+            shard.delta().counts.served += 1;
         }
         shard.ended(index, outcome, served);
     }
@@ -172,7 +171,7 @@ impl Shard {
         if let Some(source) = self.plan.source(self.number(index)) {
             connector = connector.source(source);
         }
-        self.record(|delta| delta.counts.begun += 1);
+        self.delta().counts.begun += 1;
         let begun = self.control.clock();
         loop {
             let tried = self.control.clock();
@@ -180,7 +179,7 @@ impl Shard {
                 Ok(conn) => {
                     let now = self.control.clock();
                     self.in_time("connect", now.saturating_sub(tried))?;
-                    self.record(|delta| delta.connected(now.saturating_sub(begun)));
+                    self.delta().connected(now.saturating_sub(begun));
                     return Ok(conn);
                 }
                 Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {

@@ -72,13 +72,9 @@ impl<'a, 'g> Exchange<'a, 'g> {
                     shard.gave_up(replies, self.intended);
                     return Poll::Ready(Err(late));
                 }
-                let (latency, within_window) = (
-                    latency(self.intended, now),
-                    shard.control.is_within_window(now),
-                );
-                shard.record_request(self.intended, now, |delta| {
-                    delta.answered(replies, latency, within_window)
-                });
+                let within_window = shard.control.is_within_window(now);
+                let mut delta = shard.delta_of(self.intended, now);
+                delta.answered(replies, latency(self.intended, now), within_window);
             }
         }
         Poll::Ready(Ok(()))
@@ -87,10 +83,8 @@ impl<'a, 'g> Exchange<'a, 'g> {
     /// Gives up the requests that are not answered yet.
     fn give_up(&self) {
         let Session { shard, stream, .. } = &*self.session;
-        let owed = self
-            .receive_end
-            .saturating_sub(stream.received)
-            .div_ceil(shard.plan.workload.reply_length());
+        let missing = self.receive_end.saturating_sub(stream.received);
+        let owed = missing.div_ceil(shard.plan.workload.reply_length());
         if owed > 0 {
             shard.gave_up(owed, self.intended);
         }
@@ -104,13 +98,9 @@ impl Future for Exchange<'_, '_> {
         let exchange = &mut *self;
         // The rest of a write that is not taken is written when replies have come: the server reads
         // on only as its own are read.
-        let sent = match poll_send(exchange.session, exchange.send_end, context) {
+        let outcome = match poll_send(exchange.session, exchange.send_end, context) {
             Poll::Ready(Err(failure)) => Err(failure),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-        };
-        let outcome = match sent {
-            Ok(()) => ready!(exchange.poll_replies(context)),
-            Err(failure) => Err(failure),
+            Poll::Ready(Ok(())) | Poll::Pending => ready!(exchange.poll_replies(context)),
         };
         exchange.session.conn.set_read_deadline(None);
         if outcome.is_err() {
@@ -156,12 +146,9 @@ fn poll_send(
         ..
     } = session;
     while stream.sent < end {
-        let mut scratch = shard.scratch.borrow_mut();
+        let (mut scratch, workload) = (shard.scratch.borrow_mut(), &shard.plan.workload);
         scratch.resize((end - stream.sent).min(PIECE_MAX) as usize, 0);
-        shard
-            .plan
-            .workload
-            .fill(stream.key, stream.sent, &mut scratch);
+        workload.fill(stream.key, stream.sent, &mut scratch);
         let written = ready!(Pin::new(&mut *conn).poll_write(context, &scratch))?;
         stream.sent += written as u64;
     }

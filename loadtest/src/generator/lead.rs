@@ -71,13 +71,11 @@ fn tell(context: &ShardContext, events: &Sender<Event>) -> Tell {
 
 async fn tell_now_and_then(shard: Rc<Shard>) {
     while shard.control.stage() != RunStage::Over {
-        let is_resting = shard.control.stage() == RunStage::Resting;
-        sleep(if is_resting {
-            LOOK_INTERVAL_REST
-        } else {
-            TELL_INTERVAL
-        })
-        .await;
+        let interval = match shard.control.stage() {
+            RunStage::Resting => LOOK_INTERVAL_REST,
+            _ => TELL_INTERVAL,
+        };
+        sleep(interval).await;
         shard.recorder.borrow_mut().tell();
     }
 }
@@ -115,9 +113,8 @@ impl Shard {
         while self.control.stage() == RunStage::Ramping {
             sleep(LOOK_INTERVAL_SHORT).await;
         }
-        let mut cursor = self
-            .schedule()
-            .map(|schedule| Cursor::new(schedule, self.count));
+        let schedule = self.schedule();
+        let mut cursor = schedule.map(|schedule| Cursor::new(schedule, self.count));
         if cursor.is_none() {
             self.wake_all();
         }
@@ -128,10 +125,7 @@ impl Shard {
                 self.hand_out(cursor, now);
             }
             self.tell_how_it_goes(stage, &mut told, events);
-            let due = cursor
-                .as_ref()
-                .and_then(Cursor::due)
-                .filter(|due| *due < self.control.window_closes.get());
+            let due = cursor.as_ref().and_then(Cursor::due);
             let mut next = self.next_look(stage, now, due);
             if let Some(participant) = &self.plan.participant {
                 let present = participant.turn();
@@ -145,17 +139,19 @@ impl Shard {
     }
 
     fn next_look(&self, stage: RunStage, now: Duration, due: Option<Duration>) -> Duration {
+        let (closes, not_before) = (
+            self.control.window_closes.get(),
+            now + self.plan.hand_out_interval,
+        );
         match stage {
-            RunStage::Settling => now + LOOK_INTERVAL_SHORT,
             RunStage::Resting => now + LOOK_INTERVAL_REST,
-            _ if self.alive.get() == 0 || now >= self.control.window_closes.get() => {
-                now + LOOK_INTERVAL_SHORT
-            }
+            RunStage::Settling => now + LOOK_INTERVAL_SHORT,
+            _ if self.alive.get() == 0 || now >= closes => now + LOOK_INTERVAL_SHORT,
             _ => {
-                let look = (now + LOOK_INTERVAL).min(self.control.window_closes.get());
-                due.map_or(look, |due| {
-                    look.min(due.max(now + self.plan.hand_out_interval))
-                })
+                let due = due
+                    .filter(|due| *due < closes)
+                    .map(|due| due.max(not_before));
+                due.unwrap_or(closes).min(closes).min(now + LOOK_INTERVAL)
             }
         }
     }
@@ -208,14 +204,10 @@ impl Shard {
             measured += u64::from(due >= opens);
             self.turns[index as usize].notify();
         }
-        if turns > 0 {
-            let (mut recorder, requests) = (
-                self.recorder.borrow_mut(),
-                u64::from(self.plan.workload.pipeline),
-            );
-            recorder.of(false).counts.offered += (turns - measured) * requests;
-            recorder.of(true).counts.offered += measured * requests;
-        }
+        let requests = u64::from(self.plan.workload.pipeline);
+        let mut recorder = self.recorder.borrow_mut();
+        recorder.of(false).counts.offered += (turns - measured) * requests;
+        recorder.of(true).counts.offered += measured * requests;
     }
 
     fn wake_all(&self) {
@@ -230,14 +222,11 @@ impl Shard {
             futures_lite::future::or(over, sleep(LOOK_INTERVAL)).await;
         }
         if self.alive.get() > 0 {
-            let left = format!(
-                "{} connections of shard {} had not ended when the run was over",
-                self.alive.get(),
-                self.id
-            );
-            self.record(|delta| {
-                delta.failed(self.id.into(), &Failure::new(FailureKind::Other, left))
-            });
+            let (alive, id) = (self.alive.get(), self.id);
+            let left =
+                format!("{alive} connections of shard {id} had not ended when the run was over");
+            let failure = Failure::new(FailureKind::Other, left);
+            self.delta().failures.add(id.into(), &failure);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::failure::{Failure, Failures};
+use crate::failure::Failures;
 
 /// The shortest time told apart from a shorter one, and the longest from a longer, in nanoseconds.
 const TIME_MIN_NS: u64 = 100;
@@ -100,18 +100,13 @@ impl Delta {
     pub(super) fn lagged(&mut self, lag: Duration) {
         record(&mut self.lag, lag, 1);
     }
-
-    pub(super) fn failed(&mut self, connection: u64, failure: &Failure) {
-        self.failures.add(connection, failure);
-    }
 }
 
 fn record(times: &mut Option<Times>, time: Duration, count: u64) {
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let count = u32::try_from(count).unwrap_or(u32::MAX);
-    times
-        .get_or_insert_with(self::times)
-        .saturating_record_n(nanoseconds, count);
+    let times = times.get_or_insert_with(self::times);
+    times.saturating_record_n(nanoseconds, count);
 }
 
 /// A shard's side of it: the present deltas, of requests that are not measured and of those that

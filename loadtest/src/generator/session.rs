@@ -1,7 +1,7 @@
 //! A connection that stands: its byte streams, and its waits.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use corelane::Conn;
@@ -36,10 +36,8 @@ impl Stream {
         workload.verify(self.key, self.received, expected)?;
         if expected.len() < bytes.len() {
             let unasked = bytes.len() - expected.len();
-            return Err(Failure::new(
-                FailureKind::WrongBytes,
-                format!("{unasked} bytes came that nothing had asked for"),
-            ));
+            let detail = format!("{unasked} bytes came that nothing had asked for");
+            return Err(Failure::new(FailureKind::WrongBytes, detail));
         }
         let before = self.received / workload.reply_length();
         self.received += bytes.len() as u64;
@@ -80,11 +78,7 @@ impl Session<'_> {
                         return Poll::Ready(Ok(Some(due)));
                     }
                 }
-                if let Poll::Ready(event) = self.poll_quiet(context) {
-                    event?;
-                } else {
-                    return Poll::Pending;
-                }
+                ready!(self.poll_quiet(context))?;
             }
         })
         .await
@@ -99,10 +93,7 @@ impl Session<'_> {
     pub(super) async fn hold_until(&mut self, is_over: impl Fn() -> bool) -> Result<(), Failure> {
         poll_fn(|context| {
             while !is_over() {
-                match self.poll_quiet(context) {
-                    Poll::Ready(event) => event?,
-                    Poll::Pending => return Poll::Pending,
-                }
+                ready!(self.poll_quiet(context))?;
             }
             Poll::Ready(Ok(()))
         })
@@ -112,40 +103,27 @@ impl Session<'_> {
     /// Something happens to a connection that is not asked anything: it is called, bytes come, or
     /// it ends.
     fn poll_quiet(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        if self.shard.turns[self.index as usize]
-            .poll_notified(context)
-            .is_ready()
-        {
+        let turn = &self.shard.turns[self.index as usize];
+        if turn.poll_notified(context).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        match self.conn.poll_read(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Some(chunk))) => Poll::Ready(
-                self.stream
-                    .take(&self.shard.plan.workload, &chunk)
-                    .map(|_replies| ()),
-            ),
-            Poll::Ready(Ok(None)) => {
-                Poll::Ready(Err(closed_early("while nothing was asked of it")))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-        }
+        let Some(chunk) = ready!(self.conn.poll_read(context))? else {
+            return Poll::Ready(Err(closed_early("while nothing was asked of it")));
+        };
+        self.stream.take(&self.shard.plan.workload, &chunk)?;
+        Poll::Ready(Ok(()))
     }
 }
 
 fn never_sent(waited: Duration) -> Failure {
     let waited = waited.as_millis();
-    Failure::new(
-        FailureKind::TimedOut,
-        format!(
-            "a request that was due in the window waited {waited} ms for its turn and was never sent"
-        ),
-    )
+    let detail = format!(
+        "a request that was due in the window waited {waited} ms for its turn and was never sent"
+    );
+    Failure::new(FailureKind::TimedOut, detail)
 }
 
 pub(super) fn closed_early(when: &str) -> Failure {
-    Failure::new(
-        FailureKind::ClosedEarly,
-        format!("the server closed the connection {when}"),
-    )
+    let detail = format!("the server closed the connection {when}");
+    Failure::new(FailureKind::ClosedEarly, detail)
 }

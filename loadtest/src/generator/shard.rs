@@ -1,6 +1,6 @@
 //! The state that the connections of a shard share: the plan, the orders, the counts.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ pub(super) struct Shard {
     /// to be answered.
     pub(super) alive: Cell<u32>,
     pub(super) owing: Cell<u32>,
-    /// Requests that the connections which have failed will not send.
-    pub(super) never_sent: RefCell<Vec<NeverSent>>,
+    /// Connections that have failed, and of each the first of its requests that it will not send.
+    pub(super) never_sent: RefCell<Vec<(u32, u64)>>,
     /// The last of them is over.
     pub(super) deserted: Notify,
     /// Cycles of a storm that are still to begin; none: no such bound.
@@ -60,13 +60,6 @@ pub(super) struct Shard {
     /// Streams of bytes used so far: each connection, and each cycle of a storm, has one of its
     /// own.
     pub(super) streams: Cell<u64>,
-}
-
-/// A connection of the shard that has failed, and the first of its requests that it will not send.
-#[derive(Debug)]
-pub(super) struct NeverSent {
-    pub(super) index: u32,
-    pub(super) round: u64,
 }
 
 impl Shard {
@@ -119,14 +112,9 @@ impl Shard {
 
     /// Whether a closed loop sends another request.
     pub(super) fn may_ask(&self) -> bool {
-        matches!(
-            self.control.stage(),
-            RunStage::Warming | RunStage::Measuring
-        ) && self
-            .plan
-            .participant
-            .as_ref()
-            .is_none_or(Participant::holds_token)
+        let is_loaded = (RunStage::Warming..RunStage::Settling).contains(&self.control.stage());
+        let participant = self.plan.participant.as_ref();
+        is_loaded && participant.is_none_or(Participant::holds_token)
     }
 
     /// Whether a step that took so long was as quick as `--timeout` wants it. The shard's deadlines
@@ -136,11 +124,8 @@ impl Shard {
         if took <= timeout {
             return Ok(());
         }
-        let late = format!(
-            "a {what} took {} ms, --timeout is {} ms",
-            took.as_millis(),
-            timeout.as_millis()
-        );
+        let [took, timeout] = [took, timeout].map(|time| time.as_millis());
+        let late = format!("a {what} took {took} ms, --timeout is {timeout} ms");
         Err(Failure::new(FailureKind::TimedOut, late))
     }
 
@@ -157,34 +142,25 @@ impl Shard {
         StreamKey::new(self.plan.seed, number)
     }
 
-    /// Records anything but a request.
-    pub(super) fn record<R>(&self, record: impl FnOnce(&mut Delta) -> R) -> R {
-        record(self.recorder.borrow_mut().of(false))
+    /// Where anything but a request is recorded.
+    pub(super) fn delta(&self) -> RefMut<'_, Delta> {
+        RefMut::map(self.recorder.borrow_mut(), |recorder| recorder.of(false))
     }
 
-    /// Records the end of a request that was to be sent at `intended` and ended `now`.
-    pub(super) fn record_request<R>(
-        &self,
-        intended: Duration,
-        now: Duration,
-        record: impl FnOnce(&mut Delta) -> R,
-    ) -> R {
-        record(
-            self.recorder
-                .borrow_mut()
-                .of(self.is_measured(intended, now)),
-        )
+    /// Where a request is recorded that was to be sent at `intended` and ended `now`.
+    pub(super) fn delta_of(&self, intended: Duration, now: Duration) -> RefMut<'_, Delta> {
+        let is_measured = self.is_measured(intended, now);
+        let recorder = self.recorder.borrow_mut();
+        RefMut::map(recorder, |recorder| recorder.of(is_measured))
     }
 
     /// In an open loop, and in a storm: the requests that were to be sent in the window. A closed
     /// loop sends nothing while it waits, so that only requests sent before can tell of a stall in
     /// the window: there, all requests under way in it.
-    pub(super) fn is_measured(&self, intended: Duration, now: Duration) -> bool {
+    fn is_measured(&self, intended: Duration, now: Duration) -> bool {
+        let (opens, closes) = (&self.control.window_opens, &self.control.window_closes);
         match self.plan.mode {
-            Mode::Closed => {
-                self.control.window_opens.get() <= now
-                    && intended < self.control.window_closes.get()
-            }
+            Mode::Closed => opens.get() <= now && intended < closes.get(),
             _ => self.control.is_within_window(intended),
         }
     }
@@ -200,7 +176,7 @@ impl Shard {
     pub(super) fn settle(&self, served: bool) {
         if served {
             self.served.set(self.served.get() + 1);
-            self.record(|delta| delta.counts.served += 1);
+            self.delta().counts.served += 1;
         }
         self.pending.set(self.pending.get() - 1);
         self.settled.notify();
@@ -208,10 +184,10 @@ impl Shard {
 
     pub(super) fn ended(&self, index: u32, outcome: Result<(), Failure>, served: bool) {
         let number = self.number(index).into();
-        self.record(|delta| delta.counts.ended += 1);
+        self.delta().counts.ended += 1;
         if let Err(failure) = outcome {
             self.failed.set(self.failed.get() + 1);
-            self.record(|delta| delta.failed(number, &failure));
+            self.delta().failures.add(number, &failure);
         }
         if !served && self.plan.mode != Mode::Storm {
             self.settle(false);
