@@ -42,26 +42,16 @@ pub fn launched(program: &Path) -> Command {
 
 /// Becomes the program that `arguments` name. Returns why it cannot.
 pub fn launch(arguments: &LaunchArguments) -> Error {
-    let failed = |why: String| {
-        Error::Failed(format!(
-            "cannot start {}: {why}",
-            arguments.program.to_string_lossy()
-        ))
-    };
+    let program = arguments.program.to_string_lossy();
+    let failed = |why: String| Error::Failed(format!("cannot start {program}: {why}"));
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         return failed(format!("PR_SET_PDEATHSIG: {error}"));
     }
     // It may have died before we asked.
-    if getppid().map(Pid::as_raw_pid) != Some(arguments.parent) {
-        return failed(format!(
-            "process {}, which wanted it, has ended",
-            arguments.parent
-        ));
+    let parent = arguments.parent;
+    if getppid().map(Pid::as_raw_pid) != Some(parent) {
+        return failed(format!("process {parent}, which wanted it, has ended"));
     }
-    failed(
-        Command::new(&arguments.program)
-            .args(&arguments.arguments)
-            .exec()
-            .to_string(),
-    )
+    let mut command = Command::new(&arguments.program);
+    failed(command.args(&arguments.arguments).exec().to_string())
 }

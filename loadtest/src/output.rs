@@ -96,7 +96,8 @@ pub fn exit_code(program: &str, outcome: Result<bool, Error>) -> ExitCode {
         Ok(false) => ExitCode::from(EXIT_FAILED),
         Err(error) => {
             note(format_args!("{program}: {error}"));
-            ExitCode::from(if matches!(error, Error::Refused(_)) {
+            let is_refused = matches!(error, Error::Refused(_));
+            ExitCode::from(if is_refused {
                 EXIT_REFUSED
             } else {
                 EXIT_FAILED
@@ -122,14 +123,11 @@ pub fn of_parser(error: &clap::Error) -> Result<bool, Error> {
 /// The command line as typed.
 pub fn command_line() -> String {
     // A path need not be UTF-8.
-    std::env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn lost(why: impl Display) -> Error {
-    Error::Failed(format!(
-        "the report cannot be written to standard output: {why}"
-    ))
+    let what = "the report cannot be written to standard output";
+    Error::Failed(format!("{what}: {why}"))
 }

@@ -25,19 +25,16 @@ impl Stop {
         let (stop, ignored) = (Self::default(), Self::default());
         // Where that is not known it counts as ignored: the kernel then does with it what it would
         // have done anyway.
-        let hangs_up = Process::myself()
-            .and_then(|process| process.status())
-            .is_ok_and(|status| !is_ignored(status.sigign, SIGHUP));
+        let status = Process::myself().and_then(|process| process.status());
+        let hangs_up = status.is_ok_and(|status| !is_ignored(status.sigign, SIGHUP));
         let ends = [SIGINT, SIGTERM]
             .into_iter()
-            .chain(hangs_up.then_some(SIGHUP))
-            .map(|signal| (signal, &stop));
-        let others = [SIGXFSZ, SIGALRM, SIGUSR1, SIGUSR2]
-            .into_iter()
-            .map(|signal| (signal, &ignored));
+            .chain(hangs_up.then_some(SIGHUP));
+        let ends = ends.map(|signal| (signal, &stop));
+        let others = [SIGXFSZ, SIGALRM, SIGUSR1, SIGUSR2].map(|signal| (signal, &ignored));
         for (signal, flag) in ends.chain(others) {
-            signal_hook::flag::register(signal, Arc::clone(&flag.0))
-                .map_err(Error::failed("cannot handle signals"))?;
+            let registered = signal_hook::flag::register(signal, Arc::clone(&flag.0));
+            registered.map_err(Error::failed("cannot handle signals"))?;
         }
         Ok(stop)
     }

@@ -26,57 +26,37 @@ pub enum Show {
 pub(super) enum Progress {
     Nothing,
     Bar(ProgressBar),
-    Lines { next_s: f64, stage: RunStage },
+    /// When the next line is due, in seconds, and the stage of the last.
+    Lines(f64, RunStage),
 }
 
 impl Progress {
     pub(super) fn new(show: Show, plan: &Plan) -> Self {
         match show {
             Show::Nothing => Self::Nothing,
-            Show::Progress if std::io::stderr().is_terminal() => {
-                let bar = ProgressBar::with_draw_target(
-                    Some(plan.connections.into()),
-                    ProgressDrawTarget::stderr(),
-                );
-                let style = ProgressStyle::with_template(
-                    "{elapsed:>4} [{bar:24}] {human_pos}/{human_len} {msg}",
-                );
-                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                bar.enable_steady_tick(Duration::from_secs(1));
-                Self::Bar(bar)
-            }
-            Show::Progress => Self::Lines {
-                next_s: 0.0,
-                stage: RunStage::Ramping,
-            },
+            Show::Progress if std::io::stderr().is_terminal() => Self::Bar(bar(plan)),
+            Show::Progress => Self::Lines(0.0, RunStage::Ramping),
         }
     }
 
     /// Without waiting for a terminal that is held (Ctrl-S).
     pub(super) fn show(&mut self, stage: RunStage, sample: &Sample, served: u64) {
+        let (words, connections) = (words(stage, sample), sample.connections);
         match self {
-            Self::Nothing => {}
+            Self::Lines(next_s, shown) if sample.at_s >= *next_s || stage != *shown => {
+                (*next_s, *shown) = (sample.at_s + LINE_INTERVAL, stage);
+                let at_s = sample.at_s;
+                let line = format!("{at_s:6.1} s  {connections} connections, {served} served");
+                note(format_args!("{line}, {words}"));
+            }
             Self::Bar(bar) => {
-                let (bar, position, message) =
-                    (bar.clone(), sample.connections, words(stage, sample));
+                let bar = bar.clone();
                 write_behind(move || {
-                    bar.set_position(position);
-                    bar.set_message(message);
+                    bar.set_position(connections);
+                    bar.set_message(words);
                 });
             }
-            Self::Lines {
-                next_s,
-                stage: shown,
-            } => {
-                if sample.at_s >= *next_s || stage != *shown {
-                    (*next_s, *shown) = (sample.at_s + LINE_INTERVAL, stage);
-                    let (at_s, connections) = (sample.at_s, sample.connections);
-                    note(format_args!(
-                        "{at_s:6.1} s  {connections} connections, {served} served, {}",
-                        words(stage, sample)
-                    ));
-                }
-            }
+            Self::Nothing | Self::Lines(..) => {}
         }
     }
 
@@ -86,6 +66,16 @@ impl Progress {
             write_behind(move || bar.finish_and_clear());
         }
     }
+}
+
+fn bar(plan: &Plan) -> ProgressBar {
+    let (length, target) = (plan.connections.into(), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    let template = "{elapsed:>4} [{bar:24}] {human_pos}/{human_len} {msg}";
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
 }
 
 fn words(stage: RunStage, sample: &Sample) -> String {

@@ -36,12 +36,8 @@ fn shards(connections: u32, descriptors: u32, cores: u32) -> u32 {
 /// How many cores shards that are told `cpus` run on: these, or all that the calling thread is
 /// allowed. A shard itself is allowed one.
 pub fn cores_for(cpus: &[usize]) -> u32 {
-    let cores = if cpus.is_empty() {
-        cores().len()
-    } else {
-        cpus.len()
-    };
-    cores.max(1) as u32
+    let allowed = if cpus.is_empty() { &cores() } else { cpus };
+    allowed.len().max(1) as u32
 }
 
 /// Refuse a core that this process may not run on.
@@ -49,35 +45,27 @@ pub fn cores_for(cpus: &[usize]) -> u32 {
 /// # Errors
 /// With the cores that it may use.
 pub fn core_check(core: usize) -> Result<(), Error> {
-    if cores().contains(&core) {
+    let cores = cores();
+    if cores.contains(&core) {
         return Ok(());
     }
-    let cores: Vec<String> = cores().iter().map(ToString::to_string).collect();
-    Err(Error::Refused(format!(
-        "core {core} is not one this process may use: {}",
-        cores.join(", ")
-    )))
+    let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
+    let cores = cores.join(", ");
+    let why = format!("core {core} is not one this process may use: {cores}");
+    Err(Error::Refused(why))
 }
 
 fn cores() -> Vec<usize> {
-    core_affinity::get_core_ids()
-        .unwrap_or_default()
-        .iter()
-        .map(|core| core.id)
-        .collect()
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    cores.iter().map(|core| core.id).collect()
 }
 
 /// The machine, for those who read of it elsewhere.
 pub fn about() -> Machine {
-    let processors = CpuInfo::current().ok();
-    let model = processors
-        .as_ref()
-        .and_then(|processors| processors.model_name(0));
+    let (processors, kernel) = (CpuInfo::current().ok(), rustix::system::uname());
+    let model = processors.as_ref().and_then(|all| all.model_name(0));
     Machine {
-        kernel: rustix::system::uname()
-            .release()
-            .to_string_lossy()
-            .into_owned(),
+        kernel: kernel.release().to_string_lossy().into_owned(),
         processor: model.unwrap_or(std::env::consts::ARCH).to_owned(),
         cores: cores().len() as u32,
         memory_bytes: Meminfo::current().map_or(0, |meminfo| meminfo.mem_total),

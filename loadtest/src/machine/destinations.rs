@@ -7,7 +7,7 @@ use super::facts::Facts;
 /// Connections to one address at most, however many ports there are.
 const CONNECTIONS_PER_ADDRESS_MAX: u64 = 20_000;
 /// Destinations at most; if they cannot hold the connections either, the ports' check says so.
-const DESTINATIONS_MAX: u64 = 256;
+const DESTINATIONS_MAX: u32 = 256;
 /// Addresses of 127.0.0.0/8 that one can connect to: all but its first and its last.
 const LOOPBACK_HOSTS: u32 = (1 << 24) - 2;
 
@@ -22,29 +22,19 @@ const LOOPBACK_HOSTS: u32 = (1 << 24) - 2;
 /// each gets half of that: of a million connections that took every second port, the last twentieth
 /// came ten times slower.
 pub fn destinations(target: SocketAddr, connections: u32, facts: &Facts) -> Vec<SocketAddr> {
-    match target.ip() {
-        IpAddr::V4(address) if address.is_loopback() => {
-            let (connections, most) = (u64::from(connections), per_address(facts));
-            let count = if connections <= most {
-                1
-            } else {
-                connections
-                    .div_ceil(most.div_ceil(2))
-                    .clamp(1, DESTINATIONS_MAX)
-            };
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            (0..count)
-                .map(|step| SocketAddr::from((neighbour(address, step), target.port())))
-                .collect()
-        }
-        _ => vec![target],
+    let IpAddr::V4(address) = target.ip() else {
+        return vec![target];
+    };
+    let half = facts.ports().unwrap_or(u64::MAX) / 2;
+    let most = half.clamp(1, CONNECTIONS_PER_ADDRESS_MAX) as u32;
+    if !address.is_loopback() || connections <= most {
+        return vec![target];
     }
-}
-
-fn per_address(facts: &Facts) -> u64 {
-    facts.ports().map_or(CONNECTIONS_PER_ADDRESS_MAX, |ports| {
-        (ports / 2).clamp(1, CONNECTIONS_PER_ADDRESS_MAX)
-    })
+    let count = connections.div_ceil(most.div_ceil(2)).min(DESTINATIONS_MAX);
+    let addresses = (0..count).map(|step| neighbour(address, step));
+    addresses
+        .map(|address| (address, target.port()).into())
+        .collect()
 }
 
 /// So many addresses further on, and from 127.255.255.254 to 127.0.0.1.

@@ -87,11 +87,8 @@ impl Facts {
 
     /// Ports that connect(2) may choose from, for one pair of addresses.
     pub(super) fn ports(&self) -> Option<u64> {
-        let range = self.port_range?;
-        let reserved = self
-            .ports_reserved
-            .as_ref()
-            .map_or(0, |ports| ports.count_within(range));
+        let (range, reserved) = (self.port_range?, self.ports_reserved.as_ref());
+        let reserved = reserved.map_or(0, |ports| ports.count_within(range));
         Some(range.count().saturating_sub(reserved))
     }
 }
@@ -138,10 +135,8 @@ fn memory_max(root: &Path) -> Option<u64> {
     let unified = groups.0.into_iter().find(|group| group.hierarchy == 0)?;
     let group = PathBuf::from(unified.pathname.strip_prefix('/')?);
     let groups = root.join("sys/fs/cgroup");
-    group
-        .ancestors()
-        .filter_map(|group| parsed(&groups.join(group).join("memory.max")))
-        .min()
+    let limit = |group| parsed(&groups.join(group).join("memory.max"));
+    group.ancestors().filter_map(limit).min()
 }
 
 #[cfg(test)]

@@ -46,12 +46,8 @@ pub fn check(demand: &Demand) -> Findings {
 
 /// The judgement alone. A fact that is not known is no problem.
 pub fn judge(demand: &Demand, facts: &Facts) -> Findings {
-    let find = |checks: &[Check]| {
-        checks
-            .iter()
-            .filter_map(|check| check(demand, facts))
-            .collect()
-    };
+    let found = |check: &Check| check(demand, facts);
+    let find = |checks: &[Check]| checks.iter().filter_map(found).collect();
     Findings {
         problems: find(&REFUSALS),
         warnings: find(&WARNINGS),

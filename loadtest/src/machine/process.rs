@@ -28,14 +28,16 @@ impl Sample {
     /// # Errors
     /// When there is none, or not ours to look at.
     pub fn take(pid: u32) -> io::Result<Self> {
-        let taken = process(pid).and_then(|process| {
-            Ok(Self {
-                at: Instant::now(),
-                cpu_ns: cpu_ns(&process)?,
-                resident_bytes: resident(&process)?,
-            })
-        });
-        taken.map_err(io::Error::other)
+        Self::of(pid).map_err(io::Error::other)
+    }
+
+    fn of(pid: u32) -> ProcResult<Self> {
+        let process = process(pid)?;
+        Ok(Self {
+            at: Instant::now(),
+            cpu_ns: cpu_ns(&process)?,
+            resident_bytes: resident(&process)?,
+        })
     }
 
     /// A thread that ended in between, as the kernel's own workers do, takes its share with it.
@@ -45,10 +47,8 @@ impl Sample {
 }
 
 fn process(pid: u32) -> ProcResult<Process> {
-    match i32::try_from(pid) {
-        Ok(pid) => Process::new(pid),
-        Err(_) => Err(ProcError::NotFound(None)),
-    }
+    let pid = i32::try_from(pid).map_err(|_| ProcError::NotFound(None))?;
+    Process::new(pid)
 }
 
 /// Processor time of all threads of a process so far, in nanoseconds, the kernel's work on their
@@ -113,22 +113,21 @@ pub fn listener(target: SocketAddr) -> Option<u32> {
         return None;
     }
     let sockets = [net::tcp(), net::tcp6()].into_iter().flatten().flatten();
-    let inodes: Vec<u64> = sockets
-        .filter(|socket| {
-            socket.state == TcpState::Listen && socket.local_address.port() == target.port()
-        })
-        .map(|socket| socket.inode)
-        .collect();
+    let listeners = sockets.filter(|socket| {
+        socket.state == TcpState::Listen && socket.local_address.port() == target.port()
+    });
+    let inodes: Vec<u64> = listeners.map(|socket| socket.inode).collect();
     let mut processes = all_processes().ok()?.flatten();
     let process = processes.find(|process| holds_any(process, &inodes))?;
     u32::try_from(process.pid()).ok()
 }
 
 fn holds_any(process: &Process, inodes: &[u64]) -> bool {
-    let descriptors = process.fd().into_iter().flatten().flatten();
-    descriptors
-        .into_iter()
-        .any(|descriptor| matches!(descriptor.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
+    let mut descriptors = process.fd().into_iter().flatten().flatten();
+    descriptors.any(|descriptor| match descriptor.target {
+        FDTarget::Socket(inode) => inodes.contains(&inode),
+        _ => false,
+    })
 }
 
 #[cfg(test)]

@@ -60,14 +60,13 @@ fn sentence(comparison: &Comparison) -> String {
 }
 
 fn header(comparison: &Comparison) -> Markup {
-    let (class, mark, word) = if comparison.complete {
-        ("good", "\u{2713}", "Complete")
-    } else {
-        ("void", "!", "Cut short")
+    let badge = match comparison.complete {
+        true => Badge("\u{2713}", "Complete", "good"),
+        false => Badge("!", "Cut short", "void"),
     };
     let servers = servers(comparison).into_iter().map(ServerKind::name);
     parts::header(
-        Badge { mark, word, class },
+        badge,
         ("Comparison", &servers.collect::<Vec<_>>().join(", ")),
         &comparison.began,
         &sentence(comparison),

@@ -40,29 +40,22 @@ fn printable(page: &str) -> String {
     page.chars().map(shown).collect()
 }
 
-/// How it ended, at the head of a page.
+/// How it ended, at the head of a page: a character, a word, and "good", "bad" or "void".
 #[derive(Debug, Clone, Copy)]
-pub struct Badge {
-    /// A character.
-    pub mark: &'static str,
-    /// A word.
-    pub word: &'static str,
-    /// "good", "bad" or "void".
-    pub class: &'static str,
-}
+pub struct Badge(pub &'static str, pub &'static str, pub &'static str);
 
 /// The head of a page: kind and subject of the report, and the whole in one sentence.
 pub fn header(
-    badge: Badge,
+    Badge(mark, word, class): Badge,
     (what, subject): (&str, &str),
     began: &str,
     sentence: &str,
     notes: &[String],
 ) -> Markup {
     html! {
-        header class=(badge.class) {
+        header class=(class) {
             p class="kicker" {
-                span class="badge" { span aria-hidden="true" { (badge.mark) } " " (badge.word) }
+                span class="badge" { span aria-hidden="true" { (mark) } " " (word) }
                 " " (what) " of " b { (subject) } ", "
                 span class="moment" { (super::units::moment(began)) }
             }

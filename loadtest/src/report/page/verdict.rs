@@ -6,31 +6,11 @@ use crate::data::Report;
 use crate::report::html::units::count;
 use crate::report::html::{self, Badge};
 
-const GOOD: Badge = Badge {
-    mark: "\u{2713}",
-    word: "Passed",
-    class: "good",
-};
-const BAD: Badge = Badge {
-    mark: "\u{2715}",
-    word: "Failed",
-    class: "bad",
-};
-const VOID: Badge = Badge {
-    mark: "\u{2205}",
-    word: "Void",
-    class: "void",
-};
-const INTERRUPTED: Badge = Badge {
-    mark: "!",
-    word: "Interrupted",
-    class: "void",
-};
-const EMPTY: Badge = Badge {
-    mark: "\u{2013}",
-    word: "Empty",
-    class: "void",
-};
+const GOOD: Badge = Badge("\u{2713}", "Passed", "good");
+const BAD: Badge = Badge("\u{2715}", "Failed", "bad");
+const VOID: Badge = Badge("\u{2205}", "Void", "void");
+const INTERRUPTED: Badge = Badge("!", "Interrupted", "void");
+const EMPTY: Badge = Badge("\u{2013}", "Empty", "void");
 
 /// How the run ended, plain text. What outweighs the rest comes first: figures that say nothing
 /// about the server, a signal, connections that are missing or something that failed.
