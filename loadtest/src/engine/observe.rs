@@ -171,14 +171,11 @@ fn seconds([from, to]: [&Sample; 2]) -> f64 {
 
 impl Memory {
     fn now() -> Self {
-        let meminfo = Meminfo::current();
-        meminfo.map_or_else(
-            |_unknown| Self::default(),
-            |meminfo| Self {
-                available: meminfo.mem_available.unwrap_or(0),
-                slab: meminfo.slab,
-            },
-        )
+        let of = |meminfo: Meminfo| Self {
+            available: meminfo.mem_available.unwrap_or(0),
+            slab: meminfo.slab,
+        };
+        Meminfo::current().map(of).unwrap_or_default()
     }
 }
 

@@ -172,11 +172,8 @@ impl Engine<'_> {
 
     /// Goes on to the next stage if this one is over.
     fn advance(&mut self, now: Duration) {
-        if self
-            .rest_measured_from
-            .take_if(|from| now >= *from)
-            .is_some()
-        {
+        let rest_begins = self.rest_measured_from.take_if(|from| now >= *from);
+        if rest_begins.is_some() {
             self.machine.snapshot();
         }
         let (stage, is_past) = (self.control.stage(), self.is_past(now));
@@ -274,11 +271,8 @@ impl Engine<'_> {
     fn close_window(&mut self) {
         self.control.window_closes.set(self.control.clock());
         if self.control.stage() == RunStage::Measuring {
-            let (opens, closes) = (
-                self.control.window_opens.get(),
-                self.control.window_closes.get(),
-            );
-            self.totals.window = closes.saturating_sub(opens);
+            let closes = self.control.window_closes.get();
+            self.totals.window = closes.saturating_sub(self.control.window_opens.get());
             self.observer.window_closed();
             self.machine.snapshot();
         }

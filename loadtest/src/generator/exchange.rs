@@ -10,7 +10,6 @@ use futures_io::AsyncWrite;
 use super::session::{Session, closed_early};
 use super::turns::latency;
 use crate::failure::Failure;
-use crate::plan::Plan;
 
 /// Bytes written at a time.
 const PIECE_MAX: u64 = 64 << 10;
@@ -33,15 +32,11 @@ impl<'a, 'g> Exchange<'a, 'g> {
         intended: Duration,
         sent: Duration,
     ) -> Self {
-        let Plan {
-            workload, timeout, ..
-        } = &*session.shard.plan;
+        let (workload, timeout) = (&session.shard.plan.workload, session.shard.plan.timeout);
         // Requests left over from the window have until a timeout after it, not a timeout each.
-        let until_settled =
-            (session.shard.control.window_closes.get() + *timeout).saturating_sub(sent);
-        session
-            .conn
-            .set_read_deadline(Some(until_settled.min(*timeout)));
+        let settled = session.shard.control.window_closes.get() + timeout;
+        let patience = settled.saturating_sub(sent).min(timeout);
+        session.conn.set_read_deadline(Some(patience));
         let send_end = session.stream.sent + workload.request_length() * u64::from(requests);
         let receive_end = session.stream.received + workload.reply_length() * u64::from(requests);
         Self {
@@ -55,14 +50,10 @@ impl<'a, 'g> Exchange<'a, 'g> {
 
     /// Receives until there is nothing more, or all has come.
     fn poll_replies(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Session {
-            shard,
-            conn,
-            stream,
-            ..
-        } = &mut *self.session;
+        let session = &mut *self.session;
+        let (shard, stream) = (session.shard, &mut session.stream);
         while stream.received < self.receive_end {
-            let Some(chunk) = ready!(conn.poll_read(context))? else {
+            let Some(chunk) = ready!(session.conn.poll_read(context))? else {
                 return Poll::Ready(Err(closed_early("before it had answered")));
             };
             let replies = stream.take(&shard.plan.workload, &chunk)?;
@@ -139,17 +130,12 @@ fn poll_send(
     end: u64,
     context: &mut Context<'_>,
 ) -> Poll<Result<(), Failure>> {
-    let Session {
-        shard,
-        conn,
-        stream,
-        ..
-    } = session;
+    let (shard, stream) = (session.shard, &mut session.stream);
     while stream.sent < end {
         let (mut scratch, workload) = (shard.scratch.borrow_mut(), &shard.plan.workload);
         scratch.resize((end - stream.sent).min(PIECE_MAX) as usize, 0);
         workload.fill(stream.key, stream.sent, &mut scratch);
-        let written = ready!(Pin::new(&mut *conn).poll_write(context, &scratch))?;
+        let written = ready!(Pin::new(&mut session.conn).poll_write(context, &scratch))?;
         stream.sent += written as u64;
     }
     Poll::Ready(Ok(()))

@@ -9,7 +9,7 @@ mod thin;
 pub mod units;
 
 pub use axis::{Axis, Tick};
-pub use canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH, Margins};
+pub use canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH};
 pub use document::{
     Badge, Drawing, cell, document, figure, grid, half_figure, header, no_figure, section,
     settings, table,

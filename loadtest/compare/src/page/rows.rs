@@ -1,6 +1,6 @@
 //! The servers, one row below the other: dots with their spread on a common axis.
 
-use loadtest::report::html::{Anchor, Axis, Canvas, Colour, Drawing, Form, LINE_WIDTH, Margins};
+use loadtest::report::html::{Anchor, Axis, Canvas, Colour, Drawing, Form, LINE_WIDTH};
 use maud::Markup;
 
 use crate::statistics::Spread;
@@ -79,11 +79,8 @@ fn column_end(canvas: &Canvas, number: usize) -> f64 {
 impl Drawing for Rows {
     fn svg(&self, form: Form, name: &str) -> Markup {
         let y = Axis::numbers("", self.rows.len());
-        let margins = Margins {
-            left: NAMES_WIDTH,
-            right: COLUMNS_INSET + self.columns().len() as f64 * COLUMN_WIDTH,
-            top: HEADS_HEIGHT,
-        };
+        let right = COLUMNS_INSET + self.columns().len() as f64 * COLUMN_WIDTH;
+        let margins = (NAMES_WIDTH, right, HEADS_HEIGHT);
         let mut canvas = Canvas::new(form, [&self.x, &y], margins);
         canvas.vertical_grid(&self.x.ticks(canvas.size().0, X_TICKS_APART));
         canvas.titles(&self.x.title, "");

@@ -52,14 +52,8 @@ pub struct Axis {
     scale: Scale,
 }
 
-/// A labelled place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tick {
-    /// Where on the axis.
-    pub place: f64,
-    /// The text beside it.
-    pub label: String,
-}
+/// A place on an axis, and the text beside it.
+pub type Tick = (f64, String);
 
 impl Axis {
     fn new(title: impl Into<String>, (low, high): (f64, f64), scale: Scale) -> Self {
@@ -91,10 +85,9 @@ impl Axis {
 
     /// Time since the run began.
     pub fn time(end_s: f64) -> Self {
-        let (unit, name) = if end_s >= MINUTES_FROM_S {
-            (60.0, "minutes")
-        } else {
-            (1.0, "seconds")
+        let (unit, name) = match end_s >= MINUTES_FROM_S {
+            true => (60.0, "minutes"),
+            false => (1.0, "seconds"),
         };
         let high = if end_s.is_finite() { end_s / unit } else { 0.0 };
         let title = format!("{name} since the run began");
@@ -206,12 +199,12 @@ impl Axis {
         let mut shown: Vec<Tick> = Vec::new();
         for (place, label) in std::iter::once(half).chain(decades) {
             let width = label.len() as f64 * DIGIT_WIDTH;
-            let has_room = shown.last().is_none_or(|last| {
-                let widths = last.label.len() as f64 * DIGIT_WIDTH + width;
-                pixels(place - last.place) >= widths / 2.0 + LABELS_APART
+            let has_room = shown.last().is_none_or(|(last, label)| {
+                let widths = label.len() as f64 * DIGIT_WIDTH + width;
+                pixels(place - last) >= widths / 2.0 + LABELS_APART
             });
             if has_room && pixels(self.high - place) + LABEL_OVERHANG >= width / 2.0 {
-                shown.push(Tick { place, label });
+                shown.push((place, label));
             }
         }
         shown
@@ -227,11 +220,7 @@ impl Axis {
 }
 
 fn ticks(places: impl Iterator<Item = f64>, label: impl Fn(f64) -> String) -> Vec<Tick> {
-    let tick = |place| Tick {
-        place,
-        label: label(place),
-    };
-    places.map(tick).collect()
+    places.map(|place| (place, label(place))).collect()
 }
 
 /// Least and greatest of the finite values; zeros if there are none.
@@ -266,7 +255,7 @@ mod tests {
     fn labels(axis: &Axis, max: u32) -> Vec<String> {
         axis.ticks(f64::from(max) * 80.0, 80.0)
             .into_iter()
-            .map(|tick| tick.label.replace(['\u{a0}', '\u{202f}'], " "))
+            .map(|(_, label)| label.replace(['\u{a0}', '\u{202f}'], " "))
             .collect()
     }
 

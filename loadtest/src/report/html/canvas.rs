@@ -50,17 +50,6 @@ impl Form {
     pub const NARROW: Self = Self(380.0, 260.0, "narrow");
 }
 
-/// Margins around a plot, but for the one below.
-#[derive(Debug, Clone, Copy)]
-pub struct Margins {
-    /// For the labels of the vertical axis, or the names of rows.
-    pub left: f64,
-    /// For half of a label, or values beside the plot.
-    pub right: f64,
-    /// For the title of the vertical axis.
-    pub top: f64,
-}
-
 /// Where a text stands beside its place: which end of it is there, and how far it is moved down.
 #[derive(Debug, Clone, Copy)]
 pub struct Anchor(&'static str, &'static str);
@@ -93,15 +82,16 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    /// An empty one.
-    pub fn new(form: Form, axes: [&Axis; 2], margins: Margins) -> Self {
+    /// An empty one, with margins for the labels of the vertical axis, or the names of rows; for
+    /// half of a label, or values beside the plot; and above, for the title of the vertical axis.
+    pub fn new(form: Form, axes: [&Axis; 2], (left, right, top): (f64, f64, f64)) -> Self {
         Self {
             drawing: String::new(),
             form,
             places: axes.map(|axis| (axis.low, axis.high)),
-            left: margins.left,
-            right: form.0 - margins.right,
-            top: margins.top,
+            left,
+            right: form.0 - right,
+            top,
             bottom: form.1 - BOTTOM,
         }
     }
@@ -124,22 +114,17 @@ impl Canvas {
 
     /// Horizontal lines at the ticks, with their labels.
     pub fn horizontal_grid(&mut self, ticks: &[Tick]) {
-        for tick in ticks {
-            let y = self.y(tick.place);
-            self.line((self.left, y), (self.right, y), Colour::GRID, 1.0);
-            self.text(
-                &tick.label,
-                (self.left - 8.0, y),
-                Colour::SOFT,
-                Anchor::LEFT,
-            );
+        for (place, label) in ticks {
+            let (left, right, y) = (self.left, self.right, self.y(*place));
+            self.line((left, y), (right, y), Colour::GRID, 1.0);
+            self.text(label, (left - 8.0, y), Colour::SOFT, Anchor::LEFT);
         }
     }
 
     /// Vertical lines at the ticks, with their labels.
     pub fn vertical_grid(&mut self, ticks: &[Tick]) {
-        for tick in ticks {
-            let x = self.x(tick.place);
+        for (place, _) in ticks {
+            let x = self.x(*place);
             self.line((x, self.top), (x, self.bottom), Colour::GRID, 1.0);
         }
         self.x_ticks(ticks);
@@ -147,11 +132,10 @@ impl Canvas {
 
     /// The ticks of the horizontal axis.
     pub fn x_ticks(&mut self, ticks: &[Tick]) {
-        let bottom = self.bottom;
-        for tick in ticks {
-            let x = self.x(tick.place);
+        for (place, label) in ticks {
+            let (x, bottom) = (self.x(*place), self.bottom);
             self.line((x, bottom), (x, bottom + 5.0), Colour::GRID, 1.0);
-            self.text(&tick.label, (x, bottom + 8.0), Colour::SOFT, Anchor::BELOW);
+            self.text(label, (x, bottom + 8.0), Colour::SOFT, Anchor::BELOW);
         }
     }
 
@@ -201,25 +185,21 @@ impl Canvas {
         });
     }
 
-    /// A line through points, and so wide; tinted down to the axis if `is_filled`.
-    pub(super) fn path(
-        &mut self,
-        path: &[(f64, f64)],
-        colour: Colour,
-        width: f64,
-        is_filled: bool,
-    ) {
-        let pair = |(x, y): &(f64, f64)| format!("{},{}", px(*x), px(*y));
-        let points = path.iter().map(pair).collect::<Vec<_>>().join(" ");
-        if let ([first, .., last], true) = (path, is_filled) {
-            let [from, to] = [first, last].map(|end| pair(&(end.0, self.bottom)));
-            self.draw(&html! {
-                polygon class=(colour.0) points={ (from) " " (points) " " (to) } {}
-            });
-        }
+    /// A line through points, and so wide.
+    pub(super) fn path(&mut self, path: &[(f64, f64)], colour: Colour, width: f64) {
+        let points = points(path);
         self.draw(&html! {
             polyline class=(colour.0) stroke-width=(px(width)) points=(points) {}
         });
+    }
+
+    /// The area below a line, tinted.
+    pub(super) fn area(&mut self, path: &[(f64, f64)], colour: Colour) {
+        if let [(from, _), .., (to, _)] = path {
+            let (from, to) = ((*from, self.bottom), (*to, self.bottom));
+            let points = points(&[&[from], path, &[to]].concat());
+            self.draw(&html! { polygon class=(colour.0) points=(points) {} });
+        }
     }
 
     fn draw(&mut self, element: &Markup) {
@@ -246,6 +226,11 @@ fn share(place: f64, (low, high): (f64, f64)) -> f64 {
     } else {
         share.clamp(0.0, 1.0)
     }
+}
+
+fn points(path: &[(f64, f64)]) -> String {
+    let pairs = path.iter().map(|(x, y)| format!("{},{}", px(*x), px(*y)));
+    pairs.collect::<Vec<_>>().join(" ")
 }
 
 /// Tenths of a pixel are as much as can be seen.

@@ -3,7 +3,7 @@
 use maud::Markup;
 
 use super::axis::Axis;
-use super::canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH, Margins};
+use super::canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH};
 use super::document::Drawing;
 use super::thin::{Point, thin};
 
@@ -69,14 +69,12 @@ impl Plot {
         }
     }
 
-    fn margins(&self) -> Margins {
+    fn margins(&self) -> (f64, f64, f64) {
         let has_names = self.lines.iter().any(|line| !line.0.is_empty());
         let has_moments = !self.moments.is_empty();
-        Margins {
-            left: LEFT,
-            right: if has_names { RIGHT_NAMED } else { RIGHT },
-            top: if has_moments { TOP_WITH_MOMENTS } else { TOP },
-        }
+        let right = if has_names { RIGHT_NAMED } else { RIGHT };
+        let top = if has_moments { TOP_WITH_MOMENTS } else { TOP };
+        (LEFT, right, top)
     }
 
     fn draw_bars(&self, canvas: &mut Canvas) {
@@ -177,7 +175,10 @@ fn draw_run(canvas: &mut Canvas, run: &[(f64, f64)], colour: Colour, is_filled: 
     let up_and_down = run.windows(2).map(|pair| (pair[1].1 - pair[0].1).abs());
     let density = up_and_down.sum::<f64>() / (last.0 - first.0).max(1.0);
     let width = (LINE_WIDTH / (1.0 + density / DENSE)).max(LINE_WIDTH_MIN);
-    canvas.path(run, colour, width, is_filled);
+    if is_filled {
+        canvas.area(run, colour);
+    }
+    canvas.path(run, colour, width);
 }
 
 /// The heights moved as little as keeps `distance` between neighbours; in the order given, within

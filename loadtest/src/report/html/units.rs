@@ -64,8 +64,8 @@ pub fn short(value: f64, scale: f64) -> String {
 /// A latency given in microseconds: `85 µs`, `1.23 ms`, `2.5 s`.
 pub fn latency(us: f64) -> String {
     let (divisor, unit) = match us {
-        _ if us >= 999_500.0 => (1e6, "s"),
-        _ if us >= 999.5 => (1e3, "ms"),
+        999_500.0.. => (1e6, "s"),
+        999.5.. => (1e3, "ms"),
         _ => (1.0, "µs"),
     };
     format!("{}\u{a0}{unit}", significant(us / divisor))

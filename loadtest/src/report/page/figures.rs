@@ -2,7 +2,7 @@
 
 use maud::Markup;
 
-use crate::data::{Report, Sample};
+use crate::data::{Report, Sample, ShardShare};
 use crate::report::html::{Axis, Colour, Line, Plot, Point, figure, half_figure, no_figure, units};
 
 /// Memory per connection is shown from this share of the greatest number of connections on: divided
@@ -12,6 +12,7 @@ const CONNECTIONS_SHARE_MIN: f64 = 0.05;
 const RAMP_SHARE_MAX: f64 = 0.98;
 
 const NO_SAMPLES: &str = "The run left no samples, so there is nothing to plot over time.";
+const TESTER: &str = "Shards of the load tester";
 const ONE_SHARD: &str = "There is one shard, so nothing to balance.";
 
 /// Connections, connects, requests and latency over time.
@@ -62,6 +63,7 @@ fn connects(report: &Report) -> Markup {
         .connect_rate
         .map(|asked| ("asked for", asked.into()));
     let plot = counted(report, "connections established per second", line, level);
+    let plot = plot.filter(is_not_flat);
     let reading = match level {
         Some(_) => {
             "It should follow the dashed line during the ramp; below it, the server or the kernel \
@@ -73,12 +75,7 @@ fn connects(report: &Report) -> Markup {
         }
     };
     let why = "No connection was established while samples were taken.";
-    drawn(
-        "Connects per second over time",
-        plot.filter(is_not_flat),
-        reading,
-        why,
-    )
+    drawn("Connects per second over time", plot, reading, why)
 }
 
 fn requests(report: &Report) -> Markup {
@@ -89,6 +86,7 @@ fn requests(report: &Report) -> Markup {
         .offered_per_s
         .map(|offered| ("offered in the window", offered));
     let plot = counted(report, "requests answered per second", line, level);
+    let plot = plot.filter(is_not_flat);
     let reading = match level {
         Some(_) => {
             "Once all connections are open it should lie on the dashed line; what is missing below \
@@ -100,12 +98,7 @@ fn requests(report: &Report) -> Markup {
         }
     };
     let why = "No request was answered while samples were taken.";
-    drawn(
-        "Requests per second over time",
-        plot.filter(is_not_flat),
-        reading,
-        why,
-    )
+    drawn("Requests per second over time", plot, reading, why)
 }
 
 fn latency(report: &Report) -> Markup {
@@ -147,12 +140,8 @@ fn memory_in_all(report: &Report) -> Markup {
     let reading = "Machine is what the whole system lost since before the first connect, the \
                    sockets of both ends in the kernel included; server and tester are the resident \
                    memory of the processes. Level after the ramp means no leak.";
-    drawn(
-        "Memory over time",
-        plot,
-        reading,
-        "Memory was not measured.",
-    )
+    let why = "Memory was not measured.";
+    drawn("Memory over time", plot, reading, why)
 }
 
 fn memory_per_connection(report: &Report) -> Markup {
@@ -280,32 +269,25 @@ pub(super) fn balance(report: &Report) -> Vec<Markup> {
         1 => vec![no_figure("Shards of the server", ONE_SHARD)],
         _ => vec![bars(title, "% of a core", times, Colour::AMBER, figure)],
     };
-    let title = |what| format!("{what} by shard of the load tester");
-    let connections = testers
-        .iter()
-        .map(|shard| (shard.shard, shard.connections as f64));
-    let requests = testers
-        .iter()
-        .map(|shard| (shard.shard, shard.requests as f64));
-    let (blue, half) = (Colour::BLUE, half_figure);
     match testers.len() {
-        0 | 1 => {
-            let unknown = "Nothing is known about its shards.";
-            let why = [unknown, ONE_SHARD][testers.len()];
-            figures.push(no_figure("Shards of the load tester", why));
-        }
+        0 => figures.push(no_figure(TESTER, "Nothing is known about its shards.")),
+        1 => figures.push(no_figure(TESTER, ONE_SHARD)),
         _ => figures.extend([
-            bars(
-                &title("Connections"),
-                "connections",
-                connections,
-                blue,
-                half,
-            ),
-            bars(&title("Requests"), "requests", requests, blue, half),
+            halves(report, "Connections", |shard| shard.connections),
+            halves(report, "Requests", |shard| shard.requests),
         ]),
     }
     figures
+}
+
+fn halves(report: &Report, what: &str, value: fn(&ShardShare) -> u64) -> Markup {
+    let shards = report.shards.iter();
+    let values = shards.map(|shard| (shard.shard, value(shard) as f64));
+    let (title, unit) = (
+        format!("{what} by shard of the load tester"),
+        what.to_lowercase(),
+    );
+    bars(&title, &unit, values, Colour::BLUE, half_figure)
 }
 
 /// A bar for each shard, given as its number and its value.

@@ -21,23 +21,22 @@ pub(super) fn html(report: &Report) -> Markup {
 
 fn counts(report: &Report) -> [Tile; 4] {
     let (connections, requests) = (&report.connections, &report.requests);
-    let of_wanted = |part: u64| match connections.wanted {
-        0 => "none wanted".to_owned(),
-        wanted => {
-            let share = share(part as f64, wanted as f64);
-            format!("{share} of {} wanted", count(wanted))
-        }
+    let of_wanted = |name, part: u64| {
+        let (share, all) = (
+            share(part as f64, connections.wanted as f64),
+            connections.wanted,
+        );
+        let remark = match all {
+            0 => "none wanted".to_owned(),
+            _ => format!("{share} of {} wanted", count(all)),
+        };
+        (name, count(part), remark)
     };
-    let (established, served) = (connections.established, connections.served);
     let connects = rate(connections.connects_per_s);
     let answered = rate(requests.achieved_per_s);
     [
-        (
-            "Connections established",
-            count(established),
-            of_wanted(established),
-        ),
-        ("Connections served", count(served), of_wanted(served)),
+        of_wanted("Connections established", connections.established),
+        of_wanted("Connections served", connections.served),
         ("Connects per second", connects, connect_remark(report)),
         ("Requests per second", answered, request_remark(report)),
     ]
