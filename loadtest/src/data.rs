@@ -67,11 +67,8 @@ impl Report {
 
     /// Failures of the kind with this word.
     pub fn failures_of(&self, kind: &str) -> u64 {
-        self.failures
-            .iter()
-            .filter(|failure| failure.kind == kind)
-            .map(|failure| failure.count)
-            .sum()
+        let failures = self.failures.iter().filter(|failure| failure.kind == kind);
+        failures.map(|failure| failure.count).sum()
     }
 
     /// Failures of any kind.
@@ -261,7 +258,7 @@ pub struct Sample {
 }
 
 /// The share of one shard.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ShardShare {
     /// Its number, from zero.
     pub shard: u32,

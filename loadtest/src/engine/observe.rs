@@ -126,9 +126,8 @@ impl Machine {
         let shards = to.shards.iter().filter_map(|(&shard, after)| {
             let cpu_ns = after.saturating_sub(*from.shards.get(&shard)?);
             let cpu_cores = cpu_ns as f64 / 1e9 / elapsed;
-            cpu_cores
-                .is_finite()
-                .then_some(ShardTime { shard, cpu_cores })
+            let time = ShardTime { shard, cpu_cores };
+            cpu_cores.is_finite().then_some(time)
         });
         shards.collect()
     }
@@ -136,11 +135,9 @@ impl Machine {
     /// The whole machine, with so many connections open.
     pub(super) fn memory(&self, connections: u64) -> Option<MemoryUse> {
         let [_, closed] = self.span(WINDOW)?;
-        let used = self
-            .before
-            .available
-            .saturating_sub(closed.memory.available);
-        let slab = closed.memory.slab.saturating_sub(self.before.slab);
+        let (before, now) = (self.before, closed.memory);
+        let used = before.available.saturating_sub(now.available);
+        let slab = now.slab.saturating_sub(before.slab);
         (connections > 0).then(|| MemoryUse {
             used_bytes: used,
             bytes_per_connection: used as f64 / connections as f64,

@@ -44,8 +44,7 @@ impl Totals {
     pub(super) fn new(plan: &Plan) -> Self {
         let share = |shard| ShardShare {
             shard,
-            connections: 0,
-            requests: 0,
+            ..ShardShare::default()
         };
         Self {
             mode: plan.mode,

@@ -15,9 +15,8 @@ const JUDGED_WINDOW_MIN_S: f64 = 0.5;
 
 /// Why the figures say nothing about the server, if so.
 pub(super) fn void(report: &Report) -> Option<String> {
-    late(report)
-        .or_else(|| outrun(report))
-        .or_else(|| unmeasured(report))
+    let reasons = [late, outrun, unmeasured];
+    reasons.into_iter().find_map(|reason| reason(report))
 }
 
 /// Zeros would be read as the fastest of all servers.

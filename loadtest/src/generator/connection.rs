@@ -7,7 +7,7 @@ use std::time::Duration;
 use corelane::{Conn, Connector, Error, sleep};
 
 use super::exchange::{Exchange, await_replies, drip};
-use super::session::{Session, Stream};
+use super::session::Session;
 use super::shard::Shard;
 use super::turns::lag;
 use crate::control::RunStage;
@@ -65,12 +65,7 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
 /// The connect, and the first request.
 async fn greet(shard: &Shard, index: u32) -> Result<Session<'_>, Failure> {
     let conn = Box::pin(shard.connect(index)).await?;
-    let mut session = Session {
-        shard,
-        conn,
-        stream: Stream::new(shard.next_stream()),
-        index,
-    };
+    let mut session = Session::new(shard, conn, index);
     let now = shard.control.clock();
     Exchange::new(&mut session, 1, now, now).await?;
     Ok(session)
@@ -153,12 +148,7 @@ async fn cycle(shard: &Shard, index: u32, served: &mut bool) -> Result<(), Failu
     if connected.is_err() {
         shard.gave_up(1, begun);
     }
-    let mut session = Session {
-        shard,
-        conn: connected?,
-        stream: Stream::new(shard.next_stream()),
-        index,
-    };
+    let mut session = Session::new(shard, connected?, index);
     Exchange::new(&mut session, 1, begun, shard.control.clock()).await?;
     *served = true;
     Ok(())

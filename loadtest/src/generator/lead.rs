@@ -139,10 +139,8 @@ impl Shard {
     }
 
     fn next_look(&self, stage: RunStage, now: Duration, due: Option<Duration>) -> Duration {
-        let (closes, not_before) = (
-            self.control.window_closes.get(),
-            now + self.plan.hand_out_interval,
-        );
+        let closes = self.control.window_closes.get();
+        let not_before = now + self.plan.hand_out_interval;
         match stage {
             RunStage::Resting => now + LOOK_INTERVAL_REST,
             RunStage::Settling => now + LOOK_INTERVAL_SHORT,
@@ -192,10 +190,8 @@ impl Shard {
 
     /// Tells those whose turn has come, unless that is after the window.
     fn hand_out(&self, cursor: &mut Cursor, now: Duration) {
-        let (opens, closes) = (
-            self.control.window_opens.get(),
-            self.control.window_closes.get(),
-        );
+        let opens = self.control.window_opens.get();
+        let closes = self.control.window_closes.get();
         let (mut turns, mut measured) = (0, 0);
         while cursor.due().is_some_and(|due| due < closes)
             && let Some((index, due)) = cursor.take(now)

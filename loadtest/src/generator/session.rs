@@ -53,7 +53,17 @@ pub(super) struct Session<'a> {
     pub(super) index: u32,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    pub(super) fn new(shard: &'a Shard, conn: Conn, index: u32) -> Self {
+        let stream = Stream::new(shard.next_stream());
+        Self {
+            shard,
+            conn,
+            stream,
+            index,
+        }
+    }
+
     /// Waits for the intended time of request `round`; none when there is to be none any more.
     pub(super) async fn turn(&mut self, round: u64) -> Result<Option<Duration>, Failure> {
         poll_fn(|context| {
@@ -62,10 +72,8 @@ impl Session<'_> {
                 if shard.control.stage() >= RunStage::Finishing {
                     return Poll::Ready(Ok(None));
                 }
-                let due = shard
-                    .schedule
-                    .get()
-                    .map(|schedule| schedule.due(index, round));
+                let schedule = shard.schedule.get();
+                let due = schedule.map(|schedule| schedule.due(index, round));
                 if let Some(due) = due {
                     let (now, closes) = (shard.control.clock(), shard.control.window_closes.get());
                     if due >= closes {

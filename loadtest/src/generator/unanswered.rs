@@ -35,10 +35,8 @@ impl Shard {
     /// The loop of connection `index` is over, and request `round` the first that it has not sent:
     /// if it failed, or the run was cut short, some may be owed.
     pub(super) fn never_sends_after(&self, index: u32, round: u64, outcome: &Result<(), Failure>) {
-        let due = self
-            .schedule
-            .get()
-            .map(|schedule| schedule.due(index, round));
+        let schedule = self.schedule.get();
+        let due = schedule.map(|schedule| schedule.due(index, round));
         let is_owed = due.is_some_and(|due| due < self.control.window_closes.get());
         if outcome.is_err() || is_owed {
             self.never_sends(index, round);

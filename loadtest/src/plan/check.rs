@@ -93,10 +93,8 @@ fn told<const N: usize>(refusals: [(bool, String); N]) -> Vec<String> {
 
 /// Whether a value is there twice.
 pub fn has_repeats<T: PartialEq>(values: &[T]) -> bool {
-    values
-        .iter()
-        .enumerate()
-        .any(|(index, value)| values[..index].contains(value))
+    let mut numbered = values.iter().enumerate();
+    numbered.any(|(index, value)| values[..index].contains(value))
 }
 
 /// Numbers that no run can mean.

@@ -16,7 +16,7 @@ pub(crate) const PAYLOAD_DEFAULT: u32 = 64;
 /// sized to the messages.
 const BUFFERS: u32 = 16_384;
 const BUFFERS_SHARD: (u32, u32) = (64, 4096);
-const BUFFER_SIZE: (u32, u32) = (512, 16 << 10);
+const BUFFER_SIZE: (u64, u64) = (512, 16 << 10);
 /// Where several shards share a core, one hands out turns no more often than this, so that some
 /// share a wake and a setting of the kernel's timer. A request that is sent later for it counts as
 /// late, and the delay is in its latency.
@@ -124,6 +124,7 @@ impl Plan {
             Mode::Storm => 2 * each + STORM_SPARE,
             _ => each,
         };
+        let in_flight = self.in_flight_max.div_ceil(self.shards).clamp(1, 1024);
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
         let timeout = format!("\"{}ms\"", self.timeout.as_millis().max(100));
         vec![
@@ -132,10 +133,7 @@ impl Plan {
             "server.pin=true".to_owned(), // many on few cores are spread evenly once, and stay so
             format!("limits.outbound_per_shard_max={outbound}"),
             format!("limits.connects_waiting_max={outbound}"), // all of them may begin at once
-            format!(
-                "limits.connects_in_flight_max={}",
-                self.in_flight_max.div_ceil(self.shards).clamp(1, 1024)
-            ),
+            format!("limits.connects_in_flight_max={in_flight}"),
             format!("buffers.count={}", self.buffers()),
             format!("buffers.size={}", self.buffer_size()),
             "socket.keepalive=false".to_owned(),
@@ -147,16 +145,15 @@ impl Plan {
     }
 
     fn buffers(&self) -> u32 {
+        let (least, most) = BUFFERS_SHARD;
         (BUFFERS / self.shards)
             .next_power_of_two()
-            .clamp(BUFFERS_SHARD.0, BUFFERS_SHARD.1)
+            .clamp(least, most)
     }
 
-    fn buffer_size(&self) -> u32 {
+    fn buffer_size(&self) -> u64 {
         let replies = self.workload.reply_length() * u64::from(self.workload.pipeline);
-        u32::try_from(replies)
-            .unwrap_or(u32::MAX)
-            .clamp(BUFFER_SIZE.0, BUFFER_SIZE.1)
+        replies.clamp(BUFFER_SIZE.0, BUFFER_SIZE.1)
     }
 
     /// Its demands on the machine.

@@ -84,9 +84,8 @@ pub(crate) fn first_that_answers(
     let (asked, patience) = (addresses.to_vec(), timeout.min(ANSWER_MAX));
     let bound = patience * u32::try_from(addresses.len()).unwrap_or(u32::MAX) + ANSWER_MAX;
     let found = on_thread(bound, stop, move || {
-        asked
-            .into_iter()
-            .find(|address| answers(*address, patience))
+        let mut asked = asked.into_iter();
+        asked.find(|address| answers(*address, patience))
     })?;
     Ok(found.flatten().unwrap_or(addresses[0]))
 }

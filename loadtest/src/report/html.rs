@@ -11,7 +11,7 @@ pub mod units;
 pub use axis::{Axis, Tick};
 pub use canvas::{Anchor, Canvas, Colour, Form, LINE_WIDTH};
 pub use document::{
-    Badge, Drawing, cell, document, figure, grid, half_figure, header, no_figure, section,
+    Badge, Drawing, cell, document, figure, grid, half_figure, header, no_figure, pair, section,
     settings, table,
 };
 pub use plot::{Line, Plot};

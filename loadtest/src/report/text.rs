@@ -8,11 +8,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let load = &self.load;
         let (protocol, target, note) = (&load.protocol, load.target, &load.mode_note);
-        let (bytes, pipeline) = (load.payload_bytes, load.pipeline);
-        writeln!(
-            f,
-            "{protocol} to {target}, {bytes} bytes x {pipeline}, {note}"
-        )?;
+        let shape = format!("{} bytes x {}", load.payload_bytes, load.pipeline);
+        writeln!(f, "{protocol} to {target}, {shape}, {note}")?;
         let mut lines = outcome(self);
         lines.extend(failures(self));
         lines.extend(costs(self));
@@ -37,10 +34,8 @@ fn outcome(report: &Report) -> Vec<Line> {
     let counts = format!("{wanted} wanted, {established} established, {served} served");
     let mut lines = vec![("connections", counts)];
     if per_s > 0.0 {
-        lines.push((
-            "connects",
-            format!("{per_s:.0}/s, {}", quantiles(&report.connect_us)),
-        ));
+        let took = quantiles(&report.connect_us);
+        lines.push(("connects", format!("{per_s:.0}/s, {took}")));
     }
     let due = requests
         .offered_per_s

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use loadtest::report::html::units::{UNKNOWN, bytes, count, latency, moment, seconds};
 use loadtest::report::html::{
-    self as parts, Badge, cell, document, grid, section, settings, table,
+    self as parts, Badge, cell, document, grid, pair, section, settings, table,
 };
 use loadtest::report::page::machine;
 use maud::{Markup, html as markup};
@@ -157,12 +157,12 @@ fn short(case: &Case) -> String {
 }
 
 fn setting(comparison: &Comparison) -> Markup {
-    let load = vec![
-        ("rounds", count(comparison.rounds.into())),
-        ("measured window", seconds(comparison.window_s)),
-        ("payload", bytes(comparison.payload_bytes.into())),
-        ("began", moment(&comparison.began)),
-    ];
+    let load = markup! {
+        (pair("rounds", count(comparison.rounds.into())))
+        (pair("measured window", seconds(comparison.window_s)))
+        (pair("payload", bytes(comparison.payload_bytes.into())))
+        (pair("began", moment(&comparison.began)))
+    };
     let parts = [("Load", load), ("Machine", machine(&comparison.machine))];
     settings(&comparison.command, &parts)
 }

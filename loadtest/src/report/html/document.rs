@@ -140,15 +140,20 @@ pub fn table(
     }
 }
 
-/// A command line, and settings under their titles, all of it plain text.
-pub fn settings(command: &str, parts: &[(&str, Vec<(&str, String)>)]) -> Markup {
+/// A setting: its name and its value, plain text.
+pub fn pair(name: &str, value: impl fmt::Display) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
+}
+
+/// A command line, and settings under their titles.
+pub fn settings(command: &str, parts: &[(&str, Markup)]) -> Markup {
     html! {
         h3 { "Command line" }
         pre { code { (command) } }
         div class="columns" { @for (title, pairs) in parts {
             div {
                 h3 { (title) }
-                dl { @for (name, value) in pairs { div { dt { (name) } dd { (value) } } } }
+                dl { (pairs) }
             }
         } }
     }

@@ -20,9 +20,8 @@ pub(super) fn load(report: &Report) -> Vec<Markup> {
     if report.timeline.is_empty() {
         return vec![no_figure("Load over time", NO_SAMPLES)];
     }
-    [connections, connects, requests, latency]
-        .map(|draw| draw(report))
-        .into()
+    let draw = [connections, connects, requests, latency];
+    draw.map(|draw| draw(report)).into()
 }
 
 /// Memory in all and per connection over time.
@@ -30,9 +29,8 @@ pub(super) fn memory(report: &Report) -> Vec<Markup> {
     if report.timeline.is_empty() {
         return vec![no_figure("Memory over time", NO_SAMPLES)];
     }
-    [memory_in_all, memory_per_connection]
-        .map(|draw| draw(report))
-        .into()
+    let draw = [memory_in_all, memory_per_connection];
+    draw.map(|draw| draw(report)).into()
 }
 
 /// Failures over time, if there were any.
@@ -58,10 +56,8 @@ fn connections(report: &Report) -> Markup {
 fn connects(report: &Report) -> Markup {
     let points = series(report, |sample| Some(sample.connects_per_s));
     let line = Line("", Colour::GREEN, points);
-    let level = report
-        .load
-        .connect_rate
-        .map(|asked| ("asked for", asked.into()));
+    let asked = report.load.connect_rate;
+    let level = asked.map(|asked| ("asked for", asked.into()));
     let plot = counted(report, "connections established per second", line, level);
     let plot = plot.filter(is_not_flat);
     let reading = match level {
@@ -81,10 +77,8 @@ fn connects(report: &Report) -> Markup {
 fn requests(report: &Report) -> Markup {
     let points = series(report, |sample| Some(sample.requests_per_s));
     let line = Line("", Colour::BLUE, points);
-    let level = report
-        .requests
-        .offered_per_s
-        .map(|offered| ("offered in the window", offered));
+    let offered = report.requests.offered_per_s;
+    let level = offered.map(|offered| ("offered in the window", offered));
     let plot = counted(report, "requests answered per second", line, level);
     let plot = plot.filter(is_not_flat);
     let reading = match level {
@@ -164,10 +158,8 @@ fn memory_per_connection(report: &Report) -> Markup {
 
 /// The plot, or why there is none.
 fn drawn(title: &str, plot: Option<Plot>, reading: &str, why: &str) -> Markup {
-    plot.map_or_else(
-        || no_figure(title, why),
-        |plot| figure(title, reading, &plot),
-    )
+    let why = || no_figure(title, why);
+    plot.map_or_else(why, |plot| figure(title, reading, &plot))
 }
 
 fn series(report: &Report, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Point> {
@@ -247,11 +239,8 @@ pub(super) fn distribution(report: &Report) -> Markup {
 /// The quantiles that the curve reaches.
 fn dots(report: &Report, percentile_max: f64) -> Vec<(f64, f64, String)> {
     let us = &report.latency_us;
-    let (tail, all) = ([(99.9, us.p99_9), (99.99, us.p99_99)], [(100.0, us.max)]);
-    let quantiles = [(50.0, us.p50), (99.0, us.p99)]
-        .into_iter()
-        .chain(tail)
-        .chain(all);
+    let percentiles = [50.0, 99.0, 99.9, 99.99, 100.0].into_iter();
+    let quantiles = percentiles.zip([us.p50, us.p99, us.p99_9, us.p99_99, us.max]);
     let reached = quantiles.filter(|&(percentile, us)| percentile <= percentile_max && us > 0.0);
     reached.map(|(x, y)| (x, y, units::latency(y))).collect()
 }
@@ -283,11 +272,14 @@ pub(super) fn balance(report: &Report) -> Vec<Markup> {
 fn halves(report: &Report, what: &str, value: fn(&ShardShare) -> u64) -> Markup {
     let shards = report.shards.iter();
     let values = shards.map(|shard| (shard.shard, value(shard) as f64));
-    let (title, unit) = (
-        format!("{what} by shard of the load tester"),
-        what.to_lowercase(),
-    );
-    bars(&title, &unit, values, Colour::BLUE, half_figure)
+    let title = format!("{what} by shard of the load tester");
+    bars(
+        &title,
+        &what.to_lowercase(),
+        values,
+        Colour::BLUE,
+        half_figure,
+    )
 }
 
 /// A bar for each shard, given as its number and its value.

@@ -8,10 +8,7 @@ use crate::data::{Machine, Quantiles, Report};
 use crate::report::html::units::{
     UNKNOWN, bytes, cores, count, latency, moment, rate, seconds, share, significant,
 };
-use crate::report::html::{cell, settings, table};
-
-/// Names and their values.
-type Pairs = Vec<(&'static str, String)>;
+use crate::report::html::{cell, pair, settings, table};
 
 /// Failures by kind, the most frequent first.
 pub(super) fn failures(report: &Report) -> Markup {
@@ -81,88 +78,65 @@ pub(super) fn setting(report: &Report) -> Markup {
     settings(&report.command, &parts)
 }
 
-fn load(report: &Report) -> Pairs {
+fn load(report: &Report) -> Markup {
     let load = &report.load;
     let connects = load
         .connect_rate
         .map(|rate| format!("{} per second", count(rate.into())));
-    let connects = connects.unwrap_or_else(|| "as fast as served".to_owned());
-    vec![
-        ("target", load.target.to_string()),
-        ("mode", load.mode.clone()),
-        ("protocol", load.protocol.clone()),
-        ("payload", bytes(load.payload_bytes.into())),
-        (
-            "requests under way per connection",
-            count(load.pipeline.into()),
-        ),
-        ("connects asked for", connects),
-        ("a connection asks every", known(load.interval_s, seconds)),
-        ("measured window", seconds(load.duration_s)),
-    ]
+    html! {
+        (pair("target", load.target))
+        (pair("mode", &load.mode))
+        (pair("protocol", &load.protocol))
+        (pair("payload", bytes(load.payload_bytes.into())))
+        (pair("requests under way per connection", count(load.pipeline.into())))
+        (pair("connects asked for", connects.as_deref().unwrap_or("as fast as served")))
+        (pair("a connection asks every", known(load.interval_s, seconds)))
+        (pair("measured window", seconds(load.duration_s)))
+    }
 }
 
-fn outcome(report: &Report) -> Pairs {
+fn outcome(report: &Report) -> Markup {
     let requests = &report.requests;
-    let answered = format!("{} per second", rate(requests.achieved_per_s));
-    let mut pairs = vec![
-        ("began", moment(&report.began)),
-        ("ramp", seconds(report.connections.ramp_s)),
-        ("window", seconds(requests.window_s)),
-        ("requests answered, ramp included", count(requests.total)),
-        ("requests answered in the window", answered),
-        (
-            "requests due in the window and never answered",
-            count(requests.unanswered),
-        ),
-    ];
-    match &report.memory {
-        Some(memory) => pairs.extend([
-            ("memory of the machine", bytes(memory.used_bytes as f64)),
-            ("memory per connection", bytes(memory.bytes_per_connection)),
-            (
-                "of it slab of the kernel",
-                bytes(memory.slab_bytes_per_connection),
-            ),
-        ]),
-        None => pairs.push(("memory of the machine", "not measured".to_owned())),
+    let answered = rate(requests.achieved_per_s);
+    html! {
+        (pair("began", moment(&report.began)))
+        (pair("ramp", seconds(report.connections.ramp_s)))
+        (pair("window", seconds(requests.window_s)))
+        (pair("requests answered, ramp included", count(requests.total)))
+        (pair("requests answered in the window", format!("{answered} per second")))
+        (pair("requests due in the window and never answered", count(requests.unanswered)))
+        @if let Some(memory) = &report.memory {
+            (pair("memory of the machine", bytes(memory.used_bytes as f64)))
+            (pair("memory per connection", bytes(memory.bytes_per_connection)))
+            (pair("of it slab of the kernel", bytes(memory.slab_bytes_per_connection)))
+        } @else {
+            (pair("memory of the machine", "not measured"))
+        }
     }
-    pairs
 }
 
-fn processes(report: &Report) -> Pairs {
-    let generator = &report.generator;
-    let mut pairs = vec![
-        ("load tester, shards", count(generator.shards.into())),
-        ("load tester, CPU", cores(generator.cpu_cores)),
-        (
-            "load tester, resident",
-            bytes(generator.resident_bytes as f64),
-        ),
-    ];
+fn processes(report: &Report) -> Markup {
+    let tester = &report.generator;
     let shards = Some(report.server_shards.len() as u64).filter(|shards| *shards > 0);
-    match &report.server {
-        Some(server) => pairs.extend([
-            (
-                "server",
-                format!("{} (process {})", server.name, server.pid),
-            ),
-            ("server, CPU", cores(server.cpu_cores)),
-            (
-                "server, CPU per request",
-                known(server.cpu_us_per_request, latency),
-            ),
-            ("server, resident", bytes(server.resident_bytes as f64)),
-            ("server, shards", known(shards, count)),
-        ]),
-        None => pairs.push(("server", "not on this machine".to_owned())),
+    let share = |cores: f64| format!("{} % of a core", significant(100.0 * cores));
+    html! {
+        (pair("load tester, shards", count(tester.shards.into())))
+        (pair("load tester, CPU", cores(tester.cpu_cores)))
+        (pair("load tester, resident", bytes(tester.resident_bytes as f64)))
+        @if let Some(server) = &report.server {
+            (pair("server", format!("{} (process {})", server.name, server.pid)))
+            (pair("server, CPU", cores(server.cpu_cores)))
+            (pair("server, CPU per request", known(server.cpu_us_per_request, latency)))
+            (pair("server, resident", bytes(server.resident_bytes as f64)))
+            (pair("server, shards", known(shards, count)))
+        } @else {
+            (pair("server", "not on this machine"))
+        }
+        @if let Some(rest) = &report.rest {
+            (pair("load tester at rest, CPU", share(rest.generator_cpu_cores)))
+            (pair("server at rest, CPU", known(rest.server_cpu_cores, share)))
+        }
     }
-    if let Some(rest) = &report.rest {
-        let share = |cores: f64| format!("{} % of a core", significant(100.0 * cores));
-        pairs.push(("load tester at rest, CPU", share(rest.generator_cpu_cores)));
-        pairs.push(("server at rest, CPU", known(rest.server_cpu_cores, share)));
-    }
-    pairs
 }
 
 fn known<T>(value: Option<T>, words: impl Fn(T) -> String) -> String {
@@ -170,12 +144,12 @@ fn known<T>(value: Option<T>, words: impl Fn(T) -> String) -> String {
 }
 
 /// The machine, as a page describes it.
-pub fn machine(machine: &Machine) -> Vec<(&'static str, String)> {
-    vec![
-        ("kernel", machine.kernel.clone()),
-        ("processor", machine.processor.clone()),
-        ("cores allowed", count(machine.cores.into())),
-        ("memory", bytes(machine.memory_bytes as f64)),
-        ("descriptors at most", count(machine.descriptors_max)),
-    ]
+pub fn machine(machine: &Machine) -> Markup {
+    html! {
+        (pair("kernel", &machine.kernel))
+        (pair("processor", &machine.processor))
+        (pair("cores allowed", count(machine.cores.into())))
+        (pair("memory", bytes(machine.memory_bytes as f64)))
+        (pair("descriptors at most", count(machine.descriptors_max)))
+    }
 }

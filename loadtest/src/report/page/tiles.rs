@@ -5,44 +5,53 @@ use maud::{Markup, html};
 use crate::data::Report;
 use crate::report::html::units::{UNKNOWN, bytes, cores, count, latency, rate, seconds, share};
 
-/// A figure: its name, its value, and a remark.
-type Tile = (&'static str, String, String);
-
 pub(super) fn html(report: &Report) -> Markup {
-    let tiles = [counts(report), latencies(report), costs(report)];
+    let (connections, requests, us) = (&report.connections, &report.requests, &report.latency_us);
+    let slowest = format!("the slowest of {}", count(us.count));
+    let tester = &report.generator;
     html! {
         section class="tiles" aria-label="Key figures" {
-            @for (name, value, remark) in tiles.as_flattened() {
-                div { h2 { (name) } p class="value" { (value) } p class="remark" { (remark) } }
-            }
+            (of_wanted("Connections established", connections.established, connections.wanted))
+            (of_wanted("Connections served", connections.served, connections.wanted))
+            (tile("Connects per second", &rate(connections.connects_per_s), &connects(report)))
+            (tile("Requests per second", &rate(requests.achieved_per_s), &offered(report)))
+            (time("Latency p50", us.count, us.p50, "half were as fast"))
+            (time("Latency p99", us.count, us.p99, "1 in 100 was slower"))
+            (time("Latency p99.9", us.count, us.p99_9, "1 in 1\u{202f}000 was slower"))
+            (time("Latency max", us.count, us.max, &slowest))
+            (memory(report))
+            (server(report))
+            (tile("Load tester CPU", &cores(tester.cpu_cores), &lateness(report)))
+            (tile("Failures", &count(report.failures_total()), &most_frequent(report)))
         }
     }
 }
 
-fn counts(report: &Report) -> [Tile; 4] {
-    let (connections, requests) = (&report.connections, &report.requests);
-    let of_wanted = |name, part: u64| {
-        let (share, all) = (
-            share(part as f64, connections.wanted as f64),
-            connections.wanted,
-        );
-        let remark = match all {
-            0 => "none wanted".to_owned(),
-            _ => format!("{share} of {} wanted", count(all)),
-        };
-        (name, count(part), remark)
-    };
-    let connects = rate(connections.connects_per_s);
-    let answered = rate(requests.achieved_per_s);
-    [
-        of_wanted("Connections established", connections.established),
-        of_wanted("Connections served", connections.served),
-        ("Connects per second", connects, connect_remark(report)),
-        ("Requests per second", answered, request_remark(report)),
-    ]
+/// A figure: its name, its value, and a remark.
+fn tile(name: &str, value: &str, remark: &str) -> Markup {
+    html! { div { h2 { (name) } p class="value" { (value) } p class="remark" { (remark) } } }
 }
 
-fn connect_remark(report: &Report) -> String {
+fn of_wanted(name: &str, part: u64, wanted: u64) -> Markup {
+    let share = share(part as f64, wanted as f64);
+    match wanted {
+        0 => tile(name, &count(part), "none wanted"),
+        _ => tile(
+            name,
+            &count(part),
+            &format!("{share} of {} wanted", count(wanted)),
+        ),
+    }
+}
+
+fn time(name: &str, measured: u64, us: f64, remark: &str) -> Markup {
+    match measured {
+        0 => tile(name, UNKNOWN, "nothing measured"),
+        _ => tile(name, &latency(us), remark),
+    }
+}
+
+fn connects(report: &Report) -> String {
     let ramp = seconds(report.connections.ramp_s);
     match report.load.connect_rate {
         Some(asked) => format!("of {} asked for, over {ramp}", count(asked.into())),
@@ -50,71 +59,50 @@ fn connect_remark(report: &Report) -> String {
     }
 }
 
-fn request_remark(report: &Report) -> String {
+fn offered(report: &Report) -> String {
     let requests = &report.requests;
+    let window = seconds(requests.window_s);
     match requests.offered_per_s {
         Some(offered) => {
             let share = share(requests.achieved_per_s, offered);
             format!("{share} of {} offered", rate(offered))
         }
-        None => format!(
-            "over {}, nothing offered beyond it",
-            seconds(requests.window_s)
-        ),
+        None => format!("over {window}, nothing offered beyond it"),
     }
 }
 
-fn latencies(report: &Report) -> [Tile; 4] {
-    let us = &report.latency_us;
-    let tile = |name, time: f64, remark: &str| match us.count {
-        0 => (name, UNKNOWN.to_owned(), "nothing measured".to_owned()),
-        _ => (name, latency(time), remark.to_owned()),
+fn memory(report: &Report) -> Markup {
+    let name = "Memory per connection";
+    let Some(memory) = &report.memory else {
+        return tile(name, UNKNOWN, "not measured");
     };
-    let slowest = format!("the slowest of {}", count(us.count));
-    [
-        tile("Latency p50", us.p50, "half were as fast"),
-        tile("Latency p99", us.p99, "1 in 100 was slower"),
-        tile("Latency p99.9", us.p99_9, "1 in 1\u{202f}000 was slower"),
-        tile("Latency max", us.max, &slowest),
-    ]
+    let in_all = bytes(memory.used_bytes as f64);
+    let remark = format!("{in_all} in all, of the whole machine");
+    tile(name, &bytes(memory.bytes_per_connection), &remark)
 }
 
-fn costs(report: &Report) -> [Tile; 4] {
-    let unknown = |why: &str| (UNKNOWN.to_owned(), why.to_owned());
-    let memory = report.memory.as_ref().map(|memory| {
-        let in_all = bytes(memory.used_bytes as f64);
-        let remark = format!("{in_all} in all, of the whole machine");
-        (bytes(memory.bytes_per_connection), remark)
-    });
-    let server = report.server.as_ref().map(|server| {
-        let remark = match server.cpu_us_per_request {
-            Some(us) => format!("{} a request", latency(us)),
-            None => format!("process {}, {}", server.pid, server.name),
-        };
-        (cores(server.cpu_cores), remark)
-    });
-    let memory = memory.unwrap_or_else(|| unknown("not measured"));
-    let server = server.unwrap_or_else(|| unknown("not on this machine"));
-    let tester = cores(report.generator.cpu_cores);
-    let failures = count(report.failures_total());
-    [
-        ("Memory per connection", memory.0, memory.1),
-        ("Server CPU", server.0, server.1),
-        ("Load tester CPU", tester, tester_remark(report)),
-        ("Failures", failures, failures_remark(report)),
-    ]
+fn server(report: &Report) -> Markup {
+    let name = "Server CPU";
+    let Some(server) = &report.server else {
+        return tile(name, UNKNOWN, "not on this machine");
+    };
+    let remark = match server.cpu_us_per_request {
+        Some(us) => format!("{} a request", latency(us)),
+        None => format!("process {}, {}", server.pid, server.name),
+    };
+    tile(name, &cores(server.cpu_cores), &remark)
 }
 
-fn tester_remark(report: &Report) -> String {
-    let generator = &report.generator;
-    match (generator.lag_us.count, generator.shards) {
+fn lateness(report: &Report) -> String {
+    let tester = &report.generator;
+    match (tester.lag_us.count, tester.shards) {
         (0, 1) => "one shard".to_owned(),
         (0, shards) => format!("{shards} shards"),
-        _ => format!("99 % sent within {} of due", latency(generator.lag_us.p99)),
+        _ => format!("99 % sent within {} of due", latency(tester.lag_us.p99)),
     }
 }
 
-fn failures_remark(report: &Report) -> String {
+fn most_frequent(report: &Report) -> String {
     let most = report.failures.iter().max_by_key(|failure| failure.count);
     match most.filter(|most| most.count > 0) {
         Some(most) => format!("most of them {}", most.kind.replace('_', " ")),
