@@ -7,7 +7,6 @@
 //! as [`Delta`]s (`recorder`): every request that was intended for the window,
 //! whenever it is answered, and even if it is not (`unanswered`).
 
-mod connect_rate;
 mod connection;
 mod exchange;
 mod lead;

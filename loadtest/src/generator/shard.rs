@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use corelane::{Notify, ShardContext, sleep_until};
 
-use super::connect_rate::ConnectRate;
 use super::recorder::{Delta, Recorder};
-use super::turns::Schedule;
+use super::turns::{ConnectRate, Schedule};
 use crate::control::{Control, RunStage};
 use crate::failure::{Failure, FailureKind};
 use crate::plan::{Mode, Plan};

@@ -1,4 +1,5 @@
-//! When each connection's next request is due, and from when its latency counts.
+//! When the next connect may begin, when each connection's next request is due, and from when its
+//! latency counts.
 //!
 //! In an open loop requests have intended times that do not depend on the replies. Latency counts
 //! from the intended time: a request that could not be sent because the one before it was not yet
@@ -7,6 +8,10 @@
 //! to have asked (coordinated omission).
 
 use std::time::Duration;
+
+/// How far behind its rate it may fall before it forgets the rest: catching up all at once
+/// would be the very burst that a rate is to prevent.
+const ARREARS_MAX: Duration = Duration::from_millis(20);
 
 /// The turns of the connections of one shard, spread evenly over the interval so that they do not
 /// all speak at once.
@@ -87,6 +92,30 @@ pub(super) fn latency(intended: Duration, now: Duration) -> Duration {
 /// time, for then the server is late.
 pub(super) fn lag(intended: Duration, free: Duration, now: Duration) -> Option<Duration> {
     (free <= intended).then(|| now.saturating_sub(intended))
+}
+
+/// Hands out places in a stream of so many per second. Times are since the run's beginning.
+#[derive(Debug)]
+pub(super) struct ConnectRate {
+    interval: Duration,
+    next: Duration,
+}
+
+impl ConnectRate {
+    /// `rate` per second; none: no bound.
+    pub(super) fn new(rate: Option<f64>) -> Self {
+        Self {
+            interval: rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate)),
+            next: Duration::ZERO,
+        }
+    }
+
+    /// When the caller may begin: now, or after the callers before it.
+    pub(super) fn reserve(&mut self, now: Duration) -> Duration {
+        let place = self.next.max(now.saturating_sub(ARREARS_MAX));
+        self.next = place + self.interval;
+        place
+    }
 }
 
 #[cfg(test)]
@@ -217,5 +246,21 @@ mod tests {
             "the reply before it was late"
         );
         assert_eq!(latency(10 * MS, 15 * MS), 5 * MS);
+    }
+
+    #[test]
+    fn a_rate_holds_and_arrears_are_bounded() {
+        let mut rate = ConnectRate::new(Some(1000.0));
+        let mut begun = |at: Duration| (0..10_000).take_while(|_| rate.reserve(at) <= at).count();
+        assert_eq!(begun(Duration::ZERO), 1);
+        // The one that was refused a place above has taken it all the same.
+        assert_eq!(begun(5 * MS), 4);
+        assert_eq!(begun(60_000 * MS), 21);
+    }
+
+    #[test]
+    fn without_a_rate_there_is_no_bound() {
+        let mut rate = ConnectRate::new(None);
+        assert!((0..10_000).all(|_| rate.reserve(MS) <= MS));
     }
 }

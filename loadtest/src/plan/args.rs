@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Parser, ValueEnum};
 
 use crate::workload::Protocol;
 
@@ -21,7 +21,7 @@ pub(super) const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Arguments of `loadtest run`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Parser)]
 pub struct RunArguments {
     /// Server to load; of several addresses that a name stands for, the first that answers. Many
     /// connections to 127.0.0.1 spread over 127.0.0.1, 127.0.0.2 and so on: have the server listen
@@ -172,13 +172,8 @@ fn at_most(duration: Duration, longest: Duration, why: &str) -> Result<Duration,
 pub(crate) fn parsed<'a>(
     options: impl IntoIterator<Item = &'a str>,
 ) -> Result<RunArguments, clap::Error> {
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        run: RunArguments,
-    }
     let line = ["run", "--target", "127.0.0.1:7007"].into_iter();
-    <Line as clap::Parser>::try_parse_from(line.chain(options)).map(|line| line.run)
+    RunArguments::try_parse_from(line.chain(options))
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Parser as _;
+
 use super::args::{INTERVAL_DEFAULT, Mode, RunArguments, word};
 use crate::data::LoadShape;
 use crate::machine::{self, Demand, Facts, destinations};
 use crate::output;
 use crate::token::Participant;
-use crate::workload::{Protocol, Workload};
+use crate::workload::Workload;
 
 pub(crate) const PAYLOAD_DEFAULT: u32 = 64;
 /// Receive buffers of all shards together, and the bounds of a shard's and of a buffer's bytes:
@@ -77,33 +79,17 @@ pub struct Plan {
 impl Plan {
     /// The simplest run against `target`: one connection, closed loop. To be changed.
     pub fn to(target: SocketAddr) -> Self {
-        Self {
-            target,
-            targets: vec![target],
-            sources: Vec::new(),
-            connections: 1,
-            shards: 1,
-            cpus: Vec::new(),
-            mode: Mode::Closed,
-            interval: INTERVAL_DEFAULT,
-            cycles: None,
-            workload: Workload {
-                protocol: Protocol::Echo,
-                payload: PAYLOAD_DEFAULT,
-                pipeline: 1,
-            },
-            seed: 0,
-            rate: None,
-            in_flight_max: 256,
-            hand_out_interval: Duration::ZERO,
-            warmup: Duration::from_secs(1),
-            duration: Duration::from_secs(5),
-            rest: Duration::ZERO,
-            timeout: Duration::from_secs(10),
-            server_pid: None,
-            participant: None,
-            command: String::new(),
-        }
+        let words = [
+            "run",
+            "--target",
+            "",
+            "--mode",
+            "closed",
+            "--duration",
+            "5s",
+        ];
+        let run = RunArguments::try_parse_from(words).expect("these arguments are right");
+        Self::of(&run, target)
     }
 
     /// Where connection `number` goes.
@@ -229,6 +215,7 @@ impl Plan {
         });
         let shares_core = shards > machine::cores_for(&run.cpus);
         Self {
+            target,
             targets: destinations(target, run.connections, &facts),
             sources: run.source.clone(),
             connections: run.connections,
@@ -255,7 +242,7 @@ impl Plan {
             timeout: run.timeout,
             server_pid: run.server_pid,
             command: output::command_line(),
-            ..Self::to(target)
+            participant: None,
         }
     }
 }

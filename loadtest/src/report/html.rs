@@ -5,7 +5,6 @@ mod axis;
 mod canvas;
 mod document;
 mod plot;
-mod thin;
 pub mod units;
 
 pub use axis::{Axis, Tick};
@@ -14,5 +13,4 @@ pub use document::{
     Badge, Drawing, cell, document, figure, grid, half_figure, header, no_figure, pair, section,
     settings, table,
 };
-pub use plot::{Line, Plot};
-pub use thin::Point;
+pub use plot::{Line, Plot, Point};
