@@ -35,15 +35,11 @@ impl SharedStage {
     }
 
     pub(crate) fn get(&self) -> RunStage {
-        match self.0.load(Ordering::Acquire) {
-            0 => RunStage::Ramping,
-            1 => RunStage::Warming,
-            2 => RunStage::Measuring,
-            3 => RunStage::Settling,
-            4 => RunStage::Resting,
-            5 => RunStage::Finishing,
-            _ => RunStage::Over,
-        }
+        use RunStage::{Finishing, Measuring, Over, Ramping, Resting, Settling, Warming};
+        let stages = [
+            Ramping, Warming, Measuring, Settling, Resting, Finishing, Over,
+        ];
+        stages[usize::from(self.0.load(Ordering::Acquire))]
     }
 
     pub(crate) fn set(&self, stage: RunStage) {
@@ -96,7 +92,6 @@ impl Control {
         }
     }
 
-    /// The time since the run's beginning.
     pub(crate) fn clock(&self) -> Duration {
         self.began.elapsed()
     }
@@ -113,7 +108,6 @@ impl Control {
         self.stage.set(stage);
     }
 
-    /// Whether the window is open at `clock`.
     pub(crate) fn is_within_window(&self, clock: Duration) -> bool {
         (self.window_opens.get()..self.window_closes.get()).contains(&clock)
     }

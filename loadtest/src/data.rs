@@ -53,11 +53,14 @@ impl Report {
     /// Every wanted connection was established and served, every request answered, no byte was
     /// wrong, nothing failed, and nobody interrupted it.
     pub fn is_complete(&self) -> bool {
-        let connections = &self.connections;
-        let all = connections.established == connections.wanted
-            && connections.served == connections.wanted
-            && connections.wanted > 0;
-        all && self.failures.is_empty() && self.requests.unanswered == 0 && !self.interrupted
+        let Connections {
+            wanted,
+            established,
+            served,
+            ..
+        } = self.connections;
+        let is_all = wanted > 0 && established == wanted && served == wanted;
+        is_all && self.failures.is_empty() && self.requests.unanswered == 0 && !self.interrupted
     }
 
     /// It is complete, and its figures are the server's.

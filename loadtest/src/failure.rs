@@ -70,7 +70,6 @@ impl FailureKind {
     }
 }
 
-/// One connection's end.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
@@ -140,7 +139,6 @@ impl Failures {
         self.0.values().map(|(count, _)| count).sum()
     }
 
-    /// As a report has them.
     pub(crate) fn counts(&self) -> Vec<FailureCount> {
         let counts = self.0.iter().map(|(kind, (count, examples))| FailureCount {
             kind: kind.word().to_owned(),

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::control::{RunStage, SharedStage};
 
-/// The number of no run.
 const NOBODY: u32 = u32::MAX;
 
 /// One for all of the runs: written by the thread that conducts them.
@@ -104,7 +103,6 @@ impl Participant {
         self.token.arrivals.fetch_add(1, Ordering::Release);
     }
 
-    /// The stage that the run is called to.
     pub(crate) fn called_to(&self) -> RunStage {
         self.token.stage.get()
     }

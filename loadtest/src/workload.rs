@@ -159,12 +159,12 @@ fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (usize, Range<usiz
 fn compare(offset: u64, reply: &[u8], wanted: impl Iterator<Item = u8>) -> Result<(), WrongByte> {
     for ((offset, got), wanted) in (offset..).zip(reply).zip(wanted) {
         if *got != wanted {
-            let got = *got;
-            return Err(WrongByte {
+            let wrong = |got| WrongByte {
                 offset,
                 wanted,
                 got,
-            });
+            };
+            return Err(wrong(*got));
         }
     }
     Ok(())

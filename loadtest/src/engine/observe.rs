@@ -26,12 +26,10 @@ pub(super) struct Machine {
 const WINDOW: usize = 0;
 const REST: usize = 2;
 
-/// All of it at an instant.
 #[derive(Debug)]
 struct Snapshot {
     own: Option<Sample>,
     server: Option<Sample>,
-    /// Processor time by shard of the server.
     shards: BTreeMap<u32, u64>,
     memory: Memory,
 }
@@ -76,7 +74,6 @@ impl Machine {
         });
     }
 
-    /// Both ends.
     fn span(&self, from: usize) -> Option<[&Snapshot; 2]> {
         Some([self.snapshots.get(from)?, self.snapshots.get(from + 1)?])
     }
@@ -145,7 +142,6 @@ impl Machine {
         })
     }
 
-    /// The cost of silent connections.
     pub(super) fn rest(&self) -> Option<Rest> {
         let own = self.own(REST)?;
         Some(Rest {
@@ -156,7 +152,6 @@ impl Machine {
     }
 }
 
-/// Processor time between two samples, in cores.
 fn cores([from, to]: [&Sample; 2]) -> Option<f64> {
     let elapsed = seconds([from, to]);
     (elapsed > 0.0).then(|| to.cpu_ns_since(from) as f64 / 1e9 / elapsed)

@@ -262,7 +262,6 @@ impl Engine<'_> {
         self.rest_measured_from = Some(now + REST_LEAD);
     }
 
-    /// Lets the connections end.
     fn finish(&mut self, until: Duration) {
         self.close_window();
         self.go(RunStage::Finishing, Some(until));

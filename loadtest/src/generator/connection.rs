@@ -62,7 +62,6 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
     session.hold(RunStage::Finishing).await
 }
 
-/// The connect, and the first request.
 async fn greet(shard: &Shard, index: u32) -> Result<Session<'_>, Failure> {
     let conn = Box::pin(shard.connect(index)).await?;
     let mut session = Session::new(shard, conn, index);

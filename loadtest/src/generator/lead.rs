@@ -21,7 +21,6 @@ const LOOK_INTERVAL_SHORT: Duration = Duration::from_millis(10);
 const LOOK_INTERVAL_TOKEN: Duration = Duration::from_millis(1);
 /// And while the connections rest: their cost is measured then, and looking costs, too.
 const LOOK_INTERVAL_REST: Duration = Duration::from_secs(2);
-/// How often it tells its deltas.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A message of a shard to the control thread.
@@ -39,7 +38,6 @@ pub(crate) enum Event {
     Done,
 }
 
-/// Runs a shard's part of `plan`.
 pub(crate) async fn run(
     plan: Arc<Plan>,
     control: Arc<Control>,
@@ -61,7 +59,6 @@ pub(crate) async fn run(
     let _nobody_listens = events.send(Event::Done);
 }
 
-/// How its deltas reach the control thread.
 fn tell(context: &ShardContext, events: &Sender<Event>) -> Tell {
     let (shard, events) = (context.id.0, events.clone());
     Box::new(move |delta| {
@@ -146,10 +143,8 @@ impl Shard {
             RunStage::Settling => now + LOOK_INTERVAL_SHORT,
             _ if self.alive.get() == 0 || now >= closes => now + LOOK_INTERVAL_SHORT,
             _ => {
-                let due = due
-                    .filter(|due| *due < closes)
-                    .map(|due| due.max(not_before));
-                due.unwrap_or(closes).min(closes).min(now + LOOK_INTERVAL)
+                let due = due.unwrap_or(closes).max(not_before);
+                due.min(closes).min(now + LOOK_INTERVAL)
             }
         }
     }
@@ -227,7 +222,6 @@ impl Shard {
     }
 }
 
-/// The events that a shard has told already.
 #[derive(Debug, Default)]
 struct Told {
     deserted: bool,

@@ -22,15 +22,12 @@ pub(crate) fn times<C: hdrhistogram::Counter>() -> Histogram<C> {
         .expect("these constants are within the histogram's bounds")
 }
 
-/// The counts.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Connects begun.
     pub(crate) begun: u64,
     /// Connections whose handshake succeeded, and those whose first request was answered.
     pub(crate) established: u64,
     pub(crate) served: u64,
-    /// Connections that ended, well or not.
     pub(crate) ended: u64,
     /// Requests answered in full and right, and those of them that were answered while the window
     /// was open, whenever they were due.
@@ -130,7 +127,6 @@ impl<S: FnMut(Delta)> Recorder<S> {
         &mut self.deltas[usize::from(is_measured)]
     }
 
-    /// Sends the deltas that are not empty.
     pub(super) fn tell(&mut self) {
         for delta in &mut self.deltas {
             if !delta.is_empty() {

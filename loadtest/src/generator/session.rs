@@ -45,7 +45,6 @@ impl Stream {
     }
 }
 
-/// A connection that stands.
 pub(super) struct Session<'a> {
     pub(super) shard: &'a Shard,
     pub(super) conn: Conn,

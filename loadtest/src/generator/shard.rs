@@ -30,7 +30,6 @@ pub(super) struct Shard {
     /// This shard's number, and how many there are.
     pub(super) id: u32,
     pub(super) shards: u32,
-    /// Connections of this shard.
     pub(super) count: u32,
     pub(super) recorder: RefCell<Recorder<Tell>>,
     pub(super) connect_rate: RefCell<ConnectRate>,
@@ -96,7 +95,6 @@ impl Shard {
         }
     }
 
-    /// Waits for a place in the stream of connects.
     pub(super) async fn wait_for_place(&self) {
         let place = self.connect_rate.borrow_mut().reserve(self.control.clock());
         while place > self.control.clock() && self.control.stage() < RunStage::Settling {
@@ -128,12 +126,10 @@ impl Shard {
         Err(Failure::new(FailureKind::TimedOut, late))
     }
 
-    /// The connection's number in the whole run.
     pub(super) fn number(&self, index: u32) -> u32 {
         index * self.shards + self.id
     }
 
-    /// The next stream of bytes.
     pub(super) fn next_stream(&self) -> StreamKey {
         let used = self.streams.get();
         self.streams.set(used + 1);

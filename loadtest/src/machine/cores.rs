@@ -26,11 +26,9 @@ pub fn shards_for(connections: u32, cpus: &[usize]) -> u32 {
 }
 
 fn shards(connections: u32, descriptors: u32, cores: u32) -> u32 {
-    connections
-        .div_ceil(descriptors.max(1))
-        .next_multiple_of(cores)
-        .max(cores)
-        .min(connections.max(1))
+    let needed = connections.div_ceil(descriptors.max(1));
+    let even = needed.next_multiple_of(cores).max(cores);
+    even.min(connections.max(1))
 }
 
 /// How many cores shards that are told `cpus` run on: these, or all that the calling thread is

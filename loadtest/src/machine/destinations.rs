@@ -32,9 +32,8 @@ pub fn destinations(target: SocketAddr, connections: u32, facts: &Facts) -> Vec<
     }
     let count = connections.div_ceil(most.div_ceil(2)).min(DESTINATIONS_MAX);
     let addresses = (0..count).map(|step| neighbour(address, step));
-    addresses
-        .map(|address| (address, target.port()).into())
-        .collect()
+    let port = target.port();
+    addresses.map(|address| (address, port).into()).collect()
 }
 
 /// So many addresses further on, and from 127.255.255.254 to 127.0.0.1.

@@ -102,22 +102,19 @@ fn parsed<T: FromStr>(path: &Path) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The first of the three numbers of fs.file-nr.
 fn files_open(root: &Path) -> Option<u64> {
     let numbers = fs::read_to_string(root.join("proc/sys/fs/file-nr")).ok()?;
     numbers.split_whitespace().next()?.parse().ok()
 }
 
-/// The soft limit.
 fn nofile(root: &Path) -> Option<u64> {
     let limits = Limits::from_file(root.join("proc/self/limits")).ok()?;
-    Some(match limits.max_open_files.soft_limit {
-        LimitValue::Unlimited => u64::MAX,
-        LimitValue::Value(soft) => soft,
-    })
+    match limits.max_open_files.soft_limit {
+        LimitValue::Unlimited => Some(u64::MAX),
+        LimitValue::Value(soft) => Some(soft),
+    }
 }
 
-/// CAP_SYS_ADMIN among the effective capabilities.
 fn is_sys_admin(root: &Path) -> Option<bool> {
     const CAP_SYS_ADMIN: u32 = 21;
     let status = Status::from_file(root.join("proc/self/status")).ok()?;

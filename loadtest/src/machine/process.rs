@@ -16,7 +16,6 @@ const NS_PER_S: u64 = 1_000_000_000;
 pub struct Sample {
     /// When it was taken.
     pub at: Instant,
-    /// Processor time so far.
     cpu_ns: u64,
     /// Memory that is present.
     pub resident_bytes: u64,

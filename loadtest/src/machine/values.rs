@@ -66,7 +66,6 @@ impl PortList {
         overlaps.map(PortRange::count).sum()
     }
 
-    /// With this port too.
     pub(super) fn with(&self, port: u16) -> Self {
         let mut ranges = self.0.clone();
         if !self.contains(port) {
@@ -118,7 +117,6 @@ impl MemoryMarks {
         Self([pages / 4 * 3, pages, pages / 2 * 3])
     }
 
-    /// The greater of each.
     pub(super) fn joined(self, other: Self) -> Self {
         Self(std::array::from_fn(|mark| self.0[mark].max(other.0[mark])))
     }

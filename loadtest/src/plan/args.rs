@@ -161,10 +161,8 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn at_most(duration: Duration, longest: Duration, why: &str) -> Result<Duration, String> {
-    match duration > longest {
-        true => Err(why.to_owned()),
-        false => Ok(duration),
-    }
+    let is_allowed = duration <= longest;
+    is_allowed.then_some(duration).ok_or_else(|| why.to_owned())
 }
 
 /// These options of `loadtest run`, as typed.

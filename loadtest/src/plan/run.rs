@@ -103,12 +103,13 @@ impl Plan {
         (!self.sources.is_empty()).then(|| self.sources[turn % self.sources.len()])
     }
 
-    /// The settings of the shards.
     pub(crate) fn settings(&self) -> Vec<String> {
         let each = self.connections.div_ceil(self.shards);
-        let outbound = match self.mode {
-            Mode::Storm => 2 * each + STORM_SPARE,
-            _ => each,
+        let is_storm = self.mode == Mode::Storm;
+        let outbound = if is_storm {
+            2 * each + STORM_SPARE
+        } else {
+            each
         };
         let in_flight = self.in_flight_max.div_ceil(self.shards).clamp(1, 1024);
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
@@ -172,7 +173,6 @@ impl Plan {
         }
     }
 
-    /// As the report tells it.
     pub(crate) fn shape(&self) -> LoadShape {
         let has_turns = matches!(self.mode, Mode::Open | Mode::Slow);
         LoadShape {
@@ -189,7 +189,6 @@ impl Plan {
     }
 }
 
-/// In a sentence.
 fn note(mode: Mode) -> &'static str {
     match mode {
         Mode::Open => {
@@ -232,10 +231,7 @@ impl Plan {
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
-            hand_out_interval: match shares_core {
-                true => HAND_OUT_INTERVAL,
-                false => Duration::ZERO,
-            },
+            hand_out_interval: HAND_OUT_INTERVAL * u32::from(shares_core),
             warmup: run.warmup,
             duration: run.duration,
             rest: run.rest.unwrap_or_default(),

@@ -85,9 +85,11 @@ impl Axis {
 
     /// Time since the run began.
     pub fn time(end_s: f64) -> Self {
-        let (unit, name) = match end_s >= MINUTES_FROM_S {
-            true => (60.0, "minutes"),
-            false => (1.0, "seconds"),
+        let is_long = end_s >= MINUTES_FROM_S;
+        let (unit, name) = if is_long {
+            (60.0, "minutes")
+        } else {
+            (1.0, "seconds")
         };
         let high = if end_s.is_finite() { end_s / unit } else { 0.0 };
         let title = format!("{name} since the run began");

@@ -177,7 +177,6 @@ impl Canvas {
         }
     }
 
-    /// A bar between two sides, from the bottom.
     pub(super) fn bar(&mut self, (left, right): (f64, f64), top: f64, colour: Colour) {
         self.draw(&html! {
             rect class=(colour.0) x=(px(left)) y=(px(top))
@@ -185,7 +184,6 @@ impl Canvas {
         });
     }
 
-    /// A line through points, and so wide.
     pub(super) fn path(&mut self, path: &[(f64, f64)], colour: Colour, width: f64) {
         let points = points(path);
         self.draw(&html! {

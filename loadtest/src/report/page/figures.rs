@@ -15,7 +15,6 @@ const NO_SAMPLES: &str = "The run left no samples, so there is nothing to plot o
 const TESTER: &str = "Shards of the load tester";
 const ONE_SHARD: &str = "There is one shard, so nothing to balance.";
 
-/// Connections, connects, requests and latency over time.
 pub(super) fn load(report: &Report) -> Vec<Markup> {
     if report.timeline.is_empty() {
         return vec![no_figure("Load over time", NO_SAMPLES)];
@@ -24,7 +23,6 @@ pub(super) fn load(report: &Report) -> Vec<Markup> {
     draw.map(|draw| draw(report)).into()
 }
 
-/// Memory in all and per connection over time.
 pub(super) fn memory(report: &Report) -> Vec<Markup> {
     if report.timeline.is_empty() {
         return vec![no_figure("Memory over time", NO_SAMPLES)];
@@ -156,7 +154,6 @@ fn memory_per_connection(report: &Report) -> Markup {
     drawn("Memory per connection over time", plot, reading, why)
 }
 
-/// The plot, or why there is none.
 fn drawn(title: &str, plot: Option<Plot>, reading: &str, why: &str) -> Markup {
     let why = || no_figure(title, why);
     plot.map_or_else(why, |plot| figure(title, reading, &plot))
@@ -211,7 +208,6 @@ fn over_time(
     })
 }
 
-/// The latency distribution, all percentiles at once.
 pub(super) fn distribution(report: &Report) -> Markup {
     let (title, curve) = ("Latency distribution", &report.latency_curve);
     if !curve.iter().any(|(_, us)| *us > 0.0) {

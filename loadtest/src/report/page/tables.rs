@@ -43,7 +43,6 @@ fn examples(examples: &[String]) -> Markup {
     }
 }
 
-/// All quantiles of all that was timed.
 pub(super) fn quantiles(report: &Report) -> Markup {
     let rows = [
         quantile_row("request", &report.latency_us),
@@ -59,15 +58,12 @@ pub(super) fn quantiles(report: &Report) -> Markup {
 
 fn quantile_row(name: &str, us: &Quantiles) -> Vec<Markup> {
     let times = [us.p50, us.p90, us.p99, us.p99_9, us.p99_99, us.max];
-    let times = times.map(|time| match us.count {
-        0 => cell(UNKNOWN),
-        _ => cell(latency(time)),
-    });
+    let measured = |time| (us.count > 0).then_some(time);
+    let times = times.map(|time| cell(known(measured(time), latency)));
     let head = [cell(name), cell(count(us.count))];
     head.into_iter().chain(times).collect()
 }
 
-/// Machine, command line, settings, processes.
 pub(super) fn setting(report: &Report) -> Markup {
     let parts = [
         ("Load", load(report)),

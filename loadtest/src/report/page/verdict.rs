@@ -57,18 +57,13 @@ pub(super) fn verdict(report: &Report) -> (Badge, String) {
 fn shortcomings(report: &Report) -> Option<String> {
     let connections = &report.connections;
     let (established, failures) = (connections.established, report.failures_total());
-    let counted = match failures {
-        1 => "failure counted",
-        _ => "failures counted",
-    };
+    let s = if failures == 1 { "" } else { "s" };
+    let missing = connections.wanted.saturating_sub(established);
     let unserved = established.saturating_sub(connections.served);
     let parts = [
-        (
-            connections.wanted.saturating_sub(established),
-            "never established",
-        ),
-        (unserved, "established but never answered"),
-        (failures, counted),
+        (missing, "never established".to_owned()),
+        (unserved, "established but never answered".to_owned()),
+        (failures, format!("failure{s} counted")),
     ];
     let parts = parts.into_iter().filter(|part| part.0 > 0);
     let parts: Vec<String> = parts
@@ -77,7 +72,6 @@ fn shortcomings(report: &Report) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
 }
 
-/// The head of the page.
 pub(super) fn header(report: &Report) -> Markup {
     let load = &report.load;
     let mode = Some(load.mode_note.clone()).filter(|note| !note.is_empty());
