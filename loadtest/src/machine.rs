@@ -15,7 +15,6 @@ mod memory;
 mod ports;
 mod process;
 mod queues;
-mod remedy;
 mod values;
 
 pub use cores::{about, core_check, cores_for, descriptors_raise, shards_for};

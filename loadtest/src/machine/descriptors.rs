@@ -1,8 +1,7 @@
 //! Descriptors: of each ring, of the process, and the open files of the machine.
 
 use super::demand::Demand;
-use super::facts::Facts;
-use super::remedy::{either, set_sysctl};
+use super::facts::{Facts, either, set_sysctl};
 
 /// Descriptors of a shard, connections not among them: its rings, and the eventfds that wake it.
 const SHARD_DESCRIPTORS: u64 = 8;

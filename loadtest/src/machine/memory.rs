@@ -1,8 +1,7 @@
 //! Kernel memory: of the sockets themselves, and of the data that they hold unread.
 
 use super::demand::Demand;
-use super::facts::Facts;
-use super::remedy::{either, set_sysctl};
+use super::facts::{Facts, either, set_sysctl};
 use super::values::MemoryMarks;
 
 /// Kernel memory of one end of an idle connection: socket, inode, file, hash entries, and the

@@ -2,8 +2,7 @@
 //! pair of addresses has the whole of net.ipv4.ip_local_port_range.
 
 use super::demand::Demand;
-use super::facts::Facts;
-use super::remedy::{either, set_sysctl, set_sysctls};
+use super::facts::{Facts, either, set_sysctl, set_sysctls};
 use super::values::PortRange;
 
 /// Ports below it are not for connections, whatever net.ipv4.ip_unprivileged_port_start allows.

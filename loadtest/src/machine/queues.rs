@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use super::demand::Demand;
-use super::facts::Facts;
-use super::remedy::set_sysctl;
+use super::facts::{Facts, set_sysctl};
 
 /// Silence after which some server probes (TCP_KEEPIDLE): Go's default, the shortest among the
 /// common ones.

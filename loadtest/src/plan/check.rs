@@ -35,10 +35,9 @@ pub(crate) fn arguments(run: &RunArguments) -> Result<(), Error> {
 /// # Errors
 /// If there are any.
 pub fn refuse_any(problems: Vec<String>) -> Result<(), Error> {
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Refused(problems.join("\n")))
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Refused(problems.join("\n"))),
     }
 }
 
@@ -147,10 +146,8 @@ fn not_ours(source: IpAddr) -> Option<String> {
     }
     let bound = UdpSocket::bind(SocketAddr::new(source, 0));
     let is_of_many = source.is_multicast() || source == IpAddr::from([255; 4]);
-    let why = bound
-        .err()
-        .map(|error| error.to_string())
-        .or_else(|| is_of_many.then(|| "it is a group's".to_owned()))?;
+    let group = is_of_many.then(|| "it is a group's".to_owned());
+    let why = bound.err().map(|error| error.to_string()).or(group)?;
     Some(format!(
         "--source {source} is not an address of this machine ({why}): `ip address` lists them"
     ))
@@ -168,9 +165,8 @@ fn not_there(pid: u32) -> Option<String> {
 /// packet is sent for it.
 pub(crate) fn route(from: &[IpAddr], target: SocketAddr) -> Result<(), Error> {
     let leads_nowhere = |source: &IpAddr| {
-        let error = UdpSocket::bind(SocketAddr::new(*source, 0))
-            .and_then(|socket| socket.connect(target))
-            .err()?;
+        let bound = UdpSocket::bind(SocketAddr::new(*source, 0));
+        let error = bound.and_then(|socket| socket.connect(target)).err()?;
         Some(format!(
             "--source {source} does not lead to {target} ({error}): `ip route get {} from {source}` says how",
             target.ip()
@@ -196,15 +192,10 @@ pub fn unwritable(path: &Path) -> Option<String> {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
-    let directory = path
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let directory = path.parent().unwrap_or(path);
+    let is_there = directory.as_os_str().is_empty() || directory.is_dir();
     let (shown, in_words) = (path.display(), directory.display());
-    if error.kind() == io::ErrorKind::NotFound
-        && !directory.is_dir()
-        && !path.as_os_str().is_empty()
-    {
+    if error.kind() == io::ErrorKind::NotFound && !is_there {
         return format!(
             "--html: cannot write {shown}, there is no directory {in_words}: create it with `mkdir -p {in_words}`"
         );

@@ -25,11 +25,8 @@ pub(crate) fn resolve(
     sources: &[IpAddr],
     stop: &Stop,
 ) -> Result<Vec<SocketAddr>, Error> {
-    let unusable = |why: String| {
-        Error::Refused(format!(
-            "--target {target}: {why}, want HOST:PORT, such as 127.0.0.1:7007"
-        ))
-    };
+    let wanted = "want HOST:PORT, such as 127.0.0.1:7007";
+    let unusable = |why: String| Error::Refused(format!("--target {target}: {why}, {wanted}"));
     let name = target.to_owned();
     let resolved = on_thread(RESOLVE_MAX, stop, move || {
         name.to_socket_addrs().map(Iterator::collect::<Vec<_>>)
@@ -45,11 +42,9 @@ pub(crate) fn resolve(
         Some(_) => {}
     }
     let addresses = of_family(addresses, sources)?;
-    match addresses.iter().find(|address| is_of_many(address.ip())) {
-        Some(group) => {
-            let group = group.ip();
-            Err(unusable(format!("{group} is no address of one server")))
-        }
+    let mut ips = addresses.iter().map(SocketAddr::ip);
+    match ips.find(|ip| is_of_many(*ip)) {
+        Some(group) => Err(unusable(format!("{group} is no address of one server"))),
         None => Ok(addresses),
     }
 }
@@ -62,10 +57,9 @@ fn of_family(addresses: Vec<SocketAddr>, sources: &[IpAddr]) -> Result<Vec<Socke
     }
     if reached.is_empty() {
         let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
-        let sources = sources.join(",");
-        return Err(Error::Refused(format!(
-            "--source {sources} and the target {first} are of different families"
-        )));
+        let (sources, what) = (sources.join(","), "are of different families");
+        let why = format!("--source {sources} and the target {first} {what}");
+        return Err(Error::Refused(why));
     }
     Ok(reached)
 }
@@ -111,9 +105,8 @@ fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Option<T>, Error> {
     let (done, result) = channel();
-    let spawned = thread::Builder::new()
-        .name("resolver".to_owned())
-        .spawn(move || drop(done.send(work())));
+    let named = thread::Builder::new().name("resolver".to_owned());
+    let spawned = named.spawn(move || drop(done.send(work())));
     spawned.map_err(Error::failed("cannot start a thread"))?;
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {

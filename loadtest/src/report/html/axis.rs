@@ -171,11 +171,12 @@ impl Axis {
     fn log_ticks(&self, max: f64, label: fn(f64) -> String) -> Vec<Tick> {
         let decades = self.high - self.low;
         let is_sparse = decades < SPARSE_DECADES && decades * 3.0 <= max + 1.0;
-        let (digits, stride): (&[f64], _) = if is_sparse {
-            (&[1.0, 2.0, 5.0], 1)
+        let digits = if is_sparse {
+            &[1.0f64, 2.0, 5.0][..]
         } else {
-            (&[1.0], (decades / max).ceil().max(1.0) as usize)
+            &[1.0]
         };
+        let stride = (decades / max).ceil().max(1.0) as usize;
         let powers = (self.low.floor() as i32..=self.high.ceil() as i32).step_by(stride);
         let places = powers.flat_map(|power| {
             let power = f64::from(power);
@@ -189,13 +190,12 @@ impl Axis {
     /// As many as do not touch: the labels grow by a digit with each decade.
     fn tail_ticks(&self, length: f64) -> Vec<Tick> {
         let half = (tail_place(50.0), "50".to_owned());
-        let decades = (1..=(self.high + EPSILON) as usize).map(|decade| {
-            let nines = match decade {
-                1 => "90".to_owned(),
-                2 => "99".to_owned(),
-                _ => format!("99.{}", "9".repeat(decade - 2)),
-            };
-            (decade as f64, nines)
+        let decades = (1..=(self.high + EPSILON) as i32).map(|decade| {
+            let (percent, decimals) = (100.0 - 10f64.powi(2 - decade), (decade - 2).max(0));
+            (
+                f64::from(decade),
+                format!("{percent:.*}", decimals as usize),
+            )
         });
         let pixels = |places: f64| places / self.high * length;
         let mut shown: Vec<Tick> = Vec::new();
@@ -215,9 +215,8 @@ impl Axis {
     fn number_ticks(&self, max: f64) -> Vec<Tick> {
         let stride = round(self.high / max, true).max(1.0) as usize;
         let places = (0..self.high as usize).step_by(stride);
-        ticks(places.map(|number| number as f64 + 0.5), |place| {
-            place.floor().to_string()
-        })
+        let places = places.map(|number| number as f64 + 0.5);
+        ticks(places, |place| place.floor().to_string())
     }
 }
 
@@ -228,9 +227,8 @@ fn ticks(places: impl Iterator<Item = f64>, label: impl Fn(f64) -> String) -> Ve
 /// Least and greatest of the finite values; zeros if there are none.
 fn extent(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let finite = values.into_iter().filter(|value| value.is_finite());
-    let extent = finite
-        .map(|value| (value, value))
-        .reduce(|seen, value| (seen.0.min(value.0), seen.1.max(value.1)));
+    let both = finite.map(|value| (value, value));
+    let extent = both.reduce(|seen, value| (seen.0.min(value.0), seen.1.max(value.1)));
     extent.unwrap_or_default()
 }
 

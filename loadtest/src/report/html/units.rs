@@ -2,28 +2,22 @@
 
 /// Where there is nothing to say.
 pub const UNKNOWN: &str = "\u{2013}";
-const NARROW_SPACE: char = '\u{202f}';
+const NARROW_SPACE: &str = "\u{202f}";
 const KIBI: f64 = 1024.0;
 
 /// `1 234 567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(NARROW_SPACE);
-        }
-        grouped.push(digit);
-    }
-    grouped
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join(NARROW_SPACE)
 }
 
 /// `33 331`, and small ones with a few decimals.
 pub fn rate(per_s: f64) -> String {
-    if per_s.is_finite() && per_s >= 1000.0 {
-        count(per_s.round() as u64)
-    } else {
-        significant(per_s)
+    match per_s.is_finite() && per_s >= 1000.0 {
+        true => count(per_s.round() as u64),
+        false => significant(per_s),
     }
 }
 
@@ -54,11 +48,8 @@ pub fn short(value: f64, scale: f64) -> String {
     let suffixes = [(1e9, "\u{a0}G"), (1e6, "\u{a0}M"), (1e3, "\u{a0}k")];
     let fitting = suffixes.into_iter().find(|suffix| scale.abs() >= suffix.0);
     let (divisor, suffix) = fitting.unwrap_or((1.0, ""));
-    if value == 0.0 {
-        "0".to_owned()
-    } else {
-        format!("{}{suffix}", significant(value / divisor))
-    }
+    let suffix = if value == 0.0 { "" } else { suffix };
+    format!("{}{suffix}", significant(value / divisor))
 }
 
 /// A latency given in microseconds: `85 µs`, `1.23 ms`, `2.5 s`.
