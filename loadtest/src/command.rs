@@ -78,10 +78,9 @@ fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<Plan, Error> {
 
 fn tell(arguments: &RunArguments, report: &Report) -> Result<(), Error> {
     output::flush(); // notes and result may go to the same terminal
-    let text = if arguments.json {
-        format!("{}\n", serde_json::json!(report))
-    } else {
-        report.to_string()
+    let text = match arguments.json {
+        true => format!("{}\n", serde_json::json!(report)),
+        false => report.to_string(),
     };
     output::result(&text)
 }

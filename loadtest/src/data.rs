@@ -53,13 +53,9 @@ impl Report {
     /// Every wanted connection was established and served, every request answered, no byte was
     /// wrong, nothing failed, and nobody interrupted it.
     pub fn is_complete(&self) -> bool {
-        let Connections {
-            wanted,
-            established,
-            served,
-            ..
-        } = self.connections;
-        let is_all = wanted > 0 && established == wanted && served == wanted;
+        let connections = &self.connections;
+        let (wanted, served) = (connections.wanted, connections.served);
+        let is_all = wanted > 0 && [connections.established, served] == [wanted; 2];
         is_all && self.failures.is_empty() && self.requests.unanswered == 0 && !self.interrupted
     }
 

@@ -17,7 +17,7 @@ mod process;
 mod queues;
 mod values;
 
-pub use cores::{about, core_check, cores_for, descriptors_raise, shards_for};
+pub use cores::{about, cores, cores_for, descriptors_raise, shards_for};
 pub use demand::Demand;
 pub use destinations::destinations;
 pub use facts::Facts;

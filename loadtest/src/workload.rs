@@ -157,14 +157,13 @@ fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (usize, Range<usiz
 }
 
 fn compare(offset: u64, reply: &[u8], wanted: impl Iterator<Item = u8>) -> Result<(), WrongByte> {
-    for ((offset, got), wanted) in (offset..).zip(reply).zip(wanted) {
-        if *got != wanted {
-            let wrong = |got| WrongByte {
+    for ((offset, &got), wanted) in (offset..).zip(reply).zip(wanted) {
+        if got != wanted {
+            return Err(WrongByte {
                 offset,
                 wanted,
                 got,
-            };
-            return Err(wrong(*got));
+            });
         }
     }
     Ok(())

@@ -31,8 +31,8 @@ impl<'a> Bench<'a> {
     /// Everything that can be known to be wrong before a server is started.
     pub(super) fn check(arguments: &'a CompareArguments, stop: &'a Stop) -> Result<Self, Error> {
         machine::descriptors_raise();
-        machine::core_check(arguments.cpu_server)?;
-        machine::core_check(arguments.cpu_client)?;
+        core_check(arguments.cpu_server)?;
+        core_check(arguments.cpu_client)?;
         if arguments.cpu_server == arguments.cpu_client {
             note(format_args!(
                 "warning: server and client share core {}",
@@ -145,4 +145,16 @@ fn too_much(arguments: &CompareArguments) -> Vec<String> {
         .unwrap_or(idle);
     let plan: Plan = load_plan(arguments, SocketAddr::from(([127, 0, 0, 1], 0)), most);
     machine::check(&plan.demand()).problems
+}
+
+/// Refuse a core that this process may not run on.
+fn core_check(core: usize) -> Result<(), Error> {
+    let cores = machine::cores();
+    if cores.contains(&core) {
+        return Ok(());
+    }
+    let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
+    let cores = cores.join(", ");
+    let why = format!("core {core} is not one this process may use: {cores}");
+    Err(Error::Refused(why))
 }

@@ -111,9 +111,8 @@ pub(super) async fn drip(session: &mut Session<'_>) -> Result<(), Failure> {
 /// Waits for the replies to all that was sent.
 pub(super) async fn await_replies(session: &mut Session<'_>) -> Result<(), Failure> {
     let workload = &session.shard.plan.workload;
-    session
-        .conn
-        .set_read_deadline(Some(session.shard.plan.timeout));
+    let timeout = session.shard.plan.timeout;
+    session.conn.set_read_deadline(Some(timeout));
     while session.stream.received < workload.replied(session.stream.sent) {
         let Some(chunk) = session.conn.read().await? else {
             return Err(closed_early("before it had answered"));

@@ -20,14 +20,6 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(key: StreamKey) -> Self {
-        Self {
-            key,
-            sent: 0,
-            received: 0,
-        }
-    }
-
     /// Takes bytes that have come, if they are those that must come next. Returns how many replies
     /// they have completed.
     pub(super) fn take(&mut self, workload: &Workload, bytes: &[u8]) -> Result<u64, Failure> {
@@ -54,7 +46,11 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(shard: &'a Shard, conn: Conn, index: u32) -> Self {
-        let stream = Stream::new(shard.next_stream());
+        let stream = Stream {
+            key: shard.next_stream(),
+            sent: 0,
+            received: 0,
+        };
         Self {
             shard,
             conn,

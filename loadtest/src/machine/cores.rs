@@ -4,7 +4,6 @@ use procfs::{CpuInfo, Current as _, Meminfo};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::data::Machine;
-use crate::error::Error;
 
 /// Raises the soft descriptor limit to the hard one, for this process and those it starts. Where
 /// this is refused the facts tell the limit that remains, and the check judges it.
@@ -38,22 +37,8 @@ pub fn cores_for(cpus: &[usize]) -> u32 {
     allowed.len().max(1) as u32
 }
 
-/// Refuse a core that this process may not run on.
-///
-/// # Errors
-/// With the cores that it may use.
-pub fn core_check(core: usize) -> Result<(), Error> {
-    let cores = cores();
-    if cores.contains(&core) {
-        return Ok(());
-    }
-    let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
-    let cores = cores.join(", ");
-    let why = format!("core {core} is not one this process may use: {cores}");
-    Err(Error::Refused(why))
-}
-
-fn cores() -> Vec<usize> {
+/// Cores that this process may run on.
+pub fn cores() -> Vec<usize> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     cores.iter().map(|core| core.id).collect()
 }

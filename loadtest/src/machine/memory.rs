@@ -30,10 +30,8 @@ pub(super) fn sockets(demand: &Demand, facts: &Facts) -> Option<String> {
 
 /// The lesser of what the machine and the control group have, and which it is.
 fn available(facts: &Facts) -> Option<(u64, &'static str)> {
-    let machine = facts
-        .memory_available
-        .map(|bytes| (bytes, "the machine has"));
-    let group = facts.memory_max;
+    let (machine, group) = (facts.memory_available, facts.memory_max);
+    let machine = machine.map(|bytes| (bytes, "the machine has"));
     let group = group.map(|bytes| (bytes, "the control group's memory.max is"));
     machine.into_iter().chain(group).min()
 }

@@ -79,15 +79,7 @@ pub struct Plan {
 impl Plan {
     /// The simplest run against `target`: one connection, closed loop. To be changed.
     pub fn to(target: SocketAddr) -> Self {
-        let words = [
-            "run",
-            "--target",
-            "",
-            "--mode",
-            "closed",
-            "--duration",
-            "5s",
-        ];
+        let words = "run --target HOST:PORT --mode closed --duration 5s".split(' ');
         let run = RunArguments::try_parse_from(words).expect("these arguments are right");
         Self::of(&run, target)
     }
@@ -105,11 +97,9 @@ impl Plan {
 
     pub(crate) fn settings(&self) -> Vec<String> {
         let each = self.connections.div_ceil(self.shards);
-        let is_storm = self.mode == Mode::Storm;
-        let outbound = if is_storm {
-            2 * each + STORM_SPARE
-        } else {
-            each
+        let outbound = match self.mode {
+            Mode::Storm => 2 * each + STORM_SPARE,
+            _ => each,
         };
         let in_flight = self.in_flight_max.div_ceil(self.shards).clamp(1, 1024);
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();

@@ -37,9 +37,8 @@ fn outcome(report: &Report) -> Vec<Line> {
         let took = quantiles(&report.connect_us);
         lines.push(("connects", format!("{per_s:.0}/s, {took}")));
     }
-    let due = requests
-        .offered_per_s
-        .map(|offered| format!(" of {offered:.0}/s due"));
+    let due = |offered| format!(" of {offered:.0}/s due");
+    let due = requests.offered_per_s.map(due);
     let missing = match requests.unanswered {
         0 => String::new(),
         unanswered => format!("; {unanswered} of the window's were not"),

@@ -85,11 +85,9 @@ impl Axis {
 
     /// Time since the run began.
     pub fn time(end_s: f64) -> Self {
-        let is_long = end_s >= MINUTES_FROM_S;
-        let (unit, name) = if is_long {
-            (60.0, "minutes")
-        } else {
-            (1.0, "seconds")
+        let (unit, name) = match end_s >= MINUTES_FROM_S {
+            true => (60.0, "minutes"),
+            false => (1.0, "seconds"),
         };
         let high = if end_s.is_finite() { end_s / unit } else { 0.0 };
         let title = format!("{name} since the run began");
@@ -171,11 +169,7 @@ impl Axis {
     fn log_ticks(&self, max: f64, label: fn(f64) -> String) -> Vec<Tick> {
         let decades = self.high - self.low;
         let is_sparse = decades < SPARSE_DECADES && decades * 3.0 <= max + 1.0;
-        let digits = if is_sparse {
-            &[1.0f64, 2.0, 5.0][..]
-        } else {
-            &[1.0]
-        };
+        let digits = &[1.0f64, 2.0, 5.0][..if is_sparse { 3 } else { 1 }];
         let stride = (decades / max).ceil().max(1.0) as usize;
         let powers = (self.low.floor() as i32..=self.high.ceil() as i32).step_by(stride);
         let places = powers.flat_map(|power| {
@@ -240,10 +234,9 @@ fn tail_place(percentile: f64) -> f64 {
 fn round(value: f64, is_up: bool) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let mut rounds = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter();
-    let found = if is_up {
-        rounds.find(|round| *round >= value * (1.0 - EPSILON))
-    } else {
-        rounds.rfind(|round| *round <= value * (1.0 + EPSILON))
+    let found = match is_up {
+        true => rounds.find(|round| *round >= value * (1.0 - EPSILON)),
+        false => rounds.rfind(|round| *round <= value * (1.0 + EPSILON)),
     };
     found.filter(|round| round.is_finite()).unwrap_or(value)
 }

@@ -16,19 +16,20 @@ const TESTER: &str = "Shards of the load tester";
 const ONE_SHARD: &str = "There is one shard, so nothing to balance.";
 
 pub(super) fn load(report: &Report) -> Vec<Markup> {
-    if report.timeline.is_empty() {
-        return vec![no_figure("Load over time", NO_SAMPLES)];
-    }
-    let draw = [connections, connects, requests, latency];
-    draw.map(|draw| draw(report)).into()
+    let plots = [connections, connects, requests, latency];
+    all(report, "Load over time", &plots)
 }
 
 pub(super) fn memory(report: &Report) -> Vec<Markup> {
-    if report.timeline.is_empty() {
-        return vec![no_figure("Memory over time", NO_SAMPLES)];
+    let plots = [memory_in_all, memory_per_connection];
+    all(report, "Memory over time", &plots)
+}
+
+fn all(report: &Report, title: &str, plots: &[fn(&Report) -> Markup]) -> Vec<Markup> {
+    match report.timeline.is_empty() {
+        true => vec![no_figure(title, NO_SAMPLES)],
+        false => plots.iter().map(|plot| plot(report)).collect(),
     }
-    let draw = [memory_in_all, memory_per_connection];
-    draw.map(|draw| draw(report)).into()
 }
 
 /// Failures over time, if there were any.
@@ -106,9 +107,8 @@ fn latency(report: &Report) -> Markup {
         line("p90", Colour::BLUE, |sample| sample.p90_us),
         line("p50", Colour::SKY, |sample| sample.p50_us),
     ];
-    let plot = over_time(report, lines, |us| {
-        Axis::latency("latency, logarithmic", us)
-    });
+    let axis = |us| Axis::latency("latency, logarithmic", us);
+    let plot = over_time(report, lines, axis);
     let reading = "Each line is the time within which that share of the requests of a sample was \
                    answered; flat and close together is good, and a peak of max alone is a single \
                    pause.";
@@ -145,9 +145,8 @@ fn memory_per_connection(report: &Report) -> Markup {
         (report.memory.is_some() && connections >= enough).then(|| used / connections)
     });
     let line = Line("", Colour::BLUE, points);
-    let plot = over_time(report, [line], |bytes| {
-        Axis::bytes("memory per connection", bytes)
-    });
+    let axis = |bytes| Axis::bytes("memory per connection", bytes);
+    let plot = over_time(report, [line], axis);
     let reading = "The memory of the whole machine over the connections open, from a twentieth of \
                    them on; level means that each costs the same, however many there are.";
     let why = "Without connections, or without a measure of memory, there is nothing to divide.";
@@ -192,10 +191,8 @@ fn over_time(
     lines: impl IntoIterator<Item = Line>,
     axis: impl FnOnce(Vec<f64>) -> Axis,
 ) -> Option<Plot> {
-    let lines = lines
-        .into_iter()
-        .filter(|line| values(line).next().is_some());
-    let lines: Vec<Line> = lines.collect();
+    let has_values = |line: &Line| values(line).next().is_some();
+    let lines: Vec<Line> = lines.into_iter().filter(has_values).collect();
     let y = axis(lines.iter().flat_map(values).collect());
     let samples = report.timeline.iter();
     let end_s = samples.map(|sample| sample.at_s).fold(0.0, f64::max);
@@ -269,13 +266,8 @@ fn halves(report: &Report, what: &str, value: fn(&ShardShare) -> u64) -> Markup 
     let shards = report.shards.iter();
     let values = shards.map(|shard| (shard.shard, value(shard) as f64));
     let title = format!("{what} by shard of the load tester");
-    bars(
-        &title,
-        &what.to_lowercase(),
-        values,
-        Colour::BLUE,
-        half_figure,
-    )
+    let unit = what.to_lowercase();
+    bars(&title, &unit, values, Colour::BLUE, half_figure)
 }
 
 /// A bar for each shard, given as its number and its value.

@@ -34,13 +34,10 @@ fn tile(name: &str, value: &str, remark: &str) -> Markup {
 
 fn of_wanted(name: &str, part: u64, wanted: u64) -> Markup {
     let share = share(part as f64, wanted as f64);
+    let remark = format!("{share} of {} wanted", count(wanted));
     match wanted {
         0 => tile(name, &count(part), "none wanted"),
-        _ => tile(
-            name,
-            &count(part),
-            &format!("{share} of {} wanted", count(wanted)),
-        ),
+        _ => tile(name, &count(part), &remark),
     }
 }
 
