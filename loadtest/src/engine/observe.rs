@@ -12,7 +12,8 @@ use crate::plan::Plan;
 /// Watches the two processes, over the window and at rest, and the memory of the machine.
 #[derive(Debug)]
 pub(super) struct Machine {
-    began: SystemTime,
+    /// When the run began (RFC 3339).
+    pub(super) began: String,
     /// Before the first connect.
     before: Memory,
     /// The server, if it was found on this machine.
@@ -45,7 +46,7 @@ impl Machine {
     /// To be made before the first connect.
     pub(super) fn before(plan: &Plan) -> Self {
         Self {
-            began: SystemTime::now(),
+            began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             before: Memory::now(),
             server: plan.server_pid.or_else(|| machine::listener(plan.target)),
             snapshots: Vec::new(),
@@ -86,10 +87,6 @@ impl Machine {
     fn servers(&self, from: usize) -> Option<[&Sample; 2]> {
         let [from, to] = self.span(from)?;
         Some([from.server.as_ref()?, to.server.as_ref()?])
-    }
-
-    pub(super) fn began(&self) -> String {
-        humantime::format_rfc3339_seconds(self.began).to_string()
     }
 
     pub(super) fn generator(&self) -> Generator {

@@ -120,7 +120,7 @@ impl Totals {
         let offered = per_second(measured.offered, self.window);
         Report {
             command: plan.command.clone(),
-            began: machine.began(),
+            began: machine.began.clone(),
             machine: machine::about(),
             load: plan.shape(),
             connections: self.connections(plan),

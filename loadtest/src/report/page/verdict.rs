@@ -32,24 +32,21 @@ pub(super) fn verdict(report: &Report) -> (Badge, String) {
         let sentence = format!("A signal ended the run early; until then {outcome}.");
         return (INTERRUPTED, sentence);
     }
-    match connections.wanted {
-        _ if !is_served => (BAD, format!("Only {outcome}.")),
-        _ if !is_all => {
-            let all = format!("All {wanted} connections wanted were served");
-            (BAD, format!("{all}, but not everything went well."))
-        }
-        0 => {
-            let sentence = "No connection was wanted, so nothing was measured.";
-            (EMPTY, sentence.to_owned())
-        }
-        1 => {
-            let one = "The one connection wanted was established and served";
-            (GOOD, format!("{one}, and nothing failed."))
-        }
-        _ => {
-            let all = format!("All {wanted} connections wanted were established and served");
-            (GOOD, format!("{all}, and nothing failed."))
-        }
+    let all = match connections.wanted {
+        1 => "The one connection wanted was".to_owned(),
+        _ => format!("All {wanted} connections wanted were"),
+    };
+    if !is_served {
+        (BAD, format!("Only {outcome}."))
+    } else if !is_all {
+        let all = format!("All {wanted} connections wanted were served");
+        (BAD, format!("{all}, but not everything went well."))
+    } else if connections.wanted == 0 {
+        let sentence = "No connection was wanted, so nothing was measured.";
+        (EMPTY, sentence.to_owned())
+    } else {
+        let sentence = format!("{all} established and served, and nothing failed.");
+        (GOOD, sentence)
     }
 }
 
@@ -66,9 +63,8 @@ fn shortcomings(report: &Report) -> Option<String> {
         (failures, format!("failure{s} counted")),
     ];
     let parts = parts.into_iter().filter(|part| part.0 > 0);
-    let parts: Vec<String> = parts
-        .map(|(number, what)| format!("{} {what}", count(number)))
-        .collect();
+    let words = parts.map(|(number, what)| format!("{} {what}", count(number)));
+    let parts: Vec<String> = words.collect();
     (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
 }
 
