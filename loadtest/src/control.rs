@@ -72,7 +72,7 @@ impl SharedTime {
 #[derive(Debug)]
 pub(crate) struct Control {
     began: Instant,
-    stage: SharedStage,
+    pub(crate) stage: SharedStage,
     /// When the load begins; set before the stage [`RunStage::Warming`].
     pub(crate) load_begins: SharedTime,
     /// The measured window: known beforehand where it can be, so that a request's belonging to it
@@ -98,14 +98,6 @@ impl Control {
 
     pub(crate) fn instant(&self, clock: Duration) -> Instant {
         self.began + clock
-    }
-
-    pub(crate) fn stage(&self) -> RunStage {
-        self.stage.get()
-    }
-
-    pub(crate) fn set_stage(&self, stage: RunStage) {
-        self.stage.set(stage);
     }
 
     pub(crate) fn is_within_window(&self, clock: Duration) -> bool {

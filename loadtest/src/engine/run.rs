@@ -86,7 +86,7 @@ pub fn run(
         interrupted: false,
     };
     let outcome = engine.lead(stop);
-    engine.control.set_stage(RunStage::Over);
+    engine.control.stage.set(RunStage::Over);
     if outcome.is_ok() {
         client.join_within(END_MAX).map_err(Error::Failed)?;
     }
@@ -139,7 +139,7 @@ impl Engine<'_> {
                 self.sample(now);
                 sample_at = now + SAMPLE_INTERVAL;
             }
-            if self.control.stage() == RunStage::Over && self.is_past(now) {
+            if self.control.stage.get() == RunStage::Over && self.is_past(now) {
                 let why = "the load tester's own shards do not end";
                 return Err(Error::Failed(why.to_owned()));
             }
@@ -176,7 +176,7 @@ impl Engine<'_> {
         if rest_begins.is_some() {
             self.machine.snapshot();
         }
-        let (stage, is_past) = (self.control.stage(), self.is_past(now));
+        let (stage, is_past) = (self.control.stage.get(), self.is_past(now));
         let is_deserted = self.totals.deserted == self.plan.shards;
         match stage {
             RunStage::Ramping if self.totals.ramped == self.plan.shards => self.begin_load(now),
@@ -199,7 +199,7 @@ impl Engine<'_> {
 
     /// Whether the stage ends: at its time, or when a run among several is called to the next.
     fn is_past(&self, now: Duration) -> bool {
-        let stage = self.control.stage();
+        let stage = self.control.stage.get();
         match &self.plan.participant {
             Some(participant) if matches!(stage, RunStage::Warming | RunStage::Measuring) => {
                 participant.called_to() > stage
@@ -269,7 +269,7 @@ impl Engine<'_> {
 
     fn close_window(&mut self) {
         self.control.window_closes.set(self.control.clock());
-        if self.control.stage() == RunStage::Measuring {
+        if self.control.stage.get() == RunStage::Measuring {
             let closes = self.control.window_closes.get();
             self.totals.window = closes.saturating_sub(self.control.window_opens.get());
             self.observer.window_closed();
@@ -279,13 +279,13 @@ impl Engine<'_> {
 
     fn go(&mut self, stage: RunStage, until: Option<Duration>) {
         self.until = until;
-        self.control.set_stage(stage);
+        self.control.stage.set(stage);
     }
 
     fn sample(&mut self, now: Duration) {
         let served = self.totals.all.served;
         let sample = self.totals.sample(now, self.machine.look());
-        self.progress.show(self.control.stage(), sample, served);
+        self.progress.show(self.control.stage.get(), sample, served);
     }
 
     fn report(mut self) -> Report {

@@ -59,7 +59,8 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
     }
     *reached = Reached::End;
     shard.through();
-    session.hold(RunStage::Finishing).await
+    let is_over = || shard.control.stage.get() >= RunStage::Finishing;
+    session.hold_until(is_over).await
 }
 
 async fn greet(shard: &Shard, index: u32) -> Result<Session<'_>, Failure> {
@@ -98,9 +99,9 @@ impl Session<'_> {
     /// One request after the other.
     async fn closed_loop(&mut self) -> Result<(), Failure> {
         let shard = self.shard;
-        while shard.control.stage() < RunStage::Settling {
-            self.hold_until(|| shard.may_ask() || shard.control.stage() >= RunStage::Settling)
-                .await?;
+        while shard.control.stage.get() < RunStage::Settling {
+            let is_called = || shard.may_ask() || shard.control.stage.get() >= RunStage::Settling;
+            self.hold_until(is_called).await?;
             let _busy = shard.plan.participant.as_ref().map(Participant::begin);
             while shard.may_ask() {
                 let now = shard.control.clock();
@@ -125,7 +126,9 @@ impl Session<'_> {
 async fn storm(shard: &Shard, index: u32) {
     loop {
         shard.wait_for_place().await;
-        if shard.control.stage() >= RunStage::Settling || shard.is_in_vain() || !shard.begin_cycle()
+        if shard.control.stage.get() >= RunStage::Settling
+            || shard.is_in_vain()
+            || !shard.begin_cycle()
         {
             break;
         }

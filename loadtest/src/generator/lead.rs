@@ -67,8 +67,8 @@ fn tell(context: &ShardContext, events: &Sender<Event>) -> Tell {
 }
 
 async fn tell_now_and_then(shard: Rc<Shard>) {
-    while shard.control.stage() != RunStage::Over {
-        let interval = match shard.control.stage() {
+    while shard.control.stage.get() != RunStage::Over {
+        let interval = match shard.control.stage.get() {
             RunStage::Resting => LOOK_INTERVAL_REST,
             _ => TELL_INTERVAL,
         };
@@ -90,7 +90,7 @@ impl Shard {
             if !is_storm {
                 self.wait_for_place().await;
             }
-            if self.control.stage() >= RunStage::Finishing || self.is_in_vain() {
+            if self.control.stage.get() >= RunStage::Finishing || self.is_in_vain() {
                 (index..self.count).for_each(|index| self.never_sends(index, 0));
                 break;
             }
@@ -107,7 +107,7 @@ impl Shard {
 
     /// Goes through the stages until the connections are to end.
     async fn lead(&self, events: &Sender<Event>) {
-        while self.control.stage() == RunStage::Ramping {
+        while self.control.stage.get() == RunStage::Ramping {
             sleep(LOOK_INTERVAL_SHORT).await;
         }
         let schedule = self.schedule();
@@ -116,8 +116,8 @@ impl Shard {
             self.wake_all();
         }
         let (mut turn, mut told) = (None, Told::default());
-        while self.control.stage() < RunStage::Finishing {
-            let (stage, now) = (self.control.stage(), self.control.clock());
+        while self.control.stage.get() < RunStage::Finishing {
+            let (stage, now) = (self.control.stage.get(), self.control.clock());
             if let Some(cursor) = &mut cursor {
                 self.hand_out(cursor, now);
             }
@@ -208,7 +208,7 @@ impl Shard {
     /// Waits for the connections to end, or until the control thread does not.
     async fn see_off(&self) {
         self.wake_all();
-        while self.alive.get() > 0 && self.control.stage() < RunStage::Over {
+        while self.alive.get() > 0 && self.control.stage.get() < RunStage::Over {
             let over = async { self.deserted.notified().await };
             futures_lite::future::or(over, sleep(LOOK_INTERVAL)).await;
         }

@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
         poll_fn(|context| {
             loop {
                 let (shard, index) = (self.shard, self.index);
-                if shard.control.stage() >= RunStage::Finishing {
+                if shard.control.stage.get() >= RunStage::Finishing {
                     return Poll::Ready(Ok(None));
                 }
                 let schedule = shard.schedule.get();
@@ -87,12 +87,7 @@ impl<'a> Session<'a> {
         .await
     }
 
-    /// Holds the connection without asking anything until the run has come to `stage`.
-    pub(super) async fn hold(&mut self, stage: RunStage) -> Result<(), Failure> {
-        let shard = self.shard;
-        self.hold_until(|| shard.control.stage() >= stage).await
-    }
-
+    /// Holds the connection without asking anything.
     pub(super) async fn hold_until(&mut self, is_over: impl Fn() -> bool) -> Result<(), Failure> {
         poll_fn(|context| {
             while !is_over() {

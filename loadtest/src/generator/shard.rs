@@ -97,7 +97,7 @@ impl Shard {
 
     pub(super) async fn wait_for_place(&self) {
         let place = self.connect_rate.borrow_mut().reserve(self.control.clock());
-        while place > self.control.clock() && self.control.stage() < RunStage::Settling {
+        while place > self.control.clock() && self.control.stage.get() < RunStage::Settling {
             let look = self.control.clock() + LOOK_INTERVAL;
             sleep_until(self.control.instant(place.min(look))).await;
         }
@@ -109,7 +109,7 @@ impl Shard {
 
     /// Whether a closed loop sends another request.
     pub(super) fn may_ask(&self) -> bool {
-        let is_loaded = (RunStage::Warming..RunStage::Settling).contains(&self.control.stage());
+        let is_loaded = (RunStage::Warming..RunStage::Settling).contains(&self.control.stage.get());
         let participant = self.plan.participant.as_ref();
         is_loaded && participant.is_none_or(Participant::holds_token)
     }

@@ -101,6 +101,10 @@ impl Plan {
             Mode::Storm => 2 * each + STORM_SPARE,
             _ => each,
         };
+        let share = (BUFFERS / self.shards).next_power_of_two();
+        let buffers = share.clamp(BUFFERS_SHARD.0, BUFFERS_SHARD.1);
+        let replies = self.workload.reply_length() * u64::from(self.workload.pipeline);
+        let buffer_size = replies.clamp(BUFFER_SIZE.0, BUFFER_SIZE.1);
         let in_flight = self.in_flight_max.div_ceil(self.shards).clamp(1, 1024);
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
         let timeout = format!("\"{}ms\"", self.timeout.as_millis().max(100));
@@ -111,26 +115,14 @@ impl Plan {
             format!("limits.outbound_per_shard_max={outbound}"),
             format!("limits.connects_waiting_max={outbound}"), // all of them may begin at once
             format!("limits.connects_in_flight_max={in_flight}"),
-            format!("buffers.count={}", self.buffers()),
-            format!("buffers.size={}", self.buffer_size()),
+            format!("buffers.count={buffers}"),
+            format!("buffers.size={buffer_size}"),
             "socket.keepalive=false".to_owned(),
             "socket.user_timeout=\"off\"".to_owned(),
             format!("timeouts.write={timeout}"),
             "timeouts.idle=\"off\"".to_owned(),
             "timeouts.close=\"1s\"".to_owned(),
         ]
-    }
-
-    fn buffers(&self) -> u32 {
-        let (least, most) = BUFFERS_SHARD;
-        (BUFFERS / self.shards)
-            .next_power_of_two()
-            .clamp(least, most)
-    }
-
-    fn buffer_size(&self) -> u64 {
-        let replies = self.workload.reply_length() * u64::from(self.workload.pipeline);
-        replies.clamp(BUFFER_SIZE.0, BUFFER_SIZE.1)
     }
 
     /// Its demands on the machine.
