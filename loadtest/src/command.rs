@@ -58,11 +58,10 @@ fn prepare(arguments: &RunArguments, stop: &Stop) -> Result<Plan, Error> {
     if addresses.len() == 1 {
         return Ok(plan);
     }
-    let answering = target::first_that_answers(&addresses, arguments.timeout, stop)?;
-    if answering == first {
-        return Ok(plan);
+    match target::first_that_answers(&addresses, arguments.timeout, stop)? {
+        answering if answering == first => Ok(plan),
+        answering => fit(arguments, answering),
     }
-    fit(arguments, answering)
 }
 
 /// A plan against `target`, if the machine can carry it; tells the shortages that would slow it.

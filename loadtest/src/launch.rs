@@ -33,9 +33,9 @@ pub struct LaunchArguments {
 /// To start `program` with, from a thread that lives as long as it may. The program that calls this
 /// has a subcommand `launch`, which calls [`launch`].
 pub fn launched(program: &Path) -> Command {
-    let mut command = Command::new(THIS_PROGRAM);
+    let (mut command, own) = (Command::new(THIS_PROGRAM), std::process::id().to_string());
     command
-        .args(["launch", "--parent", &std::process::id().to_string(), "--"])
+        .args(["launch", "--parent", &own, "--"])
         .arg(program);
     command
 }

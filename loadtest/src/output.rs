@@ -96,11 +96,9 @@ pub fn exit_code(program: &str, outcome: Result<bool, Error>) -> ExitCode {
         Ok(false) => ExitCode::from(EXIT_FAILED),
         Err(error) => {
             note(format_args!("{program}: {error}"));
-            let is_refused = matches!(error, Error::Refused(_));
-            ExitCode::from(if is_refused {
-                EXIT_REFUSED
-            } else {
-                EXIT_FAILED
+            ExitCode::from(match error {
+                Error::Refused(_) => EXIT_REFUSED,
+                _ => EXIT_FAILED,
             })
         }
     };

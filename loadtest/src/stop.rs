@@ -27,10 +27,11 @@ impl Stop {
         // have done anyway.
         let status = Process::myself().and_then(|process| process.status());
         let hangs_up = status.is_ok_and(|status| !is_ignored(status.sigign, SIGHUP));
+        let hang_up = hangs_up.then_some(SIGHUP);
         let ends = [SIGINT, SIGTERM]
             .into_iter()
-            .chain(hangs_up.then_some(SIGHUP));
-        let ends = ends.map(|signal| (signal, &stop));
+            .chain(hang_up)
+            .map(|signal| (signal, &stop));
         let others = [SIGXFSZ, SIGALRM, SIGUSR1, SIGUSR2].map(|signal| (signal, &ignored));
         for (signal, flag) in ends.chain(others) {
             let registered = signal_hook::flag::register(signal, Arc::clone(&flag.0));

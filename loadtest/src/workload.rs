@@ -8,11 +8,9 @@ use std::iter;
 use std::ops::Range;
 
 use clap::ValueEnum;
-use serde::Serialize;
 
 /// The protocol of requests and replies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Protocol {
     /// Payloads, different for each connection and message; the same bytes come back
     Echo,

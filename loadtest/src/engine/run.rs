@@ -150,9 +150,8 @@ impl Engine<'_> {
 
     /// How long an event is awaited: not beyond the end of the stage.
     fn patience(&self) -> Duration {
-        let left = self.until.map_or(LOOK_INTERVAL, |until| {
-            until.saturating_sub(self.control.clock())
-        });
+        let until = self.until.unwrap_or(Duration::MAX);
+        let left = until.saturating_sub(self.control.clock());
         left.clamp(LOOK_INTERVAL_MIN, LOOK_INTERVAL)
     }
 

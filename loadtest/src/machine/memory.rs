@@ -43,9 +43,8 @@ pub(super) fn unread_data(demand: &Demand, facts: &Facts) -> Option<String> {
     let page = facts.page_bytes.unwrap_or(PAGE_BYTES_DEFAULT).max(1);
     let pages = sockets.saturating_mul(demand.payload_bytes.div_ceil(page).max(1));
     // A mark beyond the memory would turn dropped segments into killed processes.
-    let all = pages
-        .saturating_mul(page)
-        .saturating_add(sockets * SOCKET_BYTES);
+    let data = pages.saturating_mul(page);
+    let all = data.saturating_add(sockets * SOCKET_BYTES);
     let fits = available(facts).is_some_and(|(have, _)| all <= have);
     let higher = MemoryMarks::for_pages(pages).joined(marks);
     let remedies = either([

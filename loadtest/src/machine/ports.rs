@@ -84,9 +84,8 @@ fn reserved(demand: &Demand, facts: &Facts) -> Option<(&'static str, String)> {
 
 /// So many local addresses that each pair of addresses has no more than `each`.
 fn more_sources(demand: &Demand, each: u64) -> Option<String> {
-    let per_source = each
-        .checked_mul(demand.targets())
-        .filter(|room| *room > 0)?;
+    let room = each.checked_mul(demand.targets());
+    let per_source = room.filter(|room| *room > 0)?;
     let sources = demand.connections.div_ceil(per_source);
     Some(format!("name {sources} local addresses (--source)"))
 }

@@ -84,6 +84,43 @@ impl Plan {
         Self::of(&run, target)
     }
 
+    /// The plan of `run`, which has been checked, against the server at `target`.
+    pub(crate) fn of(run: &RunArguments, target: SocketAddr) -> Self {
+        let facts = Facts::read(Path::new("/"));
+        // A shard that may have no connect on its way could do nothing.
+        let shards = run.shards.unwrap_or_else(|| {
+            machine::shards_for(run.connections, &run.cpus).min(run.connects_in_flight)
+        });
+        let shares_core = shards > machine::cores_for(&run.cpus);
+        Self {
+            target,
+            targets: destinations(target, run.connections, &facts),
+            sources: run.source.clone(),
+            connections: run.connections,
+            shards,
+            cpus: run.cpus.clone(),
+            mode: run.mode,
+            interval: run.interval.unwrap_or(INTERVAL_DEFAULT),
+            cycles: run.cycles,
+            workload: Workload {
+                protocol: run.protocol,
+                payload: run.payload.unwrap_or(PAYLOAD_DEFAULT),
+                pipeline: run.pipeline,
+            },
+            seed: run.seed,
+            rate: run.rate,
+            in_flight_max: run.connects_in_flight,
+            hand_out_interval: HAND_OUT_INTERVAL * u32::from(shares_core),
+            warmup: run.warmup,
+            duration: run.duration,
+            rest: run.rest.unwrap_or_default(),
+            timeout: run.timeout,
+            server_pid: run.server_pid,
+            command: output::command_line(),
+            participant: None,
+        }
+    }
+
     /// Where connection `number` goes.
     pub(crate) fn target(&self, number: u32) -> SocketAddr {
         self.targets[number as usize % self.targets.len()]
@@ -183,45 +220,6 @@ fn note(mode: Mode) -> &'static str {
         Mode::Idle => "one request each, then silence",
         Mode::Storm => "connect, one request, close, and again; latency counts from the connect",
         Mode::Slow => "a byte now and then",
-    }
-}
-
-impl Plan {
-    /// The plan of `run`, which has been checked, against the server at `target`.
-    pub(crate) fn of(run: &RunArguments, target: SocketAddr) -> Self {
-        let facts = Facts::read(Path::new("/"));
-        // A shard that may have no connect on its way could do nothing.
-        let shards = run.shards.unwrap_or_else(|| {
-            machine::shards_for(run.connections, &run.cpus).min(run.connects_in_flight)
-        });
-        let shares_core = shards > machine::cores_for(&run.cpus);
-        Self {
-            target,
-            targets: destinations(target, run.connections, &facts),
-            sources: run.source.clone(),
-            connections: run.connections,
-            shards,
-            cpus: run.cpus.clone(),
-            mode: run.mode,
-            interval: run.interval.unwrap_or(INTERVAL_DEFAULT),
-            cycles: run.cycles,
-            workload: Workload {
-                protocol: run.protocol,
-                payload: run.payload.unwrap_or(PAYLOAD_DEFAULT),
-                pipeline: run.pipeline,
-            },
-            seed: run.seed,
-            rate: run.rate,
-            in_flight_max: run.connects_in_flight,
-            hand_out_interval: HAND_OUT_INTERVAL * u32::from(shares_core),
-            warmup: run.warmup,
-            duration: run.duration,
-            rest: run.rest.unwrap_or_default(),
-            timeout: run.timeout,
-            server_pid: run.server_pid,
-            command: output::command_line(),
-            participant: None,
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use maud::Markup;
 
-use crate::data::{Report, Sample, ShardShare};
+use crate::data::{Report, Sample, ShardShare, ShardTime};
 use crate::report::html::{Axis, Colour, Line, Plot, Point, figure, half_figure, no_figure, units};
 
 /// Memory per connection is shown from this share of the greatest number of connections on: divided
@@ -58,18 +58,13 @@ fn connects(report: &Report) -> Markup {
     let asked = report.load.connect_rate;
     let level = asked.map(|asked| ("asked for", asked.into()));
     let plot = counted(report, "connections established per second", line, level);
-    let plot = plot.filter(is_not_flat);
-    let reading = match level {
-        Some(_) => {
-            "It should follow the dashed line during the ramp; below it, the server or the kernel \
-             could not keep up."
-        }
-        None => {
-            "As fast as they were served; a rate that falls while connections add up means that \
-             each costs more than the one before."
-        }
-    };
+    let bounded = "It should follow the dashed line during the ramp; below it, the server or the \
+                   kernel could not keep up.";
+    let free = "As fast as they were served; a rate that falls while connections add up means that \
+                each costs more than the one before.";
+    let reading = if asked.is_some() { bounded } else { free };
     let why = "No connection was established while samples were taken.";
+    let plot = plot.filter(is_not_flat);
     drawn("Connects per second over time", plot, reading, why)
 }
 
@@ -79,18 +74,13 @@ fn requests(report: &Report) -> Markup {
     let offered = report.requests.offered_per_s;
     let level = offered.map(|offered| ("offered in the window", offered));
     let plot = counted(report, "requests answered per second", line, level);
-    let plot = plot.filter(is_not_flat);
-    let reading = match level {
-        Some(_) => {
-            "Once all connections are open it should lie on the dashed line; what is missing below \
-             it piles up as latency."
-        }
-        None => {
-            "Each connection asks again once it is answered, so this is as much as came through, \
-             not what was offered."
-        }
-    };
+    let open = "Once all connections are open it should lie on the dashed line; what is missing \
+                below it piles up as latency.";
+    let closed = "Each connection asks again once it is answered, so this is as much as came \
+                  through, not what was offered.";
+    let reading = if offered.is_some() { open } else { closed };
     let why = "No request was answered while samples were taken.";
+    let plot = plot.filter(is_not_flat);
     drawn("Requests per second over time", plot, reading, why)
 }
 
@@ -242,9 +232,8 @@ fn dots(report: &Report, percentile_max: f64) -> Vec<(f64, f64, String)> {
 /// requests by shard of the load tester.
 pub(super) fn balance(report: &Report) -> Vec<Markup> {
     let (servers, testers) = (&report.server_shards, &report.shards);
-    let times = servers
-        .iter()
-        .map(|shard| (shard.shard, 100.0 * shard.cpu_cores));
+    let time = |shard: &ShardTime| (shard.shard, 100.0 * shard.cpu_cores);
+    let times = servers.iter().map(time);
     let title = "Processor time by shard of the server";
     let mut figures = match servers.len() {
         0 => Vec::new(),

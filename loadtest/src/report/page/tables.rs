@@ -76,9 +76,8 @@ pub(super) fn setting(report: &Report) -> Markup {
 
 fn load(report: &Report) -> Markup {
     let load = &report.load;
-    let connects = load
-        .connect_rate
-        .map(|rate| format!("{} per second", count(rate.into())));
+    let per_second = |rate: u32| format!("{} per second", count(rate.into()));
+    let connects = load.connect_rate.map(per_second);
     html! {
         (pair("target", load.target))
         (pair("mode", &load.mode))

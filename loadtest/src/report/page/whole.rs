@@ -13,9 +13,8 @@ use crate::report::html::{document, grid, section};
 /// can show.
 pub fn html(report: &Report) -> String {
     let latency = [figures::distribution(report), tables::quantiles(report)];
-    let failures = figures::failures(report)
-        .into_iter()
-        .chain([tables::failures(report)]);
+    let course = figures::failures(report).into_iter();
+    let failures = course.chain([tables::failures(report)]);
     let body = markup! {
         (verdict::header(report))
         (tiles::html(report))
