@@ -50,7 +50,6 @@ pub trait Observer {
     fn window_closed(&mut self);
 }
 
-/// Nothing else to measure.
 impl Observer for () {
     fn window_opened(&mut self) {}
     fn window_closed(&mut self) {}

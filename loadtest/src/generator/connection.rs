@@ -33,7 +33,6 @@ pub(super) async fn run(shard: Rc<Shard>, index: u32) {
     shard.left(reached == Reached::End);
 }
 
-/// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reached {
     Nothing,

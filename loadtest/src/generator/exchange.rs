@@ -71,7 +71,6 @@ impl<'a, 'g> Exchange<'a, 'g> {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives up the requests that are not answered yet.
     fn give_up(&self) {
         let Session { shard, stream, .. } = &*self.session;
         let missing = self.receive_end.saturating_sub(stream.received);

@@ -96,7 +96,6 @@ pub fn has_repeats<T: PartialEq>(values: &[T]) -> bool {
     numbered.any(|(index, value)| values[..index].contains(value))
 }
 
-/// Numbers that no run can mean.
 fn absurd(run: &RunArguments) -> Vec<String> {
     let (connections, has_turns) = (f64::from(run.connections), run.mode.has_turns());
     let rate = run.rate.unwrap_or(u32::MAX);
@@ -153,7 +152,6 @@ fn not_ours(source: IpAddr) -> Option<String> {
     ))
 }
 
-/// Why process `pid` cannot be observed.
 fn not_there(pid: u32) -> Option<String> {
     let error = Sample::take(pid).err()?;
     Some(format!(

@@ -121,7 +121,6 @@ impl Plan {
         }
     }
 
-    /// Where connection `number` goes.
     pub(crate) fn target(&self, number: u32) -> SocketAddr {
         self.targets[number as usize % self.targets.len()]
     }

@@ -11,7 +11,6 @@ use rustix::net::sockopt::set_socket_linger;
 use crate::error::Error;
 use crate::stop::Stop;
 
-/// How long a name may take to be resolved.
 const RESOLVE_MAX: Duration = Duration::from_secs(30);
 /// How long one of several addresses may take to answer before the next is tried.
 const ANSWER_MAX: Duration = Duration::from_secs(3);

@@ -10,7 +10,6 @@ use crate::report::html::units::{
 };
 use crate::report::html::{cell, pair, settings, table};
 
-/// Failures by kind, the most frequent first.
 pub(super) fn failures(report: &Report) -> Markup {
     let total = report.failures_total();
     if total == 0 {

@@ -27,7 +27,6 @@ pub(super) fn html(report: &Report) -> Markup {
     }
 }
 
-/// A figure: its name, its value, and a remark.
 fn tile(name: &str, value: &str, remark: &str) -> Markup {
     html! { div { h2 { (name) } p class="value" { (value) } p class="remark" { (remark) } } }
 }
