@@ -16,7 +16,8 @@ pub(super) fn sockets(demand: &Demand, facts: &Facts) -> Option<String> {
     let connections = demand.connections;
     let need = demand.sockets() * SOCKET_BYTES;
     let (have, whose) = available(facts)?;
-    let ends = ["", "both ends of "][usize::from(demand.target_is_local)];
+    let is_local = demand.target_is_local;
+    let ends = if is_local { "both ends of " } else { "" };
     let fewer = have / (SOCKET_BYTES * demand.ends());
     (need > have).then(|| {
         format!(

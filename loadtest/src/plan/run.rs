@@ -110,7 +110,7 @@ impl Plan {
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
-            hand_out_interval: HAND_OUT_INTERVAL * u32::from(shares_core),
+            hand_out_interval: shares_core.then_some(HAND_OUT_INTERVAL).unwrap_or_default(),
             warmup: run.warmup,
             duration: run.duration,
             rest: run.rest.unwrap_or_default(),

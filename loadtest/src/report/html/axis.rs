@@ -169,7 +169,7 @@ impl Axis {
     fn log_ticks(&self, max: f64, label: fn(f64) -> String) -> Vec<Tick> {
         let decades = self.high - self.low;
         let is_sparse = decades < SPARSE_DECADES && decades * 3.0 <= max + 1.0;
-        let digits = &[1.0f64, 2.0, 5.0][..if is_sparse { 3 } else { 1 }];
+        let digits: &[f64] = if is_sparse { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let stride = (decades / max).ceil().max(1.0) as usize;
         let powers = (self.low.floor() as i32..=self.high.ceil() as i32).step_by(stride);
         let places = powers.flat_map(|power| {
