@@ -110,7 +110,10 @@ impl Plan {
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
-            hand_out_interval: shares_core.then_some(HAND_OUT_INTERVAL).unwrap_or_default(),
+            hand_out_interval: match shares_core {
+                true => HAND_OUT_INTERVAL,
+                false => Duration::ZERO,
+            },
             warmup: run.warmup,
             duration: run.duration,
             rest: run.rest.unwrap_or_default(),
