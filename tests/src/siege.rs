@@ -68,6 +68,12 @@ impl Crowds {
         }
     }
 
+    /// Whether all have come who are to stay.
+    #[must_use]
+    pub fn have_come(&self) -> bool {
+        self.lorises.is_whole() && self.never_reading.is_whole()
+    }
+
     /// Ends them after they were there for `elapsed`.
     ///
     /// # Panics

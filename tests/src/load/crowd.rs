@@ -51,8 +51,16 @@ pub struct Tally {
 /// Peers of one kind at work, until [`Crowd::end`].
 #[derive(Debug)]
 pub struct Crowd {
-    over: Arc<AtomicBool>,
+    state: Arc<State>,
     thread: Option<JoinHandle<Tally>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// It is to end.
+    over: AtomicBool,
+    /// All have come, some of which may have been ended meanwhile.
+    is_whole: AtomicBool,
 }
 
 impl Crowd {
@@ -103,7 +111,10 @@ impl Crowd {
     #[must_use]
     pub fn storm(addresses: &[SocketAddr], core: Option<usize>, per_second: u32) -> Self {
         let addresses = addresses.to_vec();
-        Self::start(core, move |over| storm(&addresses, per_second, over))
+        Self::start(core, move |state| {
+            state.is_whole.store(true, Ordering::Relaxed);
+            storm(&addresses, per_second, &state.over)
+        })
     }
 
     fn held<S>(
@@ -118,17 +129,14 @@ impl Crowd {
         S: Fn(&mut Peer) -> io::Result<usize> + Send + 'static,
     {
         let addresses = addresses.to_vec();
-        Self::start(core, move |over| {
-            hold(&addresses, count, interval, buffer, speak, over)
+        Self::start(core, move |state| {
+            hold(&addresses, count, interval, buffer, speak, state)
         })
     }
 
-    fn start(
-        core: Option<usize>,
-        work: impl FnOnce(&AtomicBool) -> Tally + Send + 'static,
-    ) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&over);
+    fn start(core: Option<usize>, work: impl FnOnce(&State) -> Tally + Send + 'static) -> Self {
+        let state = Arc::<State>::default();
+        let told = Arc::clone(&state);
         let thread = thread::spawn(move || {
             yield_to_others();
             if let Some(core) = core {
@@ -137,9 +145,15 @@ impl Crowd {
             work(&told)
         });
         Self {
-            over,
+            state,
             thread: Some(thread),
         }
+    }
+
+    /// Whether all have come. On a busy machine that takes longer than it is to.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.state.is_whole.load(Ordering::Relaxed)
     }
 
     /// Ends it, all its connections with it, and tells what it has done.
@@ -148,14 +162,14 @@ impl Crowd {
     /// When the crowd has.
     #[must_use]
     pub fn end(mut self) -> Tally {
-        self.over.store(true, Ordering::Relaxed);
+        self.state.over.store(true, Ordering::Relaxed);
         self.thread.take().expect("it ends once").join().unwrap()
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
+        self.state.over.store(true, Ordering::Relaxed);
         // A test that fails leaves no crowd behind; what the crowd itself failed of shows where it
         // is ended.
         let _ = self.thread.take().map(JoinHandle::join);
@@ -177,7 +191,7 @@ fn hold<S>(
     interval: Duration,
     buffer: usize,
     speak: S,
-    over: &AtomicBool,
+    state: &State,
 ) -> Tally
 where
     S: Fn(&mut Peer) -> io::Result<usize>,
@@ -188,7 +202,7 @@ where
     let mut turns = Turns::new(count, interval);
     let mut arrivals = Turns::new(count, RAMP);
     let mut come = 0;
-    while !over.load(Ordering::Relaxed) {
+    while !state.over.load(Ordering::Relaxed) {
         let next = if come < count as usize {
             turns.due().min(arrivals.due())
         } else {
@@ -198,6 +212,7 @@ where
         ended.iter().for_each(|index| peers[*index] = None);
         tally.ended += ended.len() as u64;
         if come == count as usize {
+            state.is_whole.store(true, Ordering::Relaxed);
             let here = u64::from(count) - ended.len() as u64;
             tally.fewest = Some(tally.fewest.map_or(here, |fewest| fewest.min(here)));
         }
