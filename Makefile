@@ -104,6 +104,10 @@ compare-push: ## How soon what another thread sends is at the peer, on Corelane 
 	cargo build --release -p push
 	$(RAISE) $(BIN)/compare_push $(if $(ROUNDS),--rounds $(ROUNDS)) $(PUSH)
 
+compare-mail: ## What a message between shards costs beside an eventfd's wake, a bare ring and locks, in turn (ROUNDS=, MAIL=flags such as --assert)
+	cargo build --release -p push --bin compare_mail
+	$(RAISE) $(BIN)/compare_mail $(if $(ROUNDS),--rounds $(ROUNDS)) $(MAIL)
+
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
 
@@ -157,4 +161,4 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build servers run run-ping check configs faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
-  compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke clean
+  compare-mail compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke clean

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::channel;
 
 use crate::config::{self, AppSettings, Config};
-use crate::handler::{self, Handler, IntoHandler, ShardContext};
+use crate::handler::{AppBytes, Handler, IntoHandler, ShardContext};
 use crate::log::LogHandle;
 use crate::preflight::plan::{self, Plan};
 use crate::server::control::Control;
@@ -65,14 +65,14 @@ const REFUSED: u8 = 2;
 ///     corelane::run(|_shard: &ShardContext, _settings: &EchoSettings| Echo)
 /// }
 /// ```
-pub fn run<S: AppSettings, H: IntoHandler>(
-    factory: impl Fn(&ShardContext, &S) -> H + Send + Sync + 'static,
+pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
+    factory: impl Fn(&ShardContext<H::Message>, &S) -> H + Send + Sync + 'static,
 ) -> ExitCode {
     // Before anything is written: a standard error at RLIMIT_FSIZE is one that cannot be written.
     if let Err(error) = signals::let_pass_the_harmless() {
         return refuse(S::NAME, &[format!("signals cannot be handled: {error}")]);
     }
-    let task_bytes = handler::task_bytes::<H::Handler>();
+    let app_bytes = AppBytes::of::<H::Message, H::Handler>();
     let arguments = match arguments::parse::<S>() {
         Ok(arguments) => arguments,
         Err(answer) => return tell(&answer),
@@ -91,13 +91,13 @@ pub fn run<S: AppSettings, H: IntoHandler>(
         return print(&loaded.to_toml());
     }
     if arguments.check {
-        let memory = plan::memory(&loaded.config, task_bytes);
+        let memory = plan::memory(&loaded.config, app_bytes);
         return print(&format!(
             "the settings are fine\nmemory_bound_bytes={} {memory}\n",
             memory.bytes()
         ));
     }
-    let plan = match plan::check(&loaded.config, task_bytes) {
+    let plan = match plan::check(&loaded.config, app_bytes) {
         Ok(plan) => plan,
         Err(problems) => return refuse(S::NAME, &problems),
     };
@@ -133,11 +133,11 @@ enum Failure {
 }
 
 /// Serves until a signal has drained the server or a shard has died.
-fn serve<H: Handler>(
+fn serve<M: Send + 'static, H: Handler<M>>(
     config: Config,
     plan: Plan,
     log: &LogHandle,
-    factory: impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static,
+    factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
 ) -> Result<(), Failure> {
     let (events, inbox) = channel();
     // Before any shard: a signal that comes during the start must not kill the process half-way.
@@ -145,7 +145,8 @@ fn serve<H: Handler>(
         .map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
     let listening = Listening::open(config, plan);
     let listening = listening.map_err(|problem| Failure::Start(problem.to_string()))?;
-    let control = Control::start(listening, &events, inbox, factory).map_err(Failure::Start)?;
+    let started = Control::start(listening, &events, inbox, factory);
+    let (control, _mesh) = started.map_err(Failure::Start)?;
     match control.run(Some(log), &Progress::default()) {
         Ok(()) => Ok(()),
         Err(error @ ServerError::ShardNotStarted { .. }) => Err(Failure::Start(error.to_string())),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{self, Config};
 use crate::handler::ShardContext;
-use crate::id::ShardId;
+use crate::id::{ServerNumber, ShardId};
 use crate::metrics::Metrics;
 use crate::panics;
 use crate::preflight::plan::{self, ShardPlan};
@@ -20,7 +20,9 @@ use crate::runtime::spawn_shard;
 use crate::settings::{NoSettings, Settings};
 use crate::shard::commands::Commands;
 use crate::shard::handle::{Setup, describes_panics};
+use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
+use crate::shard::task::bell::Bells;
 use crate::start_error::{ProblemKind, StartError};
 
 /// The shards of a client, each running the same program.
@@ -113,6 +115,8 @@ impl Client {
         panics::install_hook(describes_panics);
         let (config, main, started) = (Arc::new(config), Arc::new(main), Instant::now());
         let (events, ended) = channel();
+        let nobody = Mesh::new(ServerNumber::next(), Arc::default(), config.mailbox.clone());
+        let nobody = Arc::new(nobody);
         let shards = plan.shards.iter().map(|shard| {
             let context = ShardContext {
                 id: ShardId(shard.id),
@@ -122,6 +126,7 @@ impl Client {
                 local_addr: unspecified(),
                 upstreams: Arc::clone(&config.upstreams),
                 metrics: Arc::new(Metrics::of(&config.upstreams)),
+                mesh: Arc::clone(&nobody),
             };
             start_shard(
                 &config,
@@ -188,6 +193,7 @@ fn start_shard<F: Future<Output = ()> + 'static>(
 ) -> std::io::Result<JoinHandle<()>> {
     let setup = Setup {
         id: context.id,
+        server: context.mesh.server,
         connections_max: 0,
         memory: plan.memory,
         config: Arc::clone(config),
@@ -195,6 +201,7 @@ fn start_shard<F: Future<Output = ()> + 'static>(
         local_addr: context.local_addr,
         wake: WakeFd::new()?,
         commands: Arc::<Commands>::default(),
+        bells: Bells::default(),
         metrics: Arc::clone(&context.metrics),
         started,
     };

@@ -55,13 +55,16 @@ pub enum CloseReason {
     Overloaded,
     /// The handler gave it up: [`Conn::abort`](crate::Conn::abort).
     Aborted,
+    /// The connection was behind with what was published to a topic
+    /// ([`Behind::Close`](crate::Behind::Close)).
+    SlowSubscriber,
     /// Any other error of the socket.
     SocketError,
 }
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::PeerClosed,
         Self::HandlerClosed,
         Self::PeerReset,
@@ -84,6 +87,7 @@ impl CloseReason {
         Self::DrainCut,
         Self::Overloaded,
         Self::Aborted,
+        Self::SlowSubscriber,
         Self::SocketError,
     ];
 
@@ -112,6 +116,7 @@ impl CloseReason {
             Self::DrainCut => "drain_cut",
             Self::Overloaded => "overloaded",
             Self::Aborted => "aborted",
+            Self::SlowSubscriber => "slow_subscriber",
             Self::SocketError => "socket_error",
         }
     }
@@ -129,7 +134,8 @@ impl CloseReason {
             | Self::IdleTimeout
             | Self::LifetimeExceeded
             | Self::DrainCut
-            | Self::Overloaded => true,
+            | Self::Overloaded
+            | Self::SlowSubscriber => true,
             Self::PeerClosed
             | Self::HandlerClosed
             | Self::PeerReset
@@ -166,6 +172,7 @@ impl CloseReason {
             | Self::HandlerPanicked
             | Self::DrainCut
             | Self::Overloaded
+            | Self::SlowSubscriber
             | Self::Aborted => true,
             // The kernel has done with it.
             Self::PeerReset | Self::PeerUnreachable | Self::SocketError => false,

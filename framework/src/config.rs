@@ -47,7 +47,8 @@ pub(crate) use self::example::example;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::keys::Buffers;
 pub(crate) use self::keys::{
-    Admission, Keepalive, Limits, Log, LogFormat, OnFull, SHARD_CONNECTIONS_MAX, Socket, Upstream,
+    Admission, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull, SHARD_CONNECTIONS_MAX, Socket,
+    Upstream,
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};

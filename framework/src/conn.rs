@@ -8,6 +8,7 @@ pub(crate) mod connection;
 pub(crate) mod copy;
 pub(crate) mod frame;
 pub(crate) mod handle;
+pub(crate) mod next;
 pub(crate) mod output;
 pub(crate) mod split;
 mod streams;

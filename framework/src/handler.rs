@@ -1,8 +1,9 @@
 //! All that an application author implements.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::future::Future;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,8 +14,15 @@ use crate::conn::connection::Conn;
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
 use crate::metrics::{Metrics, Snapshot};
-use crate::shard::conns::Ended;
+use crate::panics;
+use crate::shard::conns::{Delivery, Ended};
+use crate::shard::handle::Shard;
 use crate::shard::hooks::Hooks;
+use crate::shard::mail::mailbox::Mailbox;
+use crate::shard::mail::mesh::Mesh;
+use crate::shard::mail::peers::Peers;
+use crate::shard::mail::topic::Topic;
+use crate::shard::task_poller::report_panic;
 use crate::upstream::pool::Pool;
 
 /// An application: one value per shard, made by the factory given to [`run`](crate::run), and one
@@ -43,7 +51,12 @@ use crate::upstream::pool::Pool;
 ///     }
 /// }
 /// ```
-pub trait Handler: 'static {
+///
+/// # Messages
+///
+/// `M` is what shards and other threads send to a handler: nothing, unless it says otherwise, as
+/// `impl Handler<News> for Feed`. See [`Peers`].
+pub trait Handler<M: Send + 'static = Nothing>: 'static {
     /// Serves one connection to its end. What it wrote is sent before the connection closes.
     ///
     /// An `Err` closes the connection with the reason that the error stands for; a panic closes it
@@ -53,8 +66,19 @@ pub trait Handler: 'static {
 
     /// Once, when every shard has its handler and before this one's first connection: the place to
     /// [`spawn`](crate::spawn) what belongs to no connection. A panic in it ends the server.
-    fn on_start(&self, shard: &ShardContext) {
+    fn on_start(&self, shard: &ShardContext<M>) {
         let _ = shard;
+    }
+
+    /// A shard, this one among them, or another thread has sent `message`: between two polls of the
+    /// shard's tasks, at most [`mailbox.messages_per_turn_max`](https://docs.rs/corelane) of them
+    /// in a turn.
+    ///
+    /// It must not wait: what it wants to send that has no room is for
+    /// [`try_send`](crate::Peer::try_send)'s caller to decide, or for a spawned task. A panic in it
+    /// loses this message, is logged and changes nothing else.
+    fn on_message(&self, message: M) {
+        let _ = message;
     }
 
     /// When a connection that was served is closed and its place free, a turn after its `serve` has
@@ -92,6 +116,10 @@ pub trait Handler: 'static {
     /// Once, when the server begins to drain, before any connection is told of it.
     fn on_drain(&self) {}
 }
+
+/// The messages of a handler that is sent none: there is no value of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Nothing {}
 
 /// A connection that has ended, as [`Handler::on_close`] is told of it.
 #[derive(Clone, Copy, Debug)]
@@ -137,9 +165,11 @@ pub struct ConnInfo {
     message = "a factory gives a `Handler`, or a `Result` with one",
     label = "`{Self}` is neither"
 )]
-pub trait IntoHandler {
+pub trait IntoHandler<Form> {
+    /// What is sent to the handler.
+    type Message: Send + 'static;
     /// The handler of a shard.
-    type Handler: Handler;
+    type Handler: Handler<Self::Message>;
 
     /// The handler, or why there is none.
     ///
@@ -149,7 +179,16 @@ pub trait IntoHandler {
     fn into_handler(self) -> Result<Self::Handler, String>;
 }
 
-impl<H: Handler> IntoHandler for H {
+/// The `Form` of a factory's outcome that is a handler of messages `M`; the compiler finds it.
+#[derive(Debug)]
+pub struct Plain<M>(PhantomData<M>);
+
+/// The `Form` of a factory's outcome that is a `Result`; the compiler finds it.
+#[derive(Debug)]
+pub struct Fallible<M>(PhantomData<M>);
+
+impl<M: Send + 'static, H: Handler<M>> IntoHandler<Plain<M>> for H {
+    type Message = M;
     type Handler = Self;
 
     fn into_handler(self) -> Result<Self, String> {
@@ -157,7 +196,8 @@ impl<H: Handler> IntoHandler for H {
     }
 }
 
-impl<H: Handler, E: Display> IntoHandler for Result<H, E> {
+impl<M: Send + 'static, H: Handler<M>, E: Display> IntoHandler<Fallible<M>> for Result<H, E> {
+    type Message = M;
     type Handler = H;
 
     fn into_handler(self) -> Result<H, String> {
@@ -200,9 +240,8 @@ where
     }
 }
 
-/// What a shard tells the factory that makes its handler.
-#[derive(Clone, Debug)]
-pub struct ShardContext {
+/// What a shard tells the factory that makes its handler, whose messages are `M`.
+pub struct ShardContext<M = Nothing> {
     /// The shard's number, from 0.
     pub id: ShardId,
     /// How many shards there are.
@@ -216,9 +255,31 @@ pub struct ShardContext {
     pub local_addr: SocketAddr,
     pub(crate) upstreams: Arc<BTreeMap<String, Upstream>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) mesh: Arc<Mesh<M>>,
 }
 
-impl ShardContext {
+impl<M: Send + 'static> ShardContext<M> {
+    /// The server's shards, as this one sends to them. Of a client they are none.
+    ///
+    /// To be called on the shard's own thread, as a factory is.
+    pub fn peers(&self) -> Peers<M> {
+        Peers::of_this_thread(&self.mesh)
+    }
+
+    /// What is published under that name, on all shards of the server. Asked again it is the same.
+    ///
+    /// To be called on the shard's own thread, as a factory is. A client's shard has nobody who
+    /// could subscribe.
+    pub fn topic(&self, name: &str) -> Topic {
+        Topic::of_this_thread(&self.mesh, name)
+    }
+
+    /// Sends `bytes` to a connection of this shard, as [`Peers::send_to`] does to that of any:
+    /// [`Gone`](Delivery::Gone) for one of another.
+    pub fn send_to(&self, conn: ConnId, bytes: impl Into<Arc<[u8]>>) -> Delivery {
+        Shard::with(|shard| shard.core().conns.deliver(conn, bytes.into()))
+    }
+
     /// The shard's pool of connections to `[upstream.NAME]`; none if the settings have no such
     /// section. Asked again it gives the same pool.
     ///
@@ -235,20 +296,48 @@ impl ShardContext {
     }
 }
 
-/// A handler, as its shard tells it what has happened.
-pub(crate) struct Observer<H> {
-    handler: Rc<H>,
-    context: ShardContext,
-}
-
-impl<H: Handler> Observer<H> {
-    pub(crate) fn new(handler: &Rc<H>, context: ShardContext) -> Self {
-        let handler = Rc::clone(handler);
-        Self { handler, context }
+impl<M> Clone for ShardContext<M> {
+    fn clone(&self) -> Self {
+        Self {
+            upstreams: Arc::clone(&self.upstreams),
+            metrics: Arc::clone(&self.metrics),
+            mesh: Arc::clone(&self.mesh),
+            ..*self
+        }
     }
 }
 
-impl<H: Handler> Hooks for Observer<H> {
+impl<M> fmt::Debug for ShardContext<M> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ShardContext")
+            .field("id", &self.id)
+            .field("shards", &self.shards)
+            .field("cpu", &self.cpu)
+            .field("connections_max", &self.connections_max)
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handler, as its shard tells it what has happened.
+pub(crate) struct Observer<H, M> {
+    handler: Rc<H>,
+    context: ShardContext<M>,
+    mailbox: Rc<Mailbox<M>>,
+}
+
+impl<M: Send + 'static, H: Handler<M>> Observer<H, M> {
+    pub(crate) fn new(handler: &Rc<H>, context: ShardContext<M>) -> Self {
+        Self {
+            handler: Rc::clone(handler),
+            mailbox: Mailbox::of_this_thread(&context.mesh),
+            context,
+        }
+    }
+}
+
+impl<M: Send + 'static, H: Handler<M>> Hooks for Observer<H, M> {
     fn started(&self) {
         self.handler.on_start(&self.context);
     }
@@ -259,16 +348,23 @@ impl<H: Handler> Hooks for Observer<H> {
 
     fn closed(&self, closed: &Ended) {
         let info = ConnInfo {
-            id: ConnId::new(self.context.id, closed.key),
+            id: closed.id,
             peer_addr: closed.peer,
             open_for: closed.open_for,
         };
         self.handler.on_close(info, closed.reason);
     }
+
+    fn received(&self) {
+        self.mailbox.receive(|message| {
+            panics::as_handler(|| self.handler.on_message(message))
+                .unwrap_or_else(|panic| report_panic(Key::of_place(0), &*panic));
+        });
+    }
 }
 
 /// Serves the connection of `key`.
-pub(crate) fn serve<H: Handler>(
+pub(crate) fn serve<M: Send + 'static, H: Handler<M>>(
     handler: Rc<H>,
     key: Key,
 ) -> impl Future<Output = Result<(), Error>> {
@@ -277,10 +373,23 @@ pub(crate) fn serve<H: Handler>(
     async move { handler.serve(&mut conn).await }
 }
 
-/// Bytes of the future of one connection of that handler.
-pub(crate) fn task_bytes<H: Handler>() -> usize {
-    fn made_by<H, F>(_serve: impl Fn(Rc<H>, Key) -> F) -> usize {
-        size_of::<F>()
+/// What an application's own types take, as far as the memory sum asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AppBytes {
+    /// The future of one connection.
+    pub(crate) task: usize,
+    /// One place of a mailbox.
+    pub(crate) parcel: usize,
+}
+
+impl AppBytes {
+    pub(crate) fn of<M: Send + 'static, H: Handler<M>>() -> Self {
+        fn made_by<H, F>(_serve: impl Fn(Rc<H>, Key) -> F) -> usize {
+            size_of::<F>()
+        }
+        Self {
+            task: made_by::<H, _>(serve::<M, H>),
+            parcel: Mesh::<M>::PARCEL_BYTES,
+        }
     }
-    made_by::<H, _>(serve::<H>)
 }

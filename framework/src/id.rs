@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A shard's number, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,25 +14,61 @@ impl fmt::Display for ShardId {
     }
 }
 
-/// A connection's name, unique in its process until its slot has been used 2^32 times:
-/// `shard.slot.generation`.
+/// A connection's name. No other of the process ever has it, whatever its server; it may be kept
+/// and sent anywhere, and of a connection that is gone it names nothing.
+///
+/// Its `Display` is `shard.slot.generation`, as in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId {
+    server: ServerNumber,
     shard: ShardId,
     slot: u32,
-    generation: u32,
+    /// Which life of the slot, and above that how often the lives were counted through.
+    generation: u64,
+}
+
+/// A server's number among all that the process ever had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ServerNumber(u32);
+
+impl ServerNumber {
+    /// The next: four billion servers of one process are not thought of.
+    pub(crate) fn next() -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
 }
 
 impl ConnId {
-    pub(crate) fn new(shard: ShardId, key: Key) -> Self {
+    /// `lap` says how often the lives of its slot were counted through before.
+    pub(crate) fn new(server: ServerNumber, shard: ShardId, key: Key, lap: u32) -> Self {
         Self {
+            server,
             shard,
             slot: key.slot.0,
-            generation: key.generation.number(),
+            generation: u64::from(lap) << 32 | u64::from(key.generation.number()),
         }
     }
 
-    /// What [`Self::of_word`] makes a name of again.
+    /// The shard that it lives on.
+    pub fn shard(self) -> ShardId {
+        self.shard
+    }
+
+    pub(crate) fn server(self) -> ServerNumber {
+        self.server
+    }
+
+    /// Its key on its shard, and the lap that this is of.
+    pub(crate) fn place(self) -> (Key, u32) {
+        let key = Key {
+            slot: SlotIndex(self.slot),
+            generation: Generation::of(self.generation as u32),
+        };
+        (key, (self.generation >> 32) as u32)
+    }
+
+    /// What [`Self::of_word`] makes a name for the log of again.
     pub(crate) fn word(key: Key) -> u64 {
         u64::from(key.slot.0) << 32 | u64::from(key.generation.number())
     }
@@ -39,9 +76,10 @@ impl ConnId {
     /// As [`Metrics::serving`](crate::metrics::Metrics) has it; none for 0, which says that nobody was served yet.
     pub(crate) fn of_word(shard: ShardId, word: u64) -> Option<Self> {
         (word != 0).then_some(Self {
+            server: ServerNumber::default(),
             shard,
             slot: (word >> 32) as u32,
-            generation: word as u32,
+            generation: u64::from(word as u32),
         })
     }
 }

@@ -77,6 +77,19 @@ pub(crate) struct Metrics {
     pub(crate) log_lines_held_back: Counter,
     /// Times the watchdog found the shard blocked. Written by the watchdog, not the shard.
     pub(crate) stalls: Counter,
+    /// Messages that the shard has sent, and that it has received, of other shards, itself and
+    /// threads.
+    pub(crate) mail_sent: Counter,
+    pub(crate) mail_received: Counter,
+    /// Messages that found a mailbox full.
+    pub(crate) mail_full: Counter,
+    /// Messages that the shard left for the next turn when it last received some.
+    pub(crate) mail_depth: Counter,
+    /// Publications that were delivered to the shard's subscribers, for how many each was queued,
+    /// and for how many it was not because they were behind.
+    pub(crate) published: Counter,
+    pub(crate) deliveries: Counter,
+    pub(crate) deliveries_dropped: Counter,
     /// By the upstream's name.
     pub(crate) upstreams: BTreeMap<String, Arc<UpstreamCounters>>,
 }
@@ -142,6 +155,21 @@ pub struct Snapshot {
     pub copied_out: u64,
     /// Log lines held back because there were enough of their kind.
     pub log_lines_held_back: u64,
+    /// Messages that handlers have sent to shards.
+    pub mail_sent: u64,
+    /// Messages that handlers were given, of shards and of threads.
+    pub mail_received: u64,
+    /// Messages that found a mailbox full.
+    pub mail_full: u64,
+    /// Messages that the shard left for the next turn when it last received some.
+    pub mail_depth: u64,
+    /// Publications that were delivered to the subscribers of a shard; of several shards together
+    /// each counts once for each shard.
+    pub published: u64,
+    /// Subscribers for whom one of them was queued.
+    pub deliveries: u64,
+    /// Subscribers who did not get one because they were behind.
+    pub deliveries_dropped: u64,
     upstreams: BTreeMap<String, UpstreamReading>,
 }
 
@@ -182,6 +210,13 @@ impl Metrics {
             buffers_exhausted: self.buffers_exhausted.get(),
             copied_out: self.copied_out.get(),
             log_lines_held_back: self.log_lines_held_back.get(),
+            mail_sent: self.mail_sent.get(),
+            mail_received: self.mail_received.get(),
+            mail_full: self.mail_full.get(),
+            mail_depth: self.mail_depth.get(),
+            published: self.published.get(),
+            deliveries: self.deliveries.get(),
+            deliveries_dropped: self.deliveries_dropped.get(),
             upstreams: self
                 .upstreams
                 .iter()
@@ -234,6 +269,13 @@ impl Snapshot {
         self.buffers_exhausted += other.buffers_exhausted;
         self.copied_out += other.copied_out;
         self.log_lines_held_back += other.log_lines_held_back;
+        self.mail_sent += other.mail_sent;
+        self.mail_received += other.mail_received;
+        self.mail_full += other.mail_full;
+        self.mail_depth += other.mail_depth;
+        self.published += other.published;
+        self.deliveries += other.deliveries;
+        self.deliveries_dropped += other.deliveries_dropped;
         for (name, more) in &other.upstreams {
             let sum = self.upstreams.entry(name.clone()).or_default();
             sum.in_use += more.in_use;

@@ -6,9 +6,9 @@
 //! and, in [`state`], the rest. Above it [`listener`] and [`admission`] take connections in,
 //! [`connects`] opens some, [`overload`], [`rates`] and [`drain`] end them, [`held_back`] tells of
 //! what was not logged. [`handle`] is the shard of a thread, [`futures`] are what tasks wait for,
-//! [`task_poller`] polls tasks, [`hooks`] tell the handler of the shard's own events,
-//! [`event_loop`] drives them all, [`run`] runs a shard to its end. In tests `sim` plays the
-//! kernel, peers and handlers.
+//! [`mail`] goes between shards, [`task_poller`] polls tasks, [`hooks`] tell the handler of the
+//! shard's own events, [`event_loop`] drives them all, [`run`] runs a shard to its end. In tests
+//! `sim` plays the kernel, peers and handlers.
 
 mod admission;
 pub(crate) mod commands;
@@ -22,6 +22,7 @@ pub(crate) mod handle;
 pub(crate) mod held_back;
 pub(crate) mod hooks;
 mod listener;
+pub(crate) mod mail;
 mod overload;
 pub(crate) mod policy;
 mod rates;

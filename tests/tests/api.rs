@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use corelane::{
-    CloseReason, Conn, ConnTimeouts, Connector, Error, Handler, IntoHandler, Notify, Server,
-    ServerHandle, Settings, ShardContext, sleep, spawn,
+    CloseReason, Conn, ConnTimeouts, Connector, Error, Handler, IntoHandler, Nothing, Notify,
+    Server, ServerHandle, Settings, ShardContext, sleep, spawn,
 };
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -20,7 +20,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn serve<H: IntoHandler>(
+fn serve<H: IntoHandler<K, Message = Nothing>, K>(
     settings: Settings,
     factory: impl Fn(&ShardContext) -> H + Send + Sync + 'static,
 ) -> ServerHandle {

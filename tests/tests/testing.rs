@@ -1,7 +1,7 @@
 //! Handlers on `corelane::testing`: a scripted peer, virtual time, no socket.
 #![allow(clippy::unwrap_used)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::panic::catch_unwind;
 use std::rc::Rc;
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use corelane::{
     CloseReason, Conn, ConnTimeouts, Connector, EndOfInput, Error, Handler, Notify, Settings,
-    from_fn, sleep, spawn, testing, timeout,
+    every, from_fn, sleep, spawn, testing, timeout,
 };
-use futures_lite::future::try_zip;
+use futures_lite::future::{or, try_zip};
 
 struct Echo;
 
@@ -225,6 +225,119 @@ fn tasks_and_shared_bytes_work_as_on_a_server() {
         }
         assert_eq!(told.unwrap().await.unwrap(), 7);
         assert_eq!(Arc::strong_count(&news), 1);
+    });
+}
+
+/// An echo that writes a dot each second, and down when that was.
+async fn beat(conn: &mut Conn, beats: &RefCell<Vec<Duration>>) -> Result<(), Error> {
+    let mut heartbeat = conn.every(Duration::from_secs(1));
+    loop {
+        let input = async { Some(conn.read().await) };
+        let tick = async {
+            heartbeat.tick().await;
+            None
+        };
+        match or(input, tick).await {
+            Some(input) => match input? {
+                Some(bytes) => conn.write(bytes).await?,
+                None => return Ok(()),
+            },
+            None => {
+                beats.borrow_mut().push(testing::elapsed());
+                conn.write(".").await?;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_heartbeat_comes_once_a_second_whatever_its_peer_says_meanwhile() {
+    at_once(Settings::new(), async || {
+        let beats = Rc::<RefCell<Vec<Duration>>>::default();
+        let kept = Rc::clone(&beats);
+        let mut peer = testing::serve(from_fn(async move |conn: &mut Conn| {
+            beat(conn, &kept).await
+        }));
+        for _ in 0..100 {
+            peer.send("x");
+            sleep(Duration::from_millis(117)).await;
+        }
+        peer.finish();
+        let told = peer.receive_to_end().await;
+        let count = |what| told.iter().filter(|byte| **byte == what).count();
+        assert_eq!((count(b'x'), count(b'.')), (100, 11));
+        let beats = beats.borrow();
+        assert!(
+            beats
+                .windows(2)
+                .all(|two| two[1] - two[0] == Duration::from_secs(1)),
+            "{beats:?}"
+        );
+    });
+}
+
+#[test]
+fn a_heartbeat_puts_off_the_deadline_of_silence_and_not_that_of_the_first_byte() {
+    let settings = Settings::new()
+        .set("timeouts.first_byte", Duration::from_secs(5))
+        .set("timeouts.idle", Duration::from_secs(10));
+    at_once(settings, async || {
+        let handler = || from_fn(async |conn: &mut Conn| beat(conn, &RefCell::default()).await);
+        let mut spoke = testing::serve(handler());
+        let mut silent = testing::serve(handler());
+        spoke.send("x");
+        assert_eq!(silent.closed().await, CloseReason::FirstByteTimeout);
+        sleep(Duration::from_secs(60)).await;
+        spoke.finish();
+        assert_eq!(spoke.closed().await, CloseReason::PeerClosed);
+        assert!(spoke.receive_to_end().await.len() > 60);
+    });
+}
+
+#[test]
+fn connections_that_come_together_beat_evenly_over_the_period() {
+    at_once(Settings::new(), async || {
+        sleep(Duration::from_millis(12_345)).await;
+        let came = testing::elapsed();
+        let beats = Rc::<RefCell<Vec<Duration>>>::default();
+        let handler = || {
+            let kept = Rc::clone(&beats);
+            from_fn(async move |conn: &mut Conn| beat(conn, &kept).await)
+        };
+        let peers: Vec<_> = (0..200).map(|_| testing::serve(handler())).collect();
+        sleep(Duration::from_secs(1)).await;
+        let mut counts = [0; 20];
+        for beat in &*beats.borrow() {
+            counts[((*beat - came).as_millis() as usize / 50).min(19)] += 1;
+        }
+        assert_eq!(counts.iter().sum::<usize>(), peers.len());
+        assert!(
+            counts.iter().all(|count| (8..=12).contains(count)),
+            "{counts:?}"
+        );
+    });
+}
+
+#[test]
+fn a_ticker_that_nobody_waited_for_says_how_many_periods_have_passed() {
+    at_once(Settings::new(), async || {
+        let period = Duration::from_millis(500);
+        let mut ticker = every(period);
+        assert_eq!(ticker.tick().await, 1);
+        let first = testing::elapsed();
+        assert!(first <= period);
+        sleep(period * 7 + period / 2).await;
+        assert_eq!(ticker.tick().await, 7, "at once");
+        assert_eq!(testing::elapsed(), first + period * 7 + period / 2);
+        assert_eq!(ticker.tick().await, 1);
+        assert_eq!(
+            testing::elapsed(),
+            first + period * 8,
+            "where it would have come"
+        );
+        assert!(timeout(period / 2, ticker.tick()).await.is_err());
+        assert_eq!(ticker.tick().await, 1, "none is lost with the wait for it");
+        assert_eq!(testing::elapsed(), first + period * 9);
     });
 }
 

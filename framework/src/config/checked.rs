@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::checker::Checker;
 use super::entry::{Group, Section};
-use super::keys::{Buffers, Limits, Listener, Log, Server, Socket, Timeouts, Upstream};
+use super::keys::{
+    Buffers, Limits, Listener, Log, Mailbox, Server, Socket, Timeouts, Topic, Upstream,
+};
 use super::raw::{NAMED, Raw};
 use super::value::Value;
 
@@ -67,6 +69,10 @@ sections! {
     timeouts: Timeouts,
     /// How much one process, shard or connection may hold.
     limits: Limits,
+    /// Messages between shards.
+    mailbox: Mailbox,
+    /// What is published to many connections.
+    topic: Topic,
     /// What is logged, and how.
     log: Log,
 }

@@ -14,12 +14,14 @@ use std::time::Duration;
 use crate::conn::chunk::Chunk;
 use crate::conn::frame::{self, ReadFrame, ReadLine, Step};
 use crate::conn::handle::{Flush, Handle, Read, Write};
+use crate::conn::next::Next;
 use crate::conn::output::Output;
 use crate::conn::split::{self, ReadHalf, WriteHalf};
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
 use crate::shard::conns::{ConnTimeouts, EndOfInput};
 use crate::shard::futures::draining::{Draining, draining};
+use crate::shard::futures::every::Every;
 use crate::shard::handle::Shard;
 
 /// One connection: accepted, or opened by a [`Connector`](crate::Connector).
@@ -122,6 +124,66 @@ impl Conn {
         frame::read_exact(self.handle, length).await
     }
 
+    /// The next thing that comes to the connection: input as [`read`](Self::read) gives it, bytes
+    /// that somebody sends to it ([`Peers::send_to`](crate::Peers::send_to)), or, once, that the
+    /// server drains. `None` when there will be no more input.
+    ///
+    /// From the first call on such bytes are the handler's, up to `limits.write_queue_max` of them
+    /// beside its output; before it, and of a handler that never calls it, they go out to the peer
+    /// as they are. A connection that takes them is some 100 bytes larger.
+    ///
+    /// May be dropped half-way: what has come stays there.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error, Event};
+    ///
+    /// async fn serve(conn: &mut Conn) -> Result<(), Error> {
+    ///     while let Some(event) = conn.next_line(1024).await? {
+    ///         match event {
+    ///             Event::Input(line) => println!("{} says {line:?}", conn.peer_addr()),
+    ///             Event::Message(bytes) => conn.write(bytes).await?,
+    ///             Event::Draining => conn.write("closing soon\n").await?,
+    ///             _ => {}
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = serve;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the field's word for it, on a type that is no iterator"
+    )]
+    pub fn next(&mut self) -> Next<Read<'_>> {
+        Next::of(self.handle, Read::of(self.handle))
+    }
+
+    /// As [`next`](Self::next), with input as [`read_frame`](Self::read_frame) gives it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_frame`](Self::read_frame).
+    pub fn next_frame<T, P: FnMut(&[u8]) -> Step<T>>(
+        &mut self,
+        frame_max: usize,
+        parse: P,
+    ) -> Next<ReadFrame<'_, T, P>> {
+        Next::of(self.handle, ReadFrame::of(self.handle, frame_max, parse))
+    }
+
+    /// As [`next`](Self::next), with input as [`read_line`](Self::read_line) gives it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_line`](Self::read_line).
+    pub fn next_line(&mut self, line_max: usize) -> Next<ReadLine<'_>> {
+        Next::of(self.handle, ReadLine::of(self.handle, line_max))
+    }
+
     /// Queues `data` for sending: a [`Chunk`] and an `Arc<[u8]>` are sent from where they lie (a
     /// small one behind other output is copied to it), a slice is collected. Waits while the queue
     /// is at `limits.write_queue_max`.
@@ -209,6 +271,50 @@ impl Conn {
         draining()
     }
 
+    /// Ticks once per `period`, for a heartbeat. It borrows nothing, so a tick can be raced against
+    /// any operation of the connection, again and again.
+    ///
+    /// A period is rounded up to whole milliseconds, and cut to 2^32 of them (49 days). The first
+    /// tick comes within the first period, and all others whole periods after it. Where in the
+    /// period they lie follows from the connection's place in its shard's table and from the
+    /// server's start: a million heartbeats are even over the period, also those of connections that
+    /// came together.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use corelane::{Chunk, Conn, Error};
+    /// use futures_lite::future::or;
+    ///
+    /// enum Event {
+    ///     Input(Result<Option<Chunk>, Error>),
+    ///     Tick,
+    /// }
+    ///
+    /// /// An echo with a heartbeat.
+    /// async fn serve(conn: &mut Conn) -> Result<(), Error> {
+    ///     let mut heartbeat = conn.every(Duration::from_secs(30));
+    ///     loop {
+    ///         let input = async { Event::Input(conn.read().await) };
+    ///         let tick = async {
+    ///             heartbeat.tick().await;
+    ///             Event::Tick
+    ///         };
+    ///         match or(input, tick).await {
+    ///             Event::Input(input) => match input? {
+    ///                 Some(bytes) => conn.write(bytes).await?,
+    ///                 None => return Ok(()),
+    ///             },
+    ///             Event::Tick => conn.write("still here\n").await?,
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = serve;
+    /// ```
+    pub fn every(&self, period: Duration) -> Every {
+        Every::at_place(self.key().slot.0, period)
+    }
+
     /// Why [`read`](Self::read) has given `None`, or would when what has come is read; `None` while
     /// more may come.
     pub fn end_of_input(&self) -> Option<EndOfInput> {
@@ -293,7 +399,7 @@ impl Conn {
 
     /// The connection's name, as in the log.
     pub fn id(&self) -> ConnId {
-        ConnId::new(self.shard(), self.key())
+        Shard::with(|shard| shard.core().conns.shared.conn_id(self.key()))
     }
 
     /// [`Self::read`] for hand-written futures: pending, it wakes the task at the next bytes or the

@@ -86,11 +86,13 @@ impl Handle {
         Shard::with(|shard| {
             let mut core = shard.core();
             let mut conn = self.find(&mut core)?;
+            conn.set_writing(false);
             while !data.is_empty() {
                 if let Some(error) = conn.output_refusal() {
                     return Poll::Ready(Err(error));
                 }
                 if !conn.has_room() {
+                    conn.set_writing(true);
                     conn.wait(Interest::Space, context.waker());
                     return Poll::Pending;
                 }
@@ -126,6 +128,7 @@ impl Handle {
             if let Some(error) = conn.output_refusal() {
                 return Poll::Ready(Err(error));
             }
+            conn.set_writing(!conn.has_room());
             if !conn.has_room() {
                 conn.wait(Interest::Space, context.waker());
                 return Poll::Pending;
@@ -156,6 +159,14 @@ impl Handle {
     /// The future that waited for `interest` was dropped.
     pub(super) fn stop_waiting(self, interest: Interest) {
         self.try_with(|conn| conn.stop_waiting(interest));
+    }
+
+    /// The future that waited to write was dropped.
+    fn stop_writing(self) {
+        self.try_with(|conn| {
+            conn.set_writing(false);
+            conn.stop_waiting(Interest::Space);
+        });
     }
 
     pub(super) fn fail(self, reason: CloseReason) {
@@ -260,7 +271,7 @@ impl Future for Write<'_> {
 impl Drop for Write<'_> {
     fn drop(&mut self) {
         if !self.data.is_empty() {
-            self.handle.stop_waiting(Interest::Space);
+            self.handle.stop_writing();
         }
     }
 }

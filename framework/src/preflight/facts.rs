@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cgroup;
 use crate::config::Config;
+use crate::handler::AppBytes;
 use crate::meminfo::Meminfo;
 use crate::preflight::port;
 use crate::ring;
@@ -43,8 +44,9 @@ pub(super) struct Facts {
     pub(super) memory_max: Option<u64>,
     /// Bytes of buffers that the kernel allows all TCP sockets of the machine together.
     pub(super) tcp_memory_max: Option<u64>,
-    /// Bytes of a connection's task in this program.
+    /// Bytes of a connection's task in this program, and of a place of a mailbox.
     pub(super) task_bytes: u64,
+    pub(super) parcel_bytes: u64,
     /// sysctl net.core.somaxconn.
     pub(super) somaxconn: Option<u32>,
     /// sysctl net.core.rmem_max, in bytes.
@@ -54,7 +56,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn gather(config: &Config, task_bytes: usize) -> Self {
+    pub(super) fn gather(config: &Config, app_bytes: AppBytes) -> Self {
         let tells_unacknowledged = config
             .limits
             .send_rate_min
@@ -63,12 +65,12 @@ impl Facts {
             ring: ring::probe(),
             tells_unacknowledged,
             port: port::probe(config.server.listen),
-            ..Self::without_probes(task_bytes)
+            ..Self::without_probes(app_bytes)
         }
     }
 
     /// Without a ring set up or a port opened to see whether that can be: both are taken for fine.
-    pub(super) fn without_probes(task_bytes: usize) -> Self {
+    pub(super) fn without_probes(app_bytes: AppBytes) -> Self {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let meminfo = Meminfo::current();
         Self {
@@ -90,7 +92,8 @@ impl Facts {
                 .filter_map(cgroup::Group::memory_max)
                 .min(),
             tcp_memory_max: tcp_memory_max(),
-            task_bytes: task_bytes as u64,
+            task_bytes: app_bytes.task as u64,
+            parcel_bytes: app_bytes.parcel as u64,
             somaxconn: number("/proc/sys/net/core/somaxconn"),
             rmem_max: number("/proc/sys/net/core/rmem_max"),
             wmem_max: number("/proc/sys/net/core/wmem_max"),
@@ -148,7 +151,7 @@ mod tests {
                 server,
                 ..Config::default()
             },
-            0,
+            AppBytes { task: 0, parcel: 0 },
         );
         assert!(!facts.release.is_empty() && !facts.cores.is_empty() && facts.nofile > 0);
         assert!(

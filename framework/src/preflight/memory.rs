@@ -10,6 +10,7 @@ use crate::log;
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
 use crate::ring::buffers::BufferPool;
+use crate::shard::mail::mesh::places as mailbox_places;
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::policy::overload::OWN_BUFFERS;
 use crate::shard::run::CONNECTION_BYTES;
@@ -246,7 +247,7 @@ fn bound(
 ) -> MemoryBound {
     let beside = u64::from(shards) * u64::from(config.beside_per_shard());
     let connections = u64::from(connections_max) + beside;
-    let mut parts = shard_parts(config, shards.into());
+    let mut parts = shard_parts(config, facts, shards.into());
     parts.extend(connection_parts(config, facts, connections));
     parts.extend(queue_parts(config, shards.into(), connections, share));
     MemoryBound {
@@ -258,10 +259,11 @@ fn bound(
 }
 
 /// What is there before any client comes.
-fn shard_parts(config: &Config, shards: u64) -> Vec<Part> {
+fn shard_parts(config: &Config, facts: &Facts, shards: u64) -> Vec<Part> {
     let (count, size) = (config.buffers.count, config.buffers.size);
     let turn = u64::from(config.limits.turn_completions_max.min(count)) * u64::from(size);
     let each = BufferPool::bytes_each(size);
+    let places = mailbox_places(shards, &config.mailbox);
     vec![
         Part::of("program", PROGRAM_BYTES, String::new()),
         Part::of(
@@ -279,6 +281,11 @@ fn shard_parts(config: &Config, shards: u64) -> Vec<Part> {
             "one turn's receives",
             shards * turn,
             format!("{shards} x {turn} bytes"),
+        ),
+        Part::of(
+            "mailboxes",
+            places * facts.parcel_bytes,
+            format!("{places} x {} bytes", facts.parcel_bytes),
         ),
     ]
 }

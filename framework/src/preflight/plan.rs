@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::config::Config;
+use crate::handler::AppBytes;
 use crate::preflight::facts::Facts;
 use crate::preflight::memory::MemoryBound;
 use crate::preflight::problem::Problem;
@@ -52,19 +53,19 @@ impl ShardPlan {
 }
 
 /// Check the machine against the settings, after raising this process's soft limits to the hard
-/// ones. A connection's task takes `task_bytes`.
+/// ones. The application's own types take `app_bytes`.
 ///
 /// # Errors
 /// Everything that prevents the start, each with its remedy.
-pub(crate) fn check(config: &Config, task_bytes: usize) -> Result<Plan, Vec<Problem>> {
+pub(crate) fn check(config: &Config, app_bytes: AppBytes) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
-    plan(config, &Facts::gather(config, task_bytes))
+    plan(config, &Facts::gather(config, app_bytes))
 }
 
 /// The most memory that the settings can take on this machine, whether it can run them or not.
-pub(crate) fn memory(config: &Config, task_bytes: usize) -> MemoryBound {
+pub(crate) fn memory(config: &Config, app_bytes: AppBytes) -> MemoryBound {
     facts::raise_limits();
-    let facts = Facts::without_probes(task_bytes);
+    let facts = Facts::without_probes(app_bytes);
     let cores = limits::cores(config, &facts).unwrap_or_else(|_problem| vec![0]);
     let shards = shard_count(config, &cores);
     let asked = config.limits.connections_max.unwrap_or(shards);
@@ -81,7 +82,7 @@ pub(crate) fn memory(config: &Config, task_bytes: usize) -> MemoryBound {
 /// their connections.
 pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
-    let facts = Facts::gather(config, 0); // its program's tasks are its own business
+    let facts = Facts::gather(config, AppBytes { task: 0, parcel: 0 }); // its program's tasks are its own business
     let mut problems: Vec<Problem> = kernel::problem(&facts)
         .into_iter()
         .chain(limits::memlock_problem(&facts))

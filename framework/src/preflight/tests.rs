@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Server, Upstream};
+use crate::handler::AppBytes;
 use crate::ring::ProbeError;
 
 /// A machine of four cores on which everything is in order.
@@ -26,6 +27,7 @@ fn good() -> Facts {
         memory_max: None,
         tcp_memory_max: None,
         task_bytes: 100,
+        parcel_bytes: 16,
         somaxconn: Some(4096),
         rmem_max: Some(212_992),
         wmem_max: Some(212_992),
@@ -565,7 +567,7 @@ fn settings_that_cannot_fit_are_refused_with_the_sum() {
     };
     let message = one_shard(|config| config.limits.connections_max = Some(20_000));
     let sum = "the settings can take 321 MiB of memory (243 MiB = 16 program + 2 shards (1 x 2 MiB) + 4 log queue + 17 receive buffers (1 x \
-               4096 x 4160 bytes and spares) + 4 one turn's receives (1 x 4194304 bytes) + 5 connections (20000 x 233 bytes) + 157 two buffers \
+               4096 x 4160 bytes and spares) + 4 one turn's receives (1 x 4194304 bytes) + 1 mailboxes (2048 x 16 bytes) + 5 connections (20000 x 233 bytes) + 157 two buffers \
                each (20000 x 2 x 4096 bytes)";
     assert!(message.starts_with(sum), "{message}");
     let why = "the kernel's sockets 79 MiB more), the control group's memory bound is 256 MiB: lower limits.connections_max (now 20000 connections)";
@@ -655,6 +657,9 @@ fn this_machine_is_judged_without_a_panic() {
             server,
             ..Config::default()
         },
-        100,
+        AppBytes {
+            task: 100,
+            parcel: 0,
+        },
     );
 }

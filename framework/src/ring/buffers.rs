@@ -411,6 +411,16 @@ impl BufferPool {
         })
     }
 
+    /// One more buf of the same bytes.
+    pub(crate) fn again(&self, buf: &BufRef) -> BufRef {
+        self.state.borrow_mut().buffers[buf.buffer as usize].references += 1;
+        BufRef {
+            start: buf.start,
+            length: buf.length,
+            buffer: buf.buffer,
+        }
+    }
+
     /// `bytes` in a heap buffer of their own.
     fn copy(&self, bytes: &[u8], owner: Option<Key>) -> BufRef {
         let mut buf = self.allocate(bytes.len() as u32, owner);

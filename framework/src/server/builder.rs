@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use crate::config::Config;
-use crate::handler::{self, IntoHandler, ShardContext};
+use crate::handler::{AppBytes, IntoHandler, ShardContext};
 use crate::preflight::plan::{self, Plan};
 use crate::preflight::problem::Problem;
 use crate::server::control::Control;
@@ -14,6 +14,7 @@ use crate::server::handle::ServerHandle;
 use crate::server::listeners::Listening;
 use crate::server::progress::Progress;
 use crate::settings::Settings;
+use crate::shard::mail::sender::Sender;
 use crate::start_error::{ProblemKind, StartError};
 
 /// A server inside a program that has a `main`, settings, signals and a log of its own;
@@ -87,10 +88,10 @@ impl<F> ServerBuilder<F> {
 
     /// `factory` makes one handler per shard, on the shard's thread. It gives a handler, or a
     /// `Result` with one, whose error ends the start; so does a panic.
-    pub fn handler<G, H>(self, factory: G) -> ServerBuilder<G>
+    pub fn handler<G, H, K>(self, factory: G) -> ServerBuilder<G>
     where
-        G: Fn(&ShardContext) -> H + Send + Sync + 'static,
-        H: IntoHandler,
+        G: Fn(&ShardContext<H::Message>) -> H + Send + Sync + 'static,
+        H: IntoHandler<K>,
     {
         ServerBuilder {
             settings: self.settings,
@@ -104,12 +105,13 @@ impl<F> ServerBuilder<F> {
     /// # Errors
     ///
     /// Everything that does not let the server start, each with its remedy.
-    pub fn bind<H: IntoHandler>(self) -> Result<Bound<F>, StartError>
+    pub fn bind<H, K>(self) -> Result<Bound<F>, StartError>
     where
-        F: Fn(&ShardContext) -> H + Send + Sync + 'static,
+        F: Fn(&ShardContext<H::Message>) -> H + Send + Sync + 'static,
+        H: IntoHandler<K>,
     {
         let config = self.settings.load()?;
-        let plan = check_machine(&config, handler::task_bytes::<H::Handler>())?;
+        let plan = check_machine(&config, AppBytes::of::<H::Message, H::Handler>())?;
         let listening = Listening::open(config, plan);
         Ok(Bound {
             listening: listening.map_err(|problem| of_machine(&[problem]))?,
@@ -120,10 +122,10 @@ impl<F> ServerBuilder<F> {
 
 /// Checks the machine, on a thread of its own: the ring that is made to see whether one can be is
 /// torn down later, which would interrupt a system call of the program's thread (EINTR).
-fn check_machine(config: &Config, task_bytes: usize) -> Result<Plan, StartError> {
+fn check_machine(config: &Config, app_bytes: AppBytes) -> Result<Plan, StartError> {
     let checked = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("preflight".to_owned());
-        let thread = thread.spawn_scoped(scope, || plan::check(config, task_bytes));
+        let thread = thread.spawn_scoped(scope, || plan::check(config, app_bytes));
         thread.map(|thread| thread.join())
     });
     match checked {
@@ -164,17 +166,18 @@ impl<F> Bound<F> {
     ///
     /// When a thread cannot be started. What a shard meets later, its factory's failure included,
     /// is told by [`ServerHandle::ready`].
-    pub fn spawn<H: IntoHandler>(self) -> Result<ServerHandle, StartError>
+    pub fn spawn<H, K>(self) -> Result<ServerHandle<H::Message>, StartError>
     where
-        F: Fn(&ShardContext) -> H + Send + Sync + 'static,
+        F: Fn(&ShardContext<H::Message>) -> H + Send + Sync + 'static,
+        H: IntoHandler<K>,
     {
         let (address, factory) = (self.listening.address, self.factory);
         let (events, inbox) = channel();
         let progress = Arc::<Progress>::default();
-        let control = Control::start(self.listening, &events, inbox, move |shard| {
+        let started = Control::start(self.listening, &events, inbox, move |shard| {
             factory(shard).into_handler()
         });
-        let control = control.map_err(StartError::of_process)?;
+        let (control, mesh) = started.map_err(StartError::of_process)?;
         let (shards, told) = (control.metrics(), Arc::clone(&progress));
         let thread = std::thread::Builder::new().name("control".to_owned());
         let thread = thread.spawn(move || control.run(None, &told));
@@ -187,6 +190,7 @@ impl<F> Bound<F> {
             progress,
             shards,
             control,
+            sender: Sender::new(mesh),
         })
     }
 }

@@ -24,6 +24,7 @@ use crate::server::signals::Request;
 use crate::server::timeout_summary;
 use crate::server::watchdog::Watchdog;
 use crate::shard::handle::describes_panics;
+use crate::shard::mail::mesh::Mesh;
 
 /// How long a shard may take to become ready. No key, as for the next: past either something of
 /// ours is broken.
@@ -77,18 +78,18 @@ impl Control {
     /// # Errors
     ///
     /// When a shard's thread cannot be started.
-    pub(crate) fn start<H: Handler>(
+    pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
         listening: Listening,
         events: &Sender<Event>,
         inbox: Receiver<Event>,
-        factory: impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static,
-    ) -> Result<Self, String> {
+        factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
+    ) -> Result<(Self, Arc<Mesh<M>>), String> {
         panics::install_hook(describes_panics);
         let started = Instant::now();
         let (config, address) = (Arc::clone(&listening.config), listening.address);
         let connections_max = listening.plan.connections_max;
         listening.log();
-        let shards = shards::start(listening, started, events, factory)?;
+        let (shards, mesh) = shards::start(listening, started, events, factory)?;
         let watch = Watch {
             watchdog: Watchdog::new(&config, started),
             reporter: Reporter::new(config.log.stats_interval, started),
@@ -96,7 +97,7 @@ impl Control {
             losses: Losses::new(started),
             readiness: Readiness::new(),
         };
-        Ok(Self {
+        let control = Self {
             config,
             address,
             connections_max,
@@ -111,7 +112,8 @@ impl Control {
             failure: None,
             signalled: None,
             watch,
-        })
+        };
+        Ok((control, mesh))
     }
 
     /// The counters of each shard.

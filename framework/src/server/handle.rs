@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
+use crate::handler::Nothing;
 use crate::metrics::{Metrics, Snapshot};
 use crate::server::ended::{Ended, ServerError};
 use crate::server::event::{Event, tell};
 use crate::server::progress::Progress;
+use crate::shard::mail;
 
 /// A server that runs on threads of its own. Dropping the handle leaves it running.
 ///
@@ -17,15 +19,48 @@ use crate::server::progress::Progress;
 /// ([`wait_ready`](Self::wait_ready), [`join`](Self::join)), which would bring that shard to a
 /// stand.
 #[derive(Debug)]
-pub struct ServerHandle {
+pub struct ServerHandle<M = Nothing> {
     pub(super) address: SocketAddr,
     pub(super) events: Sender<Event>,
     pub(super) progress: Arc<Progress>,
     pub(super) shards: Vec<Arc<Metrics>>,
     pub(super) control: JoinHandle<Result<(), ServerError>>,
+    pub(super) sender: mail::sender::Sender<M>,
 }
 
-impl ServerHandle {
+impl<M: Send + 'static> ServerHandle<M> {
+    /// Sends messages to the handlers of the shards, and bytes to connections, from any thread.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error, Handler, Server, Settings, ShardContext, ShardId};
+    ///
+    /// struct Log;
+    ///
+    /// impl Handler<String> for Log {
+    ///     async fn serve(&self, _conn: &mut Conn) -> Result<(), Error> {
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn on_message(&self, message: String) {
+    ///         println!("{message}");
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let settings = Settings::new().set("server.shards", 1).set("limits.connections_max", 10);
+    /// let factory = |_shard: &ShardContext<String>| Log;
+    /// let handle = Server::builder().settings(settings).handler(factory).bind()?.spawn()?;
+    /// let sender = handle.sender();
+    /// std::thread::spawn(move || sender.try_send(ShardId(0), "hello".to_owned())).join().unwrap()?;
+    /// handle.drain();
+    /// handle.join().outcome?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sender(&self) -> mail::sender::Sender<M> {
+        self.sender.clone()
+    }
+
     /// The address that it listens on, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -37,7 +72,7 @@ impl ServerHandle {
     /// # Errors
     ///
     /// Why the server does not start, or has ended before it could.
-    pub fn ready(&self) -> impl Future<Output = Result<(), ServerError>> + Send + use<> {
+    pub fn ready(&self) -> impl Future<Output = Result<(), ServerError>> + Send + use<M> {
         let progress = Arc::clone(&self.progress);
         poll_fn(move |context| progress.poll(context))
     }

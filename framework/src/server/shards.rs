@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::config::Config;
 use crate::handler::{self, Handler, Observer, ShardContext};
-use crate::id::ShardId;
+use crate::id::{ServerNumber, ShardId};
 use crate::metrics::Metrics;
 use crate::preflight::plan::ShardPlan;
 use crate::ring::WakeFd;
@@ -19,7 +19,9 @@ use crate::server::event::{Event, tell};
 use crate::server::listeners::Listening;
 use crate::shard::commands::Commands;
 use crate::shard::handle::Setup;
+use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
+use crate::shard::task::bell::{Bell, Bells};
 
 /// One shard, as the control thread has it.
 pub(crate) struct ShardHandle {
@@ -32,16 +34,25 @@ pub(crate) struct ShardHandle {
 
 /// Starts a thread for each shard of `listening`; the text of the error names the one that could
 /// not be started, and the others have ended again.
-pub(crate) fn start<H: Handler>(
+pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     listening: Listening,
     started: Instant,
     events: &Sender<Event>,
-    factory: impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static,
-) -> Result<Vec<ShardHandle>, String> {
+    factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
+) -> Result<(Vec<ShardHandle>, Arc<Mesh<M>>), String> {
     let (config, address, factory) = (listening.config, listening.address, Arc::new(factory));
     let count = listening.plan.shards.len();
+    let wakes = (0..count)
+        .map(|_| WakeFd::new())
+        .collect::<io::Result<Vec<_>>>();
+    let wakes = wakes.map_err(|error| format!("no descriptor to wake a shard by: {error}"))?;
+    let bells = wakes.iter().map(|wake| Bell::new(count + 1, wake.clone()));
+    let bells: Arc<[Bell]> = bells.collect();
+    let server = ServerNumber::next();
+    let mesh = Arc::new(Mesh::new(server, bells, config.mailbox.clone()));
     let mut shards = Vec::with_capacity(count);
-    for (plan, listener) in listening.plan.shards.iter().zip(listening.listeners) {
+    let planned = listening.plan.shards.iter().zip(wakes);
+    for ((plan, wake), listener) in planned.zip(listening.listeners) {
         let context = ShardContext {
             id: ShardId(plan.id),
             shards: count as u32,
@@ -50,9 +61,11 @@ pub(crate) fn start<H: Handler>(
             local_addr: address,
             upstreams: Arc::clone(&config.upstreams),
             metrics: Arc::new(Metrics::of(&config.upstreams)),
+            mesh: Arc::clone(&mesh),
         };
         let (factory, events) = (Arc::clone(&factory), events.clone());
-        match ShardHandle::start(&config, plan, context, listener, started, factory, events) {
+        let sockets = (listener, wake);
+        match ShardHandle::start(&config, plan, context, sockets, started, factory, events) {
             Ok(shard) => shards.push(shard),
             Err(error) => {
                 shards.iter().for_each(ShardHandle::drain);
@@ -60,23 +73,24 @@ pub(crate) fn start<H: Handler>(
             }
         }
     }
-    Ok(shards)
+    Ok((shards, mesh))
 }
 
 impl ShardHandle {
-    fn start<H: Handler>(
+    fn start<M: Send + 'static, H: Handler<M>>(
         config: &Arc<Config>,
         plan: &ShardPlan,
-        context: ShardContext,
-        listener: TcpListener,
+        context: ShardContext<M>,
+        (listener, wake): (TcpListener, WakeFd),
         started: Instant,
-        factory: Arc<impl Fn(&ShardContext) -> Result<H, String> + Send + Sync + 'static>,
+        factory: Arc<impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static>,
         events: Sender<Event>,
     ) -> io::Result<Self> {
         let (commands, metrics) = (Arc::<Commands>::default(), context.metrics.clone());
-        let wake = WakeFd::new()?;
+        let bells = Arc::clone(&context.mesh.bells);
         let setup = Setup {
             id: context.id,
+            server: context.mesh.server,
             connections_max: plan.connections_max,
             memory: plan.memory,
             config: Arc::clone(config),
@@ -84,6 +98,7 @@ impl ShardHandle {
             local_addr: context.local_addr,
             wake: wake.clone(),
             commands: Arc::clone(&commands),
+            bells: Bells::of(bells, context.id.0 as usize),
             metrics: Arc::clone(&metrics),
             started,
         };

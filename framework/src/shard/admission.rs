@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use crate::error::CloseReason;
-use crate::id::{ConnId, Key, SlotIndex};
+use crate::id::{Key, SlotIndex};
 use crate::shard::conns::Ended;
 use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
@@ -162,7 +162,7 @@ impl Core {
         let accepted = u64::from(shared.places.accepted());
         shared.metrics.connections.set(accepted);
         if shared.may_log(LogKind::Closed(reason)) {
-            let conn = ConnId::new(shared.id, key);
+            let conn = ended.id;
             tracing::debug!(%conn, %peer, %reason, shard = shared.id.0, "closed");
         }
     }

@@ -23,7 +23,7 @@ use tracing::field::display;
 
 use crate::config::Config;
 use crate::error::CloseReason;
-use crate::id::{ConnId, Key};
+use crate::id::Key;
 use crate::net::listen::set_options;
 use crate::ring::{Completion, bind_address_no_port};
 use crate::shard::conns::Ended;
@@ -298,7 +298,7 @@ impl Core {
         self.call_next(); // it may have waited for this slot
         let shared = &mut self.conns.shared;
         if shared.may_log(LogKind::OutboundClosed) {
-            let conn = ConnId::new(shared.id, key);
+            let conn = ended.id;
             let (error, reason) = match failed {
                 Some((_, errno)) => (Some(io::Error::from_raw_os_error(errno)), None),
                 None => (None, Some(reason)),

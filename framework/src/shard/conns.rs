@@ -1,33 +1,41 @@
 //! The connections of a shard, each from top to bottom: [`lifecycle`] (beginning and end),
-//! [`recv`], [`send`], [`wait`] (who waits for it), [`timeouts`] (its one deadline), [`idle_pool`]
-//! (outbound ones that nobody uses).
+//! [`recv`], [`send`], [`wait`] (who waits for it), [`timeouts`] (its one deadline), [`inbox`] (what
+//! others send to it), [`publish`] (to many), [`idle_pool`] (outbound ones that nobody uses).
 //!
 //! A [`Key`](crate::id::Key) is resolved once per event, by [`Conns::get`] in [`conn_mut`]: what
 //! follows works on the [`ConnMut`]. They are made of [`slot`] (one connection), [`table`] (all
-//! slots), [`queue`] (bytes unread and unsent), [`interest`] (events waited for), [`deadline`]
+//! slots), [`queue`] (bytes unread and unsent), [`interest`] (events waited for), [`inboxes`],
+//! [`topics`] and [`subscriptions`] (who is subscribed to what), [`deadline`]
 //! (when each is due), [`own_timeouts`] (of those that have some) and [`places`] (how many there
 //! may be). Tests see a connection as a `snapshot`, and the table against its `table_model`.
 
 pub(crate) mod conn_mut;
 pub(crate) mod deadline;
 mod idle_pool;
+mod inbox;
+mod inboxes;
 pub(crate) mod interest;
 mod lifecycle;
 pub(crate) mod own_timeouts;
 mod places;
+mod publish;
 pub(crate) mod queue;
 mod recv;
 mod send;
 pub(crate) mod slot;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod snapshot;
+pub(crate) mod subscriptions;
 pub(crate) mod table;
 #[cfg(test)]
 mod table_model;
 mod timeouts;
+pub(crate) mod topics;
 mod wait;
 
 pub(crate) use conn_mut::{ConnMut, Conns, Shared};
+pub use inbox::Delivery;
+pub(crate) use inboxes::Inboxes;
 pub(crate) use lifecycle::Ended;
 pub use own_timeouts::ConnTimeouts;
 pub(crate) use places::Places;

@@ -1,6 +1,7 @@
 //! All that changes in a shard, behind one borrow. Nobody holds it across a wake, a poll or an
 //! await.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::id::{Key, ShardId};
+use crate::id::{Key, ServerNumber, ShardId};
 use crate::metrics::Metrics;
 use crate::ring::buffers::BufferPool;
 use crate::ring::{Completion, Ring};
@@ -17,7 +18,8 @@ use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::table::Table;
-use crate::shard::conns::{Conns, Ended, Places, Shared};
+use crate::shard::conns::topics::{self, Topics};
+use crate::shard::conns::{Conns, Ended, Inboxes, Places, Shared};
 use crate::shard::policy::admission::Admission;
 use crate::shard::policy::bounds::{self, Bounds, MemoryShare};
 use crate::shard::policy::grace::Grace;
@@ -33,6 +35,7 @@ use crate::shard::state::drain::Drain;
 use crate::shard::state::reclaim::Reclaim;
 use crate::shard::task::run_queue::RunQueue;
 use crate::shard::task::spawned::{Spawned, SpawnedTask, spawned_index};
+use crate::shard::task::tickers::{TICKS_PER_TURN_MAX, Tickers};
 use crate::shard::task::timers::Timers;
 use crate::shard::task::wake::{ShardNumber, Waiter};
 use crate::time::Tick;
@@ -53,6 +56,7 @@ pub(crate) struct Core {
     // Tasks beside connections.
     pub(crate) spawned: Spawned,
     pub(crate) task_timers: Timers,
+    pub(crate) tickers: Tickers,
     // The event loop's own.
     /// The turn's completions.
     pub(crate) completions: Vec<Completion>,
@@ -69,6 +73,7 @@ pub(crate) struct Core {
 /// What a core is made of.
 pub(crate) struct CoreParts {
     pub(crate) id: ShardId,
+    pub(crate) server: ServerNumber,
     pub(crate) number: ShardNumber,
     /// Connections that it accepts at most.
     pub(crate) connections_max: u32,
@@ -98,6 +103,7 @@ impl Core {
             left: Vec::new(),
             spawned: Spawned::default(),
             task_timers: Timers::default(),
+            tickers: Tickers::default(),
             completions: Vec::new(),
             is_watched: false,
             park_timer: Tick::NEVER,
@@ -152,6 +158,16 @@ impl Core {
             self.wake_waiter(waiter);
         }
     }
+
+    /// Wakes those whose tick has come, as many as a turn may.
+    pub(crate) fn fire_tickers(&mut self) {
+        for _ in 0..TICKS_PER_TURN_MAX {
+            let Some(waiter) = self.tickers.pop_due(self.conns.shared.clock) else {
+                return;
+            };
+            self.wake_waiter(waiter);
+        }
+    }
 }
 
 impl Shared {
@@ -166,7 +182,9 @@ impl Shared {
         let slots = places.capacity().max(1);
         Ok(Self {
             id: parts.id,
+            server: parts.server,
             number: parts.number,
+            laps: BTreeMap::new(),
             ring: Ring::new(
                 slots,
                 limits.accepts_in_flight_max,
@@ -192,6 +210,12 @@ impl Shared {
             log: LogLimiter::new(config.log.lines_per_reason_max),
             run_queue: RunQueue::default(),
             wakers: Wakers::default(),
+            inboxes: Inboxes::default(),
+            topics: Topics::new(topics::Bounds {
+                deliveries_per_turn_max: config.topic.deliveries_per_turn_max,
+                topics_max: config.topic.topics_per_shard_max as usize,
+                subscriptions_max: config.topic.subscriptions_per_connection_max as usize,
+            }),
             starved: Vec::new(),
             touched: Vec::new(),
             reads_left: 0,

@@ -28,6 +28,7 @@ impl Core {
         }
         for key in self.conns.table.occupants() {
             if let Some(mut conn) = self.conns.get(key) {
+                conn.drain_begins();
                 conn.set_deadline();
             }
         }

@@ -65,6 +65,7 @@ impl Shard {
             let over = self.turn(self.started.elapsed());
             self.tell(hooks);
             tasks.run(self);
+            self.bells.ring();
             if self.clock() > yielded + YIELD_INTERVAL {
                 runtime::yield_to_executor().await;
                 yielded = self.clock();
@@ -75,12 +76,22 @@ impl Shard {
                 return Err(failure);
             }
             if over {
+                self.end_publications(hooks);
                 return Ok(());
             }
             if let Rest::Parked = self.rest() {
                 self.park(signals.as_mut()).await?;
             }
         }
+    }
+
+    /// The shard has drained: whoever has published is told whom that has met.
+    fn end_publications(&self, hooks: &impl Hooks) {
+        while self.core().conns.shared.topics.are_active() {
+            self.core().conns.deliver_publications();
+        }
+        hooks.received();
+        self.bells.ring();
     }
 
     /// The time of this turn.
@@ -92,6 +103,7 @@ impl Shard {
     pub(crate) fn turn(&self, now: Duration) -> bool {
         self.metrics.busy_since.set(now.as_millis() as u64 + 1);
         self.wake.begin_turn();
+        self.bells.resume();
         let mut core = self.core();
         core.set_clock(now);
         if self.commands.says_drain() && !core.conns.shared.is_draining {
@@ -107,6 +119,7 @@ impl Shard {
         core.assess_overload(self.commands.memory_is_short());
         core.evict();
         core.fire_timers();
+        core.fire_tickers();
         core.sweep();
         core.measure_rates();
         core.conns.cool_receives();
@@ -124,7 +137,10 @@ impl Shard {
         let mut core = self.core();
         core.feed();
         core.set_task_timer(|| self.started.elapsed());
-        let wait = core.begin_wait();
+        let wait = match core.begin_wait() {
+            wait if wait == Wait::No || self.bells.rest() => wait,
+            _ => Wait::No,
+        };
         if wait != Wait::No {
             self.metrics.busy_since.set(0);
         }
@@ -146,7 +162,7 @@ impl Shard {
         if wait != Wait::No || is_ordered || core.has_work() {
             return Rest::None;
         }
-        if self.wake.park() && core.prepare_to_park() {
+        if self.wake.park() && self.bells.rest() && core.prepare_to_park() {
             return Rest::Parked;
         }
         self.wake.unpark();
@@ -363,12 +379,15 @@ impl Core {
 
     // ---- waiting ----
 
-    /// Sets the kernel's timer to the earliest of the tasks' timers, or to when more may be
-    /// accepted.
+    /// Sets the kernel's timer to the earliest of the tasks' timers and ticks, or to when more may
+    /// be accepted.
     fn set_task_timer(&mut self, clock: impl FnOnce() -> Duration) {
         let refilled_at = self.admission.refilled_at();
-        let ring = &mut self.conns.shared.ring;
-        self.task_timers.set(refilled_at, ring, clock);
+        let shared = &mut self.conns.shared;
+        // Those that are due already have the next turn, without a wait.
+        let tick = self.tickers.next().filter(|due| *due > shared.clock);
+        let also = refilled_at.into_iter().chain(tick).min();
+        self.task_timers.set(also, &mut shared.ring, clock);
     }
 
     /// Whether the coming entry may wait, and a timer that ends the wait if it may.
@@ -397,8 +416,10 @@ impl Core {
         let shared = &self.conns.shared;
         let cools = shared.recv_modes.cooled.is_due(shared.clock);
         let evicts = shared.overload.evicting.is_due(shared.clock);
-        let is_paced_due = self.rates_are_due() || cools || evicts;
-        !shared.run_queue.is_empty() || self.sweep_is_due() || is_paced_due
+        let ticks = self.tickers.is_due(shared.clock);
+        let is_paced_due = self.rates_are_due() || cools || evicts || ticks;
+        let has_task = !shared.run_queue.is_empty() || shared.topics.have_work();
+        has_task || self.sweep_is_due() || is_paced_due
     }
 
     /// Turns the wake-ups on and sets the timer for the next deadline. False when something came in
@@ -444,8 +465,12 @@ impl Core {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn next_due(&mut self) -> Option<Duration> {
         let turn = Some(self.next_turn()).filter(|turn| *turn != Tick::NEVER);
-        let timer = self.task_timers.next();
-        turn.map(Tick::start).into_iter().chain(timer).min()
+        let timers = self
+            .task_timers
+            .next()
+            .into_iter()
+            .chain(self.tickers.next());
+        turn.map(Tick::start).into_iter().chain(timers).min()
     }
 
     /// Has the kernel wake the shard for its next turn. One timer at most is in the kernel; an

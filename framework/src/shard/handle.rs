@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::blocking::Blocking;
 use crate::config::Config;
-use crate::id::{Key, ShardId};
+use crate::id::{Key, ServerNumber, ShardId};
 use crate::metrics::Metrics;
 use crate::panics;
 use crate::ring::buffers::{BufRef, BufferPool};
@@ -20,6 +20,7 @@ use crate::shard::commands::Commands;
 use crate::shard::core::{Core, CoreParts};
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::policy::log_limit::LogKind;
+use crate::shard::task::bell::Bells;
 use crate::shard::task::wake::{Registered, ShardNumber, Waiter, named, wake_elsewhere};
 
 thread_local! {
@@ -31,6 +32,7 @@ thread_local! {
 /// All that a shard needs to start, made by the control thread.
 pub(crate) struct Setup {
     pub(crate) id: ShardId,
+    pub(crate) server: ServerNumber,
     /// Connections that it accepts at most.
     pub(crate) connections_max: u32,
     pub(crate) memory: MemoryShare,
@@ -40,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) local_addr: SocketAddr,
     pub(crate) wake: WakeFd,
     pub(crate) commands: Arc<Commands>,
+    /// Of the server's shards, where they send each other messages.
+    pub(crate) bells: Bells,
     pub(crate) metrics: Arc<Metrics>,
     /// The server's start: tick 0, and the zero of `busy_since`.
     pub(crate) started: Instant,
@@ -53,6 +57,8 @@ pub(crate) struct Shard {
     pub(crate) metrics: Arc<Metrics>,
     core: RefCell<Core>,
     pub(crate) commands: Arc<Commands>,
+    /// What tells this shard and the others of messages.
+    pub(crate) bells: Rc<Bells>,
     pub(crate) started: Instant,
     /// How long to look for work before a wait; none: not at all.
     pub(crate) spin: Option<Duration>,
@@ -82,6 +88,7 @@ impl Shard {
             .ok_or_else(|| io::Error::other("the process has too many shards"))?;
         let mut core = Core::new(CoreParts {
             id: setup.id,
+            server: setup.server,
             number: registered.number,
             connections_max: setup.connections_max,
             memory: setup.memory,
@@ -99,6 +106,7 @@ impl Shard {
             metrics: setup.metrics,
             core: RefCell::new(core),
             commands: setup.commands,
+            bells: Rc::new(setup.bells),
             started: setup.started,
             spin: config.server.spin,
             parked: Cell::new(None),

@@ -1,5 +1,5 @@
-//! What a shard tells whoever it serves, beside its connections: its beginning, its drain, and each
-//! connection that has ended.
+//! What a shard tells whoever it serves, beside its connections: its beginning, its drain, each
+//! connection that has ended, and what others have sent.
 
 use crate::id::Key;
 use crate::panics;
@@ -18,6 +18,9 @@ pub(crate) trait Hooks {
 
     /// A connection that was accepted and served has ended.
     fn closed(&self, _closed: &Ended) {}
+
+    /// Others have sent something to the shard. It sees to panics itself.
+    fn received(&self) {}
 }
 
 /// Nobody wants to know: a client's shard.
@@ -26,6 +29,14 @@ impl Hooks for () {}
 impl Shard {
     /// Tells `hooks` what the turn has brought about.
     pub(super) fn tell(&self, hooks: &impl Hooks) {
+        self.tell_ends(hooks);
+        if self.bells.answer() || self.core().conns.shared.topics.have_finished() {
+            hooks.received();
+            self.core().conns.after_poll();
+        }
+    }
+
+    fn tell_ends(&self, hooks: &impl Hooks) {
         let mut core = self.core();
         let drains = std::mem::take(&mut core.drain.is_news);
         if !drains && core.left.is_empty() {

@@ -2,7 +2,7 @@
 //! judges.
 
 use crate::error::CloseReason;
-use crate::id::{ConnId, Key};
+use crate::id::Key;
 use crate::shard::core::Core;
 use crate::shard::policy::log_limit::LogKind;
 use crate::shard::policy::overload::{
@@ -73,7 +73,7 @@ impl Core {
         if !shared.may_log(LogKind::UnderPressure) {
             return;
         }
-        let largest = top.first().map(|(key, _)| ConnId::new(shared.id, *key));
+        let largest = top.first().map(|(key, _)| shared.conn_id(*key));
         tracing::warn!(
             shard = shared.id.0,
             short_of = shared.overload.shortage().word(),

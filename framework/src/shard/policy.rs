@@ -4,7 +4,7 @@
 //! [`per_address`] and [`token_bucket`]; [`backoff`] after accepts that fail. Who is ended:
 //! [`request_timer`] and [`min_rate`] by time, unless [`grace`] says that the shard itself was
 //! late; [`overload`] for memory. How the shard works: [`recv_mode`], [`wait_policy`],
-//! [`paced_queue`], [`log_limit`].
+//! [`paced_queue`], [`tick_grid`], [`log_limit`].
 
 pub(crate) mod admission;
 pub(crate) mod backoff;
@@ -17,5 +17,6 @@ pub(crate) mod paced_queue;
 pub(crate) mod per_address;
 pub(crate) mod recv_mode;
 pub(crate) mod request_timer;
+pub(crate) mod tick_grid;
 pub(crate) mod token_bucket;
 pub(crate) mod wait_policy;

@@ -119,6 +119,7 @@ where
         tracing::error!(shard = shard.id.0, panic, "the handler was dropped");
     }
     shard.drop_born();
+    shard.core().conns.abandon_publications();
     shard.core().log_all_held_back();
     outcome
 }

@@ -73,6 +73,7 @@ where
             due.clear();
         }
         self.due = due;
+        shard.core().conns.deliver_publications();
     }
 
     fn prefetch_first(&self, due: &[Key]) {
@@ -240,7 +241,7 @@ fn failure_reason(shard: &Shard, key: Key, error: &Error) -> CloseReason {
     {
         return own; // what has happened to the connection itself, which its end tells of
     }
-    let conn = ConnId::new(shard.id, key);
+    let conn = core.conns.shared.conn_id(key);
     let (shard, text) = (shard.id.0, EscapedText(error)); // its author may have quoted the peer in it
     match error.reason() {
         CloseReason::ProtocolError => {
@@ -268,8 +269,9 @@ fn panic_reason(key: Key, panic: &(dyn Any + Send)) -> CloseReason {
 pub(crate) fn report_panic(key: Key, panic: &(dyn Any + Send)) {
     let place = panics::take_place();
     Shard::with(|shard| {
-        if shard.core().conns.shared.may_log(LogKind::HandlerPanicked) {
-            let (conn, panic) = (ConnId::new(shard.id, key), panics::text(panic));
+        let shared = &mut shard.core().conns.shared;
+        if shared.may_log(LogKind::HandlerPanicked) {
+            let (conn, panic) = (shared.conn_id(key), panics::text(panic));
             tracing::error!(%conn, shard = shard.id.0, %panic, place, "the handler panicked");
         }
     });

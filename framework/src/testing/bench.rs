@@ -12,12 +12,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::id::{Key, ShardId, SlotIndex};
+use crate::id::{Key, ServerNumber, ShardId, SlotIndex};
 use crate::ring::WakeFd;
 use crate::ring::stand_in::StandIn;
 use crate::settings::Settings;
 use crate::shard::handle::{Setup, Shard};
 use crate::shard::policy::bounds::MemoryShare;
+use crate::shard::task::bell::Bells;
 use crate::shard::task_poller::TaskPoller;
 use crate::testing::kernel::Kernel;
 use crate::time;
@@ -122,6 +123,7 @@ impl Bench {
         time::set_virtual(started);
         let setup = Setup {
             id: ShardId(0),
+            server: ServerNumber::next(),
             connections_max: CONNECTIONS_MAX,
             memory: MemoryShare {
                 unread_max: u32::MAX,
@@ -132,6 +134,7 @@ impl Bench {
             local_addr: ([127, 0, 0, 1], 7007).into(),
             wake: WakeFd::new().expect("there is a descriptor left"),
             commands: Arc::default(),
+            bells: Bells::default(),
             metrics: Arc::default(),
             started,
         };

@@ -4,6 +4,13 @@
 //! The first bytes of a connection say what it is for ([`Request`]). Whatever is measured begins
 //! with a time stamp that its sender takes just before it sends. All stamps are of the wall clock:
 //! it is the one by which the kernel tells when bytes came (SO_TIMESTAMPNS, socket(7)).
+//!
+//! And what the comparisons, `compare_push` and `compare_mail`, have in common: [`comparison`] is
+//! their frame, [`times`] their figures and bounds, [`eventfd`] a reference of both.
+
+pub mod comparison;
+pub mod eventfd;
+pub mod times;
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};

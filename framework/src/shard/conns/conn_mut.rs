@@ -1,20 +1,23 @@
 //! The connections of a shard, and one of them with all that it works on.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::id::{ConnId, Key, ShardId, SlotIndex};
+use crate::id::{ConnId, Key, ServerNumber, ShardId, SlotIndex};
 use crate::metrics::Metrics;
 use crate::ring::Ring;
 use crate::ring::buffers::BufferPool;
 use crate::shard::conns::deadline::Deadlines;
+use crate::shard::conns::inboxes::Inboxes;
 use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::places::Places;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::slot::Slot;
 use crate::shard::conns::table::Table;
+use crate::shard::conns::topics::Topics;
 use crate::shard::policy::bounds::Bounds;
 use crate::shard::policy::log_limit::{LogKind, LogLimiter};
 use crate::shard::policy::min_rate::MinRate;
@@ -35,7 +38,10 @@ pub(crate) struct Conns {
 /// shard.
 pub(crate) struct Shared {
     pub(crate) id: ShardId,
+    pub(crate) server: ServerNumber,
     pub(crate) number: ShardNumber,
+    /// How often the 2^32 lives of a slot were counted through; hardly ever has one been.
+    pub(crate) laps: BTreeMap<SlotIndex, u32>,
     pub(crate) ring: Ring,
     pub(crate) buffers: Rc<BufferPool>,
     pub(crate) metrics: Arc<Metrics>,
@@ -61,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) log: LogLimiter,
     pub(crate) run_queue: RunQueue,
     pub(crate) wakers: Wakers,
+    pub(crate) inboxes: Inboxes,
+    pub(crate) topics: Topics,
     /// Connections whose receive waits for a buffer.
     pub(crate) starved: Vec<Key>,
     /// Connections that the task being polled has written to or waited for.
@@ -90,6 +98,15 @@ impl Conns {
         })
     }
 
+    /// The key of the connection of that name, if this shard has it.
+    pub(crate) fn key_of(&self, conn: ConnId) -> Option<Key> {
+        let (key, lap) = conn.place();
+        let shared = &self.shared;
+        let is_ours = (conn.server(), conn.shard()) == (shared.server, shared.id);
+        let lives = is_ours && shared.lap(key.slot) == lap && self.table.get(key).is_some();
+        lives.then_some(key)
+    }
+
     /// The connection in `index`, if there is one.
     pub(crate) fn at(&mut self, index: SlotIndex) -> Option<ConnMut<'_>> {
         let key = self.table.occupant(index)?;
@@ -99,11 +116,20 @@ impl Conns {
 
 impl ConnMut<'_> {
     pub(crate) fn id(&self) -> ConnId {
-        ConnId::new(self.shared.id, self.key)
+        self.shared.conn_id(self.key)
     }
 }
 
 impl Shared {
+    /// The name of the connection of `key`.
+    pub(crate) fn conn_id(&self, key: Key) -> ConnId {
+        ConnId::new(self.server, self.id, key, self.lap(key.slot))
+    }
+
+    fn lap(&self, slot: SlotIndex) -> u32 {
+        self.laps.get(&slot).copied().unwrap_or_default()
+    }
+
     /// Whether a line about `kind` is to be logged now. If not, it is counted, unless its level is
     /// off anyway.
     pub(crate) fn may_log(&mut self, kind: LogKind) -> bool {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::error::CloseReason;
-use crate::id::{Key, SlotIndex};
+use crate::id::{ConnId, Key, SlotIndex};
 use crate::ring::{Operation, Token};
 use crate::shard::conns::conn_mut::{ConnMut, Conns};
 use crate::shard::conns::interest::RunState;
@@ -23,6 +23,7 @@ use crate::time::Tick;
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) key: Key,
+    pub(crate) id: ConnId,
     pub(crate) peer: SocketAddr,
     pub(crate) origin: Origin,
     pub(crate) reason: CloseReason,
@@ -56,8 +57,11 @@ impl Conns {
         }
         conn.release_input(); // a handler may have put some back meanwhile
         conn.release_output();
+        conn.release_inbox();
+        conn.leave_topics();
         let ended = Ended {
             key,
+            id: conn.id(),
             peer: conn.slot.peer.addr(),
             origin: conn.slot.origin,
             reason: conn.slot.reason,
@@ -67,8 +71,11 @@ impl Conns {
                 .start()
                 .saturating_sub(conn.slot.opened.start()),
         };
-        self.table.vacate(key.slot);
+        let is_lap = self.table.vacate(key.slot);
         let shared = &mut self.shared;
+        if is_lap {
+            *shared.laps.entry(key.slot).or_default() += 1;
+        }
         shared.deadlines.set(key.slot, Tick::NEVER);
         shared.places.vacated(ended.origin);
         shared.requests.reset(key.slot);
@@ -205,6 +212,7 @@ impl ConnMut<'_> {
         self.count_leaving();
         self.slot.phase = Phase::Flushing;
         self.release_input();
+        self.release_inbox();
         self.flush();
         self.output_moved();
     }
@@ -245,6 +253,7 @@ impl ConnMut<'_> {
     /// Takes back what is in the kernel and closes when that is done.
     pub(super) fn begin_close(&mut self) {
         self.release_input();
+        self.release_inbox();
         self.shared.deadlines.set(self.key.slot, Tick::NEVER);
         self.count_leaving();
         self.slot.phase = Phase::Closing;

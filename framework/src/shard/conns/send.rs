@@ -169,6 +169,7 @@ impl ConnMut<'_> {
         self.slot.send = SendState::Idle;
         self.shared.min_rate.took(self.key.slot, 0, true);
         self.release_output();
+        self.publications_may_go();
         self.set_deadline();
         true
     }
@@ -202,6 +203,7 @@ impl ConnMut<'_> {
         let is_flushed = self.slot.output.is_empty();
         if has_space {
             self.fire(Interest::Space);
+            self.publications_may_go();
         }
         if is_flushed {
             self.fire(Interest::Flushed);

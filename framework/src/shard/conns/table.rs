@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::id::{Key, SlotIndex};
+use crate::id::{Generation, Key, SlotIndex};
 use crate::ring::prefetch;
 use crate::shard::conns::slot::{Origin, Peer, Phase, Slot};
 use crate::time::Tick;
@@ -56,13 +56,16 @@ impl Table {
         }
     }
 
-    /// Ends the life of `index`: whoever still names it by its generation finds nothing.
-    pub(crate) fn vacate(&mut self, index: SlotIndex) {
+    /// Ends the life of `index`: whoever still names it by its generation finds nothing. True: its
+    /// lives are counted from the first again.
+    pub(crate) fn vacate(&mut self, index: SlotIndex) -> bool {
         let slot = &mut self.slots[index.0 as usize];
+        let generation = slot.generation.next();
         *slot = Slot {
-            generation: slot.generation.next(),
+            generation,
             ..Slot::VACANT
         };
+        generation == Generation::FIRST
     }
 
     /// The slot, if it still lives the life that `key` names.
@@ -83,6 +86,13 @@ impl Table {
         if let Some(slot) = self.slots.get(key.slot.0 as usize) {
             prefetch(slot);
         }
+    }
+
+    pub(crate) fn prefetch_slot(&self, index: SlotIndex) {
+        self.slots
+            .get(index.0 as usize)
+            .into_iter()
+            .for_each(prefetch);
     }
 
     /// The connection in `index`, if there is one.

@@ -281,7 +281,10 @@ impl Run<'_> {
         );
         let shared = &core.conns.shared;
         assert!(
-            shared.wakers.is_empty() && shared.run_queue.is_empty() && shared.touched.is_empty()
+            shared.wakers.is_empty()
+                && shared.run_queue.is_empty()
+                && shared.touched.is_empty()
+                && shared.inboxes.is_empty()
         );
     }
 }

@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 
 use loadtest::Stop;
 use loadtest::error::Error;
-use push::Message;
+use push::comparison::go_on;
+use push::times::{Bound, Figure, Times, header, quantile, times};
+use push::{Message, eventfd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::server::{Kind, Server};
-use crate::times::{Figure, Times, header, quantile, times};
-use crate::{Arguments, eventfd, failed, go_on};
+use crate::{Arguments, failed};
 
 /// How many times the lateness of two threads that wake each other by an eventfd that of the
 /// handler may be.
-const BOUND: f64 = 2.0;
+const BOUND: Bound = Bound::AtMost(2.0);
 /// Events in a turn.
 const TURN: u64 = 20_000;
 const SOURCES: [&str; 5] = [

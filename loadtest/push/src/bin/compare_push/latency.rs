@@ -9,14 +9,15 @@ use loadtest::engine::{self, Observer, Show};
 use loadtest::error::Error;
 use loadtest::plan::{Mode, Plan};
 use loadtest::{Stop, data};
+use push::comparison::{by_turns, go_on};
+use push::times::{Bound, Figure, header, quantile};
 
+use crate::Arguments;
 use crate::peer::{Peer, Pushes};
 use crate::server::{Kind, Server};
-use crate::times::{Figure, header, quantile};
-use crate::{Arguments, go_on};
 
 /// How many times tokio's latency ours may be.
-const BOUND: f64 = 1.5;
+const BOUND: Bound = Bound::AtMost(1.5);
 /// Between two pushes to a silent connection, and for how long in a round each server pushes.
 const AT_REST: [(Duration, Duration); 2] = [
     (Duration::from_millis(13), Duration::from_secs(8)),
@@ -44,9 +45,15 @@ pub(crate) fn at_rest(arguments: &Arguments, stop: &Stop) -> Result<bool, Error>
     let servers = start(arguments)?;
     let mut holds = true;
     for (interval, time) in AT_REST {
-        let rounds = rounds(arguments, stop, |server| {
+        let rounds = by_turns(arguments.rounds, stop, |side| {
             let mut pushes = Pushes::none();
-            listen(arguments, &servers[server], interval, time, &mut pushes)?;
+            listen(
+                arguments,
+                &servers[side as usize],
+                interval,
+                time,
+                &mut pushes,
+            )?;
             Ok(pushes)
         })?;
         holds &= show(&format!("at rest, every {interval:?}"), &rounds);
@@ -63,18 +70,18 @@ pub(crate) fn among_talkers(arguments: &Arguments, stop: &Stop) -> Result<bool, 
     let servers = start(arguments)?;
     let mut holds = true;
     for (name, mode) in TALKS {
-        let rounds = rounds(arguments, stop, |server| {
+        let rounds = by_turns(arguments.rounds, stop, |side| {
             let mut pushes = Pushes::none();
             let listen = || {
                 listen(
                     arguments,
-                    &servers[server],
+                    &servers[side as usize],
                     AMONG_TALKERS,
                     TALK,
                     &mut pushes,
                 )
             };
-            beside_talkers(arguments, &servers[server], mode, stop, listen)?;
+            beside_talkers(arguments, &servers[side as usize], mode, stop, listen)?;
             Ok(pushes)
         })?;
         holds &= show(name, &rounds);
@@ -85,23 +92,6 @@ pub(crate) fn among_talkers(arguments: &Arguments, stop: &Stop) -> Result<bool, 
 fn start(arguments: &Arguments) -> Result<[Server; 2], Error> {
     let start = |kind| Server::start(kind, arguments.cpu_server, &[]);
     Ok([start(Kind::Corelane)?, start(Kind::Tokio)?])
-}
-
-/// By turns; every other round goes backwards.
-fn rounds(
-    arguments: &Arguments,
-    stop: &Stop,
-    mut measure: impl FnMut(usize) -> Result<Pushes, Error>,
-) -> Result<Vec<Round>, Error> {
-    let mut round = |number: u32| {
-        go_on(stop)?;
-        if number.is_multiple_of(2) {
-            return Ok([measure(0)?, measure(1)?]);
-        }
-        let tokio = measure(1)?;
-        Ok([measure(0)?, tokio])
-    };
-    (0..arguments.rounds).map(&mut round).collect()
 }
 
 fn listen(

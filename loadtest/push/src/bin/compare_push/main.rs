@@ -5,12 +5,10 @@
 //! Servers on one core, their peers and whoever sends on another. What the machine does meanwhile
 //! meets all alike.
 
-mod eventfd;
 mod events;
 mod latency;
 mod peer;
 mod server;
-mod times;
 mod waker;
 
 use std::process::ExitCode;
@@ -19,11 +17,7 @@ use std::thread;
 use clap::{Parser, ValueEnum};
 use loadtest::Stop;
 use loadtest::error::Error;
-
-/// The work was done and something was not as it should be.
-const EXIT_FAILED: u8 = 1;
-/// The arguments, or the machine, do not allow it. Also what clap exits with.
-const EXIT_REFUSED: u8 = 2;
+use push::comparison::{check, exit_code};
 
 /// How soon what another thread sends is at the peer, on Corelane and on tokio.
 #[derive(Debug, Parser)]
@@ -69,43 +63,18 @@ enum Case {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match Stop::on_signals().and_then(|stop| compare(&arguments, &stop)) {
-        Ok(holds) if holds || !arguments.assert => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(EXIT_FAILED),
-        Err(error) => {
-            eprintln!("compare_push: {error}");
-            ExitCode::from(if matches!(error, Error::Refused(_)) {
-                EXIT_REFUSED
-            } else {
-                EXIT_FAILED
-            })
-        }
-    }
+    let outcome = Stop::on_signals().and_then(|stop| compare(&arguments, &stop));
+    exit_code("compare_push", outcome, arguments.assert)
 }
 
 /// True: every ratio is within its bound.
 fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error> {
-    let cores: Vec<usize> = core_affinity::get_core_ids()
-        .unwrap_or_default()
-        .iter()
-        .map(|core| core.id)
-        .collect();
-    if let Some(core) = [arguments.cpu_server, arguments.cpu_client]
-        .iter()
-        .find(|core| !cores.contains(core))
-    {
-        return Err(Error::Refused(format!(
-            "core {core} is not one this process may use: {cores:?}"
-        )));
-    }
+    check([arguments.cpu_server, arguments.cpu_client])?;
     if arguments.cpu_server == arguments.cpu_client {
         eprintln!(
             "warning: servers and peers share core {}",
             arguments.cpu_server
         );
-    }
-    if cfg!(debug_assertions) {
-        eprintln!("warning: this is a debug build");
     }
     // On a thread of its own: those that it starts are on the client's core too.
     thread::scope(|scope| {
@@ -125,15 +94,6 @@ fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error> {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(outcomes.into_iter().all(|holds| holds))
     })
-}
-
-/// Fails once an end was asked for.
-fn go_on(stop: &Stop) -> Result<(), Error> {
-    if stop.is_set() {
-        Err(Error::Interrupted)
-    } else {
-        Ok(())
-    }
 }
 
 /// An error of an operation, with what that was.

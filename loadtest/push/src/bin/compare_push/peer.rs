@@ -9,10 +9,10 @@ use loadtest::error::Error;
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
+use push::times::{Times, times};
 use push::{MESSAGE_BYTES, Message, now};
 
 use crate::failed;
-use crate::times::{Times, times};
 
 /// A push that takes longer than this, its interval aside, is lost.
 const LOST_AFTER: Duration = Duration::from_secs(2);

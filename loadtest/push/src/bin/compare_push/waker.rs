@@ -6,13 +6,14 @@ use loadtest::Stop;
 use loadtest::engine::{self, Show};
 use loadtest::error::Error;
 use loadtest::plan::Plan;
+use push::comparison::{Side, by_turns, go_on};
+use push::times::{Bound, Figure, header};
 
+use crate::Arguments;
 use crate::server::{Kind, Server};
-use crate::times::{Figure, header};
-use crate::{Arguments, go_on};
 
 /// How many times the processor time of a request without such a task one beside it may take.
-const BOUND: f64 = 1.1;
+const BOUND: Bound = Bound::AtMost(1.1);
 /// Echoing connections, in a closed loop.
 const CONNECTIONS: [u32; 2] = [1, 100];
 const DURATION: Duration = Duration::from_secs(1);
@@ -30,24 +31,13 @@ pub(crate) fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error>
     );
     let mut holds = true;
     for connections in CONNECTIONS {
-        let mut pairs = Vec::new();
-        for round in 0..arguments.rounds {
-            go_on(stop)?;
-            let measure = |server| cost(arguments, server, connections, stop);
-            let first = if round.is_multiple_of(2) {
-                (measure(&with)?, measure(&without)?)
-            } else {
-                (measure(&without)?, measure(&with)?)
-            };
-            pairs.push(if round.is_multiple_of(2) {
-                first
-            } else {
-                (first.1, first.0)
-            });
-        }
+        let rounds = by_turns(arguments.rounds, stop, |side| match side {
+            Side::Ours => cost(arguments, &with, connections, stop),
+            Side::Other => cost(arguments, &without, connections, stop),
+        })?;
         holds &= Figure {
             what: format!("{connections} connections"),
-            pairs,
+            pairs: rounds.into_iter().map(Into::into).collect(),
             bound: BOUND,
         }
         .show();
