@@ -265,8 +265,8 @@ fn a_blocked_shard_delays_the_other_not_at_all() {
         latency::time(1, || other.ask(b"alive?", b"alive?"))
     });
     let quiet_times: Vec<Duration> = quiet_times.collect();
+    // The usual, and not the longest: one that the machine kept waiting says nothing of the shards.
     latency::assert_usual_kept(&quiet_times, &blocked_times);
-    latency::assert_kept(quiet_times, blocked_times);
     first.ask(b"alive?", b"alive?");
     second.ask(b"alive?", b"alive?");
     drop((first, second, blocker));
