@@ -40,16 +40,21 @@ run-ping: ## ping on 127.0.0.1:7379, settings in configs/ping.toml
 	cargo build --release -p ping
 	$(RAISE) exec $(BIN)/ping configs/ping.toml
 
+run-chat: ## chat on 127.0.0.1:7008, settings in configs/chat.toml
+	cargo build --release -p chat
+	$(RAISE) exec $(BIN)/chat configs/chat.toml
+
 check: ## Formatting, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p tests --features failpoints --bin faulty -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-configs: ## Write configs/echo.toml, configs/ping.toml and docs/settings.md from the table of keys in framework/src/config/keys
-	cargo build -p echo -p ping
+configs: ## Write configs/echo.toml, configs/ping.toml, configs/chat.toml and docs/settings.md from the table of keys in framework/src/config/keys
+	cargo build -p echo -p ping -p chat
 	$(DEBUG)/echo --print-example > configs/echo.toml
 	$(DEBUG)/ping --print-example > configs/ping.toml
+	$(DEBUG)/chat --print-example > configs/chat.toml
 	$(DEBUG)/ping --print-reference > docs/settings.md
 
 faulty: ## The server with failpoints, for the tests: alone, for cargo would give all that it builds along with it that feature
@@ -136,13 +141,13 @@ asan: export CORELANE_TESTS_SLACK = 50
 asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release --workspace --target x86_64-unknown-linux-gnu
 	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu
-	$(RAISE) cargo test --release -p corelane -p ping -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
+	$(RAISE) cargo test --release -p corelane -p ping -p chat -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
 fresh-machine: ## Build and test on fresh Debians with what the README says and nothing else; needs root and debootstrap (FRESH=release)
 	FRESH="$(FRESH)" tests/fresh_machine.sh
 
 # libFuzzer comes with a crate and wants a C++ compiler, nothing else: no cargo-fuzz and no nightly. The flags are those of cargo-fuzz.
-FUZZ_TARGETS := settings frames resp reply
+FUZZ_TARGETS := settings frames resp reply chat
 FUZZ_SECONDS ?= 30
 fuzz-smoke: export RUSTC_BOOTSTRAP = 1
 fuzz-smoke: export RUSTFLAGS = --cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Ccodegen-units=1 $(foreach flag,level=4 \
@@ -160,5 +165,5 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build servers run run-ping check configs faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
+.PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
   compare-mail compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke clean

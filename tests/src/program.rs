@@ -12,6 +12,8 @@ pub enum Program {
     Echo,
     /// `apps/ping`
     Ping,
+    /// `apps/chat`
+    Chat,
     /// `tests/src/bin/hostile.rs`
     Hostile,
     /// `tests/src/bin/relay.rs`
@@ -39,6 +41,7 @@ impl Program {
         match self {
             Program::Echo => "echo",
             Program::Ping => "ping",
+            Program::Chat => "chat",
             Program::Hostile => "hostile",
             Program::Relay => "relay",
             Program::Worker => "worker",
@@ -54,7 +57,11 @@ impl Program {
 
     fn package(self) -> &'static str {
         match self {
-            Program::Echo | Program::Ping | Program::Loadtest | Program::TokioProxy => self.name(),
+            Program::Echo
+            | Program::Ping
+            | Program::Chat
+            | Program::Loadtest
+            | Program::TokioProxy => self.name(),
             Program::Hostile
             | Program::Relay
             | Program::Worker

@@ -67,6 +67,12 @@ impl Launch {
         Self::new(Program::Ping)
     }
 
+    /// The chat server.
+    #[must_use]
+    pub fn chat() -> Self {
+        Self::new(Program::Chat)
+    }
+
     /// The server whose handler misbehaves.
     #[must_use]
     pub fn hostile() -> Self {

@@ -188,7 +188,7 @@ fn glommio_is_named_only_in_the_runtime() {
         names_it && !allowed(path) && !this_file(path)
     });
     assert!(found.is_empty(), "glommio outside the runtime: {found:#?}");
-    for package in ["apps/echo", "apps/ping", "loadtest", "tests"] {
+    for package in ["apps/echo", "apps/ping", "apps/chat", "loadtest", "tests"] {
         let manifest = read(&Path::new(package).join("Cargo.toml"));
         assert!(
             !manifest.contains("glommio"),
@@ -305,7 +305,7 @@ fn no_file_is_too_long_to_read() {
 
 #[test]
 fn the_main_files_of_the_apps_are_short() {
-    for app in ["echo", "ping"] {
+    for app in ["echo", "ping", "chat"] {
         let lines = read(&PathBuf::from(format!("apps/{app}/src/main.rs")))
             .lines()
             .count();
@@ -359,7 +359,7 @@ fn no_shipped_server_has_failpoints() {
         has_them(Program::Faulty),
         "the search finds nothing where there is something"
     );
-    for shipped in [Program::Echo, Program::Ping] {
+    for shipped in [Program::Echo, Program::Ping, Program::Chat] {
         assert!(
             !has_them(shipped),
             "{shipped:?} was built with failpoints: build it without, and `make faulty` by itself"
@@ -427,6 +427,7 @@ fn every_key_of_the_shipped_files_exists_and_is_explained_there() {
         (Program::Echo, "c1m.toml"),
         (Program::Echo, "loadtest.toml"),
         (Program::Ping, "ping.toml"),
+        (Program::Chat, "chat.toml"),
     ];
     assert_eq!(
         fs::read_dir(root().join("configs")).unwrap().count(),
@@ -458,6 +459,7 @@ fn the_generated_files_are_as_make_configs_writes_them() {
     for (program, option, name) in [
         (Program::Echo, "--print-example", "configs/echo.toml"),
         (Program::Ping, "--print-example", "configs/ping.toml"),
+        (Program::Chat, "--print-example", "configs/chat.toml"),
         (Program::Ping, "--print-reference", "docs/settings.md"),
     ] {
         let printed = Launch::bare(program).argument(option).run();
