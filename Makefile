@@ -13,10 +13,14 @@ DURATION ?= 30s
 RATE ?= 5000
 REPORT ?= target/loadtest.html
 LOADTEST ?=
+ROOMS ?= 100
+CHAT ?= chat
+CHAT_FLAGS ?=
 ROUNDS ?=
 COMPARE ?=
 PING ?=
 PUSH ?=
+FANOUT ?=
 PROXY ?=
 MB ?= 1024
 MINUTES ?= 10
@@ -88,7 +92,22 @@ c1m: DURATION = 60s
 c1m: RATE = 60000
 c1m: REPORT = target/c1m.html
 c1m: servers ## The same with a million connections; wants 8 GB of memory (LOADTEST=flags)
-	$(RAISE) loadtest/c1m.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
+	$(RAISE) loadtest/c1m.sh $(BIN) echo $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) --interval 30s --rest 20s $(LOADTEST)
+
+c1m-push: CONNECTIONS = 1000000
+c1m-push: DURATION = 60s
+c1m-push: RATE = 60000
+c1m-push: REPORT = target/c1m-push.html
+c1m-push: ## One line to a million subscribers, every ten seconds, to the last of them; wants 8 GB of memory (LOADTEST=flags)
+	cargo build --release -p push -p loadtest --bin publisher --bin loadtest
+	$(RAISE) loadtest/c1m.sh $(BIN) publisher $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) --mode push --interval 10s $(LOADTEST)
+
+chat-load: DURATION = 60s
+chat-load: RATE = 200
+chat-load: REPORT = target/chat.html
+chat-load: ## RATE= lines a second in ROOMS= rooms of a chat, each to all of its room once and in order (CONNECTIONS=, DURATION=, CHAT=program, LOADTEST=flags)
+	cargo build --release -p $(CHAT) -p loadtest
+	$(RAISE) loadtest/chat_load.sh $(BIN) $(CHAT) $(CONNECTIONS) $(ROOMS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
 
 baseline-go: ## The Go baseline for `make compare`, if `go` is here
 	@if command -v go > /dev/null; then cd $(GO) && go build -trimpath -o $(abspath $(BIN))/baseline_go_netpoller .; \
@@ -112,6 +131,15 @@ compare-push: ## How soon what another thread sends is at the peer, on Corelane 
 compare-mail: ## What a message between shards costs beside an eventfd's wake, a bare ring and locks, in turn (ROUNDS=, MAIL=flags such as --assert)
 	cargo build --release -p push --bin compare_mail
 	$(RAISE) $(BIN)/compare_mail $(if $(ROUNDS),--rounds $(ROUNDS)) $(MAIL)
+
+compare-fanout: ## A line to many subscribers beside a raw loop of io_uring sends, in turn (ROUNDS=, FANOUT=flags such as --assert, --shards 8)
+	cargo build --release -p push --bin compare_fanout
+	$(RAISE) $(BIN)/compare_fanout $(if $(ROUNDS),--rounds $(ROUNDS)) $(FANOUT)
+
+compare-chat: DURATION = 10s
+compare-chat: ## CPU of a delivery and its p99 in a chat beside one on tokio, in turn (ROUNDS=, DURATION=, CHAT_FLAGS=--assert and flags for the load tester)
+	cargo build --release -p chat -p baseline_tokio_chat -p loadtest
+	$(RAISE) loadtest/compare-chat.sh $(BIN) $(DURATION) $(or $(ROUNDS),5) $(CHAT_FLAGS)
 
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
@@ -165,5 +193,6 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis compare-redis-shared compare-push \
-  compare-mail compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke clean
+.PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
+  compare-redis-shared compare-push compare-mail compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
+  compare-fanout compare-chat clean

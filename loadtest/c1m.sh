@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A million connections: starts echo with configs/c1m.toml, opens them all, lets each speak every 30 seconds for a minute, watches them
-# in silence, stops echo. What `make c1m` runs. Bounded: the ramp by its rate, each wait by its timeout.
+# A million connections: starts a server with configs/c1m.toml, opens them all, and has them do what the flags say. `make c1m` lets each
+# speak to echo every 30 seconds for a minute and watches them in silence; `make c1m-push` publishes to all. Bounded: the ramp by its rate,
+# each wait by its timeout.
 set -euo pipefail
 
 # Two million sockets in the machine's table of them, which has some 262 144 chains, make chains of eight, and each connect walks several.
@@ -20,12 +21,12 @@ elif [[ -n ${C1M_HOLDER:-} ]]; then
   ip link set lo up
 fi
 
-bin=$1 connections=$2 duration=$3 rate=$4 report=$5
-shift 5
-. "$(dirname "$0")/with_echo.sh"
+bin=$1 program=$2 connections=$3 duration=$4 rate=$5 report=$6
+shift 6
+. "$(dirname "$0")/with_server.sh"
 mkdir -p "$(dirname "$report")"
-with_echo "$bin" "$(dirname "$0")/../configs/c1m.toml" 0.0.0.0
+with_server "$bin" "$program" "$(dirname "$0")/../configs/c1m.toml" 0.0.0.0
 
 # With 4096 connects on their way at a time the ramp was some tenth slower, and a connect waited a hundred times longer.
 "$bin/loadtest" run --target "127.0.0.1:${target##*:}" --connections "$connections" --rate "$rate" --connects-in-flight 800 \
-  --interval 30s --duration "$duration" --timeout 30s --rest 20s --html "$report" "$@"
+  --duration "$duration" --timeout 30s --html "$report" "$@"

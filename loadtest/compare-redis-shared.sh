@@ -2,6 +2,7 @@
 # Throughput of ping against redis-server under redis-benchmark, in turn, all of them on the same cores and nothing pinned by hand: what a
 # newcomer runs first. What `make compare-redis-shared` runs; flags after the rounds are for ping. Prints requests per second and medians.
 set -euo pipefail
+. "$(dirname "$0")/median.sh"
 bin=$1 rounds=${2:-7}
 ping_port=7480 redis_port=7479
 
@@ -23,8 +24,6 @@ rate() { # PORT FLAGS...: requests per second
   shift
   timeout 120 redis-benchmark -p "$port" -t ping_mbulk --csv "$@" 2>/dev/null | awk -F '"' '/PING/ { print $4 }'
 }
-
-median() { sort -n | awk '{ all[NR] = $1 } END { print (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2 }'; }
 
 for flags in "-c 50 -n 200000" "-c 200 --threads 2 -n 200000"; do
   of_redis=() of_ping=() ratios=()

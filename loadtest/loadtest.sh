@@ -3,12 +3,12 @@
 set -euo pipefail
 bin=$1 connections=$2 duration=$3 rate=$4 report=$5
 shift 5
-. "$(dirname "$0")/with_echo.sh"
+. "$(dirname "$0")/with_server.sh"
 # One address has ports for some 14 000 connections; beyond that the load tester spreads over 127.0.0.2, 127.0.0.3 and so on.
 listen=127.0.0.1
 ((connections > 14000)) && listen=0.0.0.0
 mkdir -p "$(dirname "$report")"
-with_echo "$bin" "$(dirname "$0")/../configs/loadtest.toml" "$listen"
+with_server "$bin" echo "$(dirname "$0")/../configs/loadtest.toml" "$listen"
 
 "$bin/loadtest" run --target "127.0.0.1:${target##*:}" --connections "$connections" --rate "$rate" --duration "$duration" \
   --html "$report" "$@"

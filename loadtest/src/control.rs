@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::silenced::Silenced;
+
 /// How far a run has come. It only goes on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -79,6 +81,8 @@ pub(crate) struct Control {
     /// does not depend on when somebody looks at the stage.
     pub(crate) window_opens: SharedTime,
     pub(crate) window_closes: SharedTime,
+    /// The one thing that the shards write.
+    pub(crate) silenced: Silenced,
 }
 
 impl Control {
@@ -89,6 +93,7 @@ impl Control {
             load_begins: SharedTime::new(),
             window_opens: SharedTime::new(),
             window_closes: SharedTime::new(),
+            silenced: Silenced::default(),
         }
     }
 

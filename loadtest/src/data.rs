@@ -26,6 +26,9 @@ pub struct Report {
     pub latency_curve: Vec<(f64, f64)>,
     /// Requests in the measured window, asked for and answered.
     pub requests: Requests,
+    /// What came of the lines that were said in rooms, in the modes that have them: a request is
+    /// then what one connection is to hear of another.
+    pub fanout: Option<Fanout>,
     /// Failures by kind: the word, how often, and the first few in words.
     pub failures: Vec<FailureCount>,
     /// The load tester itself.
@@ -64,6 +67,14 @@ impl Report {
         self.is_complete() && self.void.is_none()
     }
 
+    /// What is counted as requests: one, many, and what is done with them.
+    pub(crate) fn words(&self) -> [&'static str; 3] {
+        match self.fanout {
+            Some(_) => ["delivery", "deliveries", "delivered"],
+            None => ["request", "requests", "answered"],
+        }
+    }
+
     /// Failures of the kind with this word.
     pub fn failures_of(&self, kind: &str) -> u64 {
         let failures = self.failures.iter().filter(|failure| failure.kind == kind);
@@ -96,11 +107,11 @@ pub struct Machine {
 pub struct LoadShape {
     /// The server.
     pub target: SocketAddr,
-    /// "open", "closed", "idle", "storm" or "slow".
+    /// "open", "closed", "idle", "storm", "slow", "chat" or "push".
     pub mode: String,
     /// The mode in a sentence; a closed loop is said to be optimistic.
     pub mode_note: String,
-    /// "echo" or "ping".
+    /// "echo", "ping", or "lines" in rooms.
     pub protocol: String,
     /// Bytes of a request, of its payload alone.
     pub payload_bytes: u32,
@@ -108,7 +119,7 @@ pub struct LoadShape {
     pub pipeline: u32,
     /// Connects per second asked for; none: as fast as they are served.
     pub connect_rate: Option<u32>,
-    /// Seconds between two requests of a connection (open mode).
+    /// Seconds between two requests, or lines, of a connection that has turns.
     pub interval_s: Option<f64>,
     /// Length of the measured window in seconds.
     pub duration_s: f64,
@@ -162,6 +173,24 @@ pub struct Requests {
     /// Due in the window and not answered in time, or not sent. Those that somebody waited for when
     /// they were given up are among the latencies, with the time that had passed by then.
     pub unanswered: u64,
+}
+
+/// Lines that come to many.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Fanout {
+    /// Rooms that the connections were in; one of all of them in push mode.
+    pub rooms: u32,
+    /// Lines of the window that were said.
+    pub said: u64,
+    /// Deliveries per second of the window over the cores that the server used, if it is on this
+    /// machine.
+    pub deliveries_per_core_s: Option<f64>,
+    /// From the intended time of a publication of the window to its last delivery, in microseconds
+    /// (push mode).
+    pub last_us: Quantiles,
+    /// Deliveries per second while a publication is on its way: all of them, over the middle of
+    /// those times.
+    pub deliveries_on_way_s: Option<f64>,
 }
 
 /// One kind of failure.
@@ -304,6 +333,7 @@ pub(crate) fn served(wanted: u64, served: u64) -> Report {
         latency_us: Quantiles::default(),
         latency_curve: Vec::new(),
         requests: Requests::default(),
+        fanout: None,
         failures: Vec::new(),
         generator: Generator::default(),
         server: None,

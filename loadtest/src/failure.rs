@@ -24,6 +24,12 @@ pub enum FailureKind {
     TimedOut,
     /// A reply was not what was asked for, or came unasked.
     WrongBytes,
+    /// A line did not come to one who was in the room.
+    Lost,
+    /// It came twice.
+    Doubled,
+    /// It came behind one that the same speaker said later.
+    OutOfOrder,
     /// This host has no free local port towards the target.
     OutOfPorts,
     /// Another error of the kernel; the example says which.
@@ -64,6 +70,9 @@ impl FailureKind {
             Self::ClosedEarly => "closed_early",
             Self::TimedOut => "timed_out",
             Self::WrongBytes => "wrong_bytes",
+            Self::Lost => "lost",
+            Self::Doubled => "doubled",
+            Self::OutOfOrder => "out_of_order",
             Self::OutOfPorts => "out_of_ports",
             Self::Other => "other",
         }
@@ -116,8 +125,13 @@ pub struct Failures(BTreeMap<FailureKind, (u64, Vec<String>)>);
 
 impl Failures {
     pub(crate) fn add(&mut self, connection: u64, failure: &Failure) {
+        self.add_many(connection, 1, failure);
+    }
+
+    /// Adds `count` of them, which are described together.
+    pub(crate) fn add_many(&mut self, connection: u64, count: u64, failure: &Failure) {
         let example = format!("connection {connection}: {}", failure.detail);
-        self.count(failure.kind, 1, &[example]);
+        self.count(failure.kind, count, &[example]);
     }
 
     /// Adds those of another shard, or of later.

@@ -4,8 +4,9 @@
 //! In reading order: [`plan`] is the command line, judged, and its plan, [`machine`] whether
 //! this machine can carry it. [`command`] is `loadtest run`. An [`engine`] leads the shards through
 //! the stages of a run, each of which runs a `generator`: it opens connections, each of which sends
-//! the [`workload`] and verifies the replies, and counts failures by [`failure`] kind. The
-//! outcome is [`data`], which a [`report`] shows as text, as JSON or as a page.
+//! the [`workload`] and verifies the replies, or speaks and listens in `rooms`, and counts failures
+//! by [`failure`] kind. The outcome is [`data`], which a [`report`] shows as text, as JSON or as a
+//! page.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)] // they panic where nothing can be written: `output` does not
 
@@ -23,6 +24,8 @@ pub mod plan;
 #[cfg(test)]
 mod proptests;
 pub mod report;
+mod rooms;
+mod silenced;
 mod stop;
 mod token;
 pub mod workload;

@@ -115,7 +115,7 @@ impl StreamKey {
         mix(self.0.wrapping_add(index.wrapping_mul(GOLDEN_RATIO))).to_le_bytes()
     }
 
-    fn fill(self, offset: u64, out: &mut [u8]) {
+    pub(crate) fn fill(self, offset: u64, out: &mut [u8]) {
         for (at, piece) in pieces(offset, out.len()) {
             let word = self.word((offset + at as u64) / WORD as u64);
             match <&mut [u8; WORD]>::try_from(&mut out[at..at + piece.len()]) {

@@ -1,4 +1,4 @@
-//! What `make loadtest` runs.
+//! What `make loadtest` and `make compare-chat` run.
 #![allow(clippy::unwrap_used)]
 
 mod rig;
@@ -6,10 +6,11 @@ mod rig;
 use std::env;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rig::binaries;
+use rig::{binaries, text};
 
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
@@ -91,4 +92,51 @@ fn the_servers_port_is_none_that_connections_get_and_none_in_use() {
             .all(|port| !(range[0]..=range[1]).contains(port)),
         "{ports:?}"
     );
+}
+
+/// Programs that stand for the load tester and for both chats, by name. A chat tells an address,
+/// and by that the load tester what it says of it.
+const STAND_INS: [(&str, &str); 3] = [
+    (
+        "loadtest",
+        r#"case "$*" in
+launch*) shift 4 && exec "$@" ;;
+*:1\ *) p99=30 cpu="$CHAT_CPU" shards=", 2 shards" ;;
+*) p99=40 cpu=6.00 shards= ;;
+esac
+echo "latency      us: p50 10, p90 20, p99 $p99, p99.9 50, p99.99 60, max 70"
+echo "server       chat (7): 0.10 cores, 1.0 MB resident, $cpu us per delivery$shards""#,
+    ),
+    ("chat", "echo listening 127.0.0.1:1 && exec sleep 60"),
+    (
+        "baseline_tokio_chat",
+        "echo listening 127.0.0.1:2 && exec sleep 60",
+    ),
+];
+
+#[test]
+fn a_chat_is_compared_by_what_the_reports_say() {
+    let directory = env::temp_dir().join(format!("loadtest-chats-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    for (name, does) in STAND_INS {
+        let path = directory.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    let compare = |cpu| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("compare-chat.sh");
+        let mut command = Command::new(script);
+        command.arg(&directory).args(["1s", "2", "--assert"]);
+        command.env("CHAT_CPU", cpu).output().unwrap()
+    };
+    for (cpu, code, ratio) in [("5.00", 0, "0.833"), ("7.50", 1, "1.250")] {
+        let output = compare(cpu);
+        let (told, errors) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{told}{errors}");
+        for part in [ratio, "0.750"] {
+            let ratios = told.matches(&format!("ratio {part}")).count();
+            assert_eq!(ratios, 2, "of either case: {told}");
+        }
+    }
+    fs::remove_dir_all(directory).unwrap();
 }

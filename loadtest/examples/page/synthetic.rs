@@ -59,6 +59,7 @@ pub(crate) fn even(connections: u64, samples: usize) -> Report {
             max: 48_200.0,
         },
         latency_curve: curve(count),
+        fanout: None,
         requests: Requests {
             total: count + connections,
             window_s,

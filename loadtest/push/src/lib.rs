@@ -5,9 +5,11 @@
 //! with a time stamp that its sender takes just before it sends. All stamps are of the wall clock:
 //! it is the one by which the kernel tells when bytes came (SO_TIMESTAMPNS, socket(7)).
 //!
-//! And what the comparisons, `compare_push` and `compare_mail`, have in common: [`comparison`] is
-//! their frame, [`times`] their figures and bounds, [`eventfd`] a reference of both.
+//! And what the comparisons, `compare_push`, `compare_mail` and `compare_fanout`, have in common:
+//! [`comparison`] is their frame, [`times`] their figures and bounds, [`eventfd`] and [`arrival`] are
+//! of two of them.
 
+pub mod arrival;
 pub mod comparison;
 pub mod eventfd;
 pub mod times;
@@ -16,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_channel::{Receiver, bounded};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Bytes that a [`Message`] takes on the wire.
 pub const MESSAGE_BYTES: usize = 16;
@@ -152,6 +155,13 @@ pub fn messages_in_turn(core: usize) -> (Receiver<Message>, async_channel::Sende
         }
     });
     (messages, acknowledge)
+}
+
+/// The processor's time that this process has used.
+#[must_use]
+pub fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Puts this thread on a core; where that is not allowed it stays where it is, as the comparison

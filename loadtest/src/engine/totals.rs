@@ -1,11 +1,14 @@
 //! The deltas of all shards, added up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::observe::Machine;
-use crate::data::{Connections, Generator, Quantiles, Report, Requests, Sample, ShardShare};
+use crate::data::{
+    Connections, Fanout, Generator, Quantiles, Report, Requests, Sample, ShardShare,
+};
 use crate::failure::Failures;
 use crate::generator::{Counts, Delta, Event, Times, times};
 use crate::machine;
@@ -26,6 +29,8 @@ pub(super) struct Totals {
     /// Of requests that belong to the window.
     measured: Counts,
     failures: Failures,
+    /// By publication of the window, how long it took to the last.
+    last: BTreeMap<u32, Duration>,
     connect: Histogram<u64>,
     /// Of the requests that were due in the window; of all in the modes that have no such.
     latency: Histogram<u64>,
@@ -55,6 +60,7 @@ impl Totals {
             all: Counts::default(),
             measured: Counts::default(),
             failures: Failures::default(),
+            last: BTreeMap::new(),
             connect: times(),
             latency: times(),
             lag: times(),
@@ -90,6 +96,10 @@ impl Totals {
             self.measured += delta.counts;
             merge(&mut self.latency, delta.latency.as_ref());
             merge(&mut self.lag, delta.lag.as_ref());
+            for (publication, took) in &delta.last {
+                let last = self.last.entry(*publication).or_default();
+                *last = (*last).max(*took);
+            }
         }
     }
 
@@ -130,10 +140,12 @@ impl Totals {
             requests: Requests {
                 total: all.requests,
                 window_s: self.window.as_secs_f64(),
-                offered_per_s: (plan.mode == Mode::Open).then_some(offered),
+                offered_per_s: (plan.mode == Mode::Open || plan.mode.has_rooms())
+                    .then_some(offered),
                 achieved_per_s: per_second(all.within_window, self.window),
                 unanswered: measured.unanswered,
             },
+            fanout: plan.mode.has_rooms().then(|| self.fanout(plan, machine)),
             failures: self.failures.counts(),
             generator: Generator {
                 lag_us: quantiles(&self.lag),
@@ -148,6 +160,26 @@ impl Totals {
             server_shards: machine.server_shards(),
             interrupted: false,
             void: None,
+        }
+    }
+
+    fn fanout(&self, plan: &Plan, machine: &Machine) -> Fanout {
+        let within = self.all.within_window;
+        let cores = machine.server(within).map(|server| server.cpu_cores);
+        let per_core = |cores: &f64| per_second(within, self.window) / cores;
+        let mut last: Histogram<u64> = times();
+        for took in self.last.values() {
+            last.saturating_record(took.as_nanos() as u64);
+        }
+        let last_us = quantiles(&last);
+        let is_known = last_us.count > 0;
+        Fanout {
+            rooms: plan.rooms().rooms,
+            said: self.measured.said,
+            deliveries_per_core_s: cores.filter(|cores| *cores > 0.0).as_ref().map(per_core),
+            deliveries_on_way_s: is_known
+                .then(|| f64::from(plan.connections) / (last_us.p50.max(1.0) / 1e6)),
+            last_us,
         }
     }
 

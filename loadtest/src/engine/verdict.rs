@@ -21,8 +21,10 @@ pub(super) fn void(report: &Report) -> Option<String> {
 
 /// Zeros would be read as the fastest of all servers.
 fn unmeasured(report: &Report) -> Option<String> {
-    let is_measured =
-        !matches!(&*report.load.mode, "open" | "closed" | "storm") || report.latency_us.count > 0;
+    let is_measured = !matches!(
+        &*report.load.mode,
+        "open" | "closed" | "storm" | "chat" | "push"
+    ) || report.latency_us.count > 0;
     (!is_measured && report.is_complete()).then(|| {
         "no request was due in the window: nothing is known of the server. Make it longer (--duration), or its requests more frequent"
             .to_owned()
@@ -31,7 +33,8 @@ fn unmeasured(report: &Report) -> Option<String> {
 
 fn late(report: &Report) -> Option<String> {
     let lag = &report.generator.lag_us;
-    (report.load.mode == "open" && lag.p99 > LAG_P99_MAX_US).then(|| {
+    let has_times = matches!(&*report.load.mode, "open" | "chat" | "push");
+    (has_times && lag.p99 > LAG_P99_MAX_US).then(|| {
         format!(
             "the load tester was the bottleneck: it sent one request in a hundred more than {:.0} ms late. Lower the rate (a longer \
              --interval, fewer --connections) or give it more cores",
@@ -92,6 +95,7 @@ mod tests {
             void(&report("open", 10_500.0, 0.1, 0.1)).is_some_and(|why| why.contains("10 ms late"))
         );
         assert_eq!(void(&report("open", 500.0, 0.1, 0.1)), None);
+        assert!(void(&report("chat", 10_500.0, 0.1, 0.1)).is_some());
     }
 
     #[test]
@@ -107,6 +111,8 @@ mod tests {
             ("open", true),
             ("closed", true),
             ("storm", true),
+            ("chat", true),
+            ("push", true),
             ("idle", false),
             ("slow", false),
         ] {

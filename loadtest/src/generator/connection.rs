@@ -7,6 +7,7 @@ use std::time::Duration;
 use corelane::{Conn, Connector, Error, sleep};
 
 use super::exchange::{Exchange, await_replies, drip};
+use super::member::Member;
 use super::session::Session;
 use super::shard::Shard;
 use super::turns::lag;
@@ -27,7 +28,10 @@ pub(super) async fn run(shard: Rc<Shard>, index: u32) {
     if shard.plan.mode == Mode::Storm {
         Box::pin(storm(&shard, index)).await;
     } else {
-        let outcome = live(&shard, index, &mut reached).await;
+        let outcome = match shard.plan.mode.has_rooms() {
+            true => member(&shard, index, &mut reached).await,
+            false => live(&shard, index, &mut reached).await,
+        };
         shard.ended(index, outcome, reached != Reached::Nothing);
     }
     shard.left(reached == Reached::End);
@@ -54,12 +58,36 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
         Mode::Open => session.open_loop().await?,
         Mode::Slow => session.drip_on().await?,
         Mode::Closed => session.closed_loop().await?,
-        Mode::Idle | Mode::Storm => {}
+        Mode::Idle | Mode::Storm | Mode::Chat | Mode::Push => {}
     }
     *reached = Reached::End;
     shard.through();
     let is_over = || shard.control.stage.get() >= RunStage::Finishing;
     session.hold_until(is_over).await
+}
+
+/// In a room from its greeting to its end.
+async fn member(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Failure> {
+    let entered = Box::pin(enter(shard, index)).await;
+    if entered.is_err() {
+        shard.fall_silent(index);
+    }
+    let mut member = entered?;
+    *reached = Reached::FirstReply;
+    shard.settle(true);
+    let outcome = member.take_part().await;
+    if outcome.is_err() {
+        shard.fall_silent(index);
+    }
+    outcome?;
+    *reached = Reached::End;
+    shard.through();
+    member.stay().await
+}
+
+async fn enter(shard: &Shard, index: u32) -> Result<Member<'_>, Failure> {
+    let conn = shard.connect(index).await?;
+    Member::enter(shard, conn, index).await
 }
 
 async fn greet(shard: &Shard, index: u32) -> Result<Session<'_>, Failure> {
@@ -158,7 +186,10 @@ async fn cycle(shard: &Shard, index: u32, served: &mut bool) -> Result<(), Failu
 impl Shard {
     async fn connect(&self, index: u32) -> Result<Conn, Failure> {
         let target = self.plan.target(self.number(index));
-        let mut connector = Connector::new().timeout(self.plan.timeout).speaks_first();
+        let mut connector = Connector::new().timeout(self.plan.timeout);
+        if !self.rooms.greeting(self.number(index)).is_empty() {
+            connector = connector.speaks_first();
+        }
         if let Some(source) = self.plan.source(self.number(index)) {
             connector = connector.source(source);
         }

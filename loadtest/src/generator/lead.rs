@@ -55,6 +55,7 @@ pub(crate) async fn run(
     shard.lead(&events).await;
     shard.see_off().await;
     shard.count_never_sent();
+    shard.count_unheard();
     shard.recorder.borrow_mut().tell();
     let _nobody_listens = events.send(Event::Done);
 }
@@ -111,7 +112,11 @@ impl Shard {
             sleep(LOOK_INTERVAL_SHORT).await;
         }
         let schedule = self.schedule();
-        let mut cursor = schedule.map(|schedule| Cursor::new(schedule, self.count));
+        let count = match self.plan.mode {
+            Mode::Push => u32::from(self.id == 0),
+            _ => self.count,
+        };
+        let mut cursor = schedule.map(|schedule| Cursor::new(schedule, count));
         if cursor.is_none() {
             self.wake_all();
         }
@@ -158,7 +163,9 @@ impl Shard {
         if stage != RunStage::Settling {
             return;
         }
-        if !std::mem::replace(&mut told.settling, true) {
+        let silenced = self.control.silenced.count();
+        let is_first = !std::mem::replace(&mut told.settling, true);
+        if is_first || std::mem::replace(&mut told.silenced, silenced) != silenced {
             self.wake_all();
         }
         if self.owing.get() == 0 && !std::mem::replace(&mut told.settled, true) {
@@ -169,13 +176,17 @@ impl Shard {
 
     /// When connections are to speak, in the modes that say so.
     fn schedule(&self) -> Option<Schedule> {
-        if !matches!(self.plan.mode, Mode::Open | Mode::Slow) {
+        if !self.plan.mode.has_turns() {
             return None;
         }
+        let connections = match self.plan.mode {
+            Mode::Push => 1, // who publishes
+            _ => self.plan.connections,
+        };
         let schedule = Schedule {
             begins: self.control.load_begins.get(),
             interval: self.plan.interval,
-            connections: self.plan.connections.into(),
+            connections: connections.into(),
             shards: self.shards.into(),
             first: self.id.into(),
         };
@@ -187,18 +198,18 @@ impl Shard {
     fn hand_out(&self, cursor: &mut Cursor, now: Duration) {
         let opens = self.control.window_opens.get();
         let closes = self.control.window_closes.get();
-        let (mut turns, mut measured) = (0, 0);
+        let mut offered = [0; 2];
         while cursor.due().is_some_and(|due| due < closes)
             && let Some((index, due)) = cursor.take(now)
         {
-            turns += 1;
-            measured += u64::from(due >= opens);
+            let replies = self.plan.replies(self.number(index));
+            offered[usize::from(due >= opens)] += replies;
             self.turns[index as usize].notify();
         }
-        let requests = u64::from(self.plan.workload.pipeline);
         let mut recorder = self.recorder.borrow_mut();
-        recorder.of(false).counts.offered += (turns - measured) * requests;
-        recorder.of(true).counts.offered += measured * requests;
+        for (is_measured, offered) in [false, true].into_iter().zip(offered) {
+            recorder.of(is_measured).counts.offered += offered;
+        }
     }
 
     fn wake_all(&self) {
@@ -226,5 +237,7 @@ impl Shard {
 struct Told {
     deserted: bool,
     settling: bool,
+    /// How many speakers had failed.
+    silenced: u64,
     settled: bool,
 }

@@ -1,5 +1,6 @@
 //! Counts and measured times of a shard, handed to the control thread piece by piece.
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(crate) struct Counts {
     pub(crate) within_window: u64,
     /// Requests whose intended time has come.
     pub(crate) offered: u64,
+    /// Lines that were said in rooms.
+    pub(crate) said: u64,
     /// Those that nobody will answer any more.
     pub(crate) unanswered: u64,
 }
@@ -48,6 +51,7 @@ impl AddAssign for Counts {
         self.requests += more.requests;
         self.within_window += more.within_window;
         self.offered += more.offered;
+        self.said += more.said;
         self.unanswered += more.unanswered;
     }
 }
@@ -63,6 +67,8 @@ pub(crate) struct Delta {
     pub(crate) connect: Option<Times>,
     pub(crate) latency: Option<Times>,
     pub(crate) lag: Option<Times>,
+    /// How long each publication took to the last that it came to.
+    pub(crate) last: BTreeMap<u32, Duration>,
 }
 
 impl Delta {
@@ -92,6 +98,12 @@ impl Delta {
     pub(super) fn gave_up(&mut self, requests: u64, age: Duration) {
         self.counts.unanswered += requests;
         record(&mut self.latency, age, requests);
+    }
+
+    /// Publication `round` has come to somebody.
+    pub(super) fn reached(&mut self, round: u32, took: Duration) {
+        let last = self.last.entry(round).or_default();
+        *last = took.max(*last);
     }
 
     pub(super) fn lagged(&mut self, lag: Duration) {

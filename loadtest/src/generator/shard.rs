@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use corelane::{Notify, ShardContext, sleep_until};
 
+use super::heard::Heard;
 use super::recorder::{Delta, Recorder};
 use super::turns::{ConnectRate, Schedule};
 use crate::control::{Control, RunStage};
 use crate::failure::{Failure, FailureKind};
 use crate::plan::{Mode, Plan};
+use crate::rooms::Rooms;
 use crate::token::Participant;
 use crate::workload::StreamKey;
 
@@ -31,6 +33,9 @@ pub(super) struct Shard {
     pub(super) id: u32,
     pub(super) shards: u32,
     pub(super) count: u32,
+    pub(super) rooms: Rooms,
+    /// Of no size in the modes that have no rooms.
+    pub(super) heard: RefCell<Heard>,
     pub(super) recorder: RefCell<Recorder<Tell>>,
     pub(super) connect_rate: RefCell<ConnectRate>,
     /// Bytes on their way into a connection.
@@ -70,6 +75,11 @@ impl Shard {
         let (shard, shards) = (context.id.0, context.shards);
         let count = share(plan.connections.into(), shard, shards) as u32;
         let cycles = plan.cycles.map(|cycles| share(cycles, shard, shards));
+        let rooms = plan.rooms();
+        let heard = match plan.mode.has_rooms() {
+            true => Heard::new(count, rooms.speakers(0)),
+            false => Heard::new(0, 0),
+        };
         let rate = plan.rate.map(|rate| f64::from(rate) / f64::from(shards));
         Self {
             connect_rate: RefCell::new(ConnectRate::new(rate)),
@@ -78,6 +88,8 @@ impl Shard {
             id: shard,
             shards,
             count,
+            rooms,
+            heard: RefCell::new(heard),
             recorder: RefCell::new(Recorder::new(tell)),
             scratch: RefCell::new(Vec::new()),
             turns: (0..count).map(|_| Notify::new()).collect(),

@@ -31,7 +31,12 @@ pub(super) struct Schedule {
 impl Schedule {
     /// When connection `index` of the shard is to send its request number `round`.
     pub(super) fn due(&self, index: u32, round: u64) -> Duration {
-        let place = u128::from(u64::from(index) * self.shards + self.first);
+        self.due_of(self.number(index), round)
+    }
+
+    /// The same of connection `number` of the run.
+    pub(super) fn due_of(&self, number: u64, round: u64) -> Duration {
+        let place = u128::from(number);
         let phase = self.interval.as_nanos() * place / u128::from(self.connections.max(1));
         let rounds = self.interval.as_nanos() * u128::from(round);
         self.begins + Duration::from_nanos(u64::try_from(phase + rounds).unwrap_or(u64::MAX))
@@ -40,8 +45,17 @@ impl Schedule {
     /// How many requests of connection `index` are due before `time`: all with a smaller number
     /// than this one.
     pub(super) fn rounds_before(&self, index: u32, time: Duration) -> u64 {
-        let since_first = time.saturating_sub(self.due(index, 0)).as_nanos();
+        self.rounds_before_of(self.number(index), time)
+    }
+
+    /// The same of connection `number` of the run.
+    pub(super) fn rounds_before_of(&self, number: u64, time: Duration) -> u64 {
+        let since_first = time.saturating_sub(self.due_of(number, 0)).as_nanos();
         u64::try_from(since_first.div_ceil(self.interval.as_nanos().max(1))).unwrap_or(u64::MAX)
+    }
+
+    fn number(&self, index: u32) -> u64 {
+        u64::from(index) * self.shards + self.first
     }
 }
 

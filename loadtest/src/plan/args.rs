@@ -41,10 +41,14 @@ pub struct RunArguments {
     /// measured from when it was due: replies are awaited beyond its end, up to --timeout
     #[arg(long, default_value = "30s", value_parser = duration_above_zero)]
     pub duration: Duration,
-    /// Between two requests of a connection (open mode), or two bytes (slow mode); the connections'
-    /// turns are spread over it [default: 1s]
+    /// Between two requests of a connection (open mode), two bytes (slow mode), two lines (chat
+    /// mode) or two publications (push mode); the connections' turns are spread over it [default:
+    /// 1s]
     #[arg(long, value_parser = duration_above_zero)]
     pub interval: Option<Duration>,
+    /// Rooms that the connections of --mode chat are in, a share in each [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rooms: Option<u32>,
     /// After the window, hold the connections in silence for so long and tell what that costs
     /// [default: no rest]
     #[arg(long, value_parser = rest)]
@@ -52,7 +56,7 @@ pub struct RunArguments {
     /// Load that is not measured, before the window; 0s: none
     #[arg(long, default_value = "1s", value_parser = at_most_a_day)]
     pub warmup: Duration,
-    /// Bytes per request (echo only) [default: 64]
+    /// Bytes per request (echo only), or of a line [default: 64]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
     pub payload: Option<u32>,
     /// Requests sent in one go, before their replies are awaited
@@ -111,12 +115,22 @@ pub enum Mode {
     Storm,
     /// A byte now and then
     Slow,
+    /// Connections in rooms, each of which says a line at intended times to all of its room; that
+    /// each comes once, and those of a speaker in order. Latency counts to each that hears it
+    Chat,
+    /// Connections that only receive what the first of them publishes
+    Push,
 }
 
 impl Mode {
     /// Whether each connection asks at times of its own.
     pub(crate) fn has_turns(self) -> bool {
-        matches!(self, Self::Open | Self::Slow)
+        matches!(self, Self::Open | Self::Slow) || self.has_rooms()
+    }
+
+    /// Whether what one connection sends comes to others.
+    pub(crate) fn has_rooms(self) -> bool {
+        matches!(self, Self::Chat | Self::Push)
     }
 }
 

@@ -13,10 +13,13 @@ use super::args::{DAY, INTERVAL_DEFAULT, Mode, RunArguments, word};
 use super::run::PAYLOAD_DEFAULT;
 use crate::error::Error;
 use crate::machine::Sample;
+use crate::rooms::{LINE_MAX, LINE_MIN};
 use crate::workload::Protocol;
 
 /// Requests per second of an open loop, far beyond what a machine can send.
 const REQUESTS_PER_S_MAX: f64 = 1e7;
+/// Pairs of connections of which one hears the other: 4 bytes are kept of each.
+const HEARD_MAX: u64 = 1 << 28;
 /// Bytes sent in one go.
 const BATCH_BYTES_MAX: u64 = 1 << 30;
 
@@ -24,6 +27,7 @@ const BATCH_BYTES_MAX: u64 = 1 << 30;
 pub(crate) fn arguments(run: &RunArguments) -> Result<(), Error> {
     let mut problems = meaningless(run);
     problems.extend(absurd(run));
+    problems.extend(crowded(run));
     problems.extend(run.source.iter().filter_map(|source| not_ours(*source)));
     problems.extend(run.server_pid.and_then(not_there));
     problems.extend(run.html.as_deref().and_then(unwritable));
@@ -49,7 +53,9 @@ fn meaningless(run: &RunArguments) -> Vec<String> {
     told([
         (
             run.interval.is_some() && !run.mode.has_turns(),
-            format!("--interval is for --mode open and slow: --mode {mode} has no turns"),
+            format!(
+                "--interval is for --mode open, slow, chat and push: --mode {mode} has no turns"
+            ),
         ),
         (
             run.pipeline != 1 && !has_batches,
@@ -65,6 +71,14 @@ fn meaningless(run: &RunArguments) -> Vec<String> {
         (
             run.cycles.is_some() && !is_storm,
             "--cycles counts the connections of --mode storm".to_owned(),
+        ),
+        (
+            run.rooms.is_some() && run.mode != Mode::Chat,
+            "--rooms is for --mode chat: no other has any".to_owned(),
+        ),
+        (
+            run.protocol == Protocol::Ping && run.mode.has_rooms(),
+            format!("--protocol ping is for requests: --mode {mode} speaks by lines"),
         ),
         (
             run.payload.is_some() && run.protocol == Protocol::Ping,
@@ -101,7 +115,11 @@ fn absurd(run: &RunArguments) -> Vec<String> {
     let rate = run.rate.unwrap_or(u32::MAX);
     let batch = u64::from(run.payload.unwrap_or(PAYLOAD_DEFAULT)) * u64::from(run.pipeline);
     let interval = run.interval.unwrap_or(INTERVAL_DEFAULT).as_secs_f64();
-    let turns_per_s = connections / interval;
+    let speakers = match run.mode {
+        Mode::Push => 1.0,
+        _ => connections,
+    };
+    let turns_per_s = speakers / interval;
     let asked = turns_per_s * f64::from(run.pipeline);
     let window = run.duration.as_secs_f64();
     told([
@@ -129,8 +147,42 @@ fn absurd(run: &RunArguments) -> Vec<String> {
         (
             has_turns && turns_per_s * window < 1.0,
             format!(
-                "{connections} connections with a turn every {interval} s may have none in a \
+                "{speakers} connections with a turn every {interval} s may have none in a \
                  window of {window} s: shorten --interval, or lengthen --duration"
+            ),
+        ),
+    ])
+}
+
+/// Rooms that are too many, or too full; lines that have no room for what is checked.
+fn crowded(run: &RunArguments) -> Vec<String> {
+    if !run.mode.has_rooms() {
+        return Vec::new();
+    }
+    let (connections, rooms) = (run.connections, run.rooms.unwrap_or(1));
+    let payload = run.payload.unwrap_or(PAYLOAD_DEFAULT);
+    let members = u64::from(connections.div_ceil(rooms));
+    let speakers = match run.mode {
+        Mode::Push => 1,
+        _ => members,
+    };
+    told([
+        (
+            rooms > connections,
+            format!("--rooms {rooms} leaves some empty: there are {connections} --connections"),
+        ),
+        (
+            !(LINE_MIN..=LINE_MAX).contains(&payload),
+            format!(
+                "--payload {payload}: a line carries its room, number and time, want {LINE_MIN} \
+                 to {LINE_MAX} bytes"
+            ),
+        ),
+        (
+            u64::from(connections) * speakers > HEARD_MAX,
+            format!(
+                "{members} in a room, each of whom counts the lines of each, is too much to \
+                 remember for {connections} connections: raise --rooms"
             ),
         ),
     ])
@@ -227,6 +279,10 @@ mod tests {
             "--protocol ping --payload 2",
             "--cpus 0,0",
             "--shards 4 --connects-in-flight 3",
+            "--rooms 1",
+            "--mode push --connections 4 --rooms 2",
+            "--mode chat --connections 4 --pipeline 2",
+            "--mode chat --connections 4 --protocol ping",
         ] {
             judged(wrong).expect_err(wrong);
         }
@@ -255,6 +311,12 @@ mod tests {
             "--payload 16777216 --pipeline 4096",
             "--connections 10000000 --interval 1ms",
             "--connections 9 --interval 10s --duration 1s",
+            "--mode chat --rooms 0",
+            "--mode chat --connections 4 --rooms 5",
+            "--mode chat --connections 4 --payload 47",
+            "--mode push --connections 4 --payload 16385",
+            "--mode chat --connections 100000 --rooms 2",
+            "--mode push --connections 100000 --interval 31s",
         ] {
             judged(wrong).expect_err(wrong);
         }
@@ -262,6 +324,8 @@ mod tests {
             "--warmup 0s",
             "--connections 10 --interval 10s --duration 1s",
             "--connections 1000000 --rate 60000 --interval 30s",
+            "--mode chat --connections 10000 --rooms 100 --interval 100s",
+            "--mode push --connections 1000000 --interval 29s",
         ] {
             judged(right).unwrap();
         }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Parser as _;
 
@@ -10,6 +10,7 @@ use super::args::{INTERVAL_DEFAULT, Mode, RunArguments, word};
 use crate::data::LoadShape;
 use crate::machine::{self, Demand, Facts, destinations};
 use crate::output;
+use crate::rooms::{Rooms, Speakers};
 use crate::token::Participant;
 use crate::workload::Workload;
 
@@ -47,6 +48,10 @@ pub struct Plan {
     pub mode: Mode,
     /// Between two requests of a connection (open mode), or two bytes (slow mode).
     pub interval: Duration,
+    /// Rooms that the connections of a chat are in.
+    pub rooms: u32,
+    /// Told from other runs in the names of rooms.
+    pub run: u32,
     /// Connections of a storm in all; none: as many as fit into the window.
     pub cycles: Option<u64>,
     /// The requests.
@@ -101,6 +106,8 @@ impl Plan {
             cpus: run.cpus.clone(),
             mode: run.mode,
             interval: run.interval.unwrap_or(INTERVAL_DEFAULT),
+            rooms: run.rooms.unwrap_or(1),
+            run: run_number(),
             cycles: run.cycles,
             workload: Workload {
                 protocol: run.protocol,
@@ -121,6 +128,30 @@ impl Plan {
             server_pid: run.server_pid,
             command: output::command_line(),
             participant: None,
+        }
+    }
+
+    pub(crate) fn rooms(&self) -> Rooms {
+        let (speakers, rooms) = match self.mode {
+            Mode::Push => (Speakers::First, 1),
+            _ => (Speakers::All, self.rooms),
+        };
+        Rooms {
+            speakers,
+            connections: self.connections,
+            rooms,
+            line: self.workload.payload,
+            seed: self.seed,
+            run: self.run,
+        }
+    }
+
+    /// How many replies a turn of connection `number` asks for; in a room, how many hear it.
+    pub(crate) fn replies(&self, number: u32) -> u64 {
+        let rooms = self.rooms();
+        match self.mode.has_rooms() {
+            true => rooms.members(rooms.room(number)).into(),
+            false => self.workload.pipeline.into(),
         }
     }
 
@@ -187,7 +218,9 @@ impl Plan {
             Duration::from_secs_f64(f64::from(self.connections) / f64::from(rate))
         });
         match self.mode {
-            Mode::Open | Mode::Slow => (ramp + self.interval).max(self.rest),
+            Mode::Open | Mode::Slow | Mode::Chat | Mode::Push => {
+                (ramp + self.interval).max(self.rest)
+            }
             Mode::Idle => ramp + self.warmup + self.duration + self.rest,
             Mode::Closed => ramp.max(self.rest),
             Mode::Storm => Duration::ZERO,
@@ -195,19 +228,26 @@ impl Plan {
     }
 
     pub(crate) fn shape(&self) -> LoadShape {
-        let has_turns = matches!(self.mode, Mode::Open | Mode::Slow);
         LoadShape {
             target: self.target,
             mode: word(&self.mode),
             mode_note: note(self.mode).to_owned(),
-            protocol: word(&self.workload.protocol),
+            protocol: match self.mode.has_rooms() {
+                true => "lines".to_owned(),
+                false => word(&self.workload.protocol),
+            },
             payload_bytes: self.workload.request_length() as u32,
             pipeline: self.workload.pipeline,
             connect_rate: self.rate,
-            interval_s: has_turns.then_some(self.interval.as_secs_f64()),
+            interval_s: self.mode.has_turns().then_some(self.interval.as_secs_f64()),
             duration_s: self.duration.as_secs_f64(),
         }
     }
+}
+
+fn run_number() -> u32 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default().as_micros() as u32
 }
 
 fn note(mode: Mode) -> &'static str {
@@ -222,6 +262,13 @@ fn note(mode: Mode) -> &'static str {
         Mode::Idle => "one request each, then silence",
         Mode::Storm => "connect, one request, close, and again; latency counts from the connect",
         Mode::Slow => "a byte now and then",
+        Mode::Chat => {
+            "rooms: each connection says lines to all of its room at intended times, from which \
+             their latency to each counts"
+        }
+        Mode::Push => {
+            "one publishes to all at intended times, from which the latency to each counts"
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::data::{Quantiles, Report};
+use crate::data::{Fanout, Quantiles, Report};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,8 +43,9 @@ fn outcome(report: &Report) -> Vec<Line> {
         0 => String::new(),
         unanswered => format!("; {unanswered} of the window's were not"),
     };
+    let [_, what, done] = report.words();
     let answered = format!(
-        "{:.0}/s answered{} in a window of {:.1} s, {} in all{missing}",
+        "{:.0}/s {done}{} in a window of {:.1} s, {} in all{missing}",
         requests.achieved_per_s,
         due.unwrap_or_default(),
         requests.window_s,
@@ -53,8 +54,35 @@ fn outcome(report: &Report) -> Vec<Line> {
     let is_closed = report.load.mode == "closed";
     let label = if is_closed { "optimistic, " } else { "" };
     let latency = format!("{label}{}", quantiles(&report.latency_us));
-    lines.extend([("requests", answered), ("latency", latency)]);
+    lines.extend([(what, answered), ("latency", latency)]);
+    let fanout = report.fanout.as_ref();
+    lines.extend(
+        fanout
+            .into_iter()
+            .flat_map(|fanout| lines_of(report, fanout)),
+    );
     lines
+}
+
+fn lines_of(report: &Report, fanout: &Fanout) -> Vec<Line> {
+    let Fanout { rooms, said, .. } = fanout;
+    let [lost, doubled, late] =
+        ["lost", "doubled", "out_of_order"].map(|kind| report.failures_of(kind));
+    let per_core = fanout.deliveries_per_core_s;
+    let per_core = per_core.map(|rate| format!("; {rate:.0} deliveries/s per core of the server"));
+    let per_core = per_core.unwrap_or_default();
+    let lines = format!(
+        "{said} said in the window, rooms {rooms}; {lost} lost, {doubled} doubled, {late} out of \
+         order{per_core}"
+    );
+    let last = fanout.deliveries_on_way_s.map(|rate| {
+        let took = quantiles(&fanout.last_us);
+        (
+            "to the last",
+            format!("{took}; {rate:.0} deliveries/s while one is on its way"),
+        )
+    });
+    [("lines", lines)].into_iter().chain(last).collect()
 }
 
 fn failures(report: &Report) -> Vec<Line> {
@@ -74,8 +102,9 @@ fn costs(report: &Report) -> Vec<Line> {
         let (name, pid, cores) = (&server.name, server.pid, server.cpu_cores);
         let resident = mb(server.resident_bytes);
         let mut text = format!("{name} ({pid}): {cores:.2} cores, {resident:.1} MB resident");
+        let [each, ..] = report.words();
         if let Some(cpu) = server.cpu_us_per_request {
-            text += &format!(", {cpu:.2} us per request");
+            text += &format!(", {cpu:.2} us per {each}");
         }
         if !report.server_shards.is_empty() {
             text += &format!(", {} shards", report.server_shards.len());
@@ -146,6 +175,9 @@ mod tests {
             "closed_early",
             "timed_out",
             "wrong_bytes",
+            "lost",
+            "doubled",
+            "out_of_order",
             "out_of_ports",
             "other",
         ];
@@ -159,6 +191,10 @@ mod tests {
             },
             void: Some("late".to_owned()),
             interrupted: true,
+            fanout: Some(Fanout {
+                deliveries_on_way_s: Some(1.0),
+                ..Fanout::default()
+            }),
             ..served(10, 10)
         };
         let text = report.to_string();

@@ -1,5 +1,5 @@
-//! What every baseline server does alike: `NAME ADDR:PORT [CPU]` on the command line, its core, its
-//! descriptors, its listener. What sets the servers apart is all that is left in their own files.
+//! What every baseline server does alike: `NAME ADDR:PORT [CPU|any]` on the command line, its core,
+//! its descriptors, its listener. What sets the servers apart is all that is left in their own files.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -9,6 +9,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 const BACKLOG: i32 = 65535;
+/// Instead of a core, for a server of several threads.
+const ANY_CORE: &str = "any";
 
 /// Pause when accept fails for want of descriptors or memory: the queue is still full, so retrying
 /// at once would spin.
@@ -17,15 +19,19 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// A blocking listener on the address of the command line, announced; this thread is on its core
 /// from here on.
 pub fn listener() -> io::Result<TcpListener> {
-    let addr = prepare()?;
+    let listener = listen(prepare()?)?;
+    announce(listener.local_addr()?);
+    Ok(listener)
+}
+
+/// A blocking listener.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?; // inherited by the accepted sockets
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
-    let listener = TcpListener::from(socket);
-    announce(listener.local_addr()?);
-    Ok(listener)
+    Ok(socket.into())
 }
 
 /// For a library that makes its own listener: pin the thread, raise the descriptor limit, tell the
@@ -52,18 +58,19 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<(SocketAddr, Option<u
     let name = args.next().unwrap_or_default();
     let addr = args
         .next()
-        .ok_or_else(|| format!("usage: {name} ADDR:PORT [CPU]"))?;
+        .ok_or_else(|| format!("usage: {name} ADDR:PORT [CPU|any]"))?;
     let addr = addr
         .parse()
         .map_err(|_| format!("{addr:?} is not ADDR:PORT, such as 127.0.0.1:7007"))?;
-    let core = args.next().map(|core| {
+    let core = args.next().filter(|core| core != ANY_CORE).map(|core| {
         core.parse()
             .map_err(|_| format!("{core:?} is not the number of a core"))
     });
     Ok((addr, core.transpose()?))
 }
 
-fn pin(id: usize) -> io::Result<()> {
+/// Puts this thread on a core.
+pub fn pin(id: usize) -> io::Result<()> {
     if core_affinity::set_for_current(core_affinity::CoreId { id }) {
         return Ok(());
     }
@@ -96,6 +103,7 @@ mod tests {
             parsed(&["name", "127.0.0.1:7007", "1"]),
             Ok((addr, Some(1)))
         );
+        assert_eq!(parsed(&["name", "127.0.0.1:7007", "any"]), Ok((addr, None)));
         assert!(
             parsed(&["name"])
                 .unwrap_err()

@@ -43,14 +43,23 @@ fn examples(examples: &[String]) -> Markup {
 }
 
 pub(super) fn quantiles(report: &Report) -> Markup {
-    let rows = [
-        quantile_row("request", &report.latency_us),
+    let [request, ..] = report.words();
+    let last = report
+        .fanout
+        .as_ref()
+        .filter(|fanout| fanout.last_us.count > 0);
+    let last = last.map(|fanout| quantile_row("to the last", &fanout.last_us));
+    let rows = [quantile_row(request, &report.latency_us)]
+        .into_iter()
+        .chain(last);
+    let rows = rows.chain([
         quantile_row("connect", &report.connect_us),
         quantile_row("lag", &report.generator.lag_us),
-    ];
+    ]);
     let caption = "Time within which that share was done. Request: from the time it was due (open \
-                   mode) or sent to its whole reply. Connect: from its start to its end. Lag: how \
-                   late requests were sent, the load tester's own share.";
+                   mode) or sent to its whole reply; delivery: from the time the line was due. \
+                   Connect: from its start to its end. Lag: how late requests were sent, the load \
+                   tester's own share.";
     let heads = ["", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
     table("Quantiles", caption, &heads, rows)
 }
@@ -90,15 +99,24 @@ fn load(report: &Report) -> Markup {
 }
 
 fn outcome(report: &Report) -> Markup {
-    let requests = &report.requests;
+    let (requests, [_, many, done]) = (&report.requests, report.words());
     let answered = rate(requests.achieved_per_s);
     html! {
         (pair("began", moment(&report.began)))
         (pair("ramp", seconds(report.connections.ramp_s)))
         (pair("window", seconds(requests.window_s)))
-        (pair("requests answered, ramp included", count(requests.total)))
-        (pair("requests answered in the window", format!("{answered} per second")))
-        (pair("requests due in the window and never answered", count(requests.unanswered)))
+        (pair(&format!("{many} {done}, ramp included"), count(requests.total)))
+        (pair(&format!("{many} {done} in the window"), format!("{answered} per second")))
+        (pair(&format!("{many} due in the window and never {done}"), count(requests.unanswered)))
+        @if let Some(fanout) = &report.fanout {
+            (pair("lines said in the window", count(fanout.said)))
+            (pair("rooms", count(fanout.rooms.into())))
+            (pair("lines lost", count(report.failures_of("lost"))))
+            (pair("lines doubled", count(report.failures_of("doubled"))))
+            (pair("lines out of order", count(report.failures_of("out_of_order"))))
+            (pair("deliveries a second of a core of the server", known(fanout.deliveries_per_core_s, rate)))
+            (pair("deliveries a second while a publication is on its way", known(fanout.deliveries_on_way_s, rate)))
+        }
         @if let Some(memory) = &report.memory {
             (pair("memory of the machine", bytes(memory.used_bytes as f64)))
             (pair("memory per connection", bytes(memory.bytes_per_connection)))
@@ -110,7 +128,7 @@ fn outcome(report: &Report) -> Markup {
 }
 
 fn processes(report: &Report) -> Markup {
-    let tester = &report.generator;
+    let (tester, [one, ..]) = (&report.generator, report.words());
     let shards = Some(report.server_shards.len() as u64).filter(|shards| *shards > 0);
     let share = |cores: f64| format!("{} % of a core", significant(100.0 * cores));
     html! {
@@ -120,7 +138,7 @@ fn processes(report: &Report) -> Markup {
         @if let Some(server) = &report.server {
             (pair("server", format!("{} (process {})", server.name, server.pid)))
             (pair("server, CPU", cores(server.cpu_cores)))
-            (pair("server, CPU per request", known(server.cpu_us_per_request, latency)))
+            (pair(&format!("server, CPU per {one}"), known(server.cpu_us_per_request, latency)))
             (pair("server, resident", bytes(server.resident_bytes as f64)))
             (pair("server, shards", known(shards, count)))
         } @else {

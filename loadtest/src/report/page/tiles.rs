@@ -2,23 +2,28 @@
 
 use maud::{Markup, html};
 
-use crate::data::Report;
+use crate::data::{Fanout, Report};
 use crate::report::html::units::{UNKNOWN, bytes, cores, count, latency, rate, seconds, share};
 
 pub(super) fn html(report: &Report) -> Markup {
     let (connections, requests, us) = (&report.connections, &report.requests, &report.latency_us);
     let slowest = format!("the slowest of {}", count(us.count));
     let tester = &report.generator;
+    let per_second = match report.fanout {
+        Some(_) => "Deliveries per second",
+        None => "Requests per second",
+    };
     html! {
         section class="tiles" aria-label="Key figures" {
             (of_wanted("Connections established", connections.established, connections.wanted))
             (of_wanted("Connections served", connections.served, connections.wanted))
             (tile("Connects per second", &rate(connections.connects_per_s), &connects(report)))
-            (tile("Requests per second", &rate(requests.achieved_per_s), &offered(report)))
+            (tile(per_second, &rate(requests.achieved_per_s), &offered(report)))
             (time("Latency p50", us.count, us.p50, "half were as fast"))
             (time("Latency p99", us.count, us.p99, "1 in 100 was slower"))
             (time("Latency p99.9", us.count, us.p99_9, "1 in 1\u{202f}000 was slower"))
             (time("Latency max", us.count, us.max, &slowest))
+            @if let Some(fanout) = &report.fanout { (rooms(fanout)) }
             (memory(report))
             (server(report))
             (tile("Load tester CPU", &cores(tester.cpu_cores), &lateness(report)))
@@ -67,6 +72,22 @@ fn offered(report: &Report) -> String {
     }
 }
 
+fn rooms(fanout: &Fanout) -> Markup {
+    let name = "Deliveries per server core";
+    let per_core = fanout.deliveries_per_core_s;
+    let value = per_core.map_or_else(|| UNKNOWN.to_owned(), rate);
+    let (said, rooms) = (count(fanout.said), count(fanout.rooms.into()));
+    let lines = format!("a second; lines {said}, rooms {rooms}");
+    let us = &fanout.last_us;
+    html! {
+        (tile(name, &value, &lines))
+        @if us.count > 0 {
+            (time("To the last, p50", us.count, us.p50, "from when it was due"))
+            (time("To the last, max", us.count, us.max, "the slowest publication"))
+        }
+    }
+}
+
 fn memory(report: &Report) -> Markup {
     let name = "Memory per connection";
     let Some(memory) = &report.memory else {
@@ -83,7 +104,7 @@ fn server(report: &Report) -> Markup {
         return tile(name, UNKNOWN, "not on this machine");
     };
     let remark = match server.cpu_us_per_request {
-        Some(us) => format!("{} a request", latency(us)),
+        Some(us) => format!("{} a {}", latency(us), report.words()[0]),
         None => format!("process {}, {}", server.pid, server.name),
     };
     tile(name, &cores(server.cpu_cores), &remark)

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
 
 use corelane::{Conn, Handler, Notify, Peer, ShardContext, spawn};
 use fastrand::Rng;
@@ -17,8 +16,8 @@ use futures_lite::future::yield_now;
 use loadtest::Stop;
 use loadtest::error::Error;
 use push::comparison::{Side, by_turns};
+use push::cpu;
 use push::times::{Bound, Figure, header};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::Arguments;
 use crate::locks::Locks;
@@ -98,12 +97,6 @@ fn check(who: &str, made: u64, counted: u64) -> Result<(), Error> {
     }
     let what = format!("{who}: {made} increments were made, {counted} counted");
     Err(Error::Failed(what))
-}
-
-/// The processor's time that this process has used.
-fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Increments the count of `key`, and gives it.

@@ -1,14 +1,11 @@
 //! The one to whom is pushed.
 
-use std::io::{IoSliceMut, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use loadtest::error::Error;
-use nix::cmsg_space;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
-use nix::sys::time::TimeSpec;
+use push::arrival::{receive, stamp_arrivals};
 use push::times::{Times, times};
 use push::{MESSAGE_BYTES, Message, now};
 
@@ -40,7 +37,7 @@ impl Peer {
             let mut stream = TcpStream::connect(server)?;
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(interval + LOST_AFTER))?;
-            setsockopt(&stream, sockopt::ReceiveTimestampns, &true)?;
+            stamp_arrivals(&stream)?;
             stream.write_all(format!("push {} {core}\n", interval.as_nanos()).as_bytes())?;
             Ok(stream)
         };
@@ -82,19 +79,10 @@ impl Peer {
     /// The kernel begins to tell when bytes came a moment after it was asked to: the first may be
     /// without.
     fn receive(&mut self) -> Result<(Message, Option<u64>), Error> {
-        let (mut bytes, mut space) = ([0; MESSAGE_BYTES], cmsg_space!(TimeSpec));
-        let mut into = [IoSliceMut::new(&mut bytes)];
-        let received = recvmsg::<()>(
-            self.stream.as_raw_fd(),
-            &mut into,
-            Some(&mut space),
-            MsgFlags::MSG_WAITALL,
-        );
-        let (length, arrived) = received
-            .map(|received| (received.bytes, received.cmsgs().find_map(nanoseconds)))
-            .map_err(|error| {
-                Error::Failed(format!("push {} does not come: {error}", self.received))
-            })?;
+        let mut bytes = [0; MESSAGE_BYTES];
+        let (length, arrived) = receive(&self.stream, &mut bytes).map_err(|error| {
+            Error::Failed(format!("push {} does not come: {error}", self.received))
+        })?;
         let message = Message::from_bytes(&bytes[..length]);
         message
             .map(|message| (message, arrived))
@@ -109,12 +97,4 @@ impl Pushes {
             received: times(),
         }
     }
-}
-
-/// When the bytes came, since 1970.
-fn nanoseconds(message: ControlMessageOwned) -> Option<u64> {
-    let ControlMessageOwned::ScmTimestampns(time) = message else {
-        return None;
-    };
-    Some(Duration::from(time).as_nanos() as u64)
 }

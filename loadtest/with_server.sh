@@ -1,17 +1,19 @@
 # Sourced by the scripts beside it.
 
-# with_echo BIN CONFIG ADDRESS: starts echo on a port that nobody uses, leaves what it listens on in $target, and stops it when the script
-# ends, however it ends: `loadtest launch` has the kernel kill it with the script.
-with_echo() {
-  local bin=$1 config=$2 address=$3 port turn
+# with_server BIN PROGRAM CONFIG ADDRESS: starts a server on a port that nobody uses, leaves what it listens on in $target, and stops it
+# when the script ends, however it ends: `loadtest launch` has the kernel kill it with the script. A baseline has no settings.
+with_server() {
+  local bin=$1 program=$2 config=$3 address=$4 port turn arguments
   log=$(mktemp)
   server=
-  trap stop_echo EXIT
+  trap stop_server EXIT
   # One script at a time, for echo lets go of the port that it has tried for a moment before it listens there.
   exec {turn}<"${BASH_SOURCE[0]}"
   flock "$turn"
   for port in $(ports); do
-    "$bin/loadtest" launch --parent "$$" -- "$bin/echo" "$config" --set "server.listen=\"$address:$port\"" --set 'log.format="json"' 2>"$log" {turn}<&- &
+    arguments=("$config" --set "server.listen=\"$address:$port\"" --set 'log.format="json"')
+    [[ $program == baseline_* ]] && arguments=("$address:$port" any)
+    "$bin/loadtest" launch --parent "$$" -- "$bin/$program" "${arguments[@]}" >"$log" 2>&1 {turn}<&- &
     server=$!
     if listens; then
       exec {turn}<&-
@@ -36,16 +38,16 @@ ports() {
 # Whether $server has come to listen, within ten seconds; leaves where in $target.
 listens() {
   for _ in {1..100}; do
-    target=$(sed -n 's/.*"message":"listening".*"addr":"\([^"]*\)".*/\1/p' "$log")
+    target=$(sed -n -e 's/.*"message":"listening".*"addr":"\([^"]*\)".*/\1/p' -e 's/^listening //p' "$log")
     [[ -n $target ]] && return
     kill -0 "$server" 2>/dev/null || return 1
     sleep 0.1
   done
-  echo "echo did not start within 10 seconds" >&2
+  echo "the server did not start within 10 seconds" >&2
   return 1
 }
 
-stop_echo() {
+stop_server() {
   if [[ -n $server ]]; then
     kill -TERM "$server" 2>/dev/null || true
     wait "$server" || true
