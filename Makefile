@@ -24,6 +24,7 @@ FANOUT ?=
 PROXY ?=
 MB ?= 1024
 MINUTES ?= 10
+RUNS ?= 10000
 GO := loadtest/baselines/go_netpoller
 CLIENTS := target/clients
 
@@ -171,6 +172,18 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu
 	$(RAISE) cargo test --release -p corelane -p ping -p chat -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
+simulate: export CARGO_TARGET_DIR = target/sim
+simulate: export CARGO_PROFILE_TESTS_DEBUG_ASSERTIONS = true
+simulate: export CARGO_PROFILE_TESTS_OVERFLOW_CHECKS = true
+simulate: ## RUNS=10000 runs of several shards in the simulator, optimised and with every assertion
+	CORELANE_MODEL_RUNS=$(RUNS) cargo test --profile tests -p corelane --lib shard::sim::fleet -- --nocapture
+
+# A flag of its own: crates that the framework stands on know `loom`, and not all of them compile with it.
+loom: export RUSTFLAGS = --cfg corelane_loom
+loom: export CARGO_TARGET_DIR = target/loom
+loom: ## How shards wake each other, in every order in which their threads can meet
+	cargo test -p corelane --lib loom_
+
 fresh-machine: ## Build and test on fresh Debians with what the README says and nothing else; needs root and debootstrap (FRESH=release)
 	FRESH="$(FRESH)" tests/fresh_machine.sh
 
@@ -195,4 +208,4 @@ clean: ## Remove what was built
 
 .PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
   compare-redis-shared compare-push compare-mail compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
-  compare-fanout compare-chat clean
+  compare-fanout compare-chat simulate loom clean

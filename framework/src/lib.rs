@@ -90,6 +90,7 @@ mod server;
 mod settings;
 mod shard;
 mod start_error;
+mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;

@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 30] = [
         "cgroup",
         "meminfo",
         "start_error",
+        "sync",
     ],
     &["upstream_error"],
     &["error"],

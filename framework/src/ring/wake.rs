@@ -11,10 +11,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
+
+use crate::sync::AtomicBool;
 
 /// Anyone may signal; the shard awaits it. Clones are names of the same.
 #[derive(Clone, Debug)]

@@ -86,7 +86,7 @@ impl Shard {
     }
 
     /// The shard has drained: whoever has published is told whom that has met.
-    fn end_publications(&self, hooks: &impl Hooks) {
+    pub(crate) fn end_publications(&self, hooks: &impl Hooks) {
         while self.core().conns.shared.topics.are_active() {
             self.core().conns.deliver_publications();
         }

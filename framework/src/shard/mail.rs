@@ -14,6 +14,7 @@ mod order;
 pub(crate) mod outcome;
 pub(crate) mod peers;
 pub(crate) mod receipt;
+mod room;
 pub(crate) mod sender;
 pub(crate) mod ticket;
 pub(crate) mod topic;

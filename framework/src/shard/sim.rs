@@ -1,6 +1,8 @@
 //! Tests that take the kernel's part, peers' and handlers' themselves. [`play`] is a shard against
-//! a model of it; [`framing`] says what holds of lines and frames, however bytes come in.
+//! a model of it, [`fleet`] several with messages between them; [`framing`] says what holds of lines and frames, however bytes come in.
 
+#[cfg(test)]
+mod fleet;
 pub(crate) mod framing;
 #[cfg(test)]
 mod handler;

@@ -83,6 +83,12 @@ impl Ring {
         }
     }
 
+    /// Whether the next reap finds something.
+    pub(crate) fn has_completed(&self) -> bool {
+        let completed = self.stand_in.as_ref().map(|kernel| &kernel.completed);
+        completed.is_some_and(|completed| !completed.is_empty())
+    }
+
     /// Operations that have memory of ours.
     pub(crate) fn lent(&self) -> usize {
         self.lent.in_flight

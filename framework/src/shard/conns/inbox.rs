@@ -104,6 +104,7 @@ impl ConnMut<'_> {
         let charged = bytes.len() as u64 + MESSAGE_BYTES;
         inbox.bytes -= charged;
         self.shared.unsent -= charged;
+        self.publications_may_go();
         Some(bytes)
     }
 
@@ -126,8 +127,8 @@ impl ConnMut<'_> {
         let writing = &mut self.shared.inboxes.writing;
         if is_writing {
             writing.insert(self.key.slot);
-        } else if !writing.is_empty() {
-            writing.remove(&self.key.slot);
+        } else if !writing.is_empty() && writing.remove(&self.key.slot) {
+            self.publications_may_go();
         }
     }
 

@@ -98,6 +98,10 @@ impl Conns {
         if publication.buffer.is_none() {
             publication.buffer = self.shared.buffers.share(Arc::clone(&publication.bytes));
             self.shared.topics.subscriptions.begin_pass(index);
+            if publication.is_retained {
+                // Not before: whoever subscribes until now meets the publication itself.
+                topic.retained = Some(Arc::clone(&publication.bytes));
+            }
         }
         for _ in 0..SHARE.min(*left) {
             let subscriptions = &mut self.shared.topics.subscriptions;
@@ -219,7 +223,7 @@ impl ConnMut<'_> {
         let waiting = self.shared.topics.waiting.entry(slot).or_default();
         let bytes = Arc::clone(bytes);
         if waiting_max == 1
-            && let Some(one) = waiting.iter_mut().find(|one| one.topic == topic)
+            && let Some(one) = waiting.iter_mut().rfind(|one| one.topic == topic)
         {
             return Some(std::mem::replace(&mut one.bytes, bytes));
         }
@@ -227,7 +231,8 @@ impl ConnMut<'_> {
         None
     }
 
-    /// Its output has become shorter: what waits for that is delivered at the end of the turn.
+    /// It may have room, because its output or its inbox has become shorter or its handler waits in
+    /// no write any more: what waits for that is delivered at the end of the turn.
     pub(super) fn publications_may_go(&mut self) {
         if self.shared.topics.has_waiting(self.key.slot) {
             self.shared.topics.ready.push(self.key);
@@ -263,5 +268,102 @@ impl ConnMut<'_> {
         if !topics.waiting.is_empty() {
             topics.waiting.remove(&self.key.slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Limits};
+    use crate::id::SlotIndex;
+    use crate::shard::conns::slot::Origin;
+    use crate::shard::conns::topics::{Edition, Publisher};
+    use crate::shard::policy::bounds::MemoryShare;
+    use crate::shard::sim::stand_in::stand_in_shard;
+
+    /// Calls `test` with a connection whose handler takes messages, one of which fills its inbox.
+    fn with_taker(test: impl FnOnce(&mut Conns, ConnId)) {
+        let limits = Limits {
+            write_queue_max: 1,
+            ..Limits::default()
+        };
+        let config = Config {
+            limits,
+            ..Config::default()
+        };
+        let memory = MemoryShare {
+            unread_max: u32::MAX,
+            unsent_max: u32::MAX,
+        };
+        let shard = stand_in_shard(config, memory);
+        let conns = &mut shard.core().conns;
+        let key = conns.occupy(SlotIndex(0), ([127, 0, 0, 1], 1).into(), Origin::Outbound);
+        let mut conn = conns.get(key).expect("it lives");
+        conn.connect_submitted();
+        conn.connected(0, false).expect("it is connected");
+        conn.take_messages();
+        let id = conns.shared.conn_id(key);
+        test(conns, id);
+    }
+
+    fn publish(conns: &mut Conns, bytes: &[u8], is_retained: bool) {
+        let edition = Edition {
+            topic: "topic".into(),
+            bytes: bytes.into(),
+            is_retained,
+        };
+        let publisher = Publisher {
+            source: 0,
+            receipt: 0,
+            wakes: false,
+        };
+        conns.shared.topics.publish(edition, publisher);
+    }
+
+    /// What is taken until nothing comes.
+    fn take_all(conns: &mut Conns, id: ConnId) -> Vec<u8> {
+        let key = conns.key_of(id).expect("it lives");
+        let mut taken = Vec::new();
+        loop {
+            conns.deliver_publications();
+            let message = conns.get(key).and_then(|mut conn| conn.pop_message());
+            match message {
+                Some(message) => taken.extend_from_slice(&message),
+                None => return taken,
+            }
+        }
+    }
+
+    #[test]
+    fn who_subscribes_behind_a_retained_publication_gets_it_once() {
+        with_taker(|conns, id| {
+            publish(conns, b"a", true);
+            let topic = "topic".into();
+            conns.subscribe(id, &topic, Behind::Drop).expect("room");
+            assert_eq!(take_all(conns, id), b"a");
+        });
+    }
+
+    #[test]
+    fn what_waits_comes_in_order_as_its_subscriber_takes_the_rest() {
+        with_taker(|conns, id| {
+            let topic = "topic".into();
+            let wait = Behind::Wait {
+                publications_max: 2,
+            };
+            conns.subscribe(id, &topic, wait).expect("room");
+            for bytes in [b"a", b"b", b"c"] {
+                publish(conns, bytes, false);
+            }
+            while conns.shared.topics.are_active() {
+                conns.deliver_publications();
+            }
+            conns.subscribe(id, &topic, Behind::Latest).expect("room");
+            publish(conns, b"d", false);
+            while conns.shared.topics.are_active() {
+                conns.deliver_publications();
+            }
+            assert_eq!(take_all(conns, id), b"abd");
+        });
     }
 }

@@ -154,6 +154,8 @@ pub(super) struct Topic {
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) bytes: Arc<[u8]>,
+    /// They are the topic's retained value from the beginning of the pass on.
+    pub(super) is_retained: bool,
     /// Where they lie for this shard's sends, once they are delivered.
     pub(super) buffer: Option<BufRef>,
     pub(super) published: Published,
@@ -217,14 +219,12 @@ impl Topics {
             self.finished.push((publisher, Published::default()));
             return;
         };
-        if edition.is_retained {
-            topic.retained = Some(Arc::clone(&edition.bytes));
-        }
         if topic.publications.is_empty() {
             self.active.extend(index);
         }
         topic.publications.push_back(Publication {
             bytes: edition.bytes,
+            is_retained: edition.is_retained,
             buffer: None,
             published: Published::default(),
             publisher,
@@ -272,5 +272,46 @@ impl Topics {
 
     pub(super) fn has_waiting(&self, slot: SlotIndex) -> bool {
         !self.waiting.is_empty() && self.waiting.contains_key(&slot)
+    }
+
+    // ---- for tests ----
+
+    /// Subscribers that publications have met whose outcome was not taken yet.
+    #[cfg(test)]
+    pub(crate) fn met(&self) -> u64 {
+        let begun = self.topics.iter().flatten();
+        let begun = begun.flat_map(|topic| &topic.publications);
+        let begun = begun.map(|publication| publication.published);
+        let finished = self.finished.iter().map(|(_, published)| *published);
+        begun.chain(finished).map(|one| one.subscribers()).sum()
+    }
+
+    /// Whether a publication waits for the connection in `slot` to have room.
+    #[cfg(test)]
+    pub(crate) fn is_waited_for(&self, slot: SlotIndex) -> bool {
+        self.waiting.contains_key(&slot)
+    }
+
+    /// Whether nothing is to be delivered or told, and no topic is kept without a reason.
+    #[cfg(test)]
+    pub(crate) fn are_idle(&self) -> bool {
+        let mut kept = self.by_name.values().map(|index| {
+            let topic = self.topics[index.0 as usize].as_ref();
+            topic.map(|topic| (topic, self.subscriptions.members(*index)))
+        });
+        let has_reason = kept.all(|topic| {
+            topic.is_some_and(|(topic, members)| {
+                topic.publications.is_empty() && (topic.retained.is_some() || members > 0)
+            })
+        });
+        has_reason && !self.have_work()
+    }
+
+    /// Subscriptions of all topics, and connections that publications wait for.
+    #[cfg(test)]
+    pub(crate) fn subscribed(&self) -> usize {
+        let members = self.by_name.values();
+        let members = members.map(|index| self.subscriptions.members(*index));
+        members.sum::<usize>() + self.waiting.len()
     }
 }

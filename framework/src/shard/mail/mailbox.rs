@@ -386,4 +386,17 @@ impl<M: Send + 'static> Mailbox<M> {
         }
         answers.pop_front()
     }
+
+    // ---- for tests ----
+
+    /// Whether nobody waits, nothing is to be answered and nothing lies in a lane to this shard.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+            && self.deliveries.borrow().is_empty()
+            && self.publications.borrow().is_empty()
+            && self.threads.borrow().is_empty()
+            && self.answers.borrow().iter().all(VecDeque::is_empty)
+            && self.lanes.depth() == 0
+    }
 }

@@ -4,7 +4,6 @@
 //! The producer makes a lane when it first sends, and hands its other end over; no lock is taken
 //! after that, but by threads that are no shards, which share a producer.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
@@ -12,6 +11,7 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use crate::config::Mailbox;
 use crate::id::ServerNumber;
 use crate::shard::mail::order::{Order, Parcel};
+use crate::shard::mail::room::RoomWanted;
 use crate::shard::task::bell::Bell;
 
 /// What the shards of a server, and other threads, send each other.
@@ -28,8 +28,7 @@ pub(crate) struct Mesh<M> {
 struct Lane<M> {
     /// The consumer's end, until the target takes it.
     made: Mutex<Option<Consumer<Parcel<M>>>>,
-    /// The source waits for room.
-    is_wanted: AtomicBool,
+    room: RoomWanted,
 }
 
 impl<M> Mesh<M> {
@@ -41,7 +40,7 @@ impl<M> Mesh<M> {
         let shards = bells.len();
         let lane = || Lane {
             made: Mutex::new(None),
-            is_wanted: AtomicBool::new(false),
+            room: RoomWanted::new(),
         };
         Self {
             server,
@@ -76,16 +75,12 @@ impl<M> Mesh<M> {
 
     /// The source's: it waits for room in the lane. It looks once more behind this.
     pub(super) fn want_room(&self, source: usize, target: usize) {
-        let lane = &self.lanes[target][source];
-        lane.is_wanted.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // before the look; the target makes room and then looks at this
+        self.lanes[target][source].room.want();
     }
 
     /// The target's, once it has made room: whether the source waits for that.
     pub(super) fn is_room_wanted(&self, source: usize, target: usize) -> bool {
-        let wanted = &self.lanes[target][source].is_wanted;
-        fence(Ordering::SeqCst);
-        wanted.load(Ordering::Relaxed) && wanted.swap(false, Ordering::Relaxed)
+        self.lanes[target][source].room.take()
     }
 
     // ---- threads ----

@@ -65,6 +65,11 @@ impl<T: Outcome> Receipts<T> {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.open == 0 && self.vacant.len() == self.entries.len()
+    }
+
     /// One shard's answer to `number` has come. Gives who waits for it, if it is the last.
     pub(super) fn answer(&mut self, number: u32, outcome: T) -> Option<Waiter> {
         let entry = &mut self.entries[number as usize];

@@ -10,7 +10,6 @@ use crate::ring::buffers::BufferPool;
 use crate::ring::stand_in::Submission;
 use crate::ring::{Completion, Operation, Ring, Token};
 use crate::shard::sim::random::Random;
-use crate::shard::sim::world::World;
 use crate::time::Tick;
 
 /// Errors that a receive or a send may end with (tcp(7)), one of them of no particular meaning.
@@ -30,6 +29,30 @@ const ACCEPT_ERRORS: [i32; 4] = [
 /// How many of a file's operations of one sort a multishot receive may be found missing by its
 /// cancel.
 const MISSED: u32 = 8;
+
+/// What the kernel takes from connections' peers and brings to them, as a test follows it.
+pub(crate) trait Wire {
+    /// A send is submitted.
+    fn sends(&mut self, key: Key, now: Tick);
+    /// A send of `bytes` has ended with `result`.
+    fn sent(&mut self, key: Key, bytes: &[u8], result: i32);
+    /// Our FIN is submitted.
+    fn shuts_down(&mut self, key: Key);
+    fn is_reset(&mut self, key: Key);
+    /// Whether the peer has sent its FIN.
+    fn has_ended(&mut self, key: Key) -> bool;
+    fn end(&mut self, key: Key);
+    /// The next bytes that the peer sends.
+    fn next_input(&mut self, key: Key, length: usize) -> Vec<u8>;
+    fn delivered(&mut self, key: Key, length: usize);
+    fn failed_to_receive(&mut self, key: Key, errno: i32);
+
+    /// Whether the peer keeps an operation waiting that was not taken back: it sends nothing, or
+    /// reads nothing.
+    fn keeps_waiting(&mut self, _token: Token) -> bool {
+        false
+    }
+}
 
 /// An operation whose last completion has not come.
 #[derive(Debug)]
@@ -93,11 +116,25 @@ impl Kernel {
         self.pending.len()
     }
 
+    /// Whether something of what is in flight could go on now.
+    pub(crate) fn can_go_on(&self, wire: &mut impl Wire) -> bool {
+        self.pending.iter().any(|pending| {
+            let token = pending.submission.token;
+            let accepts = self.clients > 0 && !self.free.is_empty();
+            pending.cancelled
+                || if token.operation == Operation::Accept {
+                    accepts
+                } else {
+                    !wire.keeps_waiting(token)
+                }
+        })
+    }
+
     /// The entry: everything submitted is the kernel's now. Cancels and quiet sends end within it.
     pub(crate) fn enter(
         &mut self,
         ring: &mut Ring,
-        world: &mut World,
+        wire: &mut impl Wire,
         random: &mut Random,
         now: Tick,
     ) {
@@ -107,14 +144,14 @@ impl Kernel {
                 submission.token.operation,
                 Operation::Send | Operation::QuietSend
             ) {
-                world.life(submission.token.key).sends(now);
+                wire.sends(submission.token.key, now);
             }
             if submission.token.operation == Operation::Shutdown {
-                world.life(submission.token.key).has_fin = true;
+                wire.shuts_down(submission.token.key);
             }
             match submission.token.operation {
                 Operation::Cancel => self.cancel(&submission, ring, random),
-                Operation::QuietSend => self.send_at_once(&submission, ring, world, random),
+                Operation::QuietSend => self.send_at_once(&submission, ring, wire, random),
                 Operation::Timer
                 | Operation::WaitTimer
                 | Operation::TaskTimer
@@ -125,7 +162,7 @@ impl Kernel {
                         "{:?} while something is in flight",
                         submission.token
                     );
-                    world.life(submission.token.key).was_reset = true;
+                    wire.is_reset(submission.token.key);
                 }
                 _ => self.pending.push(Pending {
                     submission,
@@ -208,7 +245,7 @@ impl Kernel {
         &mut self,
         send: &Submission,
         ring: &mut Ring,
-        world: &mut World,
+        wire: &mut impl Wire,
         random: &mut Random,
     ) {
         let length = send.length();
@@ -218,7 +255,9 @@ impl Kernel {
             10 if length > 1 => random.between(1, length as u32 - 1) as i32,
             _ => -random.pick(&SOCKET_ERRORS),
         };
-        world.sent(send.token.key, &send.bytes(), result);
+        let waits = wire.keeps_waiting(send.token);
+        let result = if waits { -libc::EAGAIN } else { result };
+        wire.sent(send.token.key, &send.bytes(), result);
         if result != length as i32 {
             ring.complete(Completion {
                 token: send.token,
@@ -234,20 +273,27 @@ impl Kernel {
         &mut self,
         ring: &mut Ring,
         pool: &BufferPool,
-        world: &mut World,
+        wire: &mut impl Wire,
         random: &mut Random,
     ) -> bool {
         if self.pending.is_empty() {
             return false;
         }
         let at = random.below(self.pending.len() as u32) as usize;
-        let Some((result, buffer, more)) = self.outcome(at, ring, pool, world, random) else {
+        let Pending {
+            submission,
+            cancelled,
+        } = &self.pending[at];
+        if !cancelled && wire.keeps_waiting(submission.token) {
+            return false;
+        }
+        let Some((result, buffer, more)) = self.outcome(at, ring, pool, wire, random) else {
             return false;
         };
         let pending = &self.pending[at];
         let token = pending.submission.token;
         if let (Operation::Receive, errno @ 1..) = (token.operation, -result) {
-            world.failed_to_receive(token.key, errno);
+            wire.failed_to_receive(token.key, errno);
         }
         if token.operation == Operation::Close {
             assert_eq!(
@@ -276,7 +322,7 @@ impl Kernel {
         at: usize,
         ring: &mut Ring,
         pool: &BufferPool,
-        world: &mut World,
+        wire: &mut impl Wire,
         random: &mut Random,
     ) -> Option<(i32, Option<u16>, bool)> {
         let Pending {
@@ -315,10 +361,10 @@ impl Kernel {
                 0
             }),
             Operation::Poll => last(libc::POLLIN.into()),
-            Operation::Receive => Some(receive(submission, calm, ring, pool, world, random)),
+            Operation::Receive => Some(receive(submission, calm, ring, pool, wire, random)),
             Operation::Send => {
                 let result = sent(submission.length() as u32, calm, random);
-                world.sent(token.key, &submission.bytes(), result);
+                wire.sent(token.key, &submission.bytes(), result);
                 last(result)
             }
             Operation::Shutdown => last(if random.one_in(8) { -libc::ENOTCONN } else { 0 }),
@@ -351,12 +397,12 @@ fn receive(
     calm: bool,
     ring: &mut Ring,
     pool: &BufferPool,
-    world: &mut World,
+    wire: &mut impl Wire,
     random: &mut Random,
 ) -> (i32, Option<u16>, bool) {
     let key = submission.token.key;
     match random.below(24) {
-        _ if world.has_ended(key) => (0, None, false),
+        _ if wire.has_ended(key) => (0, None, false),
         0 if !calm => (-random.pick(&SOCKET_ERRORS), None, false),
         1 if !calm => (
             -random.pick(&[libc::EINTR, libc::EAGAIN, libc::ENOBUFS]),
@@ -364,11 +410,11 @@ fn receive(
             false,
         ),
         2..=5 => {
-            world.end(key);
+            wire.end(key);
             (0, None, false)
         }
         _ if calm => {
-            world.end(key);
+            wire.end(key);
             (0, None, false)
         }
         _ => {
@@ -377,11 +423,11 @@ fn receive(
             } else {
                 random.between(1, pool.size())
             };
-            let bytes = world.next_input(key, length as usize);
+            let bytes = wire.next_input(key, length as usize);
             let Some(buffer) = ring.fill_buffer(pool, &bytes) else {
                 return (-libc::ENOBUFS, None, false);
             };
-            world.delivered(key, bytes.len());
+            wire.delivered(key, bytes.len());
             (
                 bytes.len() as i32,
                 Some(buffer),

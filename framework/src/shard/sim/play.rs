@@ -160,7 +160,7 @@ impl Run<'_> {
             self.kernel.act(
                 &mut core.conns.shared.ring,
                 &self.shard.buffers,
-                &mut world,
+                &mut *world,
                 &mut self.random,
             );
         }
@@ -191,7 +191,7 @@ impl Run<'_> {
             let (mut core, mut world) = (shard.core(), run.stage.world.borrow_mut());
             run.kernel.enter(
                 &mut core.conns.shared.ring,
-                &mut world,
+                &mut *world,
                 &mut run.random,
                 now,
             );

@@ -4,7 +4,7 @@
 use crate::error::CloseReason;
 use crate::id::Key;
 use crate::shard::conns::slot::Phase;
-use crate::shard::sim::kernel::reason_of;
+use crate::shard::sim::kernel::{Wire, reason_of};
 use crate::time::Tick;
 
 /// One life of one slot.
@@ -68,7 +68,7 @@ pub(crate) struct World {
 
 impl Life {
     /// A send is submitted.
-    pub(crate) fn sends(&mut self, now: Tick) {
+    fn sends(&mut self, now: Tick) {
         self.send_since = now;
         if !std::mem::take(&mut self.send_again) {
             self.send_first = now;
@@ -121,50 +121,6 @@ impl World {
     pub(crate) fn life(&mut self, key: Key) -> &mut Life {
         self.find(key)
             .unwrap_or_else(|| panic!("{key:?} is nobody's name"))
-    }
-
-    // ---- the peer's and the kernel's side ----
-
-    pub(crate) fn has_ended(&mut self, key: Key) -> bool {
-        self.life(key).ended
-    }
-
-    pub(crate) fn end(&mut self, key: Key) {
-        self.life(key).ended = true;
-    }
-
-    /// The next bytes that the peer sends.
-    pub(crate) fn next_input(&mut self, key: Key, length: usize) -> Vec<u8> {
-        let from = self.life(key).delivered;
-        (from..from + length as u64)
-            .map(|offset| input_byte(key, offset))
-            .collect()
-    }
-
-    pub(crate) fn delivered(&mut self, key: Key, length: usize) {
-        self.life(key).delivered += length as u64;
-    }
-
-    pub(crate) fn failed_to_receive(&mut self, key: Key, errno: i32) {
-        let life = self.life(key);
-        life.fails(errno);
-    }
-
-    /// A send of `bytes` has ended with `result`.
-    pub(crate) fn sent(&mut self, key: Key, bytes: &[u8], result: i32) {
-        let life = self.life(key);
-        let due = life.output.get(life.sent..life.sent + bytes.len());
-        assert!(
-            !bytes.is_empty() && due == Some(bytes),
-            "{key:?} sends what was written next, once"
-        );
-        match result {
-            count @ 0.. => life.sent += count as usize,
-            error => {
-                life.send_again = true;
-                life.fails(-error);
-            }
-        }
     }
 
     // ---- the handler's side ----
@@ -228,6 +184,60 @@ impl World {
             life.output.len(),
             "{key:?} was told that all is sent"
         );
+    }
+}
+
+impl Wire for World {
+    fn sends(&mut self, key: Key, now: Tick) {
+        self.life(key).sends(now);
+    }
+
+    fn shuts_down(&mut self, key: Key) {
+        self.life(key).has_fin = true;
+    }
+
+    fn is_reset(&mut self, key: Key) {
+        self.life(key).was_reset = true;
+    }
+
+    fn has_ended(&mut self, key: Key) -> bool {
+        self.life(key).ended
+    }
+
+    fn end(&mut self, key: Key) {
+        self.life(key).ended = true;
+    }
+
+    fn next_input(&mut self, key: Key, length: usize) -> Vec<u8> {
+        let from = self.life(key).delivered;
+        (from..from + length as u64)
+            .map(|offset| input_byte(key, offset))
+            .collect()
+    }
+
+    fn delivered(&mut self, key: Key, length: usize) {
+        self.life(key).delivered += length as u64;
+    }
+
+    fn failed_to_receive(&mut self, key: Key, errno: i32) {
+        let life = self.life(key);
+        life.fails(errno);
+    }
+
+    fn sent(&mut self, key: Key, bytes: &[u8], result: i32) {
+        let life = self.life(key);
+        let due = life.output.get(life.sent..life.sent + bytes.len());
+        assert!(
+            !bytes.is_empty() && due == Some(bytes),
+            "{key:?} sends what was written next, once"
+        );
+        match result {
+            count @ 0.. => life.sent += count as usize,
+            error => {
+                life.send_again = true;
+                life.fails(-error);
+            }
+        }
     }
 }
 

@@ -6,9 +6,10 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::ring::WakeFd;
+use crate::sync::AtomicBool;
 
 /// One shard's bell. Each source has a flag of its own, so that no two write the same.
 #[derive(Debug)]
@@ -16,7 +17,8 @@ pub(crate) struct Bell {
     /// By source: it has news for the shard.
     from: Box<[AtomicBool]>,
     /// One of them has. Each side writes one of this and the next and then reads the other
-    /// (sequentially consistent), so that one of the two sees what the other wrote.
+    /// (sequentially consistent), so that one of the two sees what the other wrote. It is swapped,
+    /// never stored: who reads what one source wrote last sees all that the others did before.
     any: AtomicBool,
     /// The shard waits, or is about to, and nobody has woken it yet.
     is_resting: AtomicBool,
@@ -37,7 +39,7 @@ impl Bell {
     /// goes on.
     pub(crate) fn ring_quietly(&self, source: usize) {
         self.from[source].store(true, Ordering::Release);
-        self.any.store(true, Ordering::SeqCst);
+        self.any.swap(true, Ordering::SeqCst);
     }
 
     /// `source` has news, all of which was written before.
@@ -72,12 +74,13 @@ impl Bell {
 
     /// The shard's: it has not read all the news of `source`.
     pub(crate) fn put_back(&self, source: usize) {
-        self.from[source].store(true, Ordering::Relaxed);
+        // Not a store: that would hide what the source has written with a ring of just now.
+        self.from[source].swap(true, Ordering::Relaxed);
     }
 
     /// The shard's: it has not asked for all sources, and does so in the next turn.
     pub(crate) fn again(&self) {
-        self.any.store(true, Ordering::Relaxed);
+        self.any.swap(true, Ordering::Relaxed);
     }
 
     /// The shard's: it is about to wait, and whoever rings wakes it. False: there is news.
@@ -221,5 +224,113 @@ mod tests {
         assert!(none.rest() && !none.answer());
         none.resume();
         none.ring();
+    }
+}
+
+#[cfg(all(corelane_loom, test))]
+pub(crate) mod model {
+    use loom::sync::atomic::AtomicU32;
+    use loom::thread;
+
+    use super::*;
+
+    /// Shard 0 of a server as its bell sees it: turns, with rests between them.
+    pub(crate) struct Rester {
+        bells: Bells,
+        sources: usize,
+    }
+
+    impl Rester {
+        pub(crate) fn new(sources: usize) -> Self {
+            let wake = WakeFd::new().expect("an eventfd");
+            let bells = Bells::of(Arc::new([Bell::new(sources, wake)]), 0);
+            Self { bells, sources }
+        }
+
+        pub(crate) fn bells(&self) -> Arc<[Bell]> {
+            Arc::clone(&self.bells.bells)
+        }
+
+        fn own(&self) -> &Bell {
+            &self.bells.bells[0]
+        }
+
+        /// A turn up to its tasks; `receive` is given the sources that have news.
+        pub(crate) fn begin_turn(&self, receive: impl FnMut(usize)) {
+            self.own().wake.unpark();
+            self.own().wake.begin_turn();
+            self.bells.resume();
+            if self.bells.answer() {
+                let sources = (0..self.sources).filter(|source| self.own().take(*source));
+                sources.for_each(receive);
+            }
+        }
+
+        /// The end of a turn. False: the next begins at once.
+        pub(crate) fn rests(&self) -> bool {
+            self.own().wake.park() && self.bells.rest()
+        }
+
+        /// Whether it rests no more.
+        pub(crate) fn is_woken(&self) -> bool {
+            !self.own().wake.park()
+        }
+    }
+
+    const SOURCES: usize = 2;
+
+    /// Each source sends one message. `leaves_first`: the shard leaves the first news for its next
+    /// turn, as at the bound of one.
+    fn send_to_a_shard_that_rests(leaves_first: bool) {
+        let shard = Rester::new(SOURCES);
+        let lanes: Arc<[AtomicU32]> = (0..SOURCES).map(|_| AtomicU32::new(0)).collect();
+        let send = |source: usize| {
+            let (lanes, bells) = (Arc::clone(&lanes), shard.bells());
+            thread::spawn(move || {
+                lanes[source].store(1, Ordering::Release);
+                bells[0].ring(source);
+            })
+        };
+        let senders: Vec<_> = (0..SOURCES).map(send).collect();
+        let seen: [Cell<u32>; SOURCES] = Default::default();
+        let leaves_next = Cell::new(leaves_first);
+        let receive = |source: usize| {
+            if leaves_next.replace(false) {
+                shard.own().put_back(source);
+                shard.own().again();
+            } else {
+                seen[source].set(lanes[source].load(Ordering::Acquire));
+            }
+        };
+        while !shard.rests() {
+            shard.begin_turn(receive);
+        }
+        for sender in senders {
+            sender.join().expect("it does not panic");
+        }
+        // As it would be woken: what comes of the first turn's bound included.
+        while seen.iter().any(|seen| seen.get() == 0) {
+            let goes_on = shard.is_woken() || !shard.bells.rest();
+            assert!(goes_on, "it rests, and a message lies there");
+            shard.begin_turn(receive);
+        }
+    }
+
+    /// All orders with so many switches at most between threads that could go on: those of three
+    /// threads without a bound take hours.
+    fn check(model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(model);
+    }
+
+    #[test]
+    fn loom_no_message_is_unseen_while_its_shard_rests() {
+        check(|| send_to_a_shard_that_rests(false));
+    }
+
+    #[test]
+    fn loom_nor_is_one_that_a_turn_has_left() {
+        check(|| send_to_a_shard_that_rests(true));
     }
 }
