@@ -337,6 +337,13 @@ impl<M: Send + 'static, H: Handler<M>> Observer<H, M> {
     }
 }
 
+/// The shard has ended, however that came about: nobody waits for it any more.
+impl<H, M> Drop for Observer<H, M> {
+    fn drop(&mut self) {
+        self.context.mesh.end(self.context.id.0 as usize);
+    }
+}
+
 impl<M: Send + 'static, H: Handler<M>> Hooks for Observer<H, M> {
     fn started(&self) {
         self.handler.on_start(&self.context);

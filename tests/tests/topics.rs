@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use corelane::{
     Behind, CloseReason, Conn, Error, Event, Handler, Published, Server, ServerHandle, Settings,
-    ShardContext, ShardId, Topic, spawn,
+    ShardContext, ShardId, Topic, sleep, spawn,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// In a drain the silent have ended long before.
+const NAP: Duration = Duration::from_secs(2);
 /// More than the buffers of a socket and of its peer have room for.
 const LARGE: usize = 256 * 1024;
 
@@ -55,6 +57,13 @@ impl Speaker {
             ["say", text] => {
                 let line = format!("{text}\n").into_bytes();
                 counts(&self.topic.publish_counted(line).unwrap().await)
+            }
+            ["nap"] => {
+                let told = || "napped\n".as_bytes().to_vec();
+                let first = self.topic.publish_counted(told()).unwrap().await;
+                sleep(NAP).await;
+                let second = self.topic.publish_counted(told()).unwrap().await;
+                format!("{} {}", first.subscribers(), second.subscribers())
             }
             ["fill", times] => {
                 let mut sum = Published::default();
@@ -442,6 +451,28 @@ fn who_publishes_faster_than_it_is_delivered_is_told() {
     let refused = hearer.ask("join c");
     assert!(refused.contains("too many topics") || refused.contains("too many subscriptions"));
     end(handle);
+}
+
+#[test]
+fn nobody_waits_for_a_shard_that_has_ended() {
+    let handle = serve(Settings::new());
+    let mut clients: Vec<Client> = (0..20)
+        .map(|_| Client::joined(handle.local_addr()))
+        .collect();
+    let shards: Vec<String> = clients
+        .iter_mut()
+        .map(|client| client.ask("where"))
+        .collect();
+    assert!(shards.contains(&"0".to_owned()) && shards.contains(&"1".to_owned()));
+    let (mut napper, start) = (clients.swap_remove(0), Instant::now());
+    napper.0.get_mut().write_all(b"nap\n").unwrap();
+    assert_eq!(napper.line(), "napped");
+    handle.drain();
+    drop(clients);
+    assert_eq!(napper.line(), "napped");
+    assert_eq!(napper.line(), "20 1", "the other shard has ended meanwhile");
+    assert!(start.elapsed() < 2 * NAP, "{:?}", start.elapsed());
+    assert_eq!(handle.join().outcome, Ok(()));
 }
 
 #[test]

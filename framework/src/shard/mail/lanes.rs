@@ -96,6 +96,16 @@ impl<M> Lanes<M> {
         count
     }
 
+    /// Whether nothing is left to take of `source`.
+    pub(super) fn is_read(&self, source: usize) -> bool {
+        let mut consumers = self.consumers.borrow_mut();
+        let consumer = &mut consumers[source];
+        if consumer.is_none() {
+            *consumer = self.mesh.take_consumer(source, self.own);
+        }
+        consumer.as_ref().is_none_or(Consumer::is_empty)
+    }
+
     /// Parcels were taken from the lane of `source`, which is told if it waits for room.
     pub(super) fn made_room(&self, source: usize) {
         if source < self.mesh.shards() && self.mesh.is_room_wanted(source, self.own) {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub(crate) struct Mailbox<M> {
     first: Cell<usize>,
     /// A message is being given to the handler.
     is_receiving: Cell<bool>,
+    /// Shards that have ended, and whose answers are given up.
+    abandoned: RefCell<BTreeSet<usize>>,
 }
 
 impl<M: Send + 'static> Mailbox<M> {
@@ -54,18 +56,20 @@ impl<M: Send + 'static> Mailbox<M> {
     }
 
     fn new(shard: &Shard, mesh: Arc<Mesh<M>>) -> Self {
-        let answers = (0..mesh.shards()).map(|_| VecDeque::new());
+        let shards = mesh.shards();
+        let answers = (0..shards).map(|_| VecDeque::new());
         Self {
             answers: RefCell::new(answers.collect()),
             lanes: Lanes::new(mesh, shard.id.0 as usize, Rc::clone(&shard.bells)),
             metrics: Arc::clone(&shard.metrics),
             waiting: RefCell::default(),
             serial: Cell::new(0),
-            deliveries: Rc::default(),
-            publications: Rc::default(),
+            deliveries: Rc::new(RefCell::new(Receipts::new(shards))),
+            publications: Rc::new(RefCell::new(Receipts::new(shards))),
             threads: RefCell::default(),
             first: Cell::new(0),
             is_receiving: Cell::new(false),
+            abandoned: RefCell::default(),
         }
     }
 
@@ -162,7 +166,8 @@ impl<M: Send + 'static> Mailbox<M> {
     /// Sends `bytes` to the connection, of whatever shard.
     pub(super) fn deliver(&self, conn: ConnId, bytes: Arc<[u8]>) -> Receipt<Delivery> {
         let target = conn.shard().0 as usize;
-        if conn.server() != self.lanes.mesh.server || target >= self.shards() {
+        let mesh = &self.lanes.mesh;
+        if conn.server() != mesh.server || target >= self.shards() || mesh.has_ended(target) {
             return Receipt::known(Delivery::Gone);
         }
         if target == self.lanes.own {
@@ -171,7 +176,7 @@ impl<M: Send + 'static> Mailbox<M> {
         }
         let mut deliveries = self.deliveries.borrow_mut();
         let has_room = self.lanes.has_room(target);
-        let opened = has_room.then(|| deliveries.open(1, self.capacity()));
+        let opened = has_room.then(|| deliveries.open([target].into_iter(), self.capacity()));
         let Some(receipt) = opened.flatten() else {
             self.metrics.mail_full.add(1);
             return Receipt::known(Delivery::MailboxFull);
@@ -198,12 +203,14 @@ impl<M: Send + 'static> Mailbox<M> {
         edition: Edition,
         wakes: bool,
     ) -> Result<Receipt<Published>, Arc<[u8]>> {
-        let (shards, own) = (self.shards(), self.lanes.own);
-        let others = || (0..shards).filter(|shard| *shard != own);
+        let own = self.lanes.own;
+        let lives = |shard: &usize| !self.lanes.mesh.has_ended(*shard);
+        let living = || (0..self.shards()).filter(lives);
+        let others = || living().filter(|shard| *shard != own);
         let has_room = others().all(|shard| self.lanes.has_room(shard));
         let opened = {
             let mut publications = self.publications.borrow_mut();
-            has_room.then(|| publications.open(shards, self.capacity()))
+            has_room.then(|| publications.open(living(), self.capacity()))
         };
         let Some(receipt) = opened.flatten() else {
             self.metrics.mail_full.add(1);
@@ -250,6 +257,7 @@ impl<M: Send + 'static> Mailbox<M> {
             self.lanes.bell().again();
         }
         self.tell_finished();
+        self.abandon_the_ended();
         for shard in 0..self.shards() {
             self.send_answers(shard);
             self.wake_senders(shard);
@@ -301,7 +309,7 @@ impl<M: Send + 'static> Mailbox<M> {
                 let edition = edition.of_this_shard();
                 Shard::with(|shard| shard.core().conns.shared.topics.publish(edition, publisher));
             }
-            Order::Answer(answer) => self.take_answer(answer),
+            Order::Answer(answer) => self.take_answer(source, answer),
         }
     }
 
@@ -321,16 +329,44 @@ impl<M: Send + 'static> Mailbox<M> {
         }
     }
 
-    fn take_answer(&self, answer: Answer) {
+    fn take_answer(&self, source: usize, answer: Answer) {
         let waiter = match answer {
-            Answer::Delivered { receipt, delivery } => {
-                self.deliveries.borrow_mut().answer(receipt, delivery)
-            }
+            Answer::Delivered { receipt, delivery } => self
+                .deliveries
+                .borrow_mut()
+                .answer(receipt, source, delivery),
             Answer::Published {
                 receipt, published, ..
-            } => self.publications.borrow_mut().answer(receipt, published),
+            } => self
+                .publications
+                .borrow_mut()
+                .answer(receipt, source, published),
         };
         receipt::wake(waiter);
+    }
+
+    /// Gives up what shards that have ended will not answer any more; what they have answered is
+    /// taken before.
+    fn abandon_the_ended(&self) {
+        if self.lanes.mesh.ended_count() == self.abandoned.borrow().len() {
+            return;
+        }
+        for shard in 0..self.shards() {
+            let is_over = self.lanes.mesh.has_ended(shard);
+            if !is_over || self.abandoned.borrow().contains(&shard) {
+                continue;
+            }
+            if !self.lanes.is_read(shard) {
+                self.lanes.bell().again();
+                continue;
+            }
+            self.abandoned.borrow_mut().insert(shard);
+            let mut waiters = self.deliveries.borrow_mut().abandon(shard);
+            waiters.extend(self.publications.borrow_mut().abandon(shard));
+            waiters
+                .into_iter()
+                .for_each(|waiter| receipt::wake(Some(waiter)));
+        }
     }
 
     // ---- answering ----
@@ -353,7 +389,7 @@ impl<M: Send + 'static> Mailbox<M> {
                 let reply = self.threads.borrow_mut().remove(&receipt);
                 reply.into_iter().for_each(|reply| reply.answer(published));
             } else if source == self.lanes.own {
-                self.take_answer(answer);
+                self.take_answer(source, answer);
             } else {
                 self.answer(source, answer);
             }

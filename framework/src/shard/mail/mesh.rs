@@ -4,6 +4,7 @@
 //! The producer makes a lane when it first sends, and hands its other end over; no lock is taken
 //! after that, but by threads that are no shards, which share a producer.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
@@ -21,6 +22,10 @@ pub(crate) struct Mesh<M> {
     pub(super) settings: Mailbox,
     /// By target, and for each of them by source.
     lanes: Vec<Vec<Lane<M>>>,
+    /// By shard: it has ended, and takes nothing any more.
+    ended: Box<[AtomicBool]>,
+    /// How many have.
+    ended_count: AtomicUsize,
     /// By target: the producer that threads share.
     threads: Vec<Mutex<Option<Producer<Parcel<M>>>>>,
 }
@@ -49,12 +54,31 @@ impl<M> Mesh<M> {
             lanes: (0..shards)
                 .map(|_| (0..=shards).map(|_| lane()).collect())
                 .collect(),
+            ended: (0..shards).map(|_| AtomicBool::new(false)).collect(),
+            ended_count: AtomicUsize::new(0),
             threads: (0..shards).map(|_| Mutex::new(None)).collect(),
         }
     }
 
     pub(crate) fn shards(&self) -> usize {
         self.bells.len()
+    }
+
+    /// The shard's: it has ended, and answers nothing any more. The others are told.
+    pub(crate) fn end(&self, shard: usize) {
+        self.ended[shard].store(true, Ordering::Release);
+        self.ended_count.fetch_add(1, Ordering::Release);
+        let others = self.bells.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != shard);
+        others.for_each(|(_, bell)| bell.ring(shard));
+    }
+
+    pub(super) fn has_ended(&self, shard: usize) -> bool {
+        self.ended[shard].load(Ordering::Acquire)
+    }
+
+    pub(super) fn ended_count(&self) -> usize {
+        self.ended_count.load(Ordering::Acquire)
     }
 
     /// The producer of a lane that has not been used before.
