@@ -45,7 +45,7 @@ struct Arguments {
     )]
     messages: u64,
     /// Messages that are sent, and increments that are made, at a time
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
     /// Increments of each shard, or thread, in a turn
     #[arg(
