@@ -155,15 +155,15 @@ fn who_joins_later_hears_what_was_said_last_and_nothing_twice() {
     let mut ada = Person::joins(&server, "ada", "red");
     ada.types("one\ntwo\nthree\n");
     ada.sees_in_the_end("ada: three");
-    ada.types("/join red\n"); // answered once the last is history
-    ada.sees_in_the_end("* ada joined");
     let mut bob = Person::connect(&server);
     bob.types("/join red\n");
-    let heard: Vec<String> = (0..3).map(|_| bob.line()).collect();
+    // What is on its way to the other shard at that moment comes behind the notice of joining.
+    let is_said = |line: &String| !line.starts_with("* ");
+    let mut said = || std::iter::repeat_with(|| bob.line()).find(is_said);
+    let heard = [said(), said(), said()].map(Option::unwrap);
     assert_eq!(heard, ["ada: one", "ada: two", "ada: three"]);
-    assert!(bob.line().ends_with(" joined"));
     ada.types("four\n");
-    bob.sees("ada: four");
+    assert_eq!(said().unwrap(), "ada: four");
     let _counts = server.stop();
 }
 

@@ -51,7 +51,7 @@ impl Speaker {
             ["where"] => self.shard.id.to_string(),
             ["keep", text] => {
                 let line = format!("{text}\n").into_bytes();
-                let counted = topic().retained().publish_counted(line).unwrap().await;
+                let counted = topic().retained(1).publish_counted(line).unwrap().await;
                 counts(&counted)
             }
             ["say", text] => {

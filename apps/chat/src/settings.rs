@@ -23,7 +23,9 @@ impl AppSettings for ChatSettings {
     const ABOUT: &'static str = "Passes on what people say in rooms";
     const LISTEN: &'static str = "127.0.0.1:7008";
     // People listen for long, and think before they speak.
-    const DEFAULTS: &'static str = "[timeouts]\nfirst_byte = '5m'\nidle = '1h'\n";
+    // Rooms that nobody is in stay for their history until others need the place.
+    const DEFAULTS: &'static str = "[timeouts]\nfirst_byte = '5m'\nidle = '1h'\n\
+        [topic]\ntopics_per_shard_max = 10_000\n";
 
     fn explain() -> Vec<(&'static str, String, String)> {
         let history = "Lines that each shard keeps of a room, for those who join it later.";

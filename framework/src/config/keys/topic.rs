@@ -13,7 +13,8 @@ section! {
         /// turns.
         documented deliveries_per_turn_max: u32 = Whole::of("deliveries", 1, 65_536), 512;
 
-        /// Topics of one shard that have subscribers or a retained value.
+        /// Topics of one shard that have subscribers or retained values. At this bound a new topic
+        /// takes the place of one without subscribers, the one that is unused for longest.
         documented topics_per_shard_max: u32 =
             Whole::of("topics", 1, SHARD_CONNECTIONS_MAX), SHARD_CONNECTIONS_MAX;
 

@@ -19,8 +19,8 @@ const SHARE: u32 = 64;
 const PREFETCH_AHEAD: usize = 4;
 
 impl Conns {
-    /// Subscribes the connection of that name, which is of this shard. A retained value goes to it
-    /// at once.
+    /// Subscribes the connection of that name, which is of this shard. Retained values go to it at
+    /// once.
     pub(crate) fn subscribe(
         &mut self,
         conn: ConnId,
@@ -47,9 +47,11 @@ impl Conns {
         if !topics.subscriptions.add(index, key.slot) {
             return Ok(());
         }
+        topics.is_used(index);
         let topic = topics.topics[index.0 as usize].as_ref();
-        if let Some(retained) = topic.and_then(|topic| topic.retained.clone()) {
-            self.deliver(conn, retained);
+        let retained = topic.map(|topic| topic.retained.clone());
+        for bytes in retained.into_iter().flatten() {
+            self.deliver(conn, bytes);
         }
         Ok(())
     }
@@ -98,9 +100,14 @@ impl Conns {
         if publication.buffer.is_none() {
             publication.buffer = self.shared.buffers.share(Arc::clone(&publication.bytes));
             self.shared.topics.subscriptions.begin_pass(index);
-            if publication.is_retained {
+            if publication.retains > 0 {
                 // Not before: whoever subscribes until now meets the publication itself.
-                topic.retained = Some(Arc::clone(&publication.bytes));
+                topic.retained.push_back(Arc::clone(&publication.bytes));
+                let surplus = topic
+                    .retained
+                    .len()
+                    .saturating_sub(publication.retains.into());
+                topic.retained.drain(..surplus);
             }
         }
         for _ in 0..SHARE.min(*left) {
@@ -306,11 +313,11 @@ mod tests {
         test(conns, id);
     }
 
-    fn publish(conns: &mut Conns, bytes: &[u8], is_retained: bool) {
+    fn publish(conns: &mut Conns, bytes: &[u8], retains: u16) {
         let edition = Edition {
             topic: "topic".into(),
             bytes: bytes.into(),
-            is_retained,
+            retains,
         };
         let publisher = Publisher {
             source: 0,
@@ -337,10 +344,38 @@ mod tests {
     #[test]
     fn who_subscribes_behind_a_retained_publication_gets_it_once() {
         with_taker(|conns, id| {
-            publish(conns, b"a", true);
+            publish(conns, b"a", 1);
             let topic = "topic".into();
             conns.subscribe(id, &topic, Behind::Drop).expect("room");
             assert_eq!(take_all(conns, id), b"a");
+        });
+    }
+
+    #[test]
+    fn the_last_that_were_retained_come_in_order_until_their_place_is_needed() {
+        with_taker(|conns, id| {
+            let [old, new] = ["topic", "new"].map(Arc::from);
+            conns.shared.bounds.write_queue_max = 4096; // two have room
+            for bytes in [b"a", b"b", b"c"] {
+                publish(conns, bytes, 2);
+            }
+            while conns.shared.topics.are_active() {
+                conns.deliver_publications();
+            }
+            conns.subscribe(id, &old, Behind::Drop).expect("room");
+            assert_eq!(take_all(conns, id), b"bc");
+            conns.shared.topics.bounds.topics_max = 1;
+            let full = conns.subscribe(id, &new, Behind::Drop);
+            assert_eq!(
+                full,
+                Err(SubscribeError::TooManyTopics),
+                "the old one is used"
+            );
+            conns.unsubscribe(id, &old);
+            conns.subscribe(id, &new, Behind::Drop).expect("room");
+            conns.unsubscribe(id, &new);
+            conns.subscribe(id, &old, Behind::Drop).expect("room");
+            assert_eq!(take_all(conns, id), b"", "it was forgotten");
         });
     }
 
@@ -353,13 +388,13 @@ mod tests {
             };
             conns.subscribe(id, &topic, wait).expect("room");
             for bytes in [b"a", b"b", b"c"] {
-                publish(conns, bytes, false);
+                publish(conns, bytes, 0);
             }
             while conns.shared.topics.are_active() {
                 conns.deliver_publications();
             }
             conns.subscribe(id, &topic, Behind::Latest).expect("room");
-            publish(conns, b"d", false);
+            publish(conns, b"d", 0);
             while conns.shared.topics.are_active() {
                 conns.deliver_publications();
             }

@@ -102,8 +102,8 @@ pub(crate) struct Publisher {
 pub(crate) struct Edition {
     pub(crate) topic: Arc<str>,
     pub(crate) bytes: Arc<[u8]>,
-    /// It is kept for those who subscribe later.
-    pub(crate) is_retained: bool,
+    /// It is kept for those who subscribe later, so many of it and its like; 0: it is not.
+    pub(crate) retains: u16,
 }
 
 impl Edition {
@@ -112,12 +112,12 @@ impl Edition {
         Self {
             topic: (&*self.topic).into(),
             bytes: (&*self.bytes).into(),
-            is_retained: self.is_retained,
+            retains: self.retains,
         }
     }
 }
 
-/// The topics of a shard. One that has neither subscribers nor a retained value is not among them.
+/// The topics of a shard. One that has neither subscribers nor retained values is not among them.
 #[derive(Debug)]
 pub(crate) struct Topics {
     pub(super) bounds: Bounds,
@@ -125,6 +125,9 @@ pub(crate) struct Topics {
     pub(super) topics: Vec<Option<Topic>>,
     vacant: Vec<TopicIndex>,
     pub(super) subscriptions: Subscriptions,
+    /// Those that are there for their retained values alone, the first to have become so first.
+    unused: BTreeMap<u64, TopicIndex>,
+    serial: u64,
     /// Those with publications to deliver, in turn.
     pub(super) active: VecDeque<TopicIndex>,
     /// What waits for subscribers to have room.
@@ -146,7 +149,10 @@ pub(crate) struct Bounds {
 pub(super) struct Topic {
     name: Arc<str>,
     pub(super) behind: Behind,
-    pub(super) retained: Option<Arc<[u8]>>,
+    /// The latest last.
+    pub(super) retained: VecDeque<Arc<[u8]>>,
+    /// Its place in [`Topics::unused`].
+    unused: Option<u64>,
     /// The first is being delivered.
     pub(super) publications: VecDeque<Publication>,
 }
@@ -154,8 +160,9 @@ pub(super) struct Topic {
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) bytes: Arc<[u8]>,
-    /// They are the topic's retained value from the beginning of the pass on.
-    pub(super) is_retained: bool,
+    /// From the beginning of the pass on they are among the topic's retained values, of which it
+    /// keeps so many; 0: they are not.
+    pub(super) retains: u16,
     /// Where they lie for this shard's sends, once they are delivered.
     pub(super) buffer: Option<BufRef>,
     pub(super) published: Published,
@@ -176,6 +183,8 @@ impl Topics {
             topics: Vec::new(),
             vacant: Vec::new(),
             subscriptions: Subscriptions::default(),
+            unused: BTreeMap::new(),
+            serial: 0,
             active: VecDeque::new(),
             waiting: BTreeMap::new(),
             ready: Vec::new(),
@@ -212,7 +221,7 @@ impl Topics {
     pub(crate) fn publish(&mut self, edition: Edition, publisher: Publisher) {
         let known = self.by_name.get(&edition.topic).copied();
         let index = match known {
-            None if edition.is_retained => self.make(&edition.topic, Behind::default()),
+            None if edition.retains > 0 => self.make(&edition.topic, Behind::default()),
             known => known,
         };
         let Some(topic) = index.and_then(|index| self.topics[index.0 as usize].as_mut()) else {
@@ -222,24 +231,29 @@ impl Topics {
         if topic.publications.is_empty() {
             self.active.extend(index);
         }
+        if let Some(unused) = topic.unused.take() {
+            self.unused.remove(&unused);
+        }
         topic.publications.push_back(Publication {
             bytes: edition.bytes,
-            is_retained: edition.is_retained,
+            retains: edition.retains,
             buffer: None,
             published: Published::default(),
             publisher,
         });
     }
 
-    /// None: there are too many.
+    /// None: there are too many that are used.
     pub(super) fn make(&mut self, name: &Arc<str>, behind: Behind) -> Option<TopicIndex> {
         if self.by_name.len() >= self.bounds.topics_max {
-            return None;
+            let (_, index) = self.unused.pop_first()?;
+            self.forget(index);
         }
         let topic = Topic {
             name: Arc::clone(name),
             behind,
-            retained: None,
+            retained: VecDeque::new(),
+            unused: None,
             publications: VecDeque::new(),
         };
         let index = match self.vacant.pop() {
@@ -256,15 +270,36 @@ impl Topics {
         Some(index)
     }
 
-    /// Forgets the topic if there is nothing of it left.
+    /// The topic has a subscriber.
+    pub(super) fn is_used(&mut self, index: TopicIndex) {
+        let topic = self.topics[index.0 as usize].as_mut();
+        if let Some(unused) = topic.and_then(|topic| topic.unused.take()) {
+            self.unused.remove(&unused);
+        }
+    }
+
+    /// Forgets the topic if there is nothing of it left; what it retains makes room for others that
+    /// are used.
     pub(super) fn clean(&mut self, index: TopicIndex) {
-        let place = &mut self.topics[index.0 as usize];
-        let is_left = place.as_ref().is_some_and(|topic| {
-            topic.publications.is_empty()
-                && topic.retained.is_none()
-                && self.subscriptions.members(index) == 0
-        });
-        if is_left && let Some(topic) = place.take() {
+        let members = self.subscriptions.members(index);
+        let Some(topic) = &mut self.topics[index.0 as usize] else {
+            return;
+        };
+        if members > 0 || !topic.publications.is_empty() {
+            return;
+        }
+        if topic.retained.is_empty() {
+            return self.forget(index);
+        }
+        if topic.unused.is_none() {
+            self.serial += 1;
+            topic.unused = Some(self.serial);
+            self.unused.insert(self.serial, index);
+        }
+    }
+
+    fn forget(&mut self, index: TopicIndex) {
+        if let Some(topic) = self.topics[index.0 as usize].take() {
             self.by_name.remove(&topic.name);
             self.vacant.push(index);
         }
@@ -301,7 +336,7 @@ impl Topics {
         });
         let has_reason = kept.all(|topic| {
             topic.is_some_and(|(topic, members)| {
-                topic.publications.is_empty() && (topic.retained.is_some() || members > 0)
+                topic.publications.is_empty() && (!topic.retained.is_empty() || members > 0)
             })
         });
         has_reason && !self.have_work()

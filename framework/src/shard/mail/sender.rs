@@ -115,7 +115,7 @@ impl<M: Send + 'static> Sender<M> {
         let edition = Edition {
             topic: topic.into(),
             bytes: bytes.into(),
-            is_retained: false,
+            retains: 0,
         };
         let (receipt, replies) = ThreadReceipt::new(self.shards());
         let orders = replies.into_iter().map(|reply| Order::Publish {

@@ -50,7 +50,7 @@ use crate::shard::mail::receipt::Receipt;
 pub struct Topic {
     name: Arc<str>,
     behind: Behind,
-    is_retained: bool,
+    retains: u16,
     shards: Rc<dyn Publish>,
 }
 
@@ -70,7 +70,7 @@ impl Topic {
         Self {
             name: name.into(),
             behind: Behind::default(),
-            is_retained: false,
+            retains: 0,
             shards: Mailbox::of_this_thread(mesh),
         }
     }
@@ -82,12 +82,15 @@ impl Topic {
         Self { behind, ..self }
     }
 
-    /// What is published with this is kept, the last on each shard, and goes to who subscribes
-    /// later. Such a topic stays on every shard for good.
+    /// What is published with this is kept, the `last` of it on each shard, and goes to who
+    /// subscribes later, in order: each has it once, be it from here or as it is published.
+    ///
+    /// A topic without subscribers stays for it on every shard, until a new topic needs the place
+    /// (`topic.topics_per_shard_max`): then the one that is unused for longest is forgotten.
     #[must_use]
-    pub fn retained(self) -> Self {
+    pub fn retained(self, last: u16) -> Self {
         Self {
-            is_retained: true,
+            retains: last,
             ..self
         }
     }
@@ -149,7 +152,7 @@ impl Topic {
         Edition {
             topic: Arc::clone(&self.name),
             bytes,
-            is_retained: self.is_retained,
+            retains: self.retains,
         }
     }
 }
@@ -160,7 +163,7 @@ impl fmt::Debug for Topic {
             .debug_struct("Topic")
             .field("name", &self.name)
             .field("behind", &self.behind)
-            .field("is_retained", &self.is_retained)
+            .field("retains", &self.retains)
             .finish_non_exhaustive()
     }
 }

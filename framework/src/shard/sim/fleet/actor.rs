@@ -51,7 +51,7 @@ impl Stage {
         let topic = |number: usize| {
             let topic = Topic::of_this_thread(&script.mesh, &format!("topic {number}"));
             match number {
-                RETAINED => topic.retained(),
+                RETAINED => topic.retained(1),
                 1 => topic.behind(Behind::Latest),
                 2 => topic.behind(Behind::Close),
                 3 => topic.behind(Behind::Wait {
