@@ -46,7 +46,8 @@ pub enum CloseReason {
     HandlerFailed,
     /// The handler panicked.
     HandlerPanicked,
-    /// The server is stopping and the connection had nothing in hand.
+    /// The server is stopping, or an operator has asked for the end, and the connection had nothing
+    /// in hand.
     Drained,
     /// The server stopped at `timeouts.drain` with the connection still busy.
     DrainCut,
@@ -58,13 +59,15 @@ pub enum CloseReason {
     /// The connection was behind with what was published to a topic
     /// ([`Behind::Close`](crate::Behind::Close)).
     SlowSubscriber,
+    /// An operator has closed it, at once.
+    ClosedByOperator,
     /// Any other error of the socket.
     SocketError,
 }
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::PeerClosed,
         Self::HandlerClosed,
         Self::PeerReset,
@@ -88,6 +91,7 @@ impl CloseReason {
         Self::Overloaded,
         Self::Aborted,
         Self::SlowSubscriber,
+        Self::ClosedByOperator,
         Self::SocketError,
     ];
 
@@ -117,6 +121,7 @@ impl CloseReason {
             Self::Overloaded => "overloaded",
             Self::Aborted => "aborted",
             Self::SlowSubscriber => "slow_subscriber",
+            Self::ClosedByOperator => "closed_by_operator",
             Self::SocketError => "socket_error",
         }
     }
@@ -135,7 +140,8 @@ impl CloseReason {
             | Self::LifetimeExceeded
             | Self::DrainCut
             | Self::Overloaded
-            | Self::SlowSubscriber => true,
+            | Self::SlowSubscriber
+            | Self::ClosedByOperator => true,
             Self::PeerClosed
             | Self::HandlerClosed
             | Self::PeerReset
@@ -173,6 +179,7 @@ impl CloseReason {
             | Self::DrainCut
             | Self::Overloaded
             | Self::SlowSubscriber
+            | Self::ClosedByOperator
             | Self::Aborted => true,
             // The kernel has done with it.
             Self::PeerReset | Self::PeerUnreachable | Self::SocketError => false,

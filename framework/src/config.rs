@@ -16,6 +16,7 @@ mod defaults;
 mod deserialise;
 mod document;
 mod duration;
+mod endpoint;
 mod entry;
 mod example;
 mod explained;
@@ -42,13 +43,12 @@ mod unknown;
 mod value;
 
 pub(crate) use self::checked::Config;
-pub(crate) use self::duration::format as format_duration;
+pub(crate) use self::duration::{format as format_duration, parse as parse_duration};
+pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::example::example;
-#[cfg(any(test, fuzzing))]
-pub(crate) use self::keys::Buffers;
 pub(crate) use self::keys::{
-    Admission, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull, SHARD_CONNECTIONS_MAX, Socket,
-    Upstream,
+    Admission, Buffers, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull, SHARD_CONNECTIONS_MAX,
+    Socket, Upstream,
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};

@@ -13,6 +13,7 @@ use crate::config::Upstream;
 use crate::conn::connection::Conn;
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
+use crate::metrics::custom::{Counter, Gauge, Histogram};
 use crate::metrics::{Metrics, Snapshot};
 use crate::panics;
 use crate::shard::conns::{Delivery, Ended};
@@ -287,6 +288,59 @@ impl<M: Send + 'static> ShardContext<M> {
     pub fn pool(&self, name: &str) -> Option<Pool> {
         let (upstream, counters) = (self.upstreams.get(name)?, self.metrics.upstreams.get(name)?);
         Some(Pool::of_this_thread(name, upstream, counters))
+    }
+
+    /// A counter of the handler's own, for the endpoint of metrics
+    /// ([`admin.listen`](https://docs.rs/corelane)): one that only grows. The sum over the shards is
+    /// what is served. Asked again it is the same.
+    ///
+    /// ```
+    /// use corelane::{Conn, Counter, Error, Handler, ShardContext};
+    ///
+    /// struct Lines {
+    ///     read: Counter,
+    /// }
+    ///
+    /// impl Handler for Lines {
+    ///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+    ///         while conn.read_line(1024).await?.is_some() {
+    ///             self.read.increment();
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let factory = |shard: &ShardContext| Lines {
+    ///     read: shard.counter("lines_read_total", "Lines that peers have sent."),
+    /// };
+    /// # let _ = factory;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the name is none of Prometheus's, begins with `corelane_` or `process_`, does not end in
+    /// `_total`, or is that of another kind of metric: the start is refused with that text.
+    pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        self.metrics.custom.counter(name, help)
+    }
+
+    /// As [`Self::counter`], a number that goes up and down; its name may end otherwise.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::counter`].
+    pub fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
+        self.metrics.custom.gauge(name, help)
+    }
+
+    /// As [`Self::gauge`], how often values fell into each of a few ranges. `bounds` are the upper
+    /// ends of the ranges, in base units such as seconds and bytes; one more is above the last.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::counter`], and when the bounds do not rise or are not finite.
+    pub fn histogram(&self, name: &'static str, help: &'static str, bounds: &[f64]) -> Histogram {
+        self.metrics.custom.histogram(name, help, bounds)
     }
 
     /// The shard's counters as they are now; of the whole server:

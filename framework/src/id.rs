@@ -50,6 +50,21 @@ impl ConnId {
         }
     }
 
+    /// Of a server of that number, as its `Display` writes it.
+    pub(crate) fn parse(server: ServerNumber, text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let [shard, slot] = [parts.next()?, parts.next()?].map(|part| part.parse().ok());
+        let generation = parts.next()?.parse().ok()?;
+        let id = Self {
+            server,
+            shard: ShardId(shard?),
+            slot: slot?,
+            generation,
+        };
+        // Only as it is written: no signs, no leading zeros.
+        (parts.next().is_none() && id.to_string() == text).then_some(id)
+    }
+
     /// The shard that it lives on.
     pub fn shard(self) -> ShardId {
         self.shard

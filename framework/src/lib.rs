@@ -131,6 +131,7 @@ pub use handler::{
 };
 pub use id::{ConnId, ShardId};
 pub use metrics::Snapshot;
+pub use metrics::custom::{Counter, Gauge, Histogram};
 pub use server::builder::{Bound, Server, ServerBuilder};
 pub use server::ended::{Ended, ServerError};
 pub use server::handle::ServerHandle;

@@ -1,35 +1,17 @@
 //! What a shard counts. One writer, the shard; any reader; no read-modify-write.
 
+pub(crate) mod counter;
+pub(crate) mod custom;
+pub(crate) mod histogram;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::CloseReason;
-
-/// A number that one thread writes and others may read.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    /// For the one writer only: a plain load and store.
-    pub(crate) fn add(&self, amount: u64) {
-        self.set(self.get() + amount);
-    }
-
-    /// As [`Self::add`]; of what was added before.
-    pub(crate) fn subtract(&self, amount: u64) {
-        self.set(self.get().saturating_sub(amount));
-    }
-
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub(crate) use crate::metrics::counter::Counter;
+use crate::metrics::custom::Registry;
+use crate::metrics::histogram::TurnDurations;
 
 /// One shard's counters, on cache lines of their own.
 #[derive(Debug, Default)]
@@ -90,8 +72,19 @@ pub(crate) struct Metrics {
     pub(crate) published: Counter,
     pub(crate) deliveries: Counter,
     pub(crate) deliveries_dropped: Counter,
+    /// Bytes received and not yet read, bytes written and not yet sent, and receive buffers in use,
+    /// as of the last turn.
+    pub(crate) unread: Counter,
+    pub(crate) unsent: Counter,
+    pub(crate) buffers_in_use: Counter,
+    /// Slots that were looked at for the admin server.
+    pub(crate) surveyed_slots: Counter,
+    /// How long turns have lasted, where somebody asked for it.
+    pub(crate) turns: TurnDurations,
     /// By the upstream's name.
     pub(crate) upstreams: BTreeMap<String, Arc<UpstreamCounters>>,
+    /// What the handler counts.
+    pub(crate) custom: Registry,
 }
 
 /// One shard's counters of one upstream's pool.
@@ -170,14 +163,20 @@ pub struct Snapshot {
     pub deliveries: u64,
     /// Subscribers who did not get one because they were behind.
     pub deliveries_dropped: u64,
+    /// Bytes received that handlers have not read yet, as of the last turn.
+    pub unread_bytes: u64,
+    /// Bytes that handlers have written and the kernel has not taken yet, as of the last turn.
+    pub unsent_bytes: u64,
+    /// Receive buffers that hold something, as of the last turn.
+    pub buffers_in_use: u64,
     upstreams: BTreeMap<String, UpstreamReading>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct UpstreamReading {
-    in_use: u64,
-    waiting: u64,
-    failed: u64,
+pub(crate) struct UpstreamReading {
+    pub(crate) in_use: u64,
+    pub(crate) waiting: u64,
+    pub(crate) failed: u64,
 }
 
 impl Metrics {
@@ -217,6 +216,9 @@ impl Metrics {
             published: self.published.get(),
             deliveries: self.deliveries.get(),
             deliveries_dropped: self.deliveries_dropped.get(),
+            unread_bytes: self.unread.get(),
+            unsent_bytes: self.unsent.get(),
+            buffers_in_use: self.buffers_in_use.get(),
             upstreams: self
                 .upstreams
                 .iter()
@@ -276,6 +278,9 @@ impl Snapshot {
         self.published += other.published;
         self.deliveries += other.deliveries;
         self.deliveries_dropped += other.deliveries_dropped;
+        self.unread_bytes += other.unread_bytes;
+        self.unsent_bytes += other.unsent_bytes;
+        self.buffers_in_use += other.buffers_in_use;
         for (name, more) in &other.upstreams {
             let sum = self.upstreams.entry(name.clone()).or_default();
             sum.in_use += more.in_use;
@@ -285,6 +290,11 @@ impl Snapshot {
         for (sum, more) in self.closed.iter_mut().zip(other.closed) {
             *sum += more;
         }
+    }
+
+    /// What is counted of each upstream, by its name.
+    pub(crate) fn by_upstream(&self) -> &BTreeMap<String, UpstreamReading> {
+        &self.upstreams
     }
 
     /// Every upstream with what its pool counts; none without upstreams.

@@ -2,8 +2,10 @@
 //!
 //! `facts` asks the machine, in one place; everything else is pure: settings and facts in, a
 //! [`Plan`](plan::Plan) or the whole list of [`Problem`](problem::Problem)s out. `kernel` judges Linux and its io_uring, `limits`
-//! the descriptors and cores, `memory` the memory, `port` the address.
+//! the descriptors and cores, `memory` the memory, `port` the address, `admin` the other
+//! one.
 
+pub(crate) mod admin;
 mod facts;
 mod kernel;
 mod limits;

@@ -4,8 +4,9 @@
 //! [`listeners`] opens what clients connect to; [`control`] is the thread around the shards, with
 //! `shards` (what it has of each), [`event`] (what it hears of, [`signals`] among that) and
 //! [`progress`] (who waits for it). It looks after `watchdog`, `memory`, `readiness` and `report`;
-//! `timeout_summary` is said at the start.
+//! `timeout_summary` is said at the start. `admin` serves what it keeps in `view`.
 
+mod admin;
 pub(crate) mod builder;
 pub(crate) mod control;
 pub(crate) mod ended;
@@ -19,4 +20,5 @@ mod report;
 mod shards;
 pub(crate) mod signals;
 mod timeout_summary;
+mod view;
 mod watchdog;

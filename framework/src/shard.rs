@@ -30,5 +30,6 @@ pub(crate) mod run;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod sim;
 pub(crate) mod state;
+mod surveys;
 pub(crate) mod task;
 pub(crate) mod task_poller;

@@ -16,6 +16,7 @@
 #[cfg(doctest)]
 mod documents;
 
+pub mod admin;
 mod cable;
 mod cage;
 pub mod chaos;

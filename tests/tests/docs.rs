@@ -494,10 +494,10 @@ fn every_dependency_has_its_reason() {
     let manifest: toml::Table = read(Path::new("Cargo.toml")).parse().unwrap();
     let dependencies = manifest["workspace"]["dependencies"].as_table().unwrap();
     let text = read(Path::new("ARCHITECTURE.md"));
-    let table = text.split("## Dependencies").nth(1).unwrap();
-    let rows = table
+    let list = text.split("## Dependencies").nth(1).unwrap();
+    let rows = list
         .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+        .filter_map(|line| line.strip_prefix("- ")?.split(": ").next());
     let explained: BTreeSet<_> = rows
         .flat_map(|cell| cell.split([',', ' ', '(']))
         .map(str::trim)

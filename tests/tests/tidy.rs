@@ -49,6 +49,7 @@ const LAYERS: [&[&str]; 30] = [
         "shard/rates",
         "shard/drain",
         "shard/held_back",
+        "shard/surveys",
     ],
     &["shard/handle"],
     &["shard/futures"],

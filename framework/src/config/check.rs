@@ -30,6 +30,7 @@ pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> C
         upstream_contradicts(name, upstream, &mut checker);
     }
     outbound_contradict(&config, &mut checker);
+    admin_contradicts(&config, &mut checker);
     config
 }
 
@@ -176,6 +177,19 @@ fn upstream_contradicts(name: &str, upstream: &Upstream, checker: &mut Checker<'
         let (source_key, addr_key) = (key("source"), key("addr"));
         let what = format!("{addr} cannot be reached from {source}: one is IPv4, the other IPv6");
         checker.contradiction(&[&*source_key, &*addr_key], what, "give both of one kind");
+    }
+}
+
+/// Where the admin server is looked at against where it is steered.
+fn admin_contradicts(config: &Config, checker: &mut Checker<'_>) {
+    let admin = &config.admin;
+    if let Some(listen) = &admin.listen
+        && admin.steer_listen.as_ref() == Some(listen)
+        && !listen.takes_any_port()
+    {
+        let what = format!("{listen} is to be listened on twice");
+        let help = "leave admin.steer_listen out: a Unix socket serves all, a port only what changes nothing";
+        checker.contradiction(&["admin.steer_listen", "admin.listen"], what, help);
     }
 }
 

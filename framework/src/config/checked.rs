@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::checker::Checker;
 use super::entry::{Group, Section};
 use super::keys::{
-    Buffers, Limits, Listener, Log, Mailbox, Server, Socket, Timeouts, Topic, Upstream,
+    Admin, Buffers, Limits, Listener, Log, Mailbox, Server, Socket, Timeouts, Topic, Upstream,
 };
 use super::raw::{NAMED, Raw};
 use super::value::Value;
@@ -75,6 +75,8 @@ sections! {
     topic: Topic,
     /// What is logged, and how.
     log: Log,
+    /// Where people look at the server.
+    admin: Admin,
 }
 
 impl Config {

@@ -19,7 +19,7 @@ const UNITS: [(&str, u64); 5] = [
 const MILLISECONDS: [&str; 4] = ["milliseconds", "millisecond", "milli", "msecs"];
 
 /// Read a duration; `None` where the text is not one or is too long to count in milliseconds.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let (number, unit) = split(text);
     let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
     let millis = number.parse::<u64>().ok()?.checked_mul(*factor)?;

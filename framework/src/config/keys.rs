@@ -1,6 +1,7 @@
 //! The table of all keys: one entry each, which `section!` makes everything else of. A new key is a
 //! new entry here, and `make configs`.
 
+mod admin;
 mod admission;
 mod buffers;
 mod limits;
@@ -13,6 +14,7 @@ mod topic;
 mod units;
 mod upstream;
 
+pub(crate) use self::admin::Admin;
 pub(crate) use self::admission::{Admission, OnFull};
 pub(crate) use self::buffers::Buffers;
 pub(crate) use self::limits::Limits;

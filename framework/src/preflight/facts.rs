@@ -8,10 +8,10 @@ use std::str::FromStr;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cgroup;
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 use crate::handler::AppBytes;
 use crate::meminfo::Meminfo;
-use crate::preflight::port;
+use crate::preflight::{admin, port};
 use crate::ring;
 use crate::ring::ProbeError;
 
@@ -36,6 +36,8 @@ pub(super) struct Facts {
     pub(super) cores: Vec<usize>,
     /// What became of listening on the address, alone.
     pub(super) port: io::Result<()>,
+    /// Where the admin server cannot listen: key, address and why.
+    pub(super) admin: Vec<(&'static str, Endpoint, io::Error)>,
     /// Bytes of the machine.
     pub(super) memory_total: Option<u64>,
     /// Bytes the kernel could still give to programs.
@@ -65,6 +67,7 @@ impl Facts {
             ring: ring::probe(),
             tells_unacknowledged,
             port: port::probe(config.server.listen),
+            admin: admin::probe(config),
             ..Self::without_probes(app_bytes)
         }
     }
@@ -85,6 +88,7 @@ impl Facts {
             nofile: soft_limit(Resource::Nofile),
             cores: cores.into_iter().map(|core| core.id).collect(),
             port: Ok(()),
+            admin: Vec::new(),
             memory_total: meminfo.total,
             memory_available: meminfo.available,
             memory_max: cgroup::memory_groups()

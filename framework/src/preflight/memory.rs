@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::config::Config;
 use crate::log;
+use crate::preflight::admin;
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
 use crate::ring::buffers::BufferPool;
@@ -250,6 +251,10 @@ fn bound(
     let mut parts = shard_parts(config, facts, shards.into());
     parts.extend(connection_parts(config, facts, connections));
     parts.extend(queue_parts(config, shards.into(), connections, share));
+    let admin = admin::bytes(config, SHARD_BYTES);
+    if admin > 0 {
+        parts.push(Part::of("admin server", admin, String::new()));
+    }
     MemoryBound {
         parts,
         share,

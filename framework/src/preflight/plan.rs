@@ -7,7 +7,7 @@ use crate::handler::AppBytes;
 use crate::preflight::facts::Facts;
 use crate::preflight::memory::MemoryBound;
 use crate::preflight::problem::Problem;
-use crate::preflight::{facts, kernel, limits, memory, port};
+use crate::preflight::{admin, facts, kernel, limits, memory, port};
 use crate::shard::policy::bounds::MemoryShare;
 
 /// What will be started on this machine.
@@ -121,6 +121,8 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
             .err()
             .map(|error| listen_problem(config, error)),
     );
+    let admin = facts.admin.iter();
+    problems.extend(admin.map(|(key, endpoint, error)| admin::problem(key, endpoint, error)));
     let plan = limits::cores(config, facts).and_then(|cores| {
         let shards = shard_count(config, &cores);
         let buffers_problem = memory::buffers_problem(config, facts, shards);

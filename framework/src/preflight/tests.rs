@@ -22,6 +22,7 @@ fn good() -> Facts {
         nofile: 20_000,
         cores: vec![0, 1, 2, 3],
         port: Ok(()),
+        admin: Vec::new(),
         memory_total: Some(64 << 30),
         memory_available: Some(8 << 30),
         memory_max: None,

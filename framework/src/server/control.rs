@@ -1,17 +1,16 @@
 //! The control thread: waits until every shard can serve, lets them, hears of signals and of shards
 //! that end, looks after them meanwhile, drains.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
 use crate::handler::{Handler, ShardContext};
 use crate::id::ShardId;
 use crate::log::{LogHandle, Losses};
-use crate::metrics::{Metrics, Snapshot};
+use crate::metrics::{Counter, Metrics};
 use crate::panics;
+use crate::server::admin::Admin;
 use crate::server::ended::ServerError;
 use crate::server::event::Event;
 use crate::server::listeners::Listening;
@@ -22,6 +21,7 @@ use crate::server::report::{Reporter, Whole};
 use crate::server::shards::{self, ShardHandle};
 use crate::server::signals::Request;
 use crate::server::timeout_summary;
+use crate::server::view::View;
 use crate::server::watchdog::Watchdog;
 use crate::shard::handle::describes_panics;
 use crate::shard::mail::mesh::Mesh;
@@ -47,10 +47,9 @@ enum Stage {
 
 /// A server whose shards run.
 pub(crate) struct Control {
-    config: Arc<Config>,
-    address: SocketAddr,
-    connections_max: u32,
+    view: Arc<View>,
     shards: Vec<ShardHandle>,
+    admin: Vec<Admin>,
     inbox: Receiver<Event>,
     stage: Stage,
     /// Shards that are not ready, and that have not ended.
@@ -69,7 +68,6 @@ struct Watch {
     reporter: Reporter,
     memory: MemoryWatch,
     losses: Losses,
-    readiness: Readiness,
 }
 
 impl Control {
@@ -79,7 +77,7 @@ impl Control {
     ///
     /// When a shard's thread cannot be started.
     pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
-        listening: Listening,
+        mut listening: Listening,
         events: &Sender<Event>,
         inbox: Receiver<Event>,
         factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
@@ -89,18 +87,28 @@ impl Control {
         let (config, address) = (Arc::clone(&listening.config), listening.address);
         let connections_max = listening.plan.connections_max;
         listening.log();
+        let admin = [listening.admin.take(), listening.steering.take()];
         let (shards, mesh) = shards::start(listening, started, events, factory)?;
         let watch = Watch {
             watchdog: Watchdog::new(&config, started),
             reporter: Reporter::new(config.log.stats_interval, started),
             memory: MemoryWatch::new(started),
             losses: Losses::new(started),
-            readiness: Readiness::new(),
         };
-        let control = Self {
+        let metrics = shards.iter().map(|shard| Arc::clone(&shard.metrics));
+        let view = Arc::new(View {
             config,
             address,
             connections_max,
+            server: mesh.server,
+            shards: metrics.collect(),
+            links: shards.iter().map(ShardHandle::link).collect(),
+            readiness: Readiness::new(),
+            log_lines_dropped: Counter::default(),
+        });
+        let mut control = Self {
+            view,
+            admin: Vec::new(),
             inbox,
             stage: Stage::Starting {
                 until: started + READY_MAX,
@@ -113,13 +121,18 @@ impl Control {
             signalled: None,
             watch,
         };
+        // Behind the shards' start: dropped, the control thread's end has them end again.
+        for (opened, may_steer) in admin.into_iter().zip([false, true]) {
+            let admin =
+                opened.map(|opened| Admin::start(opened, may_steer, &control.view, started));
+            control.admin.extend(admin.transpose()?);
+        }
         Ok((control, mesh))
     }
 
     /// The counters of each shard.
     pub(crate) fn metrics(&self) -> Vec<Arc<Metrics>> {
-        let shards = self.shards.iter();
-        shards.map(|shard| Arc::clone(&shard.metrics)).collect()
+        self.view.shards.clone()
     }
 
     /// Serves until the server was drained or a shard has died. `log` is the process's, if it is
@@ -137,6 +150,7 @@ impl Control {
         ) {
             self.log_end(log);
             self.shards.drain(..).for_each(ShardHandle::join);
+            self.admin.drain(..).for_each(Admin::end);
         }
         outcome
     }
@@ -181,8 +195,8 @@ impl Control {
             return;
         }
         self.shards.iter().for_each(ShardHandle::serve);
-        timeout_summary::log(&self.config);
-        tracing::info!(addr = %self.address, shards = self.shards.len(), connections_max = self.connections_max, "listening");
+        timeout_summary::log(&self.view.config);
+        tracing::info!(addr = %self.view.address, shards = self.shards.len(), connections_max = self.view.connections_max, "listening");
         self.stage = Stage::Serving;
         progress.settle(Ok(()));
     }
@@ -223,7 +237,11 @@ impl Control {
             tracing::warn!(signal, "a second signal: exiting at once");
             return Err(ServerError::Interrupted);
         }
-        tracing::info!(signal, connections = self.read().connections, "draining");
+        tracing::info!(
+            signal,
+            connections = self.view.sum().connections,
+            "draining"
+        );
         self.signalled = Some(request);
         self.drain();
         Ok(())
@@ -248,7 +266,7 @@ impl Control {
         }
         self.shards.iter().for_each(ShardHandle::drain);
         self.stage = Stage::Draining {
-            until: Instant::now() + self.config.timeouts.drain + END_MAX,
+            until: Instant::now() + self.view.config.timeouts.drain + END_MAX,
         };
     }
 
@@ -256,6 +274,8 @@ impl Control {
 
     fn look(&mut self, log: Option<&LogHandle>) {
         let (watch, shards, dropped) = (&mut self.watch, &self.shards, dropped(log));
+        self.view.log_lines_dropped.set(dropped);
+        self.admin.iter().for_each(Admin::look);
         watch.losses.look(Instant::now(), dropped);
         let metrics = shards.iter().map(|shard| (shard.id(), &*shard.metrics));
         watch.watchdog.look(Instant::now(), metrics);
@@ -265,9 +285,9 @@ impl Control {
         }
         let stalled = watch.watchdog.stalled();
         let readiness = readiness(self.stage, self.dead, stalled);
-        watch.readiness.set(readiness);
+        self.view.readiness.set(readiness);
         let whole = Whole {
-            address: self.address,
+            address: self.view.address,
             ready: readiness.is_ok(),
             log_lines_dropped: dropped,
         };
@@ -277,15 +297,8 @@ impl Control {
         watch.reporter.report(Instant::now(), whole, readings);
     }
 
-    fn read(&self) -> Snapshot {
-        let mut whole = Snapshot::default();
-        let shards = self.shards.iter();
-        shards.for_each(|shard| whole.add(&shard.metrics.read()));
-        whole
-    }
-
     fn log_end(&self, log: Option<&LogHandle>) {
-        let whole = self.read();
+        let whole = self.view.sum();
         tracing::info!(
             accepted = whole.accepted,
             closed = whole.closed_total(),

@@ -4,7 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::net::endpoint::{self, Opened};
 use crate::net::listen::listen;
+use crate::preflight::admin;
 use crate::preflight::plan::{self, Plan};
 use crate::preflight::problem::Problem;
 
@@ -15,6 +17,9 @@ pub(crate) struct Listening {
     /// One for each shard.
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) address: SocketAddr,
+    /// The admin server's: where it is looked at, and where it is steered.
+    pub(crate) admin: Option<Opened>,
+    pub(crate) steering: Option<Opened>,
 }
 
 impl Listening {
@@ -22,10 +27,18 @@ impl Listening {
     ///
     /// # Errors
     ///
-    /// When the address cannot be listened on.
+    /// When an address cannot be listened on.
     pub(crate) fn open(config: Config, plan: Plan) -> Result<Self, Problem> {
         let opened = listen(&config, plan.shards.len());
         let (listeners, address) = opened.map_err(|error| plan::listen_problem(&config, &error))?;
+        let [admin, steering] = admin::endpoints(&config).map(|(key, endpoint)| {
+            let opened = endpoint.map(|endpoint| (endpoint, endpoint::open(endpoint)));
+            let opened = opened.map(|(endpoint, opened)| {
+                opened.map_err(|error| admin::problem(key, endpoint, &error))
+            });
+            opened.transpose()
+        });
+        let (admin, steering) = (admin?, steering?);
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
@@ -34,6 +47,8 @@ impl Listening {
             plan,
             listeners,
             address,
+            admin,
+            steering,
         })
     }
 

@@ -26,6 +26,12 @@ impl Unready {
             Self::Stalled(shard) | Self::ShardDied(shard) => Some(shard),
         }
     }
+
+    /// The word, and the shard if there is one: `stalled shard=3`.
+    pub(crate) fn told(self) -> String {
+        let shard = self.shard().map(|shard| format!(" shard={shard}"));
+        format!("{self}{}", shard.unwrap_or_default())
+    }
 }
 
 impl fmt::Display for Unready {

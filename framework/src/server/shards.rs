@@ -1,7 +1,7 @@
 //! The control thread's end of each shard.
 
 use std::io;
-use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -17,6 +17,7 @@ use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
 use crate::server::event::{Event, tell};
 use crate::server::listeners::Listening;
+use crate::server::view::ShardLink;
 use crate::shard::commands::Commands;
 use crate::shard::handle::Setup;
 use crate::shard::mail::mesh::Mesh;
@@ -30,6 +31,18 @@ pub(crate) struct ShardHandle {
     pub(crate) metrics: Arc<Metrics>,
     wake: WakeFd,
     thread: JoinHandle<()>,
+}
+
+/// What a shard starts with.
+pub(super) struct Start<M> {
+    /// Its thread's.
+    pub(super) name: String,
+    pub(super) config: Arc<Config>,
+    pub(super) plan: ShardPlan,
+    pub(super) context: ShardContext<M>,
+    pub(super) listener: OwnedFd,
+    pub(super) wake: WakeFd,
+    pub(super) started: Instant,
 }
 
 /// Starts a thread for each shard of `listening`; the text of the error names the one that could
@@ -63,9 +76,16 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
             metrics: Arc::new(Metrics::of(&config.upstreams)),
             mesh: Arc::clone(&mesh),
         };
-        let (factory, events) = (Arc::clone(&factory), events.clone());
-        let sockets = (listener, wake);
-        match ShardHandle::start(&config, plan, context, sockets, started, factory, events) {
+        let start = Start {
+            name: format!("shard-{}", plan.id),
+            config: Arc::clone(&config),
+            plan: plan.clone(),
+            context,
+            listener: listener.into(),
+            wake,
+            started,
+        };
+        match ShardHandle::start(start, Arc::clone(&factory), events.clone()) {
             Ok(shard) => shards.push(shard),
             Err(error) => {
                 shards.iter().for_each(ShardHandle::drain);
@@ -77,15 +97,20 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
 }
 
 impl ShardHandle {
-    fn start<M: Send + 'static, H: Handler<M>>(
-        config: &Arc<Config>,
-        plan: &ShardPlan,
-        context: ShardContext<M>,
-        (listener, wake): (TcpListener, WakeFd),
-        started: Instant,
+    pub(super) fn start<M: Send + 'static, H: Handler<M>>(
+        start: Start<M>,
         factory: Arc<impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static>,
         events: Sender<Event>,
     ) -> io::Result<Self> {
+        let Start {
+            name,
+            config,
+            plan,
+            context,
+            listener,
+            wake,
+            started,
+        } = start;
         let (commands, metrics) = (Arc::<Commands>::default(), context.metrics.clone());
         let bells = Arc::clone(&context.mesh.bells);
         let setup = Setup {
@@ -93,7 +118,7 @@ impl ShardHandle {
             server: context.mesh.server,
             connections_max: plan.connections_max,
             memory: plan.memory,
-            config: Arc::clone(config),
+            config,
             listener: Some(listener),
             local_addr: context.local_addr,
             wake: wake.clone(),
@@ -112,14 +137,11 @@ impl ShardHandle {
             };
             run::run(setup, serve, || tell(&ready, Event::Ready)).await
         };
-        let thread = spawn_shard(
-            &format!("shard-{id}"),
-            plan.affinity.clone(),
-            main,
-            move |outcome| tell(&events, Event::Ended(id, outcome)),
-        )?;
+        let thread = spawn_shard(&name, plan.affinity.clone(), main, move |outcome| {
+            tell(&events, Event::Ended(id, outcome))
+        })?;
         Ok(Self {
-            plan: plan.clone(),
+            plan,
             commands,
             metrics,
             wake,
@@ -129,6 +151,13 @@ impl ShardHandle {
 
     pub(crate) fn id(&self) -> ShardId {
         ShardId(self.plan.id)
+    }
+
+    pub(crate) fn link(&self) -> ShardLink {
+        ShardLink {
+            commands: Arc::clone(&self.commands),
+            wake: self.wake.clone(),
+        }
     }
 
     /// Lets the shard serve; it has its handler.

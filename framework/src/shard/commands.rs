@@ -1,6 +1,15 @@
 //! What the control thread tells a shard.
 
+pub(crate) mod survey;
+
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+use crate::shard::commands::survey::Survey;
+
+/// Surveys that a shard is given before it has taken any. No key: the admin server bounds those that
+/// run.
+const SURVEYS_MAX: usize = 64;
 
 /// Each is told once, and read every turn.
 #[derive(Debug, Default)]
@@ -8,6 +17,9 @@ pub(crate) struct Commands {
     /// It only ever grows.
     stage: AtomicU8,
     memory_short: AtomicBool,
+    /// There are surveys that the shard has not taken.
+    is_asked: AtomicBool,
+    surveys: Mutex<Vec<Survey>>,
 }
 
 impl Commands {
@@ -46,5 +58,32 @@ impl Commands {
 
     pub(crate) fn memory_is_short(&self) -> bool {
         self.memory_short.load(Ordering::Relaxed)
+    }
+
+    /// False: the shard has not taken those before, and takes no more.
+    pub(crate) fn ask(&self, survey: Survey) -> bool {
+        let mut surveys = self.surveys.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = surveys.len() < SURVEYS_MAX;
+        if has_room {
+            surveys.push(survey);
+            self.is_asked.store(true, Ordering::Release);
+        }
+        has_room
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// What was asked since the last time. A shard does not wait for the lock: whoever has it
+    /// signals the shard afterwards.
+    pub(crate) fn take_surveys(&self) -> Vec<Survey> {
+        let mut surveys = match self.surveys.try_lock() {
+            Ok(surveys) => surveys,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Vec::new(),
+        };
+        self.is_asked.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *surveys)
     }
 }

@@ -1,6 +1,7 @@
 //! The connections of a shard, each from top to bottom: [`lifecycle`] (beginning and end),
 //! [`recv`], [`send`], [`wait`] (who waits for it), [`timeouts`] (its one deadline), [`inbox`] (what
-//! others send to it), [`publish`] (to many), [`idle_pool`] (outbound ones that nobody uses).
+//! others send to it), [`publish`] (to many), [`idle_pool`] (outbound ones that nobody uses),
+//! [`survey`] (as an operator sees it).
 //!
 //! A [`Key`](crate::id::Key) is resolved once per event, by [`Conns::get`] in [`conn_mut`]: what
 //! follows works on the [`ConnMut`]. They are made of [`slot`] (one connection), [`table`] (all
@@ -26,6 +27,7 @@ pub(crate) mod slot;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod snapshot;
 pub(crate) mod subscriptions;
+mod survey;
 pub(crate) mod table;
 #[cfg(test)]
 mod table_model;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::id::{Key, ServerNumber, ShardId};
 use crate::metrics::Metrics;
 use crate::ring::buffers::BufferPool;
 use crate::ring::{Completion, Ring};
+use crate::shard::commands::survey::Survey;
 use crate::shard::conns::deadline::Deadlines;
 use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::own_timeouts::OwnTimeouts;
@@ -53,6 +54,8 @@ pub(crate) struct Core {
     /// Connections that were served and have ended since it was told last: those of one turn at
     /// most.
     pub(crate) left: Vec<Ended>,
+    /// What the admin server has asked, and is being answered.
+    pub(crate) surveys: Vec<Survey>,
     // Tasks beside connections.
     pub(crate) spawned: Spawned,
     pub(crate) task_timers: Timers,
@@ -80,7 +83,7 @@ pub(crate) struct CoreParts {
     pub(crate) memory: MemoryShare,
     pub(crate) config: Arc<Config>,
     /// None: a shard of a client.
-    pub(crate) listener: Option<TcpListener>,
+    pub(crate) listener: Option<OwnedFd>,
     pub(crate) buffers: Rc<BufferPool>,
     pub(crate) metrics: Arc<Metrics>,
     /// Since the server's start.
@@ -101,6 +104,7 @@ impl Core {
             reclaim: limits.admission.reclaim.then(Reclaim::default),
             drain: Drain::default(),
             left: Vec::new(),
+            surveys: Vec::new(),
             spawned: Spawned::default(),
             task_timers: Timers::default(),
             tickers: Tickers::default(),

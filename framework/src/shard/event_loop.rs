@@ -118,6 +118,10 @@ impl Shard {
         }
         core.assess_overload(self.commands.memory_is_short());
         core.evict();
+        if self.commands.is_asked() {
+            core.surveys.extend(self.commands.take_surveys());
+        }
+        core.survey();
         core.fire_timers();
         core.fire_tickers();
         core.sweep();
@@ -136,6 +140,14 @@ impl Shard {
     fn rest(&self) -> Rest {
         let mut core = self.core();
         core.feed();
+        core.tell_gauges();
+        if self.measures_turns {
+            let lasted = self
+                .started
+                .elapsed()
+                .saturating_sub(core.conns.shared.clock);
+            self.metrics.turns.record(lasted);
+        }
         core.set_task_timer(|| self.started.elapsed());
         let wait = match core.begin_wait() {
             wait if wait == Wait::No || self.bells.rest() => wait,
@@ -203,6 +215,17 @@ impl Core {
     pub(crate) fn feed(&mut self) {
         self.conns.shared.buffers.publish();
         self.conns.feed_starved();
+    }
+
+    /// Tells other threads what the turn has left.
+    fn tell_gauges(&self) {
+        let shared = &self.conns.shared;
+        shared.metrics.unread.set(shared.unread);
+        shared.metrics.unsent.set(shared.unsent);
+        shared
+            .metrics
+            .buffers_in_use
+            .set(shared.buffers.in_use().into());
     }
 
     /// Time has come to `clock` since the start. After a stop, what peers sent meanwhile is heard
@@ -417,7 +440,7 @@ impl Core {
         let cools = shared.recv_modes.cooled.is_due(shared.clock);
         let evicts = shared.overload.evicting.is_due(shared.clock);
         let ticks = self.tickers.is_due(shared.clock);
-        let is_paced_due = self.rates_are_due() || cools || evicts || ticks;
+        let is_paced_due = self.rates_are_due() || cools || evicts || ticks || self.can_survey();
         let has_task = !shared.run_queue.is_empty() || shared.topics.have_work();
         has_task || self.sweep_is_due() || is_paced_due
     }

@@ -3,7 +3,8 @@
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -38,7 +39,7 @@ pub(crate) struct Setup {
     pub(crate) memory: MemoryShare,
     pub(crate) config: Arc<Config>,
     /// None: a shard of a client.
-    pub(crate) listener: Option<TcpListener>,
+    pub(crate) listener: Option<OwnedFd>,
     pub(crate) local_addr: SocketAddr,
     pub(crate) wake: WakeFd,
     pub(crate) commands: Arc<Commands>,
@@ -62,6 +63,8 @@ pub(crate) struct Shard {
     pub(crate) started: Instant,
     /// How long to look for work before a wait; none: not at all.
     pub(crate) spin: Option<Duration>,
+    /// Somebody may ask how long turns last.
+    pub(crate) measures_turns: bool,
     /// Wakes the event loop while it is parked.
     pub(crate) parked: Cell<Option<Waker>>,
     /// Threads for what blocks.
@@ -109,6 +112,7 @@ impl Shard {
             bells: Rc::new(setup.bells),
             started: setup.started,
             spin: config.server.spin,
+            measures_turns: config.admin.is_on(),
             parked: Cell::new(None),
             blocking: Blocking::new(
                 setup.id,

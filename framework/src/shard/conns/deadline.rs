@@ -78,7 +78,6 @@ impl Deadlines {
         self.sends[slot.0 as usize]
     }
 
-    #[cfg(test)]
     pub(crate) fn of(&self, slot: SlotIndex) -> Tick {
         self.ticks[slot.0 as usize]
     }

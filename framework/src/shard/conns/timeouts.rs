@@ -155,13 +155,7 @@ impl ConnMut<'_> {
 
     /// The deadline has passed.
     pub(crate) fn expire(&mut self) {
-        let now = self.shared.now;
-        let passed = Passed {
-            write: now >= self.shared.deadlines.of_send(self.key.slot),
-            lifetime: now >= self.lifetime_deadline(),
-            request: now >= self.request_deadline(),
-            answer: now >= self.slot.frame_deadline,
-        };
+        let passed = self.passed(self.shared.now);
         match verdict(self.slot, passed, self.shared.is_draining) {
             Verdict::Fail(reason) => {
                 if reason == CloseReason::WriteTimeout {
@@ -173,6 +167,30 @@ impl ConnMut<'_> {
             Verdict::EndInput => self.end_input(),
             Verdict::Close => self.begin_close(),
             Verdict::Stale => self.set_deadline(),
+        }
+    }
+
+    /// What the deadline that runs will do, and when: the close reason that it stands for, or a word.
+    pub(super) fn next_end(&mut self) -> Option<(&'static str, Tick)> {
+        let due = self.shared.deadlines.of(self.key.slot);
+        let passed = self.passed(due);
+        let does = match verdict(self.slot, passed, self.shared.is_draining) {
+            Verdict::Fail(reason) => reason.as_str(),
+            Verdict::CancelConnect => "connect_timeout",
+            Verdict::EndInput => "drained",
+            Verdict::Close => "close_timeout",
+            Verdict::Stale => return None,
+        };
+        (due != Tick::NEVER).then_some((does, due))
+    }
+
+    /// Which deadlines have passed at `now`.
+    fn passed(&mut self, now: Tick) -> Passed {
+        Passed {
+            write: now >= self.shared.deadlines.of_send(self.key.slot),
+            lifetime: now >= self.lifetime_deadline(),
+            request: now >= self.request_deadline(),
+            answer: now >= self.slot.frame_deadline,
         }
     }
 

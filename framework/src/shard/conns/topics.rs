@@ -211,6 +211,12 @@ impl Topics {
         std::mem::take(&mut self.finished)
     }
 
+    /// Topics that the connection in `slot` is subscribed to.
+    pub(super) fn subscriptions_of(&self, slot: SlotIndex) -> u32 {
+        self.subscriptions
+            .count_of(slot, self.bounds.subscriptions_max) as u32
+    }
+
     /// Subscribers of the topic on this shard.
     pub(crate) fn subscribers(&self, name: &str) -> usize {
         let index = self.by_name.get(name);

@@ -93,7 +93,7 @@ fn play(seed: u64) -> u64 {
         Ticks::of(config.timeouts.request),
     );
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let acceptor = Acceptor::new(Some(listener), &config);
+    let acceptor = Acceptor::new(Some(listener.into()), &config);
     let shard = stand_in_shard(config, memory);
     shard.core().acceptor = acceptor;
     let stage = Stage::new(Random::new(random.next()));

@@ -1,7 +1,6 @@
 //! A shard's listener with its accepts in flight.
 
-use std::net::TcpListener;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -13,7 +12,7 @@ use crate::time::Tick;
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     /// None once it is closed.
-    pub(crate) listener: Option<TcpListener>,
+    pub(crate) listener: Option<OwnedFd>,
     /// Peer-address memory of the ring that no accept in flight uses.
     pub(crate) free_peer_slots: Vec<u32>,
     pub(crate) in_flight_max: u32,
@@ -24,7 +23,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Without a listener: a shard that accepts nothing.
-    pub(crate) fn new(listener: Option<TcpListener>, config: &Config) -> Self {
+    pub(crate) fn new(listener: Option<OwnedFd>, config: &Config) -> Self {
         let (in_flight_max, timeouts) = (config.limits.accepts_in_flight_max, &config.timeouts);
         let free_peer_slots = (0..in_flight_max).rev().collect();
         let back_off = BackOff::new(timeouts.accept_pause_min, timeouts.accept_pause_max);

@@ -161,7 +161,7 @@ impl Member {
         };
         let shard = stand_in_shard_at(seat, script.config.clone(), memory);
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        shard.core().acceptor = Acceptor::new(Some(listener), &script.config);
+        shard.core().acceptor = Acceptor::new(Some(listener.into()), &script.config);
         let mut random = seed.random;
         let stage = Stage::new(script, number, Random::new(random.next()));
         let stage = Rc::new(stage);

@@ -1,0 +1,177 @@
+//! A listener that is not shared, on an address that this machine alone can reach.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::Endpoint;
+use crate::net::listen::while_in_use;
+
+/// Connections that wait in the kernel until they are accepted.
+const BACKLOG: i32 = 128;
+
+/// A listener on an [`Endpoint`]. Dropping it takes a Unix socket's file away.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) listener: OwnedFd,
+    /// With the real port.
+    pub(crate) endpoint: Endpoint,
+    _file: Option<SocketFile>,
+}
+
+/// Listens there.
+///
+/// # Errors
+///
+/// Also when another process listens there, or the path names something that is no socket.
+pub(crate) fn open(endpoint: &Endpoint) -> io::Result<Opened> {
+    match endpoint {
+        Endpoint::Tcp(address) => {
+            let listener = while_in_use(|| bind(*address))?;
+            let address = listener.local_addr()?.as_socket().unwrap_or(*address);
+            Ok(Opened {
+                listener: listener.into(),
+                endpoint: Endpoint::Tcp(address),
+                _file: None,
+            })
+        }
+        Endpoint::Unix(path) => {
+            let (listener, file) = bind_file(path)?;
+            Ok(Opened {
+                listener: listener.into(),
+                endpoint: endpoint.clone(),
+                _file: Some(file),
+            })
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Of two processes that find the same stale file at the same instant one may lose its own to the
+/// other: paths are for one process each.
+fn bind_file(path: &Path) -> io::Result<(Socket, SocketFile)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Linux makes the file with the mode of the socket: at no instant may anybody else open it.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    let address = SockAddr::unix(path)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            remove_stale(path, &address)?;
+            socket.bind(&address)?;
+        }
+        outcome => outcome?,
+    }
+    socket.listen(BACKLOG)?;
+    let file = SocketFile {
+        path: path.to_owned(),
+        inode: fs::symlink_metadata(path)?.ino(),
+    };
+    Ok((socket, file))
+}
+
+/// Removes the file of a socket that nobody listens on any more.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is something that is no socket",
+        ));
+    }
+    match Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// The file of a Unix socket of ours.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    /// Another process may have its own there by now.
+    fn drop(&mut self) {
+        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the socket's file stays");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("corelane-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
+        let path = path("stale");
+        let endpoint = Endpoint::Unix(path.clone());
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let opened = open(&endpoint).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        UnixStream::connect(&path).unwrap();
+        let second = open(&endpoint).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        drop(opened);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let path = path("file");
+        fs::write(&path, "precious").unwrap();
+        let error = open(&Endpoint::Unix(path.clone())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn the_file_of_a_successor_stays() {
+        let path = path("successor");
+        let opened = open(&Endpoint::Unix(path.clone())).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "another's").unwrap();
+        drop(opened);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another's");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_port_has_one_listener() {
+        let first = open(&Endpoint::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
+        assert_eq!(
+            open(&first.endpoint).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! What the admin server answers.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::conn::connection::Conn;
+use crate::error::Error;
+use crate::handler::Handler;
+use crate::server::admin::connections::{self, List, Query};
+use crate::server::admin::exposition;
+use crate::server::admin::http::{self, Answer, Method, Refusal, Request, STEER, Status, parse};
+use crate::server::admin::text_format;
+use crate::server::readiness::Unready;
+use crate::server::view::View;
+
+/// Where what is.
+const INDEX: &str = "GET  /metrics            metrics in the text format 0.0.4\n\
+    GET  /healthz            200 while the server works, 503 once a shard has died\n\
+    GET  /readyz             200 while it may be given work, else 503 and why not\n\
+    GET  /connections        those that fit the query, one JSON object a line\n\
+    GET  /connections/ID     one of them\n\
+    POST /connections/close  ends those that fit the query, which must not be empty\n\
+    POST /connections/ID/close\n";
+
+#[derive(Clone)]
+pub(super) struct AdminHandler {
+    view: Arc<View>,
+    /// A browser can reach it, with a page of anybody's.
+    is_tcp: bool,
+    /// What changes something is served here.
+    may_steer: bool,
+    lists: Rc<Cell<u32>>,
+}
+
+/// What becomes of a request.
+enum Outcome {
+    Answer(Answer),
+    /// The rows as they come.
+    List(Box<List>),
+}
+
+impl AdminHandler {
+    pub(super) fn new(view: Arc<View>, is_tcp: bool, may_steer: bool) -> Self {
+        Self {
+            view,
+            is_tcp,
+            may_steer,
+            lists: Rc::default(),
+        }
+    }
+
+    async fn answer(&self, request: &Request) -> Outcome {
+        if let Some(refusal) = self.refusal(request) {
+            return Outcome::Answer(refusal);
+        }
+        let path: Vec<&str> = request.path.split('/').skip(1).collect();
+        let answer = match (request.method, &path[..]) {
+            (Method::Post, ["connections", "close"]) if request.query.is_empty() => {
+                let text = "say which: an empty query would end them all\n";
+                Answer::text(Status::BAD_REQUEST, text)
+            }
+            (Method::Post, ["connections", "close"]) => return self.list(request),
+            (Method::Post, ["connections", name, "close"]) => self.one(request, name).await,
+            (Method::Post, _) => Answer::text(Status::NOT_FOUND, INDEX),
+            (_, ["connections"]) => return self.list(request),
+            (_, ["connections", name]) => self.one(request, name).await,
+            _ => self.page(&request.path),
+        };
+        Outcome::Answer(answer)
+    }
+
+    /// Why the request is not served, whatever it asks for.
+    fn refusal(&self, request: &Request) -> Option<Answer> {
+        if self.is_tcp && !request.host.as_deref().is_none_or(names_loopback) {
+            let text = "Host must be this machine's loopback address or localhost\n";
+            return Some(Answer::text(Status::FORBIDDEN, text));
+        }
+        match request.method {
+            Method::Get | Method::Head => None,
+            Method::Post if !self.may_steer => {
+                let text = "nothing is changed here: ask the Unix socket, or admin.steer_listen\n";
+                Some(Answer::text(Status::FORBIDDEN, text))
+            }
+            Method::Post if !request.steers => {
+                let text = format!("the header field {STEER} must be there\n");
+                Some(Answer::text(Status::FORBIDDEN, text))
+            }
+            Method::Post => None,
+            Method::Other => {
+                let text = "GET, HEAD and POST are served\n";
+                Some(Answer::text(Status::METHOD_NOT_ALLOWED, text))
+            }
+        }
+    }
+
+    fn page(&self, path: &str) -> Answer {
+        match path {
+            "/" => Answer::text(Status::OK, INDEX),
+            "/metrics" => Answer {
+                status: Status::OK,
+                content_type: text_format::CONTENT_TYPE,
+                body: exposition::page(&self.view),
+            },
+            "/healthz" => match self.view.readiness.get() {
+                Err(dead @ Unready::ShardDied(_)) => unready(dead),
+                _ => Answer::text(Status::OK, "ok\n"),
+            },
+            "/readyz" => {
+                let ready = |()| Answer::text(Status::OK, "ready\n");
+                self.view.readiness.get().map_or_else(unready, ready)
+            }
+            _ => Answer::text(Status::NOT_FOUND, INDEX),
+        }
+    }
+
+    fn list(&self, request: &Request) -> Outcome {
+        match Query::parse(&request.query).map(|query| self.begin(request, query)) {
+            Ok(Some(list)) => Outcome::List(Box::new(list)),
+            Ok(None) => Outcome::Answer(too_many()),
+            Err(why) => Outcome::Answer(Answer::text(Status::BAD_REQUEST, why)),
+        }
+    }
+
+    fn begin(&self, request: &Request, query: Query) -> Option<List> {
+        List::begin(
+            &self.view,
+            &self.lists,
+            query,
+            request.method == Method::Post,
+        )
+    }
+
+    /// The connection of that name, which is explained or told to end.
+    async fn one(&self, request: &Request, name: &str) -> Answer {
+        let query = match Query::parse(&request.query) {
+            Ok(query) => query.of_one(self.view.server, name),
+            Err(why) => return Answer::text(Status::BAD_REQUEST, why),
+        };
+        let Some(query) = query else {
+            let text = "a connection is named as in the log: shard.slot.generation\n";
+            return Answer::text(Status::BAD_REQUEST, text);
+        };
+        let Some(mut list) = self.begin(request, query) else {
+            return too_many();
+        };
+        let mut body = String::new();
+        while let Some(lines) = list.next().await {
+            body.push_str(&lines);
+        }
+        match (list.has_matched(), list.is_whole()) {
+            (true, _) => Answer {
+                status: Status::OK,
+                content_type: connections::CONTENT_TYPE,
+                body,
+            },
+            (false, true) => Answer::text(Status::NOT_FOUND, "gone\n"),
+            (false, false) => Answer::text(Status::UNAVAILABLE, "its shard does not answer\n"),
+        }
+    }
+}
+
+fn too_many() -> Answer {
+    Answer::text(Status::UNAVAILABLE, "too many lists are being made\n")
+}
+
+/// Sends the rows as they come, and behind them the sums.
+async fn send_list(conn: &mut Conn, request: &Request, mut list: Box<List>) -> Result<(), Error> {
+    let is_1_0 = request.is_1_0;
+    conn.write(&http::head_of_stream(connections::CONTENT_TYPE, is_1_0))
+        .await?;
+    if request.method == Method::Head {
+        return conn.close().await;
+    }
+    while let Some(lines) = list.next().await {
+        if !lines.is_empty() {
+            conn.write(&http::chunk(&lines, is_1_0)).await?;
+        }
+    }
+    conn.write(&http::chunk(&list.summary(), is_1_0)).await?;
+    if !is_1_0 {
+        conn.write(http::LAST_CHUNK).await?;
+    }
+    conn.close().await
+}
+
+fn unready(reason: Unready) -> Answer {
+    Answer::text(Status::UNAVAILABLE, format!("{}\n", reason.told()))
+}
+
+/// Whether a browser that sends this meant the loopback interface: a page of anybody's may have a
+/// name of its own lead there (DNS rebinding).
+fn names_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    let ip: Option<IpAddr> = bare.parse().ok();
+    name.eq_ignore_ascii_case("localhost") || ip.is_some_and(|ip| ip.is_loopback())
+}
+
+impl Handler for AdminHandler {
+    async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+        let header_max = self.view.config.admin.header_max as usize;
+        loop {
+            let request = match conn.read_frame(header_max, parse).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(frame)) => frame.value,
+                Err(Error::FrameTooLong { .. }) => Err(Refusal(
+                    Status::HEADER_TOO_LARGE,
+                    "the header is longer than admin.header_max",
+                )),
+                Err(error) => return Err(error),
+            };
+            let request = match request {
+                Ok(request) => request,
+                Err(refusal) => return refuse(conn, refusal).await,
+            };
+            let answer = match self.answer(&request).await {
+                Outcome::Answer(answer) => answer,
+                Outcome::List(list) => return send_list(conn, &request, list).await,
+            };
+            conn.write(&answer.bytes(request.method, request.keeps_alive))
+                .await?;
+            if !request.keeps_alive {
+                return conn.close().await;
+            }
+        }
+    }
+}
+
+async fn refuse(conn: &mut Conn, Refusal(status, why): Refusal) -> Result<(), Error> {
+    let answer = Answer::text(status, format!("{why}\n"));
+    conn.write(&answer.bytes(Method::Get, false)).await?;
+    // All is said: an error without it would reset what the client has yet to read.
+    conn.close().await?;
+    Err(Error::Protocol(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_loopback_interface_is_meant() {
+        for host in [
+            "localhost",
+            "LOCALHOST:9007",
+            "127.0.0.1",
+            "127.8.8.8:80",
+            "[::1]:9007",
+            "[::1]",
+        ] {
+            assert!(names_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.org",
+            "localhost.example.org:9007",
+            "10.0.0.1",
+            "127.0.0.1.example.org",
+            "evil:127.0.0.1",
+        ] {
+            assert!(!names_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the control thread knows of the server, for whoever looks at it from another thread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::id::ServerNumber;
+use crate::metrics::{Counter, Metrics, Snapshot};
+use crate::ring::WakeFd;
+use crate::server::readiness::Readiness;
+use crate::shard::commands::Commands;
+
+/// The control thread writes, any thread reads.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) config: Arc<Config>,
+    pub(crate) address: SocketAddr,
+    pub(crate) connections_max: u32,
+    pub(crate) server: ServerNumber,
+    /// Of each shard.
+    pub(crate) shards: Vec<Arc<Metrics>>,
+    /// By which each is asked.
+    pub(crate) links: Vec<ShardLink>,
+    pub(crate) readiness: Readiness,
+    pub(crate) log_lines_dropped: Counter,
+}
+
+/// What a thread asks a shard by.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardLink {
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) wake: WakeFd,
+}
+
+impl ShardLink {
+    /// Has the shard look at once; one that is gone does not.
+    pub(crate) fn signal(&self) {
+        let _gone = self.wake.signal();
+    }
+}
+
+impl View {
+    /// All shards together.
+    pub(crate) fn sum(&self) -> Snapshot {
+        let mut whole = Snapshot::default();
+        self.shards
+            .iter()
+            .for_each(|shard| whole.add(&shard.read()));
+        whole
+    }
+}
