@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 
-use crate::config::{self, AppSettings, Config};
+use signal_hook::consts::SIGHUP;
+
+use crate::config::{self, AppSettings, InForce};
 use crate::handler::{AppBytes, Handler, IntoHandler, ShardContext};
 use crate::log::LogHandle;
 use crate::preflight::plan::{self, Plan};
@@ -14,6 +17,7 @@ use crate::server::ended::ServerError;
 use crate::server::event::Event;
 use crate::server::listeners::Listening;
 use crate::server::progress::Progress;
+use crate::server::reload::{Hangups, Source};
 use crate::server::signals;
 use crate::{arguments, log};
 
@@ -114,14 +118,26 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
             );
         }
     };
-    let settings = loaded.app;
-    match serve(loaded.config, plan, &log, move |shard| {
+    let (in_force, settings) = loaded.into_force();
+    let source = source::<S>(arguments.config, arguments.sets);
+    match serve(in_force, source, plan, &log, move |shard| {
         factory(shard, &settings).into_handler()
     }) {
         Ok(()) => ExitCode::from(CLEAN),
         Err(Failure::Start(error)) => refuse(S::NAME, &[error]),
         Err(Failure::Running) => ExitCode::from(FAILED),
     }
+}
+
+/// Where the settings can be read again: the file, if there is one, with the same arguments over it.
+fn source<S: AppSettings>(file: Option<PathBuf>, sets: Vec<String>) -> Option<Source> {
+    let file = file?;
+    Some(Box::new(move || {
+        match config::load_again::<S>(&file, &sets) {
+            Ok(loaded) => Ok(loaded.into_force().0),
+            Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
+        }
+    }))
 }
 
 /// Why a server ended other than cleanly.
@@ -134,18 +150,24 @@ enum Failure {
 
 /// Serves until a signal has drained the server or a shard has died.
 fn serve<M: Send + 'static, H: Handler<M>>(
-    config: Config,
+    settings: InForce,
+    source: Option<Source>,
     plan: Plan,
     log: &LogHandle,
     factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
 ) -> Result<(), Failure> {
     let (events, inbox) = channel();
     // Before any shard: a signal that comes during the start must not kill the process half-way.
-    signals::watch(events.clone(), Event::Signal)
+    let hangups = Hangups::default();
+    let event = move |request: signals::Request| match request.signal {
+        SIGHUP => hangups.request().map(Event::Reload),
+        _ => Some(Event::Signal(request)),
+    };
+    signals::watch(events.clone(), event)
         .map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
-    let listening = Listening::open(config, plan);
+    let listening = Listening::open(settings, plan);
     let listening = listening.map_err(|problem| Failure::Start(problem.to_string()))?;
-    let started = Control::start(listening, &events, inbox, factory);
+    let started = Control::start(listening, source, &events, inbox, factory);
     let (control, _mesh) = started.map_err(Failure::Start)?;
     match control.run(Some(log), &Progress::default()) {
         Ok(()) => Ok(()),

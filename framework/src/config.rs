@@ -4,9 +4,11 @@
 //! goes through three stages: `document` reads it and remembers where every value stood, `raw` holds
 //! what was written, of whatever type, and `check` turns that into a [`Config`] or into the list of
 //! everything wrong with it. Only a [`Config`] reaches the server. `print`, `example` and
-//! `reference` are the way back: the values in use, a file to start from, and docs/settings.md.
+//! `reference` are the way back: the values in use, a file to start from, and docs/settings.md. A
+//! running server has its settings in `in_force`; `change` tells what others would change.
 
 mod addresses;
+mod change;
 mod check;
 mod checked;
 mod checker;
@@ -20,6 +22,7 @@ mod endpoint;
 mod entry;
 mod example;
 mod explained;
+mod in_force;
 mod keys;
 mod kind;
 mod load;
@@ -42,17 +45,21 @@ mod times;
 mod unknown;
 mod value;
 
+pub use self::change::SettingChange;
 pub(crate) use self::checked::Config;
+#[cfg(test)]
+pub(crate) use self::checked::live_keys;
 pub(crate) use self::duration::{format as format_duration, parse as parse_duration};
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::example::example;
+pub(crate) use self::in_force::{App, InForce};
 pub(crate) use self::keys::{
     Admission, Buffers, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull, SHARD_CONNECTIONS_MAX,
     Socket, Upstream,
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};
-pub(crate) use self::load::{load, load_from};
+pub(crate) use self::load::{load, load_again, load_from};
 pub(crate) use self::problem::Problem;
 pub(crate) use self::reference::reference;
 pub use self::settings::AppSettings;

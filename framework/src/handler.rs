@@ -1,5 +1,6 @@
 //! All that an application author implements.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::future::Future;
@@ -9,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Upstream;
+use crate::config::{App, AppSettings, InForce, Upstream};
 use crate::conn::connection::Conn;
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
@@ -116,6 +117,59 @@ pub trait Handler<M: Send + 'static = Nothing>: 'static {
 
     /// Once, when the server begins to drain, before any connection is told of it.
     fn on_drain(&self) {}
+
+    /// A reload has changed keys of `[app]` that [`AppSettings::LIVE`] names: each shard's handler is
+    /// told between two turns. A panic in it is logged and changes nothing.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    ///
+    /// use corelane::{AppSettings, Conn, Error, Handler, Reloaded};
+    ///
+    /// #[derive(Default, serde::Serialize, serde::Deserialize)]
+    /// #[serde(default)]
+    /// struct GreetSettings {
+    ///     greeting: String,
+    /// }
+    ///
+    /// impl AppSettings for GreetSettings {
+    ///     const NAME: &'static str = "greet";
+    ///     const ABOUT: &'static str = "Greets";
+    ///     const LISTEN: &'static str = "127.0.0.1:7007";
+    ///     const LIVE: &'static [&'static str] = &["greeting"];
+    /// }
+    ///
+    /// struct Greet {
+    ///     greeting: RefCell<String>,
+    /// }
+    ///
+    /// impl Handler for Greet {
+    ///     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+    ///         let greeting = self.greeting.borrow().clone();
+    ///         conn.write(&greeting).await
+    ///     }
+    ///
+    ///     fn on_reload(&self, settings: &Reloaded<'_>) {
+    ///         if let Some(settings) = settings.app::<GreetSettings>() {
+    ///             self.greeting.replace(settings.greeting.clone());
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn on_reload(&self, settings: &Reloaded<'_>) {
+        let _ = settings;
+    }
+}
+
+/// The settings after a reload, as [`Handler::on_reload`] is told of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Reloaded<'a>(&'a App);
+
+impl<'a> Reloaded<'a> {
+    /// The application's own, as the factory was given them; none if they are not of this type.
+    pub fn app<S: AppSettings>(&self) -> Option<&'a S> {
+        self.0.get()
+    }
 }
 
 /// The messages of a handler that is sent none: there is no value of it.
@@ -379,11 +433,14 @@ pub(crate) struct Observer<H, M> {
     handler: Rc<H>,
     context: ShardContext<M>,
     mailbox: Rc<Mailbox<M>>,
+    /// The section `[app]` in force.
+    app: RefCell<App>,
 }
 
 impl<M: Send + 'static, H: Handler<M>> Observer<H, M> {
-    pub(crate) fn new(handler: &Rc<H>, context: ShardContext<M>) -> Self {
+    pub(crate) fn new(handler: &Rc<H>, context: ShardContext<M>, app: App) -> Self {
         Self {
+            app: RefCell::new(app),
             handler: Rc::clone(handler),
             mailbox: Mailbox::of_this_thread(&context.mesh),
             context,
@@ -401,6 +458,17 @@ impl<H, M> Drop for Observer<H, M> {
 impl<M: Send + 'static, H: Handler<M>> Hooks for Observer<H, M> {
     fn started(&self) {
         self.handler.on_start(&self.context);
+    }
+
+    fn reloaded(&self, settings: &InForce) {
+        Pool::reload_this_thread(&settings.config.upstreams);
+        let mailbox = &settings.config.mailbox;
+        self.mailbox.set_per_turn_max(mailbox.messages_per_turn_max);
+        let before = self.app.replace(settings.app.clone());
+        if before != settings.app {
+            panics::as_handler(|| self.handler.on_reload(&Reloaded(&settings.app)))
+                .unwrap_or_else(|panic| report_panic(Key::of_place(0), &*panic));
+        }
     }
 
     fn draining(&self) {

@@ -115,7 +115,7 @@ pub mod fuzzing {
 pub use app::run;
 pub use client::Client;
 pub use close_reason::CloseReason;
-pub use config::AppSettings;
+pub use config::{AppSettings, SettingChange};
 pub use conn::chunk::Chunk;
 pub use conn::connection::Conn;
 pub use conn::copy::copy_bidirectional;
@@ -127,7 +127,8 @@ pub use conn::split::{ReadHalf, WriteHalf};
 pub use error::Error;
 pub use escape::Escaped;
 pub use handler::{
-    ConnInfo, Fallible, FromFn, Handler, IntoHandler, Nothing, Plain, ShardContext, from_fn,
+    ConnInfo, Fallible, FromFn, Handler, IntoHandler, Nothing, Plain, Reloaded, ShardContext,
+    from_fn,
 };
 pub use id::{ConnId, ShardId};
 pub use metrics::Snapshot;
@@ -135,6 +136,7 @@ pub use metrics::custom::{Counter, Gauge, Histogram};
 pub use server::builder::{Bound, Server, ServerBuilder};
 pub use server::ended::{Ended, ServerError};
 pub use server::handle::ServerHandle;
+pub use server::reload::ReloadError;
 pub use settings::{SettingValue, Settings};
 pub use shard::conns::topics::{Behind, Published, SubscribeError};
 pub use shard::conns::{ConnTimeouts, Delivery, EndOfInput};

@@ -11,8 +11,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::fmt;
+use tracing::Level;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -44,12 +48,18 @@ struct Counts {
 /// The running log. Dropping it waits until what is queued is written, for [`END_MAX`] at most.
 pub(crate) struct LogHandle {
     counts: Arc<Counts>,
+    level: reload::Handle<LevelFilter, Registry>,
 }
 
 impl LogHandle {
     /// Lines that were dropped: the queue was full, or they could not be written.
     pub(crate) fn dropped(&self) -> u64 {
         self.counts.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Of no effect where the application has set up a subscriber of its own.
+    pub(crate) fn set_level(&self, level: Level) {
+        drop(self.level.reload(LevelFilter::from_level(level)));
     }
 }
 
@@ -71,6 +81,7 @@ impl Drop for LogHandle {
 pub(crate) fn start(settings: &Log) -> io::Result<LogHandle> {
     let (lines, queue) = sync_channel(QUEUE_MAX);
     let counts = Arc::<Counts>::default();
+    let (filter, level) = reload::Layer::new(LevelFilter::from_level(settings.level));
     let (writer, handle) = (
         Queue {
             lines,
@@ -78,19 +89,18 @@ pub(crate) fn start(settings: &Log) -> io::Result<LogHandle> {
         },
         LogHandle {
             counts: Arc::clone(&counts),
+            level,
         },
     );
     thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || write_out(&queue, io::stderr(), &counts))?;
     // Its own errors would go to standard error, and panic when that is what fails.
-    let builder = fmt()
-        .with_max_level(settings.level)
-        .log_internal_errors(false)
-        .with_writer(writer);
+    let lines = fmt::layer().log_internal_errors(false).with_writer(writer);
+    let filtered = tracing_subscriber::registry().with(filter);
     let set = match settings.format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => filtered.with(lines.with_ansi(false)).try_init(),
+        LogFormat::Json => filtered.with(lines.json()).try_init(),
     };
     if set.is_err() {
         tracing::debug!("the log was set up by the application");

@@ -7,7 +7,7 @@
 
 pub(crate) mod admin;
 mod facts;
-mod kernel;
+pub(crate) mod kernel;
 mod limits;
 pub(crate) mod memory;
 pub(crate) mod plan;

@@ -2,8 +2,8 @@
 //!
 //! For programs that embed one: [`builder`], [`handle`] (a running one), [`ended`] (how it ended).
 //! [`listeners`] opens what clients connect to; [`control`] is the thread around the shards, with
-//! `shards` (what it has of each), [`event`] (what it hears of, [`signals`] among that) and
-//! [`progress`] (who waits for it). It looks after `watchdog`, `memory`, `readiness` and `report`;
+//! `shards` (what it has of each), [`event`] (what it hears of, [`signals`] and [`mod@reload`] among
+//! that) and [`progress`] (who waits for it). It looks after `watchdog`, `memory`, `readiness` and `report`;
 //! `timeout_summary` is said at the start. `admin` serves what it keeps in `view`.
 
 mod admin;
@@ -16,6 +16,7 @@ pub(crate) mod listeners;
 mod memory;
 pub(crate) mod progress;
 mod readiness;
+pub(crate) mod reload;
 mod report;
 mod shards;
 pub(crate) mod signals;

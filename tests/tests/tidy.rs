@@ -47,6 +47,7 @@ const LAYERS: [&[&str]; 30] = [
         "shard/connects",
         "shard/overload",
         "shard/rates",
+        "shard/reload",
         "shard/drain",
         "shard/held_back",
         "shard/surveys",

@@ -1,16 +1,18 @@
 //! What the ping server does with one connection.
 
-use corelane::{Conn, Error, Handler, Pool};
+use std::cell::Cell;
+
+use corelane::{Conn, Error, Handler, Pool, Reloaded};
 
 use crate::client::{Client, Ids};
 use crate::forward::forward;
 use crate::reply::{Reply, answer, bulk_header, error};
 use crate::resp::{EXPECTED_BULK, Limits, Scan};
+use crate::settings::PingSettings;
 
 /// One per shard.
 pub(crate) struct Ping {
-    limits: Limits,
-    frame_max: usize,
+    limits: Cell<Limits>,
     /// Whom `PING` is passed on to; none: it is answered here.
     next: Option<Pool>,
     ids: Ids,
@@ -19,8 +21,7 @@ pub(crate) struct Ping {
 impl Ping {
     pub(crate) fn new(limits: Limits, next: Option<Pool>, ids: Ids) -> Self {
         Self {
-            limits,
-            frame_max: limits.frame_max(),
+            limits: Cell::new(limits),
             next,
             ids,
         }
@@ -32,8 +33,9 @@ impl Handler for Ping {
         let mut client = Client::default();
         loop {
             let mut scan = Scan::default();
-            let parse = |bytes: &[u8]| scan.step(bytes, &self.limits);
-            let frame = match conn.read_frame(self.frame_max, parse).await {
+            let parse = |bytes: &[u8]| scan.step(bytes, &self.limits.get());
+            let frame_max = self.limits.get().frame_max();
+            let frame = match conn.read_frame(frame_max, parse).await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(()),
                 Err(Error::Protocol(why)) => {
@@ -54,6 +56,12 @@ impl Handler for Ping {
                 Reply::Goodbye => return conn.write(b"+OK\r\n").await,
                 Reply::HangUp => return Ok(()),
             }
+        }
+    }
+
+    fn on_reload(&self, settings: &Reloaded<'_>) {
+        if let Some(settings) = settings.app::<PingSettings>() {
+            self.limits.set(settings.limits());
         }
     }
 }

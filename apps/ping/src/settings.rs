@@ -76,6 +76,7 @@ impl AppSettings for PingSettings {
     const NAME: &'static str = "ping";
     const ABOUT: &'static str = "Answers PING, ECHO and QUIT as a Redis server does";
     const LISTEN: &'static str = "127.0.0.1:7379";
+    const LIVE: &'static [&'static str] = &["inline_max", "bulk_max", "arguments_max"];
     const UPSTREAMS: &'static [(&'static str, &'static str)] = &[(
         UPSTREAM,
         "With an upstream of this name ping passes PING on to it, and answers with the time that it took: +PONG 123 us. \

@@ -111,6 +111,30 @@ impl Config {
     }
 }
 
+/// Whether a reload can change the key `name` of `section` while the server runs.
+pub(super) fn is_live(section: &str, name: &str) -> bool {
+    let is_named = section.starts_with(&section_of(""));
+    let mut sections = Config::sections()
+        .into_iter()
+        .chain([Config::named_section()]);
+    let section = sections.find(|known| known.name == section || is_named && known.name == NAMED);
+    let entries = section.map_or(Vec::new(), |section| section.entries);
+    entries.iter().any(|entry| entry.key == name && entry.live)
+}
+
+/// Every key that a reload can change, those of upstreams aside.
+#[cfg(test)]
+pub(crate) fn live_keys() -> Vec<String> {
+    let of_section = |section: Section| {
+        let live = section.entries.into_iter().filter(|entry| entry.live);
+        live.map(move |entry| format!("{}.{}", section.name, entry.key))
+    };
+    Config::sections()
+        .into_iter()
+        .flat_map(of_section)
+        .collect()
+}
+
 fn upstreams(raw: &Raw, checker: &mut Checker<'_>) -> BTreeMap<String, Upstream> {
     raw.names()
         .map(|name| (name.to_owned(), Upstream::read(&section_of(name), checker)))

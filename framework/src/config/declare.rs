@@ -12,6 +12,8 @@
 //! ```
 //!
 //! A `shipped` key stands in the files in configs/, a `documented` one in docs/settings.md alone.
+//! One with `, live` behind its default changes while the server runs: whoever marks it has
+//! `framework/src/shard/reload.rs`, or what else a reload reaches, apply it.
 //! Behind the name stand the type of the field, what is expected of the value ([`Kind`]) and the
 //! default, which may name the keys above. Keys in `after { .. }` have no field: only the defaults
 //! of the others make something of them. A last line `..field: Group` takes in the keys of another
@@ -22,6 +24,8 @@
 macro_rules! section {
     (@is_shipped shipped) => { true };
     (@is_shipped documented) => { false };
+    (@is_live) => { false };
+    (@is_live live) => { true };
 
     (
         $(#[doc = $comment:literal])+
@@ -33,7 +37,7 @@ macro_rules! section {
         })? {
             $(
                 $(#[doc = $doc:literal])+
-                $shown:ident $key:ident: $Type:ty = $kind:expr, $default:expr;
+                $shown:ident $key:ident: $Type:ty = $kind:expr, $default:expr $(, $live:ident)?;
             )+
             $(..$group:ident: $Group:ty)?
         }
@@ -77,7 +81,8 @@ macro_rules! section {
                 $(
                     let $key: $Type = $default;
                     let (key, shipped) = (stringify!($key), section!(@is_shipped $shown));
-                    entries.push(Entry::of(key, &[$( $doc ),+], shipped, &$kind, &$key));
+                    let entry = Entry::of(key, &[$( $doc ),+], shipped, &$kind, &$key);
+                    entries.push(Entry { live: section!(@is_live $( $live )?), ..entry });
                 )+
                 $( entries.extend(<$Group as $crate::config::entry::Group>::entries()); )?
                 entries

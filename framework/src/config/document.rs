@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use toml::Spanned;
@@ -20,14 +21,37 @@ const READINGS_MAX: usize = 16;
 /// Read a settings file whole, without its byte order mark.
 pub(super) fn read_file(path: &Path) -> Result<String, Problem> {
     let name = path.display().to_string();
-    let refuse = |what: String, help: &str| Problem::of_file(&name, what, Some(help.to_owned()));
+    read_whole(&name, File::open(path))
+}
+
+/// The same for a running server, which no pipe may stop, and which would take one that was read
+/// before for an empty file.
+pub(super) fn read_again(path: &Path) -> Result<String, Problem> {
+    let name = path.display().to_string();
+    let at_once = rustix::fs::OFlags::NONBLOCK.bits();
+    let opened = File::options()
+        .read(true)
+        .custom_flags(at_once as i32)
+        .open(path);
+    match opened.as_ref().map(File::metadata) {
+        Ok(Ok(metadata)) if !metadata.is_file() => Err(Problem::of_file(
+            &name,
+            "no regular file, so it cannot be read again".to_owned(),
+            Some("start the server with the path of a TOML file".to_owned()),
+        )),
+        _ => read_whole(&name, opened),
+    }
+}
+
+fn read_whole(name: &str, opened: std::io::Result<File>) -> Result<String, Problem> {
+    let refuse = |what: String, help: &str| Problem::of_file(name, what, Some(help.to_owned()));
     let unreadable = |error: std::io::Error| {
         refuse(
             format!("cannot be read: {error}"),
             "give the path of a TOML file, or none for the built-in settings",
         )
     };
-    let file = File::open(path).map_err(unreadable)?;
+    let file = opened.map_err(unreadable)?;
     let mut bytes = Vec::new();
     // One byte past the bound tells a file that is too long from one that just fits, and works on a
     // pipe too.
@@ -40,7 +64,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, Problem> {
             "settings are short; is this the right file?",
         ));
     }
-    text_of(&name, bytes)
+    text_of(name, bytes)
 }
 
 /// The bytes of the file `name` as text, without its byte order mark.

@@ -16,10 +16,12 @@ pub(super) struct Entry {
     pub(super) required: bool,
     /// Whether it stands in the shipped files: most people who run a server consider it.
     pub(super) shipped: bool,
+    /// Whether a reload can change it while the server runs.
+    pub(super) live: bool,
 }
 
 impl Entry {
-    /// A key with the lines of its comment.
+    /// A key with the lines of its comment; one that needs a restart.
     pub(super) fn of<T, K: Kind<T>>(
         key: &'static str,
         comment: &[&str],
@@ -34,6 +36,7 @@ impl Entry {
             default: kind.write(default).to_toml(),
             required: K::REQUIRED,
             shipped,
+            live: false,
         }
     }
 }

@@ -35,6 +35,7 @@ fn app<S: AppSettings>() -> Option<Section> {
                 .unwrap_or_default(),
             required: false,
             shipped: true,
+            live: S::LIVE.contains(key),
         }
     };
     let entries: Vec<Entry> = known_keys::<S>()?.iter().map(entry).collect();

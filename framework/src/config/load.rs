@@ -33,15 +33,34 @@ pub(crate) fn load<S: AppSettings>(
     file: Option<&Path>,
     sets: &[String],
 ) -> Result<Loaded<S>, Vec<Problem>> {
-    let name = file
-        .map(|path| path.display().to_string())
-        .unwrap_or_default();
-    let text = file
-        .map(document::read_file)
-        .transpose()
-        .map_err(|problem| vec![problem])?;
-    let sets = [&*defaults::below(text.as_deref(), S::DEFAULTS), sets].concat();
-    load_from(text.as_deref().map(|text| (name.as_str(), text)), &sets)
+    let read = file.map(|path| Ok((path.display().to_string(), document::read_file(path)?)));
+    let read = read.transpose().map_err(|problem| vec![problem])?;
+    of_file(read, sets)
+}
+
+/// As [`load`], while the server runs: whatever the path leads to by now, it keeps nobody waiting.
+///
+/// # Errors
+/// As for [`load`], and when it is no file that can be read a second time.
+pub(crate) fn load_again<S: AppSettings>(
+    file: &Path,
+    sets: &[String],
+) -> Result<Loaded<S>, Vec<Problem>> {
+    let text = document::read_again(file).map_err(|problem| vec![problem])?;
+    of_file(Some((file.display().to_string(), text)), sets)
+}
+
+/// The settings of a file, by its name and text.
+fn of_file<S: AppSettings>(
+    file: Option<(String, String)>,
+    sets: &[String],
+) -> Result<Loaded<S>, Vec<Problem>> {
+    let file = file
+        .as_ref()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let text = file.map(|(_, text)| text);
+    let sets = [&*defaults::below(text, S::DEFAULTS), sets].concat();
+    load_from(file, &sets)
 }
 
 /// [`load`], with the file's name and text.

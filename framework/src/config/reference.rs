@@ -28,7 +28,8 @@ fn introduction(name: &str) -> String {
             `--set section.key=VALUE` in order; the last one wins. VALUE is a TOML value, so a text needs quotes that \
             the shell leaves alone: `--set 'timeouts.idle=\"off\"'`. `{name} --print-example` prints a file to start \
             from. `--check` shows everything that is wrong with the settings, each with file, line, column and the \
-            expected value. `--print-config` prints the values in use, as a settings file."
+            expected value. `--print-config` prints the values in use, as a settings file. A running server reads its \
+            file again when it is sent SIGHUP."
         ),
         "A duration is a whole number and a unit: `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"2h\"`, `\"1d\"`.".to_owned(),
     ];
@@ -64,7 +65,12 @@ fn facts(entry: &Entry) -> String {
         "" => "Default: not set.".to_owned(),
         default => format!("Default: `{default}`"),
     };
-    format!("{value}{}", item(&default))
+    let change = if entry.live {
+        "Change: by a reload."
+    } else {
+        "Change: needs a restart."
+    };
+    format!("{value}{}{}", item(&default), item(change))
 }
 
 fn item(text: &str) -> String {

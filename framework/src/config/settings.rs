@@ -3,7 +3,8 @@
 /// The application's own `[app]` section, and its identity.
 ///
 /// Derive `Serialize` and `Deserialize`, with `#[serde(default)]` on the type so that every key may
-/// be left out.
+/// be left out. Values are printed (`--print-config`) and logged (a reload): a secret belongs in a
+/// file of its own, whose path is the setting.
 pub trait AppSettings:
     serde::Serialize + serde::de::DeserializeOwned + Default + Send + Sync + 'static
 {
@@ -33,6 +34,11 @@ pub trait AppSettings:
     /// Upstreams that the application asks, as (name of the section `[upstream.NAME]`, what the
     /// application does with it): for `--print-example` and `--print-reference`.
     const UPSTREAMS: &'static [(&'static str, &'static str)] = &[];
+
+    /// Keys of `[app]` that a reload may change while the server runs: those that the handler's
+    /// [`on_reload`](crate::Handler::on_reload) puts into force. The others need a restart, as all
+    /// do unless it says otherwise.
+    const LIVE: &'static [&'static str] = &[];
 
     /// What is wrong with the values themselves, as (key within `[app]`, what is wrong). Empty:
     /// nothing.

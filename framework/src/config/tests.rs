@@ -1,6 +1,7 @@
 //! What an operator sees: settings in, settings or messages out.
 
 mod accepted;
+mod changes;
 mod documents;
 mod refused;
 mod rig;

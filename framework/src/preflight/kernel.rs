@@ -2,9 +2,10 @@
 
 use std::io;
 
+use crate::handler::AppBytes;
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
-use crate::ring::ProbeError;
+use crate::ring::{self, ProbeError};
 
 /// The first Linux with DEFER_TASKRUN, on which the ring is built.
 const KERNEL_MIN: (u32, u32) = (6, 1);
@@ -58,6 +59,15 @@ fn rate_problem(facts: &Facts) -> Option<Problem> {
             format!("io_uring tells what peers have taken (SOCKET_URING_OP_SIOCOUTQ) since Linux 6.7, and this is Linux {}", facts.release),
             "set it to 0, or boot Linux 6.7 or later",
         )
+    })
+}
+
+/// The same of the running kernel, for a server that comes to need it.
+pub(crate) fn rate_problem_now() -> Option<Problem> {
+    let app_bytes = AppBytes { task: 0, parcel: 0 }; // what it takes does not matter here
+    rate_problem(&Facts {
+        tells_unacknowledged: ring::tells_unacknowledged().ok(),
+        ..Facts::without_probes(app_bytes)
     })
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, InForce};
 use crate::handler::ShardContext;
 use crate::id::{ServerNumber, ShardId};
 use crate::metrics::Metrics;
@@ -61,7 +61,7 @@ impl Admin {
         let fails = |why: String| format!("the admin server does not start: {why}");
         let (tell, events) = channel();
         let plan = plan(&view.config);
-        let config = Arc::new(config(&view.config));
+        let config = config(&view.config);
         let wake = WakeFd::new().map_err(|error| fails(error.to_string()))?;
         let listener = opened.listener.try_clone();
         let listener: OwnedFd = listener.map_err(|error| fails(error.to_string()))?;
@@ -88,7 +88,7 @@ impl Admin {
         let factory = Arc::new(handler);
         let start = Start {
             name: "admin".to_owned(),
-            config,
+            settings: InForce::embedded(config),
             plan,
             context,
             listener,
@@ -116,6 +116,12 @@ impl Admin {
             let why = outcome.err();
             tracing::error!(addr = %self.opened.endpoint, why, "the admin server has ended");
         }
+    }
+
+    /// Its log is the server's.
+    pub(crate) fn reload(&self, server: &Config) {
+        let config = config(server);
+        self.shard.reload(InForce::embedded(config));
     }
 
     /// Ends it: what it was asked is answered.

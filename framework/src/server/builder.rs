@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use crate::config::Config;
+use crate::config::{Config, InForce};
 use crate::handler::{AppBytes, IntoHandler, ShardContext};
 use crate::preflight::plan::{self, Plan};
 use crate::preflight::problem::Problem;
@@ -112,7 +112,7 @@ impl<F> ServerBuilder<F> {
     {
         let config = self.settings.load()?;
         let plan = check_machine(&config, AppBytes::of::<H::Message, H::Handler>())?;
-        let listening = Listening::open(config, plan);
+        let listening = Listening::open(InForce::embedded(config), plan);
         Ok(Bound {
             listening: listening.map_err(|problem| of_machine(&[problem]))?,
             factory: self.factory,
@@ -174,7 +174,7 @@ impl<F> Bound<F> {
         let (address, factory) = (self.listening.address, self.factory);
         let (events, inbox) = channel();
         let progress = Arc::<Progress>::default();
-        let started = Control::start(self.listening, &events, inbox, move |shard| {
+        let started = Control::start(self.listening, None, &events, inbox, move |shard| {
             factory(shard).into_handler()
         });
         let (control, mesh) = started.map_err(StartError::of_process)?;

@@ -17,6 +17,7 @@ use crate::server::listeners::Listening;
 use crate::server::memory::MemoryWatch;
 use crate::server::progress::Progress;
 use crate::server::readiness::{Readiness, Unready};
+use crate::server::reload::{ReloadError, ReloadRequest, RunningSettings, Source};
 use crate::server::report::{Reporter, Whole};
 use crate::server::shards::{self, ShardHandle};
 use crate::server::signals::Request;
@@ -48,6 +49,7 @@ enum Stage {
 /// A server whose shards run.
 pub(crate) struct Control {
     view: Arc<View>,
+    settings: RunningSettings,
     shards: Vec<ShardHandle>,
     admin: Vec<Admin>,
     inbox: Receiver<Event>,
@@ -72,20 +74,24 @@ struct Watch {
 
 impl Control {
     /// Starts the shards of `listening`. They tell `events`, of which `inbox` is the other end.
+    /// `source` is where their settings can be read again.
     ///
     /// # Errors
     ///
     /// When a shard's thread cannot be started.
     pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
         mut listening: Listening,
+        source: Option<Source>,
         events: &Sender<Event>,
         inbox: Receiver<Event>,
         factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
     ) -> Result<(Self, Arc<Mesh<M>>), String> {
         panics::install_hook(describes_panics);
         let started = Instant::now();
-        let (config, address) = (Arc::clone(&listening.config), listening.address);
+        let (settings, address) = (listening.settings.clone(), listening.address);
+        let config = Arc::clone(&settings.config);
         let connections_max = listening.plan.connections_max;
+        let settings = RunningSettings::new(settings, source, listening.plan.memory.share);
         listening.log();
         let admin = [listening.admin.take(), listening.steering.take()];
         let (shards, mesh) = shards::start(listening, started, events, factory)?;
@@ -108,6 +114,7 @@ impl Control {
         });
         let mut control = Self {
             view,
+            settings,
             admin: Vec::new(),
             inbox,
             stage: Stage::Starting {
@@ -166,6 +173,7 @@ impl Control {
                 Some(Event::Ended(shard, outcome)) => self.on_ended(shard, outcome),
                 Some(Event::Signal(request)) => self.on_signal(request)?,
                 Some(Event::Drain) => self.drain(),
+                Some(Event::Reload(request)) => self.on_reload(request, log),
                 None => self.on_silence()?,
             }
             self.look(log);
@@ -195,7 +203,7 @@ impl Control {
             return;
         }
         self.shards.iter().for_each(ShardHandle::serve);
-        timeout_summary::log(&self.view.config);
+        timeout_summary::log(&self.settings.in_force.config);
         tracing::info!(addr = %self.view.address, shards = self.shards.len(), connections_max = self.view.connections_max, "listening");
         self.stage = Stage::Serving;
         progress.settle(Ok(()));
@@ -247,6 +255,36 @@ impl Control {
         Ok(())
     }
 
+    /// One after the other: the answer tells of settings that are those of all shards from their
+    /// next turn on.
+    fn on_reload(&mut self, request: ReloadRequest, log: Option<&LogHandle>) {
+        request.answer(|given| {
+            if matches!(self.stage, Stage::Draining { .. }) {
+                return Err(ReloadError::Draining);
+            }
+            let changes = self.settings.reload(given)?;
+            if !changes.is_empty() {
+                self.put_into_force(log);
+            }
+            Ok(changes)
+        });
+    }
+
+    fn put_into_force(&mut self, log: Option<&LogHandle>) {
+        let settings = &self.settings.in_force;
+        let config = &settings.config;
+        if let Some(log) = log {
+            log.set_level(config.log.level);
+        }
+        self.watch.watchdog.reload(config);
+        let reporter = &mut self.watch.reporter;
+        reporter.set_interval(config.log.stats_interval, Instant::now());
+        let shards = self.shards.iter();
+        shards.for_each(|shard| shard.reload(settings.clone()));
+        let admin = self.admin.iter();
+        admin.for_each(|admin| admin.reload(config));
+    }
+
     /// Nothing has come by the time at which something should have.
     fn on_silence(&self) -> Result<(), ServerError> {
         match self.stage {
@@ -266,7 +304,7 @@ impl Control {
         }
         self.shards.iter().for_each(ShardHandle::drain);
         self.stage = Stage::Draining {
-            until: Instant::now() + self.view.config.timeouts.drain + END_MAX,
+            until: Instant::now() + self.settings.in_force.config.timeouts.drain + END_MAX,
         };
     }
 

@@ -3,6 +3,7 @@
 use std::sync::mpsc::Sender;
 
 use crate::id::ShardId;
+use crate::server::reload::ReloadRequest;
 use crate::server::signals::Request;
 
 /// One of them.
@@ -16,6 +17,8 @@ pub(crate) enum Event {
     Signal(Request),
     /// The program around the server asks it to end.
     Drain,
+    /// The server is to be under other settings.
+    Reload(ReloadRequest),
 }
 
 /// A control thread that has gone needs no news.

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
+use crate::config::{InForce, SettingChange};
 use crate::handler::Nothing;
 use crate::metrics::{Metrics, Snapshot};
 use crate::server::ended::{Ended, ServerError};
 use crate::server::event::{Event, tell};
 use crate::server::progress::Progress;
+use crate::server::reload::{ReloadError, ReloadRequest};
+use crate::settings::Settings;
 use crate::shard::mail;
 
 /// A server that runs on threads of its own. Dropping the handle leaves it running.
@@ -90,6 +93,45 @@ impl<M: Send + 'static> ServerHandle<M> {
     /// `timeouts.drain` at the latest it has ended. Once is enough.
     pub fn drain(&self) {
         tell(&self.events, Event::Drain);
+    }
+
+    /// Has the server go on under `settings`, which replace those before as a whole: all of them, or
+    /// none. Shards are under them from their next turn on; connections stay. What has changed, in
+    /// the order of the keys.
+    ///
+    /// Which keys can change while the server runs, and what becomes of those who are connected:
+    /// docs/settings.md and docs/operations.md.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the settings, and each key that needs a restart; or that the
+    /// server ends.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use corelane::{Conn, Error, from_fn, ReloadError, Server, Settings};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let factory = |_shard: &_| from_fn(async |_conn: &mut Conn| Ok::<(), Error>(()));
+    /// let settings = Settings::new().set("server.shards", 1).set("limits.connections_max", 10);
+    /// let handle = Server::builder().settings(settings.clone()).handler(factory).bind()?.spawn()?;
+    ///
+    /// let patient = settings.clone().set("timeouts.idle", Duration::from_secs(3600));
+    /// let changes = handle.reload(patient)?;
+    /// assert_eq!(changes[0].to_string(), r#"timeouts.idle "5m" -> "1h""#);
+    ///
+    /// let larger = settings.set("limits.connections_max", 20);
+    /// assert!(matches!(handle.reload(larger), Err(ReloadError::Refused(_))));
+    /// # handle.drain();
+    /// # handle.join().outcome?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reload(&self, settings: Settings) -> Result<Vec<SettingChange>, ReloadError> {
+        let settings = InForce::embedded(settings.load()?);
+        let (request, answer) = ReloadRequest::new(Some(settings));
+        tell(&self.events, Event::Reload(request));
+        answer.recv().unwrap_or(Err(ReloadError::Ended))
     }
 
     /// Waits until the server has ended, which without [`Self::drain`] it does only if a shard

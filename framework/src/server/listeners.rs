@@ -1,9 +1,8 @@
 //! Listeners that are open, with the plan of who will serve them.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, InForce};
 use crate::net::endpoint::{self, Opened};
 use crate::net::listen::listen;
 use crate::preflight::admin;
@@ -12,7 +11,7 @@ use crate::preflight::problem::Problem;
 
 /// A server before its shards: clients may connect, and wait in the kernel's queue.
 pub(crate) struct Listening {
-    pub(crate) config: Arc<Config>,
+    pub(crate) settings: InForce,
     pub(crate) plan: Plan,
     /// One for each shard.
     pub(crate) listeners: Vec<TcpListener>,
@@ -28,10 +27,11 @@ impl Listening {
     /// # Errors
     ///
     /// When an address cannot be listened on.
-    pub(crate) fn open(config: Config, plan: Plan) -> Result<Self, Problem> {
-        let opened = listen(&config, plan.shards.len());
-        let (listeners, address) = opened.map_err(|error| plan::listen_problem(&config, &error))?;
-        let [admin, steering] = admin::endpoints(&config).map(|(key, endpoint)| {
+    pub(crate) fn open(settings: InForce, plan: Plan) -> Result<Self, Problem> {
+        let config = &*settings.config;
+        let opened = listen(config, plan.shards.len());
+        let (listeners, address) = opened.map_err(|error| plan::listen_problem(config, &error))?;
+        let [admin, steering] = admin::endpoints(config).map(|(key, endpoint)| {
             let opened = endpoint.map(|endpoint| (endpoint, endpoint::open(endpoint)));
             let opened = opened.map(|(endpoint, opened)| {
                 opened.map_err(|error| admin::problem(key, endpoint, &error))
@@ -43,7 +43,7 @@ impl Listening {
             tracing::warn!("{warning}");
         }
         Ok(Self {
-            config: Arc::new(config),
+            settings,
             plan,
             listeners,
             address,
@@ -54,7 +54,7 @@ impl Listening {
 
     /// Logs what the settings come to.
     pub(crate) fn log(&self) {
-        log_admission(&self.config, &self.plan);
+        log_admission(&self.settings.config, &self.plan);
         log_memory(&self.plan);
     }
 }

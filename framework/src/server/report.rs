@@ -38,6 +38,14 @@ impl Reporter {
         }
     }
 
+    /// From `now` on there is one each `interval`.
+    pub(crate) fn set_interval(&mut self, interval: Option<Duration>, now: Instant) {
+        if self.interval != interval {
+            self.interval = interval;
+            self.next = interval.map_or(now, |interval| now + interval);
+        }
+    }
+
     /// When the next report is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.interval.map(|_| self.next)

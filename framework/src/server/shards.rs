@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::config::InForce;
 use crate::handler::{self, Handler, Observer, ShardContext};
 use crate::id::{ServerNumber, ShardId};
 use crate::metrics::Metrics;
@@ -37,7 +37,7 @@ pub(crate) struct ShardHandle {
 pub(super) struct Start<M> {
     /// Its thread's.
     pub(super) name: String,
-    pub(super) config: Arc<Config>,
+    pub(super) settings: InForce,
     pub(super) plan: ShardPlan,
     pub(super) context: ShardContext<M>,
     pub(super) listener: OwnedFd,
@@ -53,7 +53,8 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     events: &Sender<Event>,
     factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
 ) -> Result<(Vec<ShardHandle>, Arc<Mesh<M>>), String> {
-    let (config, address, factory) = (listening.config, listening.address, Arc::new(factory));
+    let (settings, address, factory) = (listening.settings, listening.address, Arc::new(factory));
+    let config = &settings.config;
     let count = listening.plan.shards.len();
     let wakes = (0..count)
         .map(|_| WakeFd::new())
@@ -78,7 +79,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
         };
         let start = Start {
             name: format!("shard-{}", plan.id),
-            config: Arc::clone(&config),
+            settings: settings.clone(),
             plan: plan.clone(),
             context,
             listener: listener.into(),
@@ -104,7 +105,7 @@ impl ShardHandle {
     ) -> io::Result<Self> {
         let Start {
             name,
-            config,
+            settings,
             plan,
             context,
             listener,
@@ -118,7 +119,7 @@ impl ShardHandle {
             server: context.mesh.server,
             connections_max: plan.connections_max,
             memory: plan.memory,
-            config,
+            config: settings.config,
             listener: Some(listener),
             local_addr: context.local_addr,
             wake: wake.clone(),
@@ -131,7 +132,7 @@ impl ShardHandle {
         let main = async move || {
             let serve = || {
                 let handler = Rc::new(factory(&context)?);
-                let observer = Observer::new(&handler, context);
+                let observer = Observer::new(&handler, context, settings.app);
                 let serve = move |key| handler::serve(Rc::clone(&handler), key);
                 Ok((serve, observer))
             };
@@ -169,6 +170,12 @@ impl ShardHandle {
     pub(crate) fn drain(&self) {
         self.commands.drain();
         self.thread.thread().unpark(); // it may wait for the order to serve
+        self.signal();
+    }
+
+    /// The shard is under these settings from its next turn on.
+    pub(crate) fn reload(&self, settings: InForce) {
+        self.commands.reload(settings);
         self.signal();
     }
 

@@ -1,4 +1,5 @@
-//! Signals: SIGTERM and SIGINT ask a server to end, and no other does.
+//! Signals: SIGTERM and SIGINT ask a server to end, SIGHUP to read its settings again, and no other
+//! asks for anything.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,7 +19,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 /// What would end a process that does not say otherwise (signal(7)), though nobody asks it to end:
-/// SIGHUP comes with a terminal that closes, SIGXFSZ with a log at RLIMIT_FSIZE, which then fails
+/// SIGHUP comes with a terminal that closes, too, SIGXFSZ with a log at RLIMIT_FSIZE, which then fails
 /// with EFBIG. SIGPIPE is ignored by Rust; those that tell of a fault of the program itself,
 /// SIGABRT among them, end it as ever.
 const HARMLESS: [i32; 12] = [
@@ -26,7 +27,7 @@ const HARMLESS: [i32; 12] = [
     SIGXCPU, SIGXFSZ,
 ];
 
-/// A signal that asks for the end, and when it came.
+/// A signal that asks for something, and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub signal: i32,
@@ -49,21 +50,27 @@ pub(crate) fn let_pass_the_harmless() -> io::Result<()> {
     Ok(())
 }
 
-/// Passes on each SIGTERM and SIGINT, from a thread of its own.
+/// Passes on each SIGTERM and SIGINT, and each SIGHUP unless that is ignored, from a thread of its
+/// own.
 pub(crate) fn watch<E: Send + 'static>(
     events: Sender<E>,
-    event: impl Fn(Request) -> E + Send + 'static,
+    event: impl Fn(Request) -> Option<E> + Send + 'static,
 ) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    if ignored() & bit(SIGHUP) == 0 {
+        signals.add_signal(SIGHUP)?;
+    }
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                // A control thread that has gone needs no news.
-                drop(events.send(event(Request {
+                let request = Request {
                     signal,
                     at: Instant::now(),
-                })));
+                };
+                if let Some(event) = event(request) {
+                    drop(events.send(event)); // a control thread that has gone needs no news
+                }
             }
         })?;
     Ok(())

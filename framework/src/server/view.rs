@@ -13,6 +13,7 @@ use crate::shard::commands::Commands;
 /// The control thread writes, any thread reads.
 #[derive(Debug)]
 pub(crate) struct View {
+    /// Those of the start: what is looked up here needs a restart.
     pub(crate) config: Arc<Config>,
     pub(crate) address: SocketAddr,
     pub(crate) connections_max: u32,

@@ -57,6 +57,20 @@ impl Watchdog {
         }
     }
 
+    /// From the next look on it is under these settings.
+    pub(crate) fn reload(&mut self, config: &Config) {
+        self.threshold = config.limits.watchdog;
+        self.unready_after = config.limits.unready_after;
+        self.lines_per_reason_max = config.log.lines_per_reason_max;
+        for seen in &mut self.seen {
+            seen.limiter.set_lines_max(self.lines_per_reason_max);
+        }
+        self.next = self.started; // the look that is due may be far off
+        if self.threshold_min().is_none() {
+            self.stalled = None;
+        }
+    }
+
     /// When to look next.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.threshold_min().map(|_| self.next)
@@ -221,6 +235,23 @@ mod tests {
                 "named {late:?} ms after it began"
             );
         }
+    }
+
+    #[test]
+    fn other_thresholds_hold_from_the_next_look_on() {
+        let (mut watchdog, metrics) = (watchdog(Instant::now()), Metrics::default());
+        let mut config = Config::default();
+        (config.limits.watchdog, config.limits.unready_after) = (None, None);
+        watchdog.reload(&config);
+        metrics.busy_since.set(1);
+        look_until(&mut watchdog, &metrics, 0, 5000);
+        assert_eq!((metrics.stalls.get(), watchdog.due()), (0, None));
+        config.limits.watchdog = Some(500 * MS);
+        watchdog.reload(&config);
+        look_until(&mut watchdog, &metrics, 5050, 5500);
+        assert_eq!(metrics.stalls.get(), 0, "it is watched since 5050");
+        look_until(&mut watchdog, &metrics, 5550, 6000);
+        assert_eq!(metrics.stalls.get(), 1);
     }
 
     #[test]

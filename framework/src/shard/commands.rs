@@ -3,15 +3,16 @@
 pub(crate) mod survey;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
+use crate::config::InForce;
 use crate::shard::commands::survey::Survey;
 
 /// Surveys that a shard is given before it has taken any. No key: the admin server bounds those that
 /// run.
 const SURVEYS_MAX: usize = 64;
 
-/// Each is told once, and read every turn.
+/// What a shard reads of it every turn is one word each.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     /// It only ever grows.
@@ -20,6 +21,10 @@ pub(crate) struct Commands {
     /// There are surveys that the shard has not taken.
     is_asked: AtomicBool,
     surveys: Mutex<Vec<Survey>>,
+    /// Whether there are settings that the shard has not taken.
+    is_reloaded: AtomicBool,
+    /// The latest, whole: those before them, if it has not come to them, are no matter any more.
+    settings: Mutex<Option<InForce>>,
 }
 
 impl Commands {
@@ -49,6 +54,27 @@ impl Commands {
 
     pub(crate) fn says_drain(&self) -> bool {
         self.stage.load(Ordering::Acquire) == Self::DRAIN
+    }
+
+    /// The shard is under these settings from its next turn on.
+    pub(crate) fn reload(&self, settings: InForce) {
+        *self.settings() = Some(settings);
+        self.is_reloaded.store(true, Ordering::Relaxed); // the lock orders them
+    }
+
+    /// The settings that it was not under before, if there are any. The lock is held for as long as
+    /// it takes to move them.
+    pub(crate) fn take_settings(&self) -> Option<InForce> {
+        if !self.is_reloaded.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.is_reloaded.store(false, Ordering::Relaxed);
+        self.settings().take()
+    }
+
+    /// What is behind the lock is whole at any time.
+    fn settings(&self) -> MutexGuard<'_, Option<InForce>> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the memory of the process nears its end.

@@ -1,7 +1,7 @@
 //! The connections of a shard, each from top to bottom: [`lifecycle`] (beginning and end),
 //! [`recv`], [`send`], [`wait`] (who waits for it), [`timeouts`] (its one deadline), [`inbox`] (what
 //! others send to it), [`publish`] (to many), [`idle_pool`] (outbound ones that nobody uses),
-//! [`survey`] (as an operator sees it).
+//! [`survey`] (as an operator sees it), [`mod@reload`] (settings that change).
 //!
 //! A [`Key`](crate::id::Key) is resolved once per event, by [`Conns::get`] in [`conn_mut`]: what
 //! follows works on the [`ConnMut`]. They are made of [`slot`] (one connection), [`table`] (all
@@ -22,6 +22,7 @@ mod places;
 mod publish;
 pub(crate) mod queue;
 mod recv;
+mod reload;
 mod send;
 pub(crate) mod slot;
 #[cfg(any(test, fuzzing))]

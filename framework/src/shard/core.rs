@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, InForce};
 use crate::id::{Key, ServerNumber, ShardId};
 use crate::metrics::Metrics;
 use crate::ring::buffers::BufferPool;
@@ -56,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) left: Vec<Ended>,
     /// What the admin server has asked, and is being answered.
     pub(crate) surveys: Vec<Survey>,
+    /// Settings that have come into force since it was told last.
+    pub(crate) reloaded: Option<InForce>,
     // Tasks beside connections.
     pub(crate) spawned: Spawned,
     pub(crate) task_timers: Timers,
@@ -105,6 +107,7 @@ impl Core {
             drain: Drain::default(),
             left: Vec::new(),
             surveys: Vec::new(),
+            reloaded: None,
             spawned: Spawned::default(),
             task_timers: Timers::default(),
             tickers: Tickers::default(),

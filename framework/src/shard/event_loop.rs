@@ -106,6 +106,9 @@ impl Shard {
         self.bells.resume();
         let mut core = self.core();
         core.set_clock(now);
+        if let Some(settings) = self.commands.take_settings() {
+            core.reload(settings);
+        }
         if self.commands.says_drain() && !core.conns.shared.is_draining {
             core.begin_drain();
         }

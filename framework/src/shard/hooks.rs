@@ -1,17 +1,21 @@
-//! What a shard tells whoever it serves, beside its connections: its beginning, its drain, each
-//! connection that has ended, and what others have sent.
+//! What a shard tells whoever it serves, beside its connections: its beginning, other settings, its
+//! drain, each connection that has ended, and what others have sent.
 
+use crate::config::InForce;
 use crate::id::Key;
 use crate::panics;
 use crate::shard::conns::Ended;
 use crate::shard::handle::Shard;
 use crate::shard::task_poller::report_panic;
 
-/// Called on the shard's thread, with no borrow of the core held. A panic in the last two is
+/// Called on the shard's thread, with no borrow of the core held. A panic in a drain or an end is
 /// logged and changes nothing.
 pub(crate) trait Hooks {
     /// The shard begins to serve.
     fn started(&self) {}
+
+    /// The shard is under other settings. It sees to panics itself.
+    fn reloaded(&self, _settings: &InForce) {}
 
     /// The shard begins to drain.
     fn draining(&self) {}
@@ -39,11 +43,15 @@ impl Shard {
     fn tell_ends(&self, hooks: &impl Hooks) {
         let mut core = self.core();
         let drains = std::mem::take(&mut core.drain.is_news);
-        if !drains && core.left.is_empty() {
+        if !drains && core.left.is_empty() && core.reloaded.is_none() {
             return;
         }
         let left = std::mem::take(&mut core.left);
+        let reloaded = core.reloaded.take();
         drop(core);
+        if let Some(settings) = &reloaded {
+            hooks.reloaded(settings);
+        }
         if drains {
             panics::as_handler(|| hooks.draining())
                 .unwrap_or_else(|panic| report_panic(Key::of_place(0), &*panic));

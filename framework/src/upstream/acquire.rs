@@ -58,11 +58,12 @@ impl<'a> Acquire<'a> {
 
     fn queue(&mut self, waiter: Waiter) -> Result<(), UpstreamFailure> {
         let ticket = self.pool.permits.borrow_mut().draw(waiter);
-        let waiting_max = self.pool.upstream.waiting_max;
+        let upstream = self.pool.upstream();
+        let waiting_max = upstream.waiting_max;
         let ticket = ticket.map_err(|Full| UpstreamFailure::Full { waiting_max })?;
         self.queued = Some(Queued {
             ticket,
-            timeout: sleep(self.pool.upstream.connect_timeout),
+            timeout: sleep(upstream.connect_timeout),
             prolonged: false,
         });
         Ok(())
@@ -75,7 +76,7 @@ impl<'a> Acquire<'a> {
         };
         let mut over = Pin::new(&mut queued.timeout).poll(context).is_ready();
         if over && !queued.prolonged && queued.timeout.overdue() > LATE {
-            queued.timeout = sleep(self.pool.upstream.connect_timeout);
+            queued.timeout = sleep(self.pool.upstream().connect_timeout);
             queued.prolonged = true;
             over = Pin::new(&mut queued.timeout).poll(context).is_ready();
         }
@@ -104,9 +105,8 @@ impl Future for Acquire<'_> {
             }
         }
         if self.times_out(context) {
-            Poll::Ready(Err(UpstreamFailure::Busy(
-                self.pool.upstream.connect_timeout,
-            )))
+            let waited = self.pool.upstream().connect_timeout;
+            Poll::Ready(Err(UpstreamFailure::Busy(waited)))
         } else {
             Poll::Pending
         }

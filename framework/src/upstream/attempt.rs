@@ -1,8 +1,10 @@
 //! A connect to an upstream, if it may be tried.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::Upstream;
 use crate::conn::connection::Conn;
 use crate::error::Error;
 use crate::shard::handle::Shard;
@@ -14,19 +16,26 @@ use crate::upstream_error::UpstreamFailure;
 /// A connect on its way; dropped before its end it is given up.
 pub(super) struct Attempt<'a> {
     pool: &'a Inner,
+    /// To whom. If that changes meanwhile, it says nothing of whom the pool asks then.
+    upstream: Rc<Upstream>,
     leave: Leave,
     ended: bool,
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn begin(pool: &'a Inner, now: Instant) -> Result<Self, UpstreamFailure> {
+    pub(super) fn begin(
+        pool: &'a Inner,
+        upstream: &Rc<Upstream>,
+        now: Instant,
+    ) -> Result<Self, UpstreamFailure> {
         let leave = pool.health.borrow_mut().ask(now);
         let leave = leave.map_err(|error| UpstreamFailure::Down {
-            addr: pool.upstream.addr,
+            addr: upstream.addr,
             error,
         })?;
         Ok(Self {
             pool,
+            upstream: Rc::clone(upstream),
             leave,
             ended: false,
         })
@@ -38,10 +47,14 @@ impl<'a> Attempt<'a> {
         now: Instant,
     ) -> Result<Conn, UpstreamFailure> {
         self.ended = true;
-        let (name, addr) = (&*self.pool.name, self.pool.upstream.addr);
+        let (name, addr) = (&*self.pool.name, self.upstream.addr);
+        let counts = self.pool.still_asks(&self.upstream);
         let error = match outcome {
             Ok(conn) => {
-                if self.pool.health.borrow_mut().connected() && may_log(LogKind::UpstreamBack) {
+                if counts
+                    && self.pool.health.borrow_mut().connected()
+                    && may_log(LogKind::UpstreamBack)
+                {
                     tracing::info!(upstream = name, %addr, "an upstream is back");
                 }
                 return Ok(conn);
@@ -49,11 +62,12 @@ impl<'a> Attempt<'a> {
             Err(Error::Connect(error)) => Arc::new(error),
             Err(error) => Arc::new(error.into()),
         };
-        if self
-            .pool
-            .health
-            .borrow_mut()
-            .failed(self.leave, Arc::clone(&error), now)
+        if counts
+            && self
+                .pool
+                .health
+                .borrow_mut()
+                .failed(self.leave, Arc::clone(&error), now)
             && may_log(LogKind::UpstreamDown)
         {
             tracing::warn!(upstream = name, %addr, %error, "an upstream cannot be connected to");
@@ -69,7 +83,7 @@ fn may_log(kind: LogKind) -> bool {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.ended && self.pool.still_asks(&self.upstream) {
             self.pool.health.borrow_mut().given_up(self.leave);
         }
     }

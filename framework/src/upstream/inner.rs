@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Upstream;
@@ -14,11 +15,24 @@ use crate::upstream::permits::Permits;
 /// shard.
 pub(super) struct Inner {
     pub(super) name: Arc<str>,
-    pub(super) upstream: Upstream,
+    /// As the settings in force describe it.
+    pub(super) upstream: RefCell<Rc<Upstream>>,
     pub(super) permits: RefCell<Permits>,
     /// Connections checked in to the shard, the one used last at the back; at most `idle_max`. Some
     /// may be gone.
     pub(super) idle: RefCell<VecDeque<Key>>,
     pub(super) health: RefCell<Health>,
     pub(super) counters: Arc<UpstreamCounters>,
+}
+
+impl Inner {
+    pub(super) fn upstream(&self) -> Rc<Upstream> {
+        Rc::clone(&self.upstream.borrow())
+    }
+
+    /// Whether what was opened to `upstream` is of use still: connections go there now, too.
+    pub(super) fn still_asks(&self, upstream: &Upstream) -> bool {
+        let now = self.upstream.borrow();
+        (now.addr, now.source) == (upstream.addr, upstream.source)
+    }
 }

@@ -40,6 +40,11 @@ impl Permits {
         }
     }
 
+    /// Who waits already may go on waiting.
+    pub(super) fn set_waiting_max(&mut self, waiting_max: u32) {
+        self.waiting_max = waiting_max;
+    }
+
     pub(super) fn in_use(&self) -> usize {
         (self.all - self.free) as usize
     }

@@ -88,9 +88,14 @@ use crate::upstream_error::{UpstreamError, UpstreamFailure};
 #[derive(Clone)]
 pub struct Pool(Rc<Inner>);
 
+/// The sections `[upstream.NAME]`, by name.
+type Upstreams = Arc<BTreeMap<String, Upstream>>;
+
 thread_local! {
     /// The pools of this thread's shard, so that each name has one.
     static POOLS: RefCell<BTreeMap<Arc<str>, Pool>> = const { RefCell::new(BTreeMap::new()) };
+    /// The upstreams of the settings in force; none: those of the start.
+    static RELOADED: RefCell<Option<Upstreams>> = const { RefCell::new(None) };
 }
 
 impl Pool {
@@ -104,12 +109,27 @@ impl Pool {
             if let Some(pool) = pools.get(name) {
                 return pool.clone();
             }
+            let upstream = RELOADED.with_borrow(|reloaded| {
+                let reloaded = reloaded.as_ref().and_then(|upstreams| upstreams.get(name));
+                reloaded.unwrap_or(upstream).clone()
+            });
             let name: Arc<str> = name.into();
             pools
                 .entry(Arc::clone(&name))
-                .or_insert(Self::new(name, upstream.clone(), Arc::clone(counters)))
+                .or_insert(Self::new(name, upstream, Arc::clone(counters)))
                 .clone()
         })
+    }
+
+    /// This thread's pools are of these upstreams from now on, which have the names of those before.
+    pub(crate) fn reload_this_thread(upstreams: &Upstreams) {
+        RELOADED.set(Some(Arc::clone(upstreams)));
+        let pools: Vec<Self> = POOLS.with_borrow(|pools| pools.values().cloned().collect());
+        for pool in pools {
+            if let Some(upstream) = upstreams.get(pool.name()) {
+                pool.0.reload(upstream);
+            }
+        }
     }
 
     fn new(name: Arc<str>, upstream: Upstream, counters: Arc<UpstreamCounters>) -> Self {
@@ -121,7 +141,7 @@ impl Pool {
         .into();
         Self(Rc::new(Inner {
             name,
-            upstream,
+            upstream: RefCell::new(Rc::new(upstream)),
             permits,
             idle: RefCell::default(),
             health: RefCell::default(),
@@ -147,17 +167,19 @@ impl Pool {
         let permit = Acquire::new(&self.0)
             .await
             .map_err(|failure| self.error(failure))?;
+        let upstream = self.0.upstream();
         let mut conn = match self.0.take_idle() {
             Some(conn) => conn,
             None => self
                 .0
-                .connect()
+                .connect(&upstream)
                 .await
                 .map_err(|failure| self.error(failure))?,
         };
-        conn.set_read_deadline(self.0.upstream.request_timeout);
+        conn.set_read_deadline(upstream.request_timeout);
         Ok(Pooled {
             pool: self.clone(),
+            upstream,
             conn,
             in_request: false,
             _permit: permit,
@@ -207,14 +229,14 @@ impl Inner {
         }
     }
 
-    async fn connect(&self) -> Result<Conn, UpstreamFailure> {
-        let attempt = Attempt::begin(self, Instant::now())?;
+    async fn connect(&self, upstream: &Rc<Upstream>) -> Result<Conn, UpstreamFailure> {
+        let attempt = Attempt::begin(self, upstream, Instant::now())?;
         let Upstream {
             addr,
             source,
             connect_timeout,
             ..
-        } = self.upstream;
+        } = **upstream;
         let connector = Connector::new().timeout(connect_timeout);
         let connect = source
             .map_or(connector, |source| connector.source(source))
@@ -230,7 +252,7 @@ impl Inner {
             idle_max,
             idle_timeout,
             ..
-        } = self.upstream;
+        } = *self.upstream();
         let kept = idle_max > 0 && check_in(key, idle_timeout);
         if !kept {
             return discard(key);
@@ -245,6 +267,25 @@ impl Inner {
         drop(idle);
         if let Some(oldest) = oldest {
             discard(oldest);
+        }
+    }
+}
+
+impl Inner {
+    /// Requests in hand keep their connections and their bounds.
+    fn reload(&self, upstream: &Upstream) {
+        let is_same = self.still_asks(upstream);
+        self.upstream.replace(Rc::new(upstream.clone()));
+        let permits = &self.permits;
+        permits.borrow_mut().set_waiting_max(upstream.waiting_max);
+        let kept = if is_same { upstream.idle_max } else { 0 };
+        let mut idle = self.idle.borrow_mut();
+        let excess = idle.len().saturating_sub(kept as usize);
+        let excess: Vec<Key> = idle.drain(..excess).collect();
+        drop(idle);
+        excess.into_iter().for_each(discard);
+        if !is_same {
+            self.health.take();
         }
     }
 }
@@ -304,6 +345,8 @@ async fn refused_after(timeout: Duration) -> Result<Conn, Error> {
 /// answer. Even after `done` a connection with unread or unsent bytes is closed.
 pub struct Pooled {
     pool: Pool,
+    /// As it was when the request began.
+    upstream: Rc<Upstream>,
     conn: Conn,
     in_request: bool,
     /// Free for the next in the queue when the connection is back: fields are dropped after `drop`
@@ -346,7 +389,7 @@ impl Pooled {
     /// by themselves.
     pub fn blame(&self, error: Error) -> Error {
         self.pool
-            .error(failure_of(error, self.pool.0.upstream.request_timeout))
+            .error(failure_of(error, self.upstream.request_timeout))
     }
 }
 
@@ -367,7 +410,7 @@ impl DerefMut for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        if self.in_request {
+        if self.in_request || !self.pool.0.still_asks(&self.upstream) {
             discard(self.conn.key());
         } else {
             self.pool.0.check_in(self.conn.key());

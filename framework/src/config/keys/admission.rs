@@ -43,11 +43,11 @@ section! {
         /// until there is room. `"refuse"` accepts them, sends `refuse_with` and closes them. A
         /// refused client takes no place of a served one: a shard has as many spare places as
         /// `accepts_in_flight_max`.
-        shipped on_full: OnFull = ON_FULL, OnFull::Wait;
+        shipped on_full: OnFull = ON_FULL, OnFull::Wait, live;
 
         /// Text that the server sends to a client that it turns away, at the limit or for its
         /// address. An empty text sends nothing.
-        documented refuse_with: String = REFUSAL, String::new();
+        documented refuse_with: String = REFUSAL, String::new(), live;
 
         /// At the limit, closes a peer that has never sent a byte to make room for the next client.
         /// The peer that is silent for longest goes first, and none within `timeouts.reclaim` of
@@ -58,17 +58,17 @@ section! {
         /// for itself: with four shards an address may have up to four times as many. An IPv4
         /// client counts as the same whether it comes by IPv4 or by an IPv6 listener
         /// (`::ffff:a.b.c.d`).
-        shipped connections_per_address_max: Option<u32> = PER_ADDRESS, None;
+        shipped connections_per_address_max: Option<u32> = PER_ADDRESS, None, live;
 
         /// Leading bits of an IPv6 address that make it one address, since its owner has all the
         /// others.
-        documented address_prefix_v6: u32 = Whole::of("bits", 1, 128), 64;
+        documented address_prefix_v6: u32 = Whole::of("bits", 1, 128), 64, live;
 
         /// Connections that one shard accepts per second. Further clients wait in the backlog.
-        shipped accepts_per_second_max: Option<u32> = RATE, None;
+        shipped accepts_per_second_max: Option<u32> = RATE, None, live;
 
         /// Connections that one shard accepts at once after a quiet time.
-        documented accepts_burst_max: Option<u32> = BURST, None;
+        documented accepts_burst_max: Option<u32> = BURST, None, live;
     }
 }
 

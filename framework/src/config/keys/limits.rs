@@ -57,7 +57,7 @@ section! {
 
         /// Receive buffers that a connection may hold unread before its shard stops receiving from
         /// it. No more than half of `buffers.count`.
-        documented recv_queue_max: u32 = Whole::of("buffers", 1, 1024), 8;
+        documented recv_queue_max: u32 = Whole::of("buffers", 1, 1024), 8, live;
 
         /// Bytes of output that a connection may hold because its peer has not taken them. At this
         /// bound the server reads no more requests until the peer has taken half of it.
@@ -67,7 +67,7 @@ section! {
         /// both ends wait for each other, and `timeouts.write` ends the connection. Raise the bound
         /// to the answers of the longest pipeline, or let the client read while it writes or send
         /// its pipeline in parts.
-        shipped write_queue_max: u32 = Whole::of("bytes", 4 * KIB, 64 * MIB), 256 * KIB;
+        shipped write_queue_max: u32 = Whole::of("bytes", 4 * KIB, 64 * MIB), 256 * KIB, live;
 
         /// Bytes received and not yet read that all connections of one shard may hold. No less than
         /// `recv_queue_max` times `buffers.size`. 0 is a sixth of the memory that the other settings
@@ -83,17 +83,17 @@ section! {
         /// Least rate at which a peer must deliver the rest of a request that has begun. The server
         /// closes a connection that stays below it over a whole `rate_window`. It judges no
         /// connection between requests, nor while the server itself is the slow one.
-        documented receive_rate_min: Option<u32> = RATE, None;
+        documented receive_rate_min: Option<u32> = RATE, None, live;
 
         /// Least rate at which a peer must take output that waits for it. The server closes a
         /// connection that stays below it over a whole `rate_window`. Where the rate is low the
         /// window is longer, so that it comes to 65536 bytes: a receiver makes room in steps. Needs
         /// Linux 6.7.
-        documented send_rate_min: Option<u32> = RATE, None;
+        documented send_rate_min: Option<u32> = RATE, None, live;
 
         /// Time over which the server measures the two rates. The window in which a request or
         /// output began to wait does not count.
-        documented rate_window: Duration = Times::from(secs(1), hours(1)), secs(10);
+        documented rate_window: Duration = Times::from(secs(1), hours(1)), secs(10), live;
 
         /// Completions that a shard handles before its tasks run.
         documented turn_completions_max: u32 = Whole::of("completions", 64, 65_536), 1024;
@@ -102,28 +102,28 @@ section! {
         /// for each eight busy connections. More saves processor time and costs a message 50
         /// microseconds on average, 200 at worst. 1 serves each message at once. Sparse traffic
         /// never waits.
-        documented gather_completions_max: u32 = Whole::of("completions", 1, 8), 8;
+        documented gather_completions_max: u32 = Whole::of("completions", 1, 8), 8, live;
 
         /// Frames or chunks that a handler reads in a turn while it has more. Then the others of
         /// the shard have their turn. Fewer keep the others' latency lower while one peer floods;
         /// more cost less processor time.
-        documented reads_per_turn_max: u32 = Whole::of("frames", 1, 65_536), 128;
+        documented reads_per_turn_max: u32 = Whole::of("frames", 1, 65_536), 128, live;
 
         /// Connections that a turn ends because their deadlines have passed. An end costs several
         /// times what a reply does, and connections that came together are due together. The shard
         /// ends more than these evenly over 125 ms, which keeps the latency of the others low.
-        documented expired_per_turn_max: u32 = ENDED, 4;
+        documented expired_per_turn_max: u32 = ENDED, 4, live;
 
         /// Connections that a shard closes at one look when `timeouts.overload` has passed. It
         /// looks eight times a second, and closes no more than it takes to free an eighth of what
         /// the largest holders hold.
-        documented overloaded_per_look_max: u32 = ENDED, 256;
+        documented overloaded_per_look_max: u32 = ENDED, 256, live;
 
         /// Reports a handler that keeps its shard busy for longer.
-        documented watchdog: Option<Duration> = WATCHDOG, Some(millis(100));
+        documented watchdog: Option<Duration> = WATCHDOG, Some(millis(100)), live;
 
         /// Makes the server not ready while a shard does not move on for longer.
-        documented unready_after: Option<Duration> = UNREADY, Some(secs(1));
+        documented unready_after: Option<Duration> = UNREADY, Some(secs(1)), live;
 
         ..admission: Admission
     }

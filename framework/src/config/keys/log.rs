@@ -36,17 +36,17 @@ section! {
     struct Log {
         /// The least important messages that the server still logs. It logs each close at
         /// `"debug"`.
-        shipped level: Level = LEVELS, Level::INFO;
+        shipped level: Level = LEVELS, Level::INFO, live;
 
         /// Form of a log line: `"text"` for people, `"json"` for one object a line.
         shipped format: LogFormat = FORMATS, LogFormat::Text;
 
         /// Time between two lines of statistics.
-        shipped stats_interval: Option<Duration> = STATS, None;
+        shipped stats_interval: Option<Duration> = STATS, None, live;
 
         /// Lines of one shard in a second about one thing that peers can cause: closes for one
         /// reason, handlers that fail, an upstream that is down. The server counts the others and
         /// reports them in one line. Panics and pauses of accepting get one line a second.
-        documented lines_per_reason_max: u32 = LINES, 10;
+        documented lines_per_reason_max: u32 = LINES, 10, live;
     }
 }

@@ -12,6 +12,6 @@ section! {
 
         /// Messages that a shard receives in a turn. More wait for the next one, so that
         /// connections have their share.
-        documented messages_per_turn_max: u32 = Whole::of("messages", 1, 65_536), 1024;
+        documented messages_per_turn_max: u32 = Whole::of("messages", 1, 65_536), 1024, live;
     }
 }

@@ -11,7 +11,7 @@ section! {
         /// Deliveries of publications that a shard makes in a turn, so that other connections have
         /// their share: each is queued on one connection. What is left is delivered in the next
         /// turns.
-        documented deliveries_per_turn_max: u32 = Whole::of("deliveries", 1, 65_536), 512;
+        documented deliveries_per_turn_max: u32 = Whole::of("deliveries", 1, 65_536), 512, live;
 
         /// Topics of one shard that have subscribers or retained values. At this bound a new topic
         /// takes the place of one without subscribers, the one that is unused for longest.

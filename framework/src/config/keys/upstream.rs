@@ -20,31 +20,31 @@ section! {
     /// descriptor limit.
     struct Upstream {
         /// Address and port of the upstream.
-        shipped addr: SocketAddr = UpstreamAddress, SocketAddr::from((Ipv4Addr::LOCALHOST, 6379));
+        shipped addr: SocketAddr = UpstreamAddress, SocketAddr::from((Ipv4Addr::LOCALHOST, 6379)), live;
 
         /// Local address to connect from.
-        documented source: Option<IpAddr> = IpOr("any"), None;
+        documented source: Option<IpAddr> = IpOr("any"), None, live;
 
         /// Connections open at a time, idle ones included.
         shipped connections_max: u32 = CONNECTIONS, 8;
 
         /// Connections that the pool keeps while no request uses them. No more than
         /// `connections_max`, which is also the default.
-        documented idle_max: u32 = IDLE, connections_max;
+        documented idle_max: u32 = IDLE, connections_max, live;
 
         /// Requests that may wait while all connections are in use. One more fails at once.
-        documented waiting_max: u32 = WAITING, 1024;
+        documented waiting_max: u32 = WAITING, 1024, live;
 
         /// How long a connect may take, and how long a request waits for a connection in use.
-        shipped connect_timeout: Duration = TIMEOUT, secs(1);
+        shipped connect_timeout: Duration = TIMEOUT, secs(1), live;
 
         /// How long a request may take from the moment it has its connection. With `"off"` only
         /// `timeouts.idle` bounds it.
-        shipped request_timeout: Option<Duration> = TIMEOUT_OR_OFF, Some(secs(5));
+        shipped request_timeout: Option<Duration> = TIMEOUT_OR_OFF, Some(secs(5)), live;
 
         /// How long the pool keeps a connection that no request uses. Set less than the upstream's
         /// own bound, if it has one.
-        documented idle_timeout: Option<Duration> = TIMEOUT_OR_OFF, Some(secs(60));
+        documented idle_timeout: Option<Duration> = TIMEOUT_OR_OFF, Some(secs(60)), live;
     }
 }
 

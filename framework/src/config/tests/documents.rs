@@ -51,18 +51,24 @@ fn the_reference_shows_every_key_with_its_value_and_its_default() {
                 (false, ..) => format!("- Default: `{}`\n", entry.default),
             };
             assert!(text.contains(&default), "{heading}{text}");
+            let change = match entry.live {
+                true => "- Change: by a reload.\n",
+                false => "- Change: needs a restart.\n",
+            };
+            assert!(text.contains(change), "{heading}{text}");
         }
     }
     for line in reference.lines() {
         let marker = line.split(' ').next().unwrap();
-        let is_fact = line.starts_with("- Value: ") || line.starts_with("- Default: ");
+        let facts = ["- Value: ", "- Default: ", "- Change: "];
+        let is_fact = facts.iter().any(|fact| line.starts_with(fact));
         let makes_a_list = ["-", "+", "*", ">"].contains(&marker)
             || marker
                 .strip_suffix(['.', ')'])
                 .is_some_and(|number| number.parse::<u32>().is_ok());
         assert!(is_fact || !makes_a_list, "a paragraph breaks at {line}");
     }
-    let app = "What is said.\n\n- Value: a text.\n- Default: `\"hello\"`\n";
+    let app = "What is said.\n\n- Value: a text.\n- Default: `\"hello\"`\n- Change: by a reload.\n";
     let app = format!("\n### app.greeting\n\n{app}");
     assert!(reference.contains(&app), "{reference}");
     assert!(reference.contains("\n### app.name\n\n\n- Default: not set.\n"));

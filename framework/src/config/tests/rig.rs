@@ -45,6 +45,7 @@ impl AppSettings for Greeter {
     const NAME: &'static str = "greeter";
     const ABOUT: &'static str = "Greets";
     const LISTEN: &'static str = "127.0.0.1:7007";
+    const LIVE: &'static [&'static str] = &["greeting"];
     const UPSTREAMS: &'static [(&'static str, &'static str)] = &[("next", "Asked for the rest.")];
 
     fn explain() -> Vec<(&'static str, String, String)> {

@@ -111,6 +111,11 @@ impl Table {
             .collect()
     }
 
+    /// Each slot there is, free or not.
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
     /// Slots there are, free or not.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()

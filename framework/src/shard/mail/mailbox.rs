@@ -37,6 +37,8 @@ pub(crate) struct Mailbox<M> {
     answers: RefCell<Vec<VecDeque<Answer>>>,
     /// The source that is looked at first, so that none is always the last.
     first: Cell<usize>,
+    /// Messages that a turn receives.
+    per_turn_max: Cell<u32>,
     /// A message is being given to the handler.
     is_receiving: Cell<bool>,
     /// Shards that have ended, and whose answers are given up.
@@ -60,6 +62,7 @@ impl<M: Send + 'static> Mailbox<M> {
         let answers = (0..shards).map(|_| VecDeque::new());
         Self {
             answers: RefCell::new(answers.collect()),
+            per_turn_max: Cell::new(mesh.settings.messages_per_turn_max),
             lanes: Lanes::new(mesh, shard.id.0 as usize, Rc::clone(&shard.bells)),
             metrics: Arc::clone(&shard.metrics),
             waiting: RefCell::default(),
@@ -240,12 +243,16 @@ impl<M: Send + 'static> Mailbox<M> {
 
     // ---- receiving ----
 
+    pub(crate) fn set_per_turn_max(&self, messages: u32) {
+        self.per_turn_max.set(messages);
+    }
+
     /// Receives what has come, up to the turn's bound, gives the handler its messages, and tells
     /// others what has become of theirs.
     pub(crate) fn receive(&self, mut take: impl FnMut(M)) {
         let sources = self.shards() + 1;
         let first = self.first.replace((self.first.get() + 1) % sources);
-        let mut left = self.lanes.mesh.settings.messages_per_turn_max;
+        let mut left = self.per_turn_max.get();
         self.is_receiving.set(true);
         for source in (0..sources).map(|step| (first + step) % sources) {
             if left > 0 && self.lanes.bell().take(source) {

@@ -43,18 +43,32 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) fn new(settings: &config::Admission, now: Duration) -> Self {
-        let bucket = |rate| {
-            let burst = settings.accepts_burst_max.unwrap_or(rate);
-            TokenBucket::new(rate, burst, now)
-        };
-        let per_address = |each| PerAddress::new(each, settings.address_prefix_v6);
         Self {
             on_full: settings.on_full,
             refuse_with: settings.refuse_with.as_bytes().into(),
-            per_address: settings.connections_per_address_max.map(per_address),
-            rate: settings.accepts_per_second_max.map(bucket),
+            per_address: per_address(settings),
+            rate: rate(settings).map(|(rate, burst)| TokenBucket::new(rate, burst, now)),
             refilled_at: None,
         }
+    }
+
+    /// From `now` on it is that of other settings. Those who are `admitted` stay, however many they
+    /// are, and whoever comes is counted with them.
+    pub(crate) fn renew(
+        &mut self,
+        settings: &config::Admission,
+        admitted: impl Iterator<Item = SocketAddr>,
+        now: Duration,
+    ) {
+        let rate = match (self.rate.take(), rate(settings)) {
+            (Some(bucket), Some((rate, burst))) => Some(bucket.refitted(rate, burst, now)),
+            (_, rate) => rate.map(|(rate, burst)| TokenBucket::new(rate, burst, now)),
+        };
+        *self = Self {
+            rate,
+            per_address: per_address(settings).map(|counts| counts.counting(admitted)),
+            ..Self::new(settings, now)
+        };
     }
 
     /// How many accepts may be in flight, beside the bound on their number, where `in_flight` are.
@@ -135,6 +149,17 @@ impl Admission {
     }
 }
 
+fn per_address(settings: &config::Admission) -> Option<PerAddress> {
+    let each_max = settings.connections_per_address_max;
+    each_max.map(|each_max| PerAddress::new(each_max, settings.address_prefix_v6))
+}
+
+/// Accepts a second, and at once.
+fn rate(settings: &config::Admission) -> Option<(u32, u32)> {
+    let rate = settings.accepts_per_second_max?;
+    Some((rate, settings.accepts_burst_max.unwrap_or(rate)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,5 +219,31 @@ mod tests {
             let now = admission.accepts_allowed(ROOM, may_reclaim, 0, Duration::ZERO);
             assert_eq!(now, allowed);
         }
+    }
+
+    #[test]
+    fn other_settings_count_those_who_are_connected() {
+        let mut admission = admission(&config::Admission::default());
+        let capped = config::Admission {
+            connections_per_address_max: Some(2),
+            ..config::Admission::default()
+        };
+        let decide =
+            |admission: &mut Admission| admission.decide(PEER.into(), ROOM, false, Duration::ZERO);
+        let connected = [PEER.into(); 3].into_iter();
+        admission.renew(&capped, connected, Duration::ZERO);
+        let refused = Verdict::Refuse(CloseReason::AddressLimit);
+        assert_eq!(decide(&mut admission), refused);
+        admission.release(PEER.into());
+        assert_eq!(
+            decide(&mut admission),
+            refused,
+            "there are still as many as may be"
+        );
+        admission.release(PEER.into());
+        assert_eq!(decide(&mut admission), Verdict::Serve);
+        let none = std::iter::empty();
+        admission.renew(&config::Admission::default(), none, Duration::ZERO);
+        assert_eq!(decide(&mut admission), Verdict::Serve);
     }
 }

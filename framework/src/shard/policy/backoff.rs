@@ -64,6 +64,11 @@ impl BackOff {
         }
     }
 
+    /// From the next pause on.
+    pub(crate) fn set_pauses(&mut self, first: Duration, last: Duration) {
+        (self.first, self.last) = (first, last);
+    }
+
     pub(crate) fn is_over(&self, now: Tick) -> bool {
         now >= self.until
     }

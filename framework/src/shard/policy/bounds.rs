@@ -47,6 +47,32 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Those of other settings. What all connections may hold together was settled at the start.
+    pub(crate) fn renewed(&self, config: &Config) -> Self {
+        let nothing = MemoryShare {
+            unread_max: 0,
+            unsent_max: 0,
+        };
+        Self {
+            unread_max: self.unread_max,
+            unsent_max: self.unsent_max,
+            ..Self::of(config, nothing)
+        }
+    }
+
+    /// What deadlines are made of that no frame, request or send has begun.
+    pub(crate) fn waits(&self) -> [Ticks; 5] {
+        let Self {
+            first_byte,
+            idle,
+            lifetime,
+            close,
+            drain_quiet,
+            ..
+        } = *self;
+        [first_byte, idle, lifetime, close, drain_quiet]
+    }
+
     pub(crate) fn of(config: &Config, share: MemoryShare) -> Self {
         let (timeouts, limits) = (&config.timeouts, &config.limits);
         Self {

@@ -173,6 +173,10 @@ impl LogLimiter {
         }
     }
 
+    pub(crate) fn set_lines_max(&mut self, lines_max: u32) {
+        self.lines_max = lines_max;
+    }
+
     /// When [`Self::take_held_back`] has something to give.
     pub(crate) fn due(&self) -> Tick {
         self.due

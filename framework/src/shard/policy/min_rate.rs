@@ -47,6 +47,19 @@ impl MinRate {
         }
     }
 
+    /// From `now` on it is `rate`, for `slots` slots. Nobody is judged by a time in which it was
+    /// another.
+    pub(crate) fn set_rate(&mut self, rate: Option<Rate>, slots: usize, now: Tick) {
+        if self.sweep.rate == rate {
+            return;
+        }
+        let slots = if rate.is_some() { slots } else { 0 };
+        self.backlogs.resize(slots, Backlog::IDLE);
+        self.reset_windows();
+        self.sweep = Sweep::new(rate);
+        self.sweep.one_is_pending(now);
+    }
+
     /// A connection begins or ends.
     pub(crate) fn reset(&mut self, slot: SlotIndex) {
         if self.sweep.rate.is_none() {
@@ -235,7 +248,7 @@ pub(crate) fn pending<T>(all: &[T], is_pending: impl Fn(&T) -> bool) -> Vec<Slot
 }
 
 /// A least rate, as bytes in a window.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
     least: u32,
     /// From the end of a look to the beginning of the next.
@@ -382,5 +395,26 @@ mod tests {
             backlogs.sweep.due(late),
             late.after(Ticks::at_least(Duration::from_secs(1)))
         );
+    }
+
+    #[test]
+    fn another_rate_judges_nobody_by_the_time_before_it() {
+        let rate = |per_second| Some(Rate::of_sending(per_second, Duration::from_secs(1)));
+        let mut backlogs = backlogs(65_536);
+        backlogs.waits(SLOT, Tick(0));
+        assert!(!backlogs.is_too_slow(SLOT, 100_000));
+        backlogs.set_rate(rate(65_537), 2, Tick(9));
+        assert!(!backlogs.is_too_slow(SLOT, 100_000));
+        assert!(backlogs.is_too_slow(SLOT, 100_000));
+        backlogs.set_rate(None, 2, Tick(10));
+        assert!(!backlogs.sweep.is_due(Tick(1000), Duration::from_secs(1000)));
+        assert!(
+            !backlogs.is_too_slow(SLOT, 100_000),
+            "its answer was under way"
+        );
+        backlogs.set_rate(rate(65_536), 2, Tick(20));
+        backlogs.waits(SLOT, Tick(21));
+        let due = backlogs.sweep.due(Tick(21));
+        assert_eq!(backlogs.due_now(due, Duration::ZERO), [SLOT]);
     }
 }

@@ -25,6 +25,15 @@ impl PerAddress {
         }
     }
 
+    /// With these connected, however many they are.
+    pub(crate) fn counting(self, connected: impl Iterator<Item = SocketAddr>) -> Self {
+        let mut counts = HashMap::new();
+        for peer in connected {
+            *counts.entry(group(peer.ip(), self.prefix_v6)).or_insert(0) += 1;
+        }
+        Self { counts, ..self }
+    }
+
     /// Counts one more from `peer`, unless it has as many as it may.
     pub(crate) fn admit(&mut self, peer: SocketAddr) -> bool {
         let count = self

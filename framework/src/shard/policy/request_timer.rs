@@ -99,6 +99,44 @@ impl RequestTimers {
         }
     }
 
+    /// From now on they are to be over `within`, for `slots` slots: those that begin. One that has
+    /// begun keeps its deadline, or has none any more. True: deadlines have changed.
+    pub(crate) fn set_within(&mut self, within: Option<Duration>, slots: usize) -> bool {
+        let within = Ticks::of(within);
+        if self.within == within {
+            return false;
+        }
+        self.within = within;
+        if !self.has_deadlines() {
+            let requests = self.requests.iter_mut();
+            requests.for_each(|request| request.deadline = Tick::NEVER);
+        }
+        self.fit_to(slots);
+        true
+    }
+
+    /// From `now` on they are to come in at `rate`, for `slots` slots. Nobody is judged by a time in
+    /// which it was another.
+    pub(crate) fn set_rate(&mut self, rate: Option<Rate>, slots: usize, now: Tick) {
+        if self.sweep.rate == rate {
+            return;
+        }
+        self.sweep = Sweep::new(rate);
+        self.sweep.one_is_pending(now);
+        self.fit_to(slots);
+        self.reset_windows();
+    }
+
+    fn fit_to(&mut self, slots: usize) {
+        self.is_on = self.has_deadlines() || self.sweep.rate.is_some();
+        let slots = if self.is_on { slots } else { 0 };
+        self.requests.resize(slots, Request::NONE);
+    }
+
+    fn has_deadlines(&self) -> bool {
+        self.within != Ticks::of(None)
+    }
+
     /// A connection begins or ends.
     pub(crate) fn reset(&mut self, slot: SlotIndex) {
         if !self.is_on {
@@ -368,5 +406,26 @@ mod tests {
             (requests.deadline(SLOT, true), requests.requests.capacity()),
             (Tick::NEVER, 0)
         );
+    }
+
+    #[test]
+    fn another_bound_is_that_of_the_requests_that_begin() {
+        const SECOND: Option<Duration> = Some(Duration::from_secs(1));
+        let mut requests = RequestTimers::new(None, None);
+        assert!(requests.set_within(SECOND, 3));
+        assert!(!requests.set_within(SECOND, 3), "nothing has changed");
+        let begun = requests.heard(SLOT, 1, Tick(0));
+        assert_eq!(begun, Some(Tick(0).after(Ticks::of(SECOND))));
+        requests.set_within(Some(Duration::from_secs(9)), 3);
+        assert_eq!(Some(requests.deadline(SLOT, false)), begun, "it has begun");
+        requests.set_rate(
+            Some(Rate::of_receiving(1, Duration::from_secs(1))),
+            2,
+            Tick(0),
+        );
+        requests.set_within(None, 3);
+        assert_eq!(requests.deadline(SLOT, false), Tick::NEVER);
+        requests.set_rate(None, 3, Tick(0));
+        assert_eq!(requests.heard(SLOT, 1, Tick(0)), None);
     }
 }

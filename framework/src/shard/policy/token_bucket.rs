@@ -32,6 +32,14 @@ impl TokenBucket {
         }
     }
 
+    /// One of another rate and another room, with what is in this one.
+    pub(crate) fn refitted(mut self, per_second: u32, burst_max: u32, now: Duration) -> Self {
+        self.available(now);
+        let other = Self::new(per_second, burst_max, now);
+        let credit = self.credit.min(other.room);
+        Self { credit, ..other }
+    }
+
     /// Tokens at `now`.
     pub(crate) fn available(&mut self, now: Duration) -> u32 {
         let elapsed =
@@ -115,5 +123,16 @@ mod tests {
         );
         assert_eq!(rate.refilled_in(), Duration::from_millis(100));
         assert_eq!(rate.available(1000 * SECOND), 5);
+    }
+
+    #[test]
+    fn another_rate_is_no_further_burst() {
+        let mut rate = TokenBucket::new(10, 5, SECOND);
+        (0..5).for_each(|_| rate.take(SECOND));
+        let mut faster = rate.refitted(1000, 100, SECOND);
+        assert_eq!(faster.available(SECOND), 0);
+        assert_eq!(faster.available(SECOND + SECOND / 100), 10);
+        let mut smaller = faster.refitted(1000, 3, SECOND);
+        assert_eq!(smaller.available(SECOND), 3);
     }
 }

@@ -78,6 +78,11 @@ impl WaitPolicy {
         }
     }
 
+    pub(crate) fn set_batch_max(&mut self, batch_max: u32) {
+        self.batch_max = batch_max;
+        self.batch = self.batch.min(batch_max);
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.timer == WaitTimer::Over
     }
