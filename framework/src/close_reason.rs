@@ -61,13 +61,20 @@ pub enum CloseReason {
     SlowSubscriber,
     /// An operator has closed it, at once.
     ClosedByOperator,
+    /// The peer is no proxy that `listener.proxy_trusted` names.
+    ProxyUntrusted,
+    /// The PROXY header is none, or not whole, or longer than `listener.proxy_header_max`, or its
+    /// checksum is wrong.
+    ProxyInvalid,
+    /// The PROXY header was not there within `listener.proxy_timeout`.
+    ProxyTimeout,
     /// Any other error of the socket.
     SocketError,
 }
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::PeerClosed,
         Self::HandlerClosed,
         Self::PeerReset,
@@ -92,6 +99,9 @@ impl CloseReason {
         Self::Aborted,
         Self::SlowSubscriber,
         Self::ClosedByOperator,
+        Self::ProxyUntrusted,
+        Self::ProxyInvalid,
+        Self::ProxyTimeout,
         Self::SocketError,
     ];
 
@@ -122,6 +132,9 @@ impl CloseReason {
             Self::Aborted => "aborted",
             Self::SlowSubscriber => "slow_subscriber",
             Self::ClosedByOperator => "closed_by_operator",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyInvalid => "proxy_invalid",
+            Self::ProxyTimeout => "proxy_timeout",
             Self::SocketError => "socket_error",
         }
     }
@@ -141,7 +154,8 @@ impl CloseReason {
             | Self::DrainCut
             | Self::Overloaded
             | Self::SlowSubscriber
-            | Self::ClosedByOperator => true,
+            | Self::ClosedByOperator
+            | Self::ProxyTimeout => true,
             Self::PeerClosed
             | Self::HandlerClosed
             | Self::PeerReset
@@ -153,6 +167,8 @@ impl CloseReason {
             | Self::HandlerPanicked
             | Self::Drained
             | Self::Aborted
+            | Self::ProxyUntrusted
+            | Self::ProxyInvalid
             | Self::SocketError => false,
         }
     }
@@ -167,6 +183,7 @@ impl CloseReason {
             | Self::Refused
             | Self::AddressLimit => false,
             Self::Reclaimed | Self::FirstByteTimeout | Self::IdleTimeout => false,
+            Self::ProxyUntrusted | Self::ProxyTimeout => false,
             Self::ReadTimeout
             | Self::RequestTimeout
             | Self::WriteTimeout
@@ -180,6 +197,7 @@ impl CloseReason {
             | Self::Overloaded
             | Self::SlowSubscriber
             | Self::ClosedByOperator
+            | Self::ProxyInvalid
             | Self::Aborted => true,
             // The kernel has done with it.
             Self::PeerReset | Self::PeerUnreachable | Self::SocketError => false,

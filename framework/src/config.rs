@@ -28,6 +28,7 @@ mod kind;
 mod load;
 mod names;
 mod nearest;
+mod networks;
 mod numbers;
 mod print;
 mod probe;
@@ -54,12 +55,13 @@ pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::example::example;
 pub(crate) use self::in_force::{App, InForce};
 pub(crate) use self::keys::{
-    Admission, Buffers, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull, SHARD_CONNECTIONS_MAX,
-    Socket, Upstream,
+    Admission, Buffers, Keepalive, Limits, Listener, Log, LogFormat, Mailbox, OnFull,
+    SHARD_CONNECTIONS_MAX, Socket, Upstream,
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};
 pub(crate) use self::load::{load, load_again, load_from};
+pub(crate) use self::networks::Network;
 pub(crate) use self::problem::Problem;
 pub(crate) use self::reference::reference;
 pub use self::settings::AppSettings;

@@ -1,6 +1,7 @@
 //! A connection as its handler sees it. [`handle`] has its operations, as polls and as futures; on
 //! it stand [`connection`] (all of them, by name), [`frame`] (reading by a parser), [`split`] (the
-//! two halves), `streams` (the futures-io traits) and [`copy`] (passing on). [`chunk`] is what is
+//! two halves), `streams` (the futures-io traits) and [`copy`] (passing on); [`proxy_header`] comes
+//! before the handler. [`chunk`] is what is
 //! read, [`output`] what is written.
 
 pub(crate) mod chunk;
@@ -10,5 +11,6 @@ pub(crate) mod frame;
 pub(crate) mod handle;
 pub(crate) mod next;
 pub(crate) mod output;
+pub(crate) mod proxy_header;
 pub(crate) mod split;
 mod streams;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::{App, AppSettings, InForce, Upstream};
 use crate::conn::connection::Conn;
+use crate::conn::proxy_header;
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
 use crate::metrics::custom::{Counter, Gauge, Histogram};
@@ -86,7 +87,8 @@ pub trait Handler<M: Send + 'static = Nothing>: 'static {
     /// When a connection that was served is closed and its place free, a turn after its `serve` has
     /// ended: `reason` is the one that is logged and counted.
     ///
-    /// Not for connections that were turned away, nor for those that the shard opened. A panic in
+    /// Not for connections that were turned away or had no valid PROXY header, nor for those that
+    /// the shard opened. A panic in
     /// it is logged and changes nothing; so it is for [`on_drain`](Self::on_drain).
     ///
     /// ```
@@ -184,6 +186,9 @@ pub struct ConnInfo {
     pub id: ConnId,
     /// Its peer's address.
     pub peer_addr: SocketAddr,
+    /// The client's, where the peer is a proxy that has named it
+    /// ([`Proxied::source`](crate::Proxied::source)).
+    pub proxied_addr: Option<SocketAddr>,
     /// From its accept to its close, to an eighth of a second.
     pub open_for: Duration,
 }
@@ -479,6 +484,7 @@ impl<M: Send + 'static, H: Handler<M>> Hooks for Observer<H, M> {
         let info = ConnInfo {
             id: closed.id,
             peer_addr: closed.peer,
+            proxied_addr: closed.client.named(),
             open_for: closed.open_for,
         };
         self.handler.on_close(info, closed.reason);
@@ -499,7 +505,13 @@ pub(crate) fn serve<M: Send + 'static, H: Handler<M>>(
 ) -> impl Future<Output = Result<(), Error>> {
     // Made out here: a local of the block would lie in the future beside what the block was given.
     let mut conn = Conn::new(key);
-    async move { handler.serve(&mut conn).await }
+    async move {
+        // Boxed, so that it takes no room while the handler has the connection.
+        if proxy_header::is_expected() && !Box::pin(proxy_header::read(&mut conn)).await? {
+            return Ok(());
+        }
+        handler.serve(&mut conn).await
+    }
 }
 
 /// What an application's own types take, as far as the memory sum asks.
@@ -520,5 +532,29 @@ impl AppBytes {
             task: made_by::<H, _>(serve::<M, H>),
             parcel: Mesh::<M>::PARCEL_BYTES,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Echo;
+
+    impl Handler for Echo {
+        async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+            while let Some(bytes) = conn.read().await? {
+                conn.write(bytes).await?;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn that_a_header_may_be_read_first_takes_no_room_of_an_idle_connection() {
+        let mut conn = Conn::new(Key::of_place(0));
+        let own = size_of_val(&Echo.serve(&mut conn));
+        let around = size_of::<Rc<Echo>>() + size_of::<Conn>() + size_of::<usize>();
+        assert!(AppBytes::of::<Nothing, Echo>().task <= own + around);
     }
 }

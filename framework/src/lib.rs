@@ -42,7 +42,7 @@
 //!
 //! 1. Ground: `error`, `close_reason`, `upstream_error`, `id`, `time`, `escape`, `panics`,
 //!    `metrics`, `affinity`, `cgroup`, `meminfo`, `blocking` (threads for what blocks),
-//!    `failpoint`.
+//!    `failpoint`, `step` (what parsers say), `proxy` (the PROXY protocol).
 //! 2. `config`: settings, of files and arguments; `settings`: those of code; `arguments`: the
 //!    command line; `log`.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
@@ -84,12 +84,14 @@ mod panics;
 mod preflight;
 #[cfg(test)]
 mod proptests;
+mod proxy;
 mod ring;
 mod runtime;
 mod server;
 mod settings;
 mod shard;
 mod start_error;
+mod step;
 mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -110,6 +112,11 @@ pub mod fuzzing {
     pub fn frames(bytes: &[u8]) {
         crate::shard::sim::framing::hold_for(bytes);
     }
+
+    /// PROXY headers.
+    pub fn proxy(bytes: &[u8]) {
+        crate::proxy::properties::hold_for(bytes);
+    }
 }
 
 pub use app::run;
@@ -119,7 +126,7 @@ pub use config::{AppSettings, SettingChange};
 pub use conn::chunk::Chunk;
 pub use conn::connection::Conn;
 pub use conn::copy::copy_bidirectional;
-pub use conn::frame::{Frame, ReadFrame, ReadLine, Step};
+pub use conn::frame::{Frame, ReadFrame, ReadLine};
 pub use conn::handle::{Flush, Read, Write};
 pub use conn::next::{Event, Next};
 pub use conn::output::Output;
@@ -133,6 +140,7 @@ pub use handler::{
 pub use id::{ConnId, ShardId};
 pub use metrics::Snapshot;
 pub use metrics::custom::{Counter, Gauge, Histogram};
+pub use proxy::{Proxied, ProxySsl, ProxyVersion};
 pub use server::builder::{Bound, Server, ServerBuilder};
 pub use server::ended::{Ended, ServerError};
 pub use server::handle::ServerHandle;
@@ -154,6 +162,7 @@ pub use shard::mail::sender::Sender;
 pub use shard::mail::ticket::ThreadReceipt;
 pub use shard::mail::topic::Topic;
 pub use start_error::{Problem, ProblemKind, StartError};
+pub use step::Step;
 pub use upstream::connector::{Connect, Connector};
 pub use upstream::pool::{Pool, Pooled};
 pub use upstream_error::{UpstreamError, UpstreamFailure};

@@ -34,12 +34,15 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn the_kept_corpus_breaks_no_promise() {
-    let (settings, frames) = (corpus("settings"), corpus("frames"));
-    assert!(!settings.is_empty() && !frames.is_empty());
+    let (settings, frames, proxy) = (corpus("settings"), corpus("frames"), corpus("proxy"));
+    assert!(!settings.is_empty() && !frames.is_empty() && !proxy.is_empty());
     settings
         .iter()
         .for_each(|bytes| _ = crate::config::properties::hold_for(bytes));
     frames
         .iter()
         .for_each(|bytes| crate::shard::sim::framing::hold_for(bytes));
+    proxy
+        .iter()
+        .for_each(|bytes| crate::proxy::properties::hold_for(bytes));
 }

@@ -27,6 +27,8 @@ const LAYERS: [&[&str]; 30] = [
         "meminfo",
         "start_error",
         "sync",
+        "step",
+        "proxy",
     ],
     &["upstream_error"],
     &["error"],

@@ -59,7 +59,7 @@ macro_rules! sections {
 sections! {
     /// Where to listen, and on how many cores.
     server: Server,
-    /// The queue of connections the kernel holds for us.
+    /// The queue of connections the kernel holds for us, and what proxies say of them.
     listener: Listener,
     /// Options every accepted socket inherits.
     socket: Socket,

@@ -12,17 +12,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::conn::chunk::Chunk;
-use crate::conn::frame::{self, ReadFrame, ReadLine, Step};
+use crate::conn::frame::{self, ReadFrame, ReadLine};
 use crate::conn::handle::{Flush, Handle, Read, Write};
 use crate::conn::next::Next;
 use crate::conn::output::Output;
 use crate::conn::split::{self, ReadHalf, WriteHalf};
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
+use crate::proxy::Proxied;
 use crate::shard::conns::{ConnTimeouts, EndOfInput};
 use crate::shard::futures::draining::{Draining, draining};
 use crate::shard::futures::every::Every;
 use crate::shard::handle::Shard;
+use crate::step::Step;
 
 /// One connection: accepted, or opened by a [`Connector`](crate::Connector).
 ///
@@ -321,7 +323,29 @@ impl Conn {
         self.handle.with(|conn| conn.end_of_input()).flatten()
     }
 
-    /// The peer's address; unspecified once the connection is gone.
+    /// What the PROXY header has said with which the connection began; none where none are read
+    /// ([`listener.proxy`](https://docs.rs/corelane)), and of a connection that the shard opened.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error};
+    ///
+    /// async fn serve(conn: &mut Conn) -> Result<(), Error> {
+    ///     let proxied = conn.proxied();
+    ///     let client = proxied.and_then(|proxied| proxied.source());
+    ///     let greeting = match client {
+    ///         Some(client) => format!("hello {client}, by {}\n", conn.peer_addr()),
+    ///         None => format!("hello {}\n", conn.peer_addr()),
+    ///     };
+    ///     conn.write(&greeting).await
+    /// }
+    /// # let _ = serve;
+    /// ```
+    pub fn proxied(&self) -> Option<Rc<Proxied>> {
+        self.handle.with(|conn| conn.proxied()).flatten()
+    }
+
+    /// The peer's address: where connections come through a proxy, the proxy's. Unspecified once
+    /// the connection is gone.
     pub fn peer_addr(&self) -> SocketAddr {
         self.handle
             .with(|conn| conn.peer())
@@ -372,7 +396,7 @@ impl Conn {
     }
 
     /// A span of `tracing` for what its handler logs: `conn` with the fields `shard`, `id` and
-    /// `peer`, at the level INFO. It is made anew each time; nothing is kept.
+    /// `peer`, and `client` if a proxy has named it, at the level INFO. It is made anew each time; nothing is kept.
     ///
     /// ```
     /// use corelane::{Conn, Error};
@@ -389,7 +413,9 @@ impl Conn {
     /// ```
     pub fn span(&self) -> tracing::Span {
         let (shard, peer) = (self.shard().0, self.peer_addr());
-        tracing::info_span!("conn", shard, id = %self.id(), %peer)
+        let client = self.proxied().and_then(|proxied| proxied.source());
+        let client = client.map(tracing::field::display);
+        tracing::info_span!("conn", shard, id = %self.id(), %peer, client)
     }
 
     /// The shard that the connection lives on.

@@ -11,23 +11,7 @@ use crate::error::Error;
 use crate::shard::conns::interest::Interest;
 use crate::shard::handle::Shard;
 use crate::shard::policy::request_timer::Reading;
-
-/// What a parser makes of the unread bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<T> {
-    /// They are the beginning of a frame.
-    NeedMore,
-    /// Their first `length` bytes are a frame that means `value`. At least one byte, at most those
-    /// offered.
-    Frame {
-        /// What the frame means.
-        value: T,
-        /// Its bytes.
-        length: usize,
-    },
-    /// They cannot become a frame.
-    Invalid(&'static str),
-}
+use crate::step::Step;
 
 /// A frame that was read.
 #[derive(Debug)]
@@ -181,7 +165,22 @@ pub(super) async fn read_exact(handle: Handle, length: usize) -> Result<Option<C
 }
 
 impl Handle {
+    /// Waits for a frame that is a message to the handler.
     fn poll_frame<T>(
+        self,
+        context: &mut Context<'_>,
+        frame_max: usize,
+        parse: &mut impl FnMut(&[u8]) -> Step<T>,
+    ) -> Poll<Result<Option<Frame<T>>, Error>> {
+        let poll = self.poll_parsed(context, frame_max, parse);
+        if let Poll::Ready(Ok(Some(_))) = poll {
+            Shard::with(|shard| shard.metrics.messages.add(1));
+        }
+        poll
+    }
+
+    /// Waits for what `parse` finds whole.
+    pub(super) fn poll_parsed<T>(
         self,
         context: &mut Context<'_>,
         frame_max: usize,
@@ -271,7 +270,6 @@ impl Handle {
     fn end_frame(self, rest: Chunk) {
         self.with(|conn| conn.end_frame());
         self.unread(rest);
-        Shard::with(|shard| shard.metrics.messages.add(1));
     }
 
     /// Leaves the bytes unread and tells why.

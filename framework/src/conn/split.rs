@@ -3,10 +3,11 @@
 use std::marker::PhantomData;
 
 use crate::conn::chunk::Chunk;
-use crate::conn::frame::{ReadFrame, ReadLine, Step, read_exact};
+use crate::conn::frame::{ReadFrame, ReadLine, read_exact};
 use crate::conn::handle::{Flush, Handle, Read, Write};
 use crate::conn::output::Output;
 use crate::error::Error;
+use crate::step::Step;
 
 /// The reading half of [`Conn::split`](crate::Conn::split).
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{Server, Upstream};
 use crate::handler::AppBytes;
+use crate::proxy::Versions;
 use crate::ring::ProbeError;
 
 /// A machine of four cores on which everything is in order.
@@ -473,6 +474,26 @@ fn buffers_that_do_not_fit_the_memory_are_refused_with_the_arithmetic() {
         )
         .is_ok()
     );
+}
+
+#[test]
+fn what_is_kept_of_proxy_headers_is_in_the_memory_bound() {
+    let bound = |change: fn(&mut Config)| {
+        let config = settings(|config| {
+            config.limits.connections_max = Some(1000);
+            config.limits.unread_per_shard_max = Some(1 << 20);
+            config.limits.unsent_per_shard_max = Some(1 << 20);
+            change(config);
+        });
+        plan(&config, &good()).unwrap().memory.bytes()
+    };
+    let without = bound(|config| config.listener.proxy_header_max = 4096);
+    let with = bound(|config| {
+        config.listener.proxy = Some(Versions::Any);
+        config.listener.proxy_header_max = 4096;
+    });
+    let each = (with - without) / 1000;
+    assert!((4096..4096 + 256).contains(&each), "{each} bytes each");
 }
 
 #[test]

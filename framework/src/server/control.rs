@@ -111,6 +111,7 @@ impl Control {
             links: shards.iter().map(ShardHandle::link).collect(),
             readiness: Readiness::new(),
             log_lines_dropped: Counter::default(),
+            events: events.clone(),
         });
         let mut control = Self {
             view,

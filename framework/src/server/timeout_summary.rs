@@ -9,6 +9,7 @@ use crate::config::{Config, Keepalive, format_duration};
 pub(crate) fn log(config: &Config) {
     let (timeouts, socket) = (&config.timeouts, &config.socket);
     tracing::info!(
+        proxy_header = or_off(config.listener.proxy.map(|_| config.listener.proxy_timeout)),
         first_byte = or_off(timeouts.first_byte),
         read = or_off(timeouts.read),
         request = or_off(timeouts.request),

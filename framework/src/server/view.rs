@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use crate::config::Config;
 use crate::id::ServerNumber;
 use crate::metrics::{Counter, Metrics, Snapshot};
 use crate::ring::WakeFd;
+use crate::server::event::Event;
 use crate::server::readiness::Readiness;
 use crate::shard::commands::Commands;
 
@@ -24,6 +26,8 @@ pub(crate) struct View {
     pub(crate) links: Vec<ShardLink>,
     pub(crate) readiness: Readiness,
     pub(crate) log_lines_dropped: Counter,
+    /// What the control thread hears of.
+    pub(crate) events: Sender<Event>,
 }
 
 /// What a thread asks a shard by.

@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 
 use crate::error::CloseReason;
 use crate::id::{Key, SlotIndex};
+use crate::proxy::Proxied;
 use crate::shard::conns::Ended;
+use crate::shard::conns::proxied::Client;
 use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::policy::admission::{Room, Verdict};
@@ -61,6 +63,22 @@ impl Core {
         if let Some(mut conn) = self.conns.get(key) {
             conn.refuse(reason, &text);
         }
+    }
+
+    /// The PROXY header of `key` was read: from now on it is served, unless the client has as many
+    /// connections as it may. Gives whether it is.
+    pub(crate) fn admit_proxied(&mut self, key: Key, proxied: Proxied) -> bool {
+        let source = proxied.source();
+        let Some(mut conn) = self.conns.get(key).filter(|conn| conn.is_open()) else {
+            return false;
+        };
+        let is_admitted = source.is_none_or(|source| self.admission.admits(source));
+        conn.set_proxied(proxied, is_admitted);
+        conn.header_read();
+        if is_admitted {
+            self.remember_silent(key);
+        }
+        is_admitted
     }
 
     fn occupy(&mut self, index: SlotIndex, peer: SocketAddr, origin: Origin) -> Key {
@@ -146,13 +164,22 @@ impl Core {
     /// An accepted connection is closed and its place free.
     pub(crate) fn accepted_closed(&mut self, ended: &Ended) {
         let Ended {
-            key, peer, reason, ..
+            key,
+            peer,
+            client,
+            reason,
+            ..
         } = *ended;
         let shared = &mut self.conns.shared;
         shared.metrics.closed[reason as usize].add(1);
         let was_admitted = !matches!(reason, CloseReason::Refused | CloseReason::AddressLimit);
-        if was_admitted {
-            self.admission.release(peer);
+        match client {
+            Client::Peer if was_admitted => self.admission.release(peer),
+            Client::Named {
+                source,
+                is_admitted: true,
+            } => self.admission.release(source),
+            _ => {}
         }
         if let Some(reclaim) = &mut self.reclaim {
             reclaim.leaving.retain(|leaving| *leaving != key);
@@ -163,7 +190,8 @@ impl Core {
         shared.metrics.connections.set(accepted);
         if shared.may_log(LogKind::Closed(reason)) {
             let conn = ended.id;
-            tracing::debug!(%conn, %peer, %reason, shard = shared.id.0, "closed");
+            let client = client.named().map(tracing::field::display);
+            tracing::debug!(%conn, %peer, client, %reason, shard = shared.id.0, "closed");
         }
     }
 }

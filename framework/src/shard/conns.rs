@@ -1,15 +1,18 @@
 //! The connections of a shard, each from top to bottom: [`lifecycle`] (beginning and end),
-//! [`recv`], [`send`], [`wait`] (who waits for it), [`timeouts`] (its one deadline), [`inbox`] (what
-//! others send to it), [`publish`] (to many), [`idle_pool`] (outbound ones that nobody uses),
-//! [`survey`] (as an operator sees it), [`mod@reload`] (settings that change).
+//! [`client`] (who has come, by a proxy or not), [`recv`], [`send`], [`wait`] (who waits for it),
+//! [`timeouts`] (its one deadline), [`inbox`] (what others send to it), [`publish`] (to many),
+//! [`idle_pool`] (outbound ones that nobody uses), [`survey`] (as an operator sees it),
+//! [`mod@reload`] (settings that change).
 //!
 //! A [`Key`](crate::id::Key) is resolved once per event, by [`Conns::get`] in [`conn_mut`]: what
 //! follows works on the [`ConnMut`]. They are made of [`slot`] (one connection), [`table`] (all
 //! slots), [`queue`] (bytes unread and unsent), [`interest`] (events waited for), [`inboxes`],
-//! [`topics`] and [`subscriptions`] (who is subscribed to what), [`deadline`]
-//! (when each is due), [`own_timeouts`] (of those that have some) and [`places`] (how many there
-//! may be). Tests see a connection as a `snapshot`, and the table against its `table_model`.
+//! [`topics`] and [`subscriptions`] (who is subscribed to what), [`deadline`] (when each is due),
+//! [`own_timeouts`] (of those that have some), [`proxied`] (what PROXY headers say of them) and
+//! [`places`] (how many there may be). Tests see a connection as a `snapshot`, and the table
+//! against its `table_model`.
 
+mod client;
 pub(crate) mod conn_mut;
 pub(crate) mod deadline;
 mod idle_pool;
@@ -19,6 +22,7 @@ pub(crate) mod interest;
 mod lifecycle;
 pub(crate) mod own_timeouts;
 mod places;
+pub(crate) mod proxied;
 mod publish;
 pub(crate) mod queue;
 mod recv;

@@ -17,6 +17,7 @@ use crate::shard::commands::survey::Survey;
 use crate::shard::conns::deadline::Deadlines;
 use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::own_timeouts::OwnTimeouts;
+use crate::shard::conns::proxied::Proxies;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::table::Table;
 use crate::shard::conns::topics::{self, Topics};
@@ -102,7 +103,7 @@ impl Core {
         Ok(Self {
             conns: Conns { table, shared },
             acceptor: Acceptor::new(parts.listener, config),
-            admission: Admission::new(&limits.admission, clock),
+            admission: Admission::new(&limits.admission, config.listener.proxy.is_some(), clock),
             reclaim: limits.admission.reclaim.then(Reclaim::default),
             drain: Drain::default(),
             left: Vec::new(),
@@ -204,6 +205,7 @@ impl Shared {
             places,
             deadlines: Deadlines::with_capacity(slots),
             own_timeouts: OwnTimeouts::default(),
+            proxies: Proxies::new(&config.listener),
             segments: Segments::new(),
             clock,
             now: Tick::at(clock),

@@ -19,13 +19,14 @@ use futures_lite::future::or;
 
 use crate::config::Upstream;
 use crate::conn::connection::Conn;
-use crate::conn::frame::{Frame, Step};
+use crate::conn::frame::Frame;
 use crate::conn::output::Output;
 use crate::error::Error;
 use crate::id::Key;
 use crate::metrics::UpstreamCounters;
 use crate::shard::futures::sleep::sleep;
 use crate::shard::handle::Shard;
+use crate::step::Step;
 use crate::upstream::acquire::{Acquire, Permit};
 use crate::upstream::attempt::Attempt;
 use crate::upstream::connector::Connector;

@@ -57,7 +57,7 @@ section! {
         /// Connections from one address. The server turns one more away at once. Each shard counts
         /// for itself: with four shards an address may have up to four times as many. An IPv4
         /// client counts as the same whether it comes by IPv4 or by an IPv6 listener
-        /// (`::ffff:a.b.c.d`).
+        /// (`::ffff:a.b.c.d`). With `listener.proxy` the address is the one that the proxy names.
         shipped connections_per_address_max: Option<u32> = PER_ADDRESS, None, live;
 
         /// Leading bits of an IPv6 address that make it one address, since its owner has all the

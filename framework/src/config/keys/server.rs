@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::addresses::ListenAddress;
-use crate::config::choices::FlagOr;
+use crate::config::choices::{FlagOr, Words};
 use crate::config::declare::section;
+use crate::config::networks::{Network, Networks};
 use crate::config::numbers::{Cores, Whole};
 use crate::config::times::Times;
+use crate::proxy::{self, Versions};
 
-use super::units::millis;
+use super::timeouts::TIMEOUT;
+use super::units::{millis, secs};
 
 // More shards than the largest machines have cores; past it a number is a slip.
 const SHARDS: Whole = Whole::of("shards", 1, 1024).or_zero("one per allowed core");
@@ -17,6 +20,15 @@ const SHARDS: Whole = Whole::of("shards", 1, 1024).or_zero("one per allowed core
 const CORES: Cores = Cores { max: 1023 };
 // A shard that has heard nothing for as long as the latter parks.
 const SPIN: Times = Times::from(millis(1), millis(50)).or("off");
+const PROXY: Words<Option<Versions>> = Words(&[
+    ("off", None),
+    (Versions::V1.word(), Some(Versions::V1)),
+    (Versions::V2.word(), Some(Versions::V2)),
+    (Versions::Any.word(), Some(Versions::Any)),
+]);
+// They are looked through at each connection.
+const TRUSTED: Networks = Networks { count_max: 64 };
+const HEADER: Whole = Whole::of("bytes", proxy::HEADER_MIN, proxy::HEADER_MAX);
 
 section! {
     /// Where the server listens, and on how many cores.
@@ -61,10 +73,28 @@ impl Server {
 }
 
 section! {
-    /// The kernel's queue of connections that no shard has accepted yet.
+    /// The kernel's queue of connections that no shard has accepted yet, and the PROXY protocol.
     struct Listener {
         /// Connections of one shard that may wait in the kernel until the shard accepts them. The
         /// kernel cuts the number to the sysctl `net.core.somaxconn`.
         shipped backlog: u32 = Whole::of("connections", 1, 65_535), 4096;
+
+        /// The PROXY header with which every connection begins: of version 1, of version 2, or of
+        /// either. It is never guessed whether there is one: with `"off"` nobody's is read, and
+        /// otherwise a connection without one is closed. For a server that is reached through
+        /// proxies alone.
+        documented proxy: Option<Versions> = PROXY, None;
+
+        /// Networks of the proxies whose header is believed, like `["10.0.0.0/8", "2001:db8::7"]`.
+        /// A connection from elsewhere is closed. Needed with `proxy`.
+        documented proxy_trusted: Vec<Network> = TRUSTED, Vec::new();
+
+        /// Time from the accept to the end of the PROXY header. Less than `"3s"` leaves no room for
+        /// one lost packet.
+        documented proxy_timeout: Duration = TIMEOUT, secs(3);
+
+        /// Bytes of a PROXY header of version 2. The default is what the protocol has in mind; TLS
+        /// details of the client may want more.
+        documented proxy_header_max: u32 = HEADER, 536;
     }
 }

@@ -80,6 +80,10 @@ fn each_wrong_value_is_named_with_its_place_and_what_was_expected() {
         ("[server]\npin = \"true\"", "t.toml:2:7: server.pin: found \"true\", expected true, false or \"auto\"\n    help: write true without quotes".to_owned()),
         ("[limits]\nblocking_threads_per_shard_max = 0", "t.toml:2:34: limits.blocking_threads_per_shard_max: found 0, expected a whole number of threads from 1 to 1024".to_owned()),
         ("[server]\nspin = \"51ms\"", "t.toml:2:8: server.spin: found \"51ms\", expected a duration from 1ms to 50ms, like \"30s\" or \"5m\", or \"off\" for none".to_owned()),
+        ("[listener]\nproxy = \"V2\"", "t.toml:2:9: listener.proxy: found \"V2\", expected one of \"off\", \"v1\", \"v2\", \"any\"\n    help: did you mean \"v2\"?".to_owned()),
+        ("[listener]\nproxy_trusted = [\n  \"::1\",\n  \"10.0.0.1/8\",\n]", "t.toml:4:3: listener.proxy_trusted: found \"10.0.0.1/8\", expected a network, like \"10.0.0.0/8\", or an address\n    help: write \"10.0.0.0/8\" for the network that it lies in".to_owned()),
+        ("[listener]\nproxy_trusted = \"::1\"", "t.toml:2:17: listener.proxy_trusted: found \"::1\", expected a list of at most 64, each a network, like \"10.0.0.0/8\", or an address".to_owned()),
+        ("[listener]\nproxy_header_max = 107", "t.toml:2:20: listener.proxy_header_max: found 107, expected a whole number of bytes from 232 to 65551".to_owned()),
         ("[server]\ncpus = 0", "t.toml:2:8: server.cpus: found 0, expected a list, each the number of a core from 0 to 1023".to_owned()),
     ];
     for (text, message) in table {
@@ -199,7 +203,15 @@ fn a_wrong_argument_is_named_whole() {
 
 #[test]
 fn contradictions_are_refused_with_the_arithmetic() {
-    let table: [(&[&str], &str); 10] = [
+    let table: [(&[&str], &str); 12] = [
+        (
+            &["listener.proxy=\"any\""],
+            "listener.proxy: with listener.proxy \"any\" every connection is refused, for nobody is trusted",
+        ),
+        (
+            &["listener.proxy_trusted=[\"10.0.0.0/8\"]"],
+            "listener.proxy_trusted: nobody's PROXY header is read, for listener.proxy is \"off\"",
+        ),
         (
             &[
                 "limits.connections_max=10",

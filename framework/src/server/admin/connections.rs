@@ -4,15 +4,13 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use rtrb::Consumer;
 use serde_json::json;
 
-use crate::config::parse_duration;
+use crate::config::{Network, parse_duration};
 use crate::id::{ConnId, ServerNumber, ShardId};
 use crate::server::view::{ShardLink, View};
 use crate::shard::commands::survey::{Close, Filter, ROWS_MAX, Row, Survey};
@@ -67,10 +65,7 @@ impl Query {
         let filter = &mut self.filter;
         match key {
             "shard" => self.shard = Some(ShardId(value.parse().ok()?)),
-            "network" => {
-                let address = || value.parse::<IpAddr>().map(IpNet::from).ok();
-                filter.network = Some(value.parse().ok().or_else(address)?);
-            }
+            "network" => filter.network = Some(Network::parse(value)?),
             "phase" => filter.phase = Some(value.to_owned()),
             "age_min" => filter.age_min = parse_duration(value)?,
             "idle_min" => filter.idle_min = parse_duration(value)?,
@@ -339,13 +334,14 @@ mod tests {
         let query = Query::parse("shard=1&network=10.0.0.0%2F8&age_min=5s&sort=idle&limit=7")
             .unwrap_or_default();
         assert_eq!(query.shard, Some(ShardId(1)));
-        assert_eq!(query.filter.network, "10.0.0.0/8".parse().ok());
+        assert_eq!(query.filter.network, Network::parse("10.0.0.0/8"));
         assert_eq!(query.filter.age_min, Duration::from_secs(5));
         assert_eq!((query.sort, query.limit), (Some(SortBy::Idle), Some(7)));
         for wrong in [
             "shards=1",
             "shard=-1",
             "network=10",
+            "network=10.0.0.1%2F8",
             "age_min=5",
             "sort=name",
             "sort=age&limit=10001",

@@ -12,8 +12,11 @@ use crate::server::admin::connections::{self, List, Query};
 use crate::server::admin::exposition;
 use crate::server::admin::http::{self, Answer, Method, Refusal, Request, STEER, Status, parse};
 use crate::server::admin::text_format;
+use crate::server::event::{Event, tell};
 use crate::server::readiness::Unready;
+use crate::server::reload::ReloadRequest;
 use crate::server::view::View;
+use crate::shard::futures::unblock::unblock;
 
 /// Where what is.
 const INDEX: &str = "GET  /metrics            metrics in the text format 0.0.4\n\
@@ -22,7 +25,8 @@ const INDEX: &str = "GET  /metrics            metrics in the text format 0.0.4\n
     GET  /connections        those that fit the query, one JSON object a line\n\
     GET  /connections/ID     one of them\n\
     POST /connections/close  ends those that fit the query, which must not be empty\n\
-    POST /connections/ID/close\n";
+    POST /connections/ID/close\n\
+    POST /reload             reads the settings again, as SIGHUP does: what has changed, or 409 and why not\n";
 
 #[derive(Clone)]
 pub(super) struct AdminHandler {
@@ -63,6 +67,7 @@ impl AdminHandler {
             }
             (Method::Post, ["connections", "close"]) => return self.list(request),
             (Method::Post, ["connections", name, "close"]) => self.one(request, name).await,
+            (Method::Post, ["reload"]) => self.reload().await,
             (Method::Post, _) => Answer::text(Status::NOT_FOUND, INDEX),
             (_, ["connections"]) => return self.list(request),
             (_, ["connections", name]) => self.one(request, name).await,
@@ -112,6 +117,20 @@ impl AdminHandler {
                 self.view.readiness.get().map_or_else(unready, ready)
             }
             _ => Answer::text(Status::NOT_FOUND, INDEX),
+        }
+    }
+
+    async fn reload(&self) -> Answer {
+        let (request, answer) = ReloadRequest::new(None);
+        tell(&self.view.events, Event::Reload(request));
+        match unblock(move || answer.recv()).await {
+            Ok(Ok(Ok(changes))) => {
+                let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
+                Answer::text(Status::OK, lines)
+            }
+            Ok(Ok(Err(refused))) => Answer::text(Status::CONFLICT, format!("{refused}\n")),
+            Ok(Err(_)) => Answer::text(Status::UNAVAILABLE, "the server has ended\n"),
+            Err(error) => Answer::text(Status::UNAVAILABLE, format!("{error}\n")),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use httparse::{EMPTY_HEADER, Error, Header};
 
-use crate::conn::frame::Step;
+use crate::step::Step;
 
 /// Header fields of a request. No key: `admin.header_max` bounds their bytes.
 const FIELDS_MAX: usize = 64;
@@ -26,6 +26,7 @@ impl Status {
     pub(super) const FORBIDDEN: Self = Self(403, "Forbidden");
     pub(super) const NOT_FOUND: Self = Self(404, "Not Found");
     pub(super) const METHOD_NOT_ALLOWED: Self = Self(405, "Method Not Allowed");
+    pub(super) const CONFLICT: Self = Self(409, "Conflict");
     pub(super) const CONTENT_TOO_LARGE: Self = Self(413, "Content Too Large");
     pub(super) const HEADER_TOO_LARGE: Self = Self(431, "Request Header Fields Too Large");
     pub(super) const UNAVAILABLE: Self = Self(503, "Service Unavailable");

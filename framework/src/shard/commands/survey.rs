@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::config::Network;
 use crate::id::ConnId;
 
 /// Rows that wait for whoever has asked; the shard goes on once there is room.
@@ -51,7 +51,7 @@ pub(crate) enum Close {
 pub(crate) struct Filter {
     pub(crate) conn: Option<ConnId>,
     /// Of their peers.
-    pub(crate) network: Option<IpNet>,
+    pub(crate) network: Option<Network>,
     pub(crate) phase: Option<String>,
     pub(crate) age_min: Duration,
     pub(crate) idle_min: Duration,
@@ -61,9 +61,10 @@ pub(crate) struct Filter {
 
 impl Filter {
     pub(crate) fn fits(&self, row: &Row) -> bool {
-        let ip = row.peer.ip().to_canonical();
         self.conn.is_none_or(|conn| conn == row.id)
-            && self.network.is_none_or(|network| network.contains(&ip))
+            && self
+                .network
+                .is_none_or(|network| network.contains(row.peer.ip()))
             && self.phase.as_ref().is_none_or(|phase| phase == row.phase)
             && row.age >= self.age_min
             && (self.idle_min.is_zero() || row.idle.is_some_and(|idle| idle >= self.idle_min))

@@ -14,6 +14,7 @@ use crate::shard::conns::inboxes::Inboxes;
 use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::places::Places;
+use crate::shard::conns::proxied::Proxies;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::slot::Slot;
 use crate::shard::conns::table::Table;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) places: Places,
     pub(crate) deadlines: Deadlines,
     pub(crate) own_timeouts: OwnTimeouts,
+    pub(crate) proxies: Proxies,
     pub(crate) segments: Segments,
     /// The time of this turn, since the server's start, and its tick.
     pub(crate) clock: Duration,

@@ -15,6 +15,7 @@ use crate::id::{ConnId, Key, SlotIndex};
 use crate::ring::{Operation, Token};
 use crate::shard::conns::conn_mut::{ConnMut, Conns};
 use crate::shard::conns::interest::RunState;
+use crate::shard::conns::proxied::Client;
 use crate::shard::conns::slot::{Origin, PeerState, Phase, RecvState, SendState};
 use crate::shard::policy::log_limit::LogKind;
 use crate::time::Tick;
@@ -25,6 +26,9 @@ pub(crate) struct Ended {
     pub(crate) key: Key,
     pub(crate) id: ConnId,
     pub(crate) peer: SocketAddr,
+    pub(crate) client: Client,
+    /// Whether its handler has seen it.
+    pub(crate) is_served: bool,
     pub(crate) origin: Origin,
     pub(crate) reason: CloseReason,
     /// How long it was open, to the tick.
@@ -42,6 +46,7 @@ impl Conns {
         shared.places.occupied(origin);
         shared.requests.reset(index);
         shared.min_rate.reset(index);
+        shared.proxies.reset(index);
         shared.recv_modes.begin(index);
         self.table.occupy(index, peer, origin, shared.now)
     }
@@ -63,6 +68,8 @@ impl Conns {
             key,
             id: conn.id(),
             peer: conn.slot.peer.addr(),
+            client: conn.client(),
+            is_served: conn.is_served(),
             origin: conn.slot.origin,
             reason: conn.slot.reason,
             open_for: conn
@@ -81,6 +88,7 @@ impl Conns {
         shared.requests.reset(key.slot);
         shared.min_rate.reset(key.slot);
         shared.own_timeouts.reset(key.slot);
+        shared.proxies.reset(key.slot);
         debug_assert!(
             shared.places.open() > 0 || (shared.unread, shared.unsent) == (0, 0),
             "what went into the queues has left them"
@@ -318,6 +326,11 @@ impl ConnMut<'_> {
     /// Whether the shard opened it.
     pub(crate) fn is_outbound(&self) -> bool {
         self.slot.is_outbound()
+    }
+
+    /// Whether its handler has it, or had.
+    fn is_served(&self) -> bool {
+        self.slot.origin == Origin::Accepted && !self.is_kept_from_handler()
     }
 
     /// When it was accepted, if it is served and its peer has not sent a byte.

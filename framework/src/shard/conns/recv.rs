@@ -267,6 +267,18 @@ impl ConnMut<'_> {
         self.stream_is_over()
     }
 
+    /// The PROXY header was read, and was none of the client's words: a client that has sent nothing
+    /// else is as silent as one that came by itself.
+    pub(crate) fn header_read(&mut self) {
+        let has_spoken = matches!(
+            self.slot.peer_state,
+            PeerState::Spoken | PeerState::Answering
+        );
+        if has_spoken && self.slot.input.is_empty() {
+            self.slot.peer_state = PeerState::Silent;
+        }
+    }
+
     /// The drain has waited long enough for the peer to speak: its next read ends the stream.
     pub(super) fn end_input(&mut self) {
         self.slot.peer_state = PeerState::Over;

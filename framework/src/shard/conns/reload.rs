@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::config::Config;
 use crate::error::CloseReason;
+use crate::id::SlotIndex;
 use crate::shard::conns::Conns;
 use crate::shard::conns::slot::{Origin, Phase, Slot};
 use crate::shard::policy::bounds;
@@ -38,10 +39,14 @@ impl Conns {
         }
     }
 
-    /// The peers of all who were let in.
+    /// The clients of all who were let in.
     pub(crate) fn admitted(&self) -> impl Iterator<Item = SocketAddr> {
-        let slots = self.table.slots().iter().filter(|slot| was_admitted(slot));
-        slots.map(|slot| slot.peer.addr())
+        let slots = (0..).map(SlotIndex).zip(self.table.slots());
+        let admitted = slots.filter(|(_, slot)| was_admitted(slot));
+        admitted.filter_map(|(index, slot)| {
+            let client = self.shared.proxies.client_of(index);
+            client.counted(slot.peer.addr())
+        })
     }
 }
 

@@ -46,6 +46,9 @@ impl ConnMut<'_> {
 
     /// So many bytes have come: a request may begin with them.
     pub(super) fn begin_request(&mut self, bytes: u32) {
+        if self.awaits_header() {
+            return;
+        }
         let now = self.shared.now;
         if let Some(deadline) = self.shared.requests.heard(self.key.slot, bytes, now) {
             self.shared.deadlines.lower(self.key.slot, deadline);
@@ -55,7 +58,7 @@ impl ConnMut<'_> {
     /// The handler reads on. This ends a request that it has answered or got whole; if more is
     /// unread, the next begins.
     pub(crate) fn read_on(&mut self, reading: Reading) {
-        if self.slot.is_outbound() {
+        if self.slot.is_outbound() || self.awaits_header() {
             return;
         }
         let unread = !self.slot.input.is_empty();
@@ -157,6 +160,9 @@ impl ConnMut<'_> {
     pub(crate) fn expire(&mut self) {
         let passed = self.passed(self.shared.now);
         match verdict(self.slot, passed, self.shared.is_draining) {
+            Verdict::Fail(CloseReason::ReadTimeout) if self.awaits_header() => {
+                self.fail(CloseReason::ProxyTimeout);
+            }
             Verdict::Fail(reason) => {
                 if reason == CloseReason::WriteTimeout {
                     self.log_write_limit();

@@ -35,6 +35,8 @@ pub(crate) struct Admission {
     refuse_with: Rc<[u8]>,
     /// None: no cap.
     per_address: Option<PerAddress>,
+    /// The cap is on those whom proxies name, not on the proxies.
+    is_proxied: bool,
     /// None: no bound.
     rate: Option<TokenBucket>,
     /// When there are tokens again, while nothing but that is waited for.
@@ -42,11 +44,13 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(settings: &config::Admission, now: Duration) -> Self {
+    /// `is_proxied`: who is accepted is a proxy, and the clients are those that it names.
+    pub(crate) fn new(settings: &config::Admission, is_proxied: bool, now: Duration) -> Self {
         Self {
             on_full: settings.on_full,
             refuse_with: settings.refuse_with.as_bytes().into(),
             per_address: per_address(settings),
+            is_proxied,
             rate: rate(settings).map(|(rate, burst)| TokenBucket::new(rate, burst, now)),
             refilled_at: None,
         }
@@ -67,7 +71,7 @@ impl Admission {
         *self = Self {
             rate,
             per_address: per_address(settings).map(|counts| counts.counting(admitted)),
-            ..Self::new(settings, now)
+            ..Self::new(settings, self.is_proxied, now)
         };
     }
 
@@ -111,9 +115,7 @@ impl Admission {
         if is_full && !may_hold {
             return Verdict::Refuse(CloseReason::Refused);
         }
-        if let Some(per_address) = &mut self.per_address
-            && !per_address.admit(peer)
-        {
+        if !self.is_proxied && !self.admits(peer) {
             return Verdict::Refuse(CloseReason::AddressLimit);
         }
         if is_full {
@@ -123,10 +125,16 @@ impl Admission {
         }
     }
 
-    /// A connection of `peer` that was not turned away has ended.
-    pub(crate) fn release(&mut self, peer: SocketAddr) {
+    /// Whether the client has fewer connections than an address may have; then this is one more.
+    pub(crate) fn admits(&mut self, client: SocketAddr) -> bool {
+        let per_address = self.per_address.as_mut();
+        per_address.is_none_or(|per_address| per_address.admit(client))
+    }
+
+    /// A connection of `client` that was not turned away has ended.
+    pub(crate) fn release(&mut self, client: SocketAddr) {
         if let Some(per_address) = &mut self.per_address {
-            per_address.release(peer);
+            per_address.release(client);
         }
     }
 
@@ -175,7 +183,7 @@ mod tests {
     };
 
     fn admission(settings: &config::Admission) -> Admission {
-        Admission::new(settings, Duration::ZERO)
+        Admission::new(settings, false, Duration::ZERO)
     }
 
     #[test]
@@ -202,6 +210,25 @@ mod tests {
         assert_eq!(decide(&mut admission), refused);
         admission.release(PEER.into());
         assert_eq!(decide(&mut admission), Verdict::Serve);
+    }
+
+    #[test]
+    fn the_cap_is_on_the_clients_that_a_proxy_names_and_not_on_the_proxy() {
+        let settings = config::Admission {
+            connections_per_address_max: Some(1),
+            ..config::Admission::default()
+        };
+        let mut admission = Admission::new(&settings, true, Duration::ZERO);
+        for _ in 0..3 {
+            let verdict = admission.decide(PEER.into(), ROOM, false, Duration::ZERO);
+            assert_eq!(verdict, Verdict::Serve);
+        }
+        assert_eq!(
+            [admission.admits(PEER.into()), admission.admits(PEER.into())],
+            [true, false]
+        );
+        admission.release(PEER.into());
+        assert!(admission.admits(PEER.into()));
     }
 
     #[test]

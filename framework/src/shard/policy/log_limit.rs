@@ -22,6 +22,7 @@ pub(crate) enum LogKind {
     HandlerPanicked,
     ProtocolBroken,
     WriteLimit,
+    ProxyRefused,
     AcceptsPaused,
     ShardBlocked,
     UnderPressure,
@@ -31,13 +32,14 @@ pub(crate) enum LogKind {
 
 impl LogKind {
     /// Those that are not [`Self::Closed`].
-    const OTHERS: [Self; 11] = [
+    const OTHERS: [Self; 12] = [
         Self::OutboundClosed,
         Self::CloseFailed,
         Self::HandlerFailed,
         Self::HandlerPanicked,
         Self::ProtocolBroken,
         Self::WriteLimit,
+        Self::ProxyRefused,
         Self::AcceptsPaused,
         Self::ShardBlocked,
         Self::UnderPressure,
@@ -63,11 +65,12 @@ impl LogKind {
             Self::HandlerPanicked => 3,
             Self::ProtocolBroken => 4,
             Self::WriteLimit => 5,
-            Self::AcceptsPaused => 6,
-            Self::ShardBlocked => 7,
-            Self::UnderPressure => 8,
-            Self::UpstreamDown => 9,
-            Self::UpstreamBack => 10,
+            Self::ProxyRefused => 6,
+            Self::AcceptsPaused => 7,
+            Self::ShardBlocked => 8,
+            Self::UnderPressure => 9,
+            Self::UpstreamDown => 10,
+            Self::UpstreamBack => 11,
         };
         CloseReason::ALL.len() + other
     }
@@ -83,6 +86,7 @@ impl LogKind {
             Self::Closed(_) | Self::OutboundClosed | Self::ProtocolBroken => Level::DEBUG,
             Self::UpstreamBack | Self::HandlerFailed => Level::INFO,
             Self::WriteLimit
+            | Self::ProxyRefused
             | Self::AcceptsPaused
             | Self::ShardBlocked
             | Self::UnderPressure
@@ -111,6 +115,7 @@ impl fmt::Display for LogKind {
             Self::HandlerPanicked => formatter.write_str("handler panicked"),
             Self::ProtocolBroken => formatter.write_str("protocol broken"),
             Self::WriteLimit => formatter.write_str("write limit"),
+            Self::ProxyRefused => formatter.write_str("proxy refused"),
             Self::AcceptsPaused => formatter.write_str("accepts paused"),
             Self::ShardBlocked => formatter.write_str("shard blocked"),
             Self::UnderPressure => formatter.write_str("under pressure"),

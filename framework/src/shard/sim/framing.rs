@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::config::{Buffers, Config, Limits};
 use crate::conn::connection::Conn;
-use crate::conn::frame::Step;
 use crate::error::Error;
 use crate::id::{Key, SlotIndex};
 use crate::ring::{Completion, Operation, Token};
@@ -21,6 +20,7 @@ use crate::shard::handle::Shard;
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::sim::stand_in::stand_in_shard;
 use crate::shard::task::wake::waker_of;
+use crate::step::Step;
 
 const BUFFER: u32 = 256;
 const READS_PER_TURN_MAX: u32 = 16;

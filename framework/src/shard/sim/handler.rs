@@ -14,7 +14,6 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::{or, zip};
 
 use crate::conn::connection::Conn;
-use crate::conn::frame::Step;
 use crate::error::{CloseReason, Error};
 use crate::id::Key;
 use crate::shard::conns::ConnMut;
@@ -23,6 +22,7 @@ use crate::shard::futures::notify::Notify;
 use crate::shard::handle::Shard;
 use crate::shard::sim::random::Random;
 use crate::shard::sim::world::World;
+use crate::step::Step;
 use crate::upstream::connector::Connector;
 
 /// Actions of a handler at most.
