@@ -73,7 +73,7 @@ test: faulty ## Every test, the black-box ones against optimised binaries
 	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(TESTS_BIN)) cargo test --workspace --no-fail-fast
 
 # Elsewhere than $(BIN), so that an instrumented build has them too.
-clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed ## redis-py, node-redis, ioredis for the tests (needs python3-venv, npm, node 20)
+clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed ## redis-py, node-redis, ioredis, kubernetes-validate and Grafana's schema for the tests (needs python3-venv, npm, node 20)
 
 $(CLIENTS)/python/installed: tests/clients/requirements.txt
 	python3 -m venv --clear $(@D)

@@ -15,11 +15,12 @@ const WORDS_MAX: [(&str, usize); 4] = [
 /// A change for a user is a line.
 const CHANGE_WORDS_MAX: usize = 40;
 /// Where a path in backticks begins, if it is one of the repository.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     ".ci",
     ".github",
     "apps",
     "configs",
+    "deploy",
     "docs",
     "framework",
     "fuzz",
