@@ -174,7 +174,7 @@ asan: export CORELANE_TESTS_SLACK = 50
 asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release --workspace --target x86_64-unknown-linux-gnu
 	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu
-	$(RAISE) cargo test --release -p corelane -p ping -p chat -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
+	$(RAISE) cargo test --release -p corelane -p ping -p chat -p top -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
 simulate: export CARGO_TARGET_DIR = target/sim
 simulate: export CARGO_PROFILE_TESTS_DEBUG_ASSERTIONS = true

@@ -92,3 +92,22 @@ pub fn read(mut stream: TcpStream) -> Answer {
         body: body.to_owned(),
     }
 }
+
+/// The text of a body in chunks that is whole (RFC 9112, 7.1).
+///
+/// # Panics
+/// When it is not.
+#[must_use]
+pub fn dechunked(body: &str) -> String {
+    let (mut rest, mut text) = (body, String::new());
+    loop {
+        let (length, behind) = rest.split_once("\r\n").unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        text.push_str(&behind[..length]);
+        rest = behind[length..].strip_prefix("\r\n").unwrap();
+        if length == 0 {
+            assert_eq!(rest, "");
+            return text;
+        }
+    }
+}

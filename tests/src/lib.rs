@@ -17,6 +17,7 @@
 mod documents;
 
 pub mod admin;
+pub mod browser;
 mod cable;
 mod cage;
 pub mod chaos;
@@ -33,6 +34,7 @@ pub mod resp;
 mod server;
 pub mod siege;
 mod skip;
+pub mod terminal;
 mod turn;
 mod wait;
 

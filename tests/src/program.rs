@@ -14,6 +14,8 @@ pub enum Program {
     Ping,
     /// `apps/chat`
     Chat,
+    /// `apps/top`
+    Top,
     /// `tests/src/bin/hostile.rs`
     Hostile,
     /// `tests/src/bin/relay.rs`
@@ -42,6 +44,7 @@ impl Program {
             Program::Echo => "echo",
             Program::Ping => "ping",
             Program::Chat => "chat",
+            Program::Top => "top",
             Program::Hostile => "hostile",
             Program::Relay => "relay",
             Program::Worker => "worker",
@@ -60,6 +63,7 @@ impl Program {
             Program::Echo
             | Program::Ping
             | Program::Chat
+            | Program::Top
             | Program::Loadtest
             | Program::TokioProxy => self.name(),
             Program::Hostile

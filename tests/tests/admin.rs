@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
-use tests::admin::{Answer, ask, read, request};
+use tests::admin::{Answer, ask, dechunked, read, request};
 use tests::{BOUND, Client, End, Launch, Server, connect, needs, slack, within};
 
 /// The header field without which nothing is changed.
@@ -44,21 +44,6 @@ fn list(server: &Server, method: &str, path: &str) -> (Vec<Value>, Value) {
         .collect();
     let summary = lines.pop().unwrap();
     (lines, summary)
-}
-
-/// The text of a body in chunks that is whole (RFC 9112, 7.1).
-fn dechunked(body: &str) -> String {
-    let (mut rest, mut text) = (body, String::new());
-    loop {
-        let (length, behind) = rest.split_once("\r\n").unwrap();
-        let length = usize::from_str_radix(length, 16).unwrap();
-        text.push_str(&behind[..length]);
-        rest = behind[length..].strip_prefix("\r\n").unwrap();
-        if length == 0 {
-            assert_eq!(rest, "");
-            return text;
-        }
-    }
 }
 
 fn ids(lines: &[Value]) -> Vec<String> {
@@ -303,10 +288,10 @@ fn all_that_fit_are_ended() {
         (&summary["matched"], &summary["told_to_end"]),
         (&Value::from(200), &Value::from(200))
     );
+    server.wait_for_closed("closed_by_operator", 200);
     for client in &clients {
         assert_eq!(client.end(), End::Reset);
     }
-    server.wait_for_closed("closed_by_operator", 200);
 }
 
 /// Fault 50.

@@ -159,7 +159,7 @@ fn who_joins_later_hears_what_was_said_last_and_nothing_twice() {
     bob.types("/join red\n");
     // What is on its way to the other shard at that moment comes behind the notice of joining.
     let is_said = |line: &String| !line.starts_with("* ");
-    let mut said = || std::iter::repeat_with(|| bob.line()).find(is_said);
+    let said = || std::iter::repeat_with(|| bob.line()).find(is_said);
     let heard = [said(), said(), said()].map(Option::unwrap);
     assert_eq!(heard, ["ada: one", "ada: two", "ada: three"]);
     ada.types("four\n");

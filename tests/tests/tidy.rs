@@ -193,7 +193,14 @@ fn glommio_is_named_only_in_the_runtime() {
         names_it && !allowed(path) && !this_file(path)
     });
     assert!(found.is_empty(), "glommio outside the runtime: {found:#?}");
-    for package in ["apps/echo", "apps/ping", "apps/chat", "loadtest", "tests"] {
+    for package in [
+        "apps/echo",
+        "apps/ping",
+        "apps/chat",
+        "apps/top",
+        "loadtest",
+        "tests",
+    ] {
         let manifest = read(&Path::new(package).join("Cargo.toml"));
         assert!(
             !manifest.contains("glommio"),
@@ -310,7 +317,7 @@ fn no_file_is_too_long_to_read() {
 
 #[test]
 fn the_main_files_of_the_apps_are_short() {
-    for app in ["echo", "ping", "chat"] {
+    for app in ["echo", "ping", "chat", "top"] {
         let lines = read(&PathBuf::from(format!("apps/{app}/src/main.rs")))
             .lines()
             .count();

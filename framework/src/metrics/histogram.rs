@@ -60,6 +60,35 @@ impl TurnReading {
         }
         self.sum += other.sum;
     }
+
+    /// What has come since `before`.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let of = |range: usize| self.ranges[range].saturating_sub(before.ranges[range]);
+        Self {
+            ranges: std::array::from_fn(of),
+            sum: self.sum.saturating_sub(before.sum),
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.ranges.iter().sum()
+    }
+
+    /// The least duration that is known to be at least that of `percent` in a hundred turns: the
+    /// bound of a range. That of the last range is the time that all turns took together. None:
+    /// there were no turns.
+    pub(crate) fn at_most(&self, percent: u64) -> Option<Duration> {
+        let count = self.count();
+        let rank = (count * percent).div_ceil(100).max(1);
+        let mut below = 0;
+        let range = self.ranges.iter().position(|turns| {
+            below += turns;
+            below >= rank
+        })?;
+        let last = TURN_BOUNDS[TURN_BOUNDS.len() - 1];
+        let bound = TURN_BOUNDS.get(range).copied();
+        Some(bound.unwrap_or_else(|| self.sum.max(last)))
+    }
 }
 
 #[cfg(test)]
@@ -82,5 +111,24 @@ mod tests {
             assert_eq!(turns.read().ranges[range], before + 1, "{micros} us");
         }
         assert_eq!(turns.read().sum, Duration::from_micros(2_001_012));
+    }
+
+    #[test]
+    fn no_turn_but_the_slowest_is_longer_than_is_told() {
+        let turns = TurnDurations::default();
+        assert_eq!(turns.read().at_most(50), None);
+        let of = |micros: u64, turns: &TurnDurations| turns.record(Duration::from_micros(micros));
+        (0..98).for_each(|_| of(3, &turns));
+        of(60, &turns);
+        let early = turns.read();
+        of(2_000_000, &turns);
+        let told = [50, 99, 100].map(|percent| turns.read().at_most(percent));
+        let expected = [5, 100, 2_000_354].map(|micros| Some(Duration::from_micros(micros)));
+        assert_eq!(told, expected);
+        let late = turns.read().since(&early);
+        assert_eq!(
+            (late.count(), late.at_most(50)),
+            (1, Some(Duration::from_secs(2)))
+        );
     }
 }

@@ -4,10 +4,14 @@
 //! and until they have ended. It reads their counters; none of them notices.
 
 mod connections;
+mod events;
 mod exposition;
 mod handler;
 mod http;
+mod page;
 mod process;
+mod running;
+mod stats;
 mod text_format;
 
 use std::net::SocketAddr;
@@ -83,7 +87,8 @@ impl Admin {
         let is_tcp = matches!(opened.endpoint, Endpoint::Tcp(_));
         let (may_steer, view) = (!is_tcp || may_steer, Arc::clone(view));
         let handler = move |_shard: &ShardContext| {
-            Ok(AdminHandler::new(Arc::clone(&view), is_tcp, may_steer))
+            let view = Arc::clone(&view);
+            Ok(AdminHandler::new(view, started, is_tcp, may_steer))
         };
         let factory = Arc::new(handler);
         let start = Start {

@@ -153,7 +153,7 @@ fn some(count: u64) -> Option<u64> {
 }
 
 /// The process's resident memory, which /proc/self/statm has in pages (proc(5)).
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let statm = StatM::from_file("/proc/self/statm").ok()?;
     Some(statm.resident * rustix::param::page_size() as u64)
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::config::{Network, parse_duration};
 use crate::id::{ConnId, ServerNumber, ShardId};
+use crate::server::admin::running::Running;
 use crate::server::view::{ShardLink, View};
 use crate::shard::commands::survey::{Close, Filter, ROWS_MAX, Row, Survey};
 use crate::shard::futures::sleep::sleep;
@@ -148,15 +149,6 @@ impl Ord for Ranked {
     }
 }
 
-/// One of [`RUNNING_MAX`].
-struct Running(Rc<Cell<u32>>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
 impl List {
     /// Asks the shards; `close`: those that fit are told to end. None: too many lists are being
     /// made.
@@ -166,10 +158,7 @@ impl List {
         query: Query,
         closes: bool,
     ) -> Option<Self> {
-        if running.get() >= RUNNING_MAX {
-            return None;
-        }
-        running.set(running.get() + 1);
+        let running = Running::begin(running, RUNNING_MAX)?;
         let close = closes.then_some(if query.at_once {
             Close::AtOnce
         } else {
@@ -186,7 +175,7 @@ impl List {
                 by,
                 rows: BinaryHeap::new(),
             }),
-            _running: Running(Rc::clone(running)),
+            _running: running,
         };
         for (number, link) in view.links.iter().enumerate() {
             let shard = ShardId(number as u32);
@@ -321,7 +310,7 @@ fn line(row: &Row) -> String {
 }
 
 /// To the millisecond: the shard's own times are coarser.
-fn seconds(time: Duration) -> f64 {
+pub(super) fn seconds(time: Duration) -> f64 {
     time.as_millis() as f64 / 1000.0
 }
 

@@ -4,13 +4,17 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::conn::connection::Conn;
 use crate::error::Error;
 use crate::handler::Handler;
 use crate::server::admin::connections::{self, List, Query};
+use crate::server::admin::events::Events;
 use crate::server::admin::exposition;
 use crate::server::admin::http::{self, Answer, Method, Refusal, Request, STEER, Status, parse};
+use crate::server::admin::page;
+use crate::server::admin::stats::{self, Sampler};
 use crate::server::admin::text_format;
 use crate::server::event::{Event, tell};
 use crate::server::readiness::Unready;
@@ -19,7 +23,11 @@ use crate::server::view::View;
 use crate::shard::futures::unblock::unblock;
 
 /// Where what is.
-const INDEX: &str = "GET  /metrics            metrics in the text format 0.0.4\n\
+const INDEX: &str = "GET  /                   a live page for browsers, this text for all others\n\
+    GET  /help               this text\n\
+    GET  /stats              the numbers as a JSON object, rates since the start\n\
+    GET  /events             the same each second, rates since the one before\n\
+    GET  /metrics            metrics in the text format 0.0.4\n\
     GET  /healthz            200 while the server works, 503 once a shard has died\n\
     GET  /readyz             200 while it may be given work, else 503 and why not\n\
     GET  /connections        those that fit the query, one JSON object a line\n\
@@ -35,7 +43,10 @@ pub(super) struct AdminHandler {
     is_tcp: bool,
     /// What changes something is served here.
     may_steer: bool,
+    /// The server's start.
+    started: Instant,
     lists: Rc<Cell<u32>>,
+    streams: Rc<Cell<u32>>,
 }
 
 /// What becomes of a request.
@@ -43,15 +54,19 @@ enum Outcome {
     Answer(Answer),
     /// The rows as they come.
     List(Box<List>),
+    /// The numbers, each second.
+    Events(Box<Events>),
 }
 
 impl AdminHandler {
-    pub(super) fn new(view: Arc<View>, is_tcp: bool, may_steer: bool) -> Self {
+    pub(super) fn new(view: Arc<View>, started: Instant, is_tcp: bool, may_steer: bool) -> Self {
         Self {
             view,
             is_tcp,
             may_steer,
+            started,
             lists: Rc::default(),
+            streams: Rc::default(),
         }
     }
 
@@ -71,6 +86,11 @@ impl AdminHandler {
             (Method::Post, _) => Answer::text(Status::NOT_FOUND, INDEX),
             (_, ["connections"]) => return self.list(request),
             (_, ["connections", name]) => self.one(request, name).await,
+            (_, ["events"]) => match Events::begin(&self.view, self.started, &self.streams) {
+                Some(events) => return Outcome::Events(Box::new(events)),
+                None => Answer::text(Status::UNAVAILABLE, "too many watch already\n"),
+            },
+            (_, [""]) if request.accepts_html => page::answer(),
             _ => self.page(&request.path),
         };
         Outcome::Answer(answer)
@@ -102,12 +122,9 @@ impl AdminHandler {
 
     fn page(&self, path: &str) -> Answer {
         match path {
-            "/" => Answer::text(Status::OK, INDEX),
-            "/metrics" => Answer {
-                status: Status::OK,
-                content_type: text_format::CONTENT_TYPE,
-                body: exposition::page(&self.view),
-            },
+            "/" | "/help" => Answer::text(Status::OK, INDEX),
+            "/metrics" => Answer::ok(text_format::CONTENT_TYPE, exposition::page(&self.view)),
+            "/stats" => Answer::ok(stats::CONTENT_TYPE, self.stats()),
             "/healthz" => match self.view.readiness.get() {
                 Err(dead @ Unready::ShardDied(_)) => unready(dead),
                 _ => Answer::text(Status::OK, "ok\n"),
@@ -132,6 +149,11 @@ impl AdminHandler {
             Ok(Err(_)) => Answer::text(Status::UNAVAILABLE, "the server has ended\n"),
             Err(error) => Answer::text(Status::UNAVAILABLE, format!("{error}\n")),
         }
+    }
+
+    fn stats(&self) -> String {
+        let now = Instant::now();
+        format!("{}\n", Sampler::new(self.started).sample(&self.view, now))
     }
 
     fn list(&self, request: &Request) -> Outcome {
@@ -169,11 +191,7 @@ impl AdminHandler {
             body.push_str(&lines);
         }
         match (list.has_matched(), list.is_whole()) {
-            (true, _) => Answer {
-                status: Status::OK,
-                content_type: connections::CONTENT_TYPE,
-                body,
-            },
+            (true, _) => Answer::ok(connections::CONTENT_TYPE, body),
             (false, true) => Answer::text(Status::NOT_FOUND, "gone\n"),
             (false, false) => Answer::text(Status::UNAVAILABLE, "its shard does not answer\n"),
         }
@@ -243,6 +261,7 @@ impl Handler for AdminHandler {
             let answer = match self.answer(&request).await {
                 Outcome::Answer(answer) => answer,
                 Outcome::List(list) => return send_list(conn, &request, list).await,
+                Outcome::Events(events) => return events.send(conn, &request).await,
             };
             conn.write(&answer.bytes(request.method, request.keeps_alive))
                 .await?;

@@ -53,6 +53,8 @@ pub(super) struct Request {
     /// It has the header field [`STEER`], which a browser sends across sites only where it is
     /// allowed to (a preflight of CORS), and never is.
     pub(super) steers: bool,
+    /// It is a browser's, which would show what it gets.
+    pub(super) accepts_html: bool,
     pub(super) is_1_0: bool,
     /// As it came; none in HTTP/1.0.
     pub(super) host: Option<String>,
@@ -109,6 +111,7 @@ fn judge(head: &[u8], request: &httparse::Request<'_, '_>) -> Result<Request, Re
         path: path.to_owned(),
         query: query.to_owned(),
         steers: values(request.headers, STEER).next().is_some(),
+        accepts_html: accepts_html(request.headers),
         is_1_0,
         host,
         keeps_alive: keeps_alive(request.headers, is_1_0),
@@ -151,6 +154,15 @@ fn keeps_alive(fields: &[Header<'_>], is_1_0: bool) -> bool {
     !has(b"close") && (!is_1_0 || has(b"keep-alive"))
 }
 
+/// Whether HTML is named (RFC 9110, 12.5.1), which tools that take anything do not do.
+fn accepts_html(fields: &[Header<'_>]) -> bool {
+    let mut ranges = values(fields, "accept").flat_map(|value| value.split(|byte| *byte == b','));
+    ranges.any(|range| {
+        let named = range.split(|byte| *byte == b';').next().unwrap_or_default();
+        named.trim_ascii().eq_ignore_ascii_case(b"text/html")
+    })
+}
+
 fn values<'a>(fields: &'a [Header<'_>], name: &'a str) -> impl Iterator<Item = &'a [u8]> + Clone {
     let named = fields
         .iter()
@@ -163,6 +175,8 @@ fn values<'a>(fields: &'a [Header<'_>], name: &'a str) -> impl Iterator<Item = &
 pub(super) struct Answer {
     pub(super) status: Status,
     pub(super) content_type: &'static str,
+    /// What a browser may load and run for it.
+    pub(super) policy: Option<&'static str>,
     pub(super) body: String,
 }
 
@@ -170,7 +184,15 @@ impl Answer {
     pub(super) fn text(status: Status, body: impl Into<String>) -> Self {
         Self {
             status,
-            content_type: "text/plain; charset=utf-8",
+            ..Self::ok("text/plain; charset=utf-8", body)
+        }
+    }
+
+    pub(super) fn ok(content_type: &'static str, body: impl Into<String>) -> Self {
+        Self {
+            status: Status::OK,
+            content_type,
+            policy: None,
             body: body.into(),
         }
     }
@@ -179,6 +201,9 @@ impl Answer {
     pub(super) fn bytes(&self, method: Method, keeps_alive: bool) -> Vec<u8> {
         let mut text = head(self.status, self.content_type);
         let _infallible = write!(text, "Content-Length: {}\r\n", self.body.len());
+        if let Some(policy) = self.policy {
+            let _infallible = write!(text, "Content-Security-Policy: {policy}\r\n");
+        }
         if self.status == Status::METHOD_NOT_ALLOWED {
             text.push_str("Allow: GET, HEAD, POST\r\n");
         }
@@ -300,5 +325,23 @@ mod tests {
         ));
         assert!(!keeps("GET / HTTP/1.0\r\n\r\n"));
         assert!(keeps("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn who_names_html_is_a_browser() {
+        let accepts = |accept: &str| {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{accept}\r\n");
+            match parse(text.as_bytes()) {
+                Step::Frame {
+                    value: Ok(request), ..
+                } => request.accepts_html,
+                _ => panic!("{text:?} is a request"),
+            }
+        };
+        assert!(accepts("Accept: text/html,*/*;q=0.8\r\n"));
+        assert!(accepts("Accept: a/b\r\nAccept: c/d, TEXT/HTML;q=0.9\r\n"));
+        for other in ["", "Accept: */*\r\n", "Accept: text/htmlx, text/plain\r\n"] {
+            assert!(!accepts(other), "{other}");
+        }
     }
 }
