@@ -6,19 +6,24 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 
-use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGHUP, SIGUSR2};
 
-use crate::config::{self, AppSettings, InForce};
+use crate::config::{self, AppSettings, Config, InForce};
 use crate::handler::{AppBytes, Handler, IntoHandler, ShardContext};
 use crate::log::LogHandle;
+use crate::net::inherited::{Fault, Inherited};
 use crate::preflight::plan::{self, Plan};
+use crate::preflight::problem::Problem;
+use crate::preflight::{admin, inherited};
 use crate::server::control::Control;
 use crate::server::ended::ServerError;
 use crate::server::event::Event;
 use crate::server::listeners::Listening;
+use crate::server::predecessor::Predecessor;
 use crate::server::progress::Progress;
 use crate::server::reload::{Hangups, Source};
-use crate::server::signals;
+use crate::server::service::Service;
+use crate::server::signals::{self, Request};
 use crate::{arguments, log};
 
 /// The process did what it was asked to do.
@@ -101,7 +106,11 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
             memory.bytes()
         ));
     }
-    let plan = match plan::check(&loaded.config, app_bytes) {
+    let (predecessor, inherited) = match inherit(&loaded.config) {
+        Ok(found) => found,
+        Err(problems) => return refuse(S::NAME, &problems),
+    };
+    let plan = match plan::check(&loaded.config, app_bytes, &inherited) {
         Ok(plan) => plan,
         Err(problems) => return refuse(S::NAME, &problems),
     };
@@ -119,8 +128,14 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
         }
     };
     let (in_force, settings) = loaded.into_force();
-    let source = source::<S>(arguments.config, arguments.sets);
-    match serve(in_force, source, plan, &log, move |shard| {
+    let beginning = Beginning {
+        settings: in_force,
+        source: source::<S>(arguments.config, arguments.sets),
+        plan,
+        predecessor,
+        inherited,
+    };
+    match serve(beginning, &log, move |shard| {
         factory(shard, &settings).into_handler()
     }) {
         Ok(()) => ExitCode::from(CLEAN),
@@ -140,6 +155,32 @@ fn source<S: AppSettings>(file: Option<PathBuf>, sets: Vec<String>) -> Option<So
     }))
 }
 
+/// What a server begins with.
+struct Beginning {
+    settings: InForce,
+    source: Option<Source>,
+    plan: Plan,
+    predecessor: Option<Predecessor>,
+    inherited: Inherited,
+}
+
+/// The listeners that are open already: those of the process that this one takes over from, or the
+/// service manager's.
+fn inherit(config: &Config) -> Result<(Option<Predecessor>, Inherited), Vec<Problem>> {
+    let found = Predecessor::find();
+    let found = found.map_err(|error| vec![inherited::handover_problem(&error)])?;
+    let (predecessor, mut inherited) = match found {
+        Some((predecessor, inherited)) => (Some(predecessor), inherited),
+        None => {
+            let passed = Inherited::from_service_manager();
+            let told = |faults: Vec<Fault>| faults.iter().map(inherited::problem).collect();
+            (None, passed.map_err::<Vec<Problem>, _>(told)?)
+        }
+    };
+    inherited.fit_admin(admin::endpoints(config).map(|(_, endpoint)| endpoint));
+    Ok((predecessor, inherited))
+}
+
 /// Why a server ended other than cleanly.
 enum Failure {
     /// It never served; the text says why.
@@ -150,24 +191,33 @@ enum Failure {
 
 /// Serves until a signal has drained the server or a shard has died.
 fn serve<M: Send + 'static, H: Handler<M>>(
-    settings: InForce,
-    source: Option<Source>,
-    plan: Plan,
+    beginning: Beginning,
     log: &LogHandle,
     factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
 ) -> Result<(), Failure> {
     let (events, inbox) = channel();
     // Before any shard: a signal that comes during the start must not kill the process half-way.
     let hangups = Hangups::default();
-    let event = move |request: signals::Request| match request.signal {
+    let event = move |request: Request| match request.signal {
         SIGHUP => hangups.request().map(Event::Reload),
+        SIGUSR2 => Some(Event::Restart),
         _ => Some(Event::Signal(request)),
     };
     signals::watch(events.clone(), event)
         .map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
-    let listening = Listening::open(settings, plan);
+    let Beginning {
+        settings,
+        source,
+        plan,
+        predecessor,
+        inherited,
+    } = beginning;
+    let listening = Listening::open(settings, plan, inherited);
     let listening = listening.map_err(|problem| Failure::Start(problem.to_string()))?;
-    let started = Control::start(listening, source, &events, inbox, factory);
+    let mut service = Service::of_process(predecessor);
+    let kept = service.keep(&listening);
+    kept.map_err(|error| Failure::Start(format!("the listeners cannot be copied: {error}")))?;
+    let started = Control::start(listening, source, service, &events, inbox, factory);
     let (control, _mesh) = started.map_err(Failure::Start)?;
     match control.run(Some(log), &Progress::default()) {
         Ok(()) => Ok(()),

@@ -1,4 +1,6 @@
 //! Listening sockets and socket options.
 
 pub(crate) mod endpoint;
+pub(crate) mod handover;
+pub(crate) mod inherited;
 pub(crate) mod listen;

@@ -3,10 +3,11 @@
 //! `facts` asks the machine, in one place; everything else is pure: settings and facts in, a
 //! [`Plan`](plan::Plan) or the whole list of [`Problem`](problem::Problem)s out. `kernel` judges Linux and its io_uring, `limits`
 //! the descriptors and cores, `memory` the memory, `port` the address, `admin` the other
-//! one.
+//! one, `inherited` the listeners that are open already.
 
 pub(crate) mod admin;
 mod facts;
+pub(crate) mod inherited;
 pub(crate) mod kernel;
 mod limits;
 pub(crate) mod memory;

@@ -4,7 +4,9 @@
 //! [`listeners`] opens what clients connect to; [`control`] is the thread around the shards, with
 //! `shards` (what it has of each), [`event`] (what it hears of, [`signals`] and [`mod@reload`] among
 //! that) and [`progress`] (who waits for it). It looks after `watchdog`, `memory`, `readiness` and `report`;
-//! `timeout_summary` is said at the start. `admin` serves what it keeps in `view`.
+//! `timeout_summary` is said at the start. `admin` serves what it keeps in `view`. Of a process of its
+//! own, [`service`] tells the service manager by `notify`; it takes over from a [`predecessor`], and
+//! hands over to a `successor`.
 
 mod admin;
 pub(crate) mod builder;
@@ -14,12 +16,16 @@ pub(crate) mod event;
 pub(crate) mod handle;
 pub(crate) mod listeners;
 mod memory;
+mod notify;
+pub(crate) mod predecessor;
 pub(crate) mod progress;
 mod readiness;
 pub(crate) mod reload;
 mod report;
+pub(crate) mod service;
 mod shards;
 pub(crate) mod signals;
+mod successor;
 mod timeout_summary;
 mod view;
 mod watchdog;

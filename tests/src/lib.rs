@@ -42,7 +42,7 @@ pub use cable::{Cable, Talker};
 pub use cage::Cage;
 pub use client::{Client, End, connect, connect_from, reset};
 pub use log::{Counts, Line, Log};
-pub use process::{descriptors, processor_time, raise_descriptor_limit, resident_bytes};
+pub use process::{descriptors, has_ended, processor_time, raise_descriptor_limit, resident_bytes};
 pub use program::Program;
 pub use random::Random;
 pub use redis::Redis;

@@ -30,6 +30,18 @@ pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
+/// Whether process `pid` has ended, and at most waits for its parent to hear of it.
+#[must_use]
+pub fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    // proc(5): the state stands behind the name, which may hold anything.
+    stat.map_or(true, |stat| {
+        stat.rsplit(") ")
+            .next()
+            .is_none_or(|rest| rest.starts_with('Z'))
+    })
+}
+
 /// Processor time that process `pid` has taken, to the hundredth of a second.
 ///
 /// # Panics

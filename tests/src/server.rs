@@ -2,25 +2,34 @@
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::{BOUND, Client, Counts, Line, Log, Program, Turn, alone, shared, within};
+use crate::{BOUND, Client, Counts, Line, Log, Program, Turn, alone, has_ended, shared, within};
 
 /// Lines of a log that are shown when a test fails.
 const SHOWN_MAX: usize = 40;
+
+/// Where descriptors that are passed on stand meanwhile: out of the way of all others.
+const PASSED_AT: RawFd = 500;
 
 /// A server about to be started. Unless told otherwise it listens on a free port of 127.0.0.1 and
 /// logs JSON.
 #[derive(Debug)]
 pub struct Launch {
     program: Program,
+    /// Where it lies, if not where it was built.
+    file: Option<PathBuf>,
     wrapper: Vec<String>,
     arguments: Vec<String>,
+    passed: Vec<(String, OwnedFd)>,
     alone: bool,
 }
 
@@ -43,8 +52,10 @@ impl Launch {
     pub fn bare(program: Program) -> Self {
         Self {
             program,
+            file: None,
             wrapper: Vec::new(),
             arguments: Vec::new(),
+            passed: Vec::new(),
             alone: false,
         }
     }
@@ -59,6 +70,15 @@ impl Launch {
     #[must_use]
     pub fn echo() -> Self {
         Self::new(Program::Echo)
+    }
+
+    /// The echo server, from the file `program`.
+    #[must_use]
+    pub fn echo_at(program: &Path) -> Self {
+        Self {
+            file: Some(program.to_owned()),
+            ..Self::echo()
+        }
     }
 
     /// The ping server.
@@ -152,6 +172,39 @@ impl Launch {
         self.under(&["sh", "-c", &script])
     }
 
+    /// With a descriptor called `name`, as a service manager passes it (sd_listen_fds(3)), and alone:
+    /// servers that start at the same time would get it too.
+    #[must_use]
+    pub fn pass(mut self, name: &str, descriptor: impl Into<OwnedFd>) -> Self {
+        self.passed.push((name.to_owned(), descriptor.into()));
+        self.alone()
+    }
+
+    /// The passed descriptors stand at numbers from `PASSED_AT` on until a shell moves them to where
+    /// they belong.
+    fn after_passing(mut self) -> (Self, Vec<OwnedFd>) {
+        if self.passed.is_empty() {
+            return (self, vec![]);
+        }
+        let passed = std::mem::take(&mut self.passed);
+        let (mut script, mut names, mut inheritable) = (String::new(), vec![], vec![]);
+        for (number, (name, descriptor)) in (3..).zip(passed) {
+            let copy = fcntl_dupfd_cloexec(&descriptor, PASSED_AT).unwrap();
+            fcntl_setfd(&copy, FdFlags::empty()).unwrap();
+            let at = copy.as_raw_fd();
+            script += &format!("exec {number}<&{at} {at}<&-; ");
+            names.push(name);
+            inheritable.push(copy);
+        }
+        let (count, names) = (names.len(), names.join(":"));
+        script += &format!("export LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names}");
+        script += "; exec \"$0\" \"$@\"";
+        let own = std::mem::take(&mut self.wrapper);
+        self.wrapper = ["bash", "-c", &script].map(str::to_owned).to_vec();
+        self.wrapper.extend(own);
+        (self, inheritable)
+    }
+
     /// While no other test of this binary has a server.
     #[must_use]
     pub fn alone(mut self) -> Self {
@@ -166,7 +219,13 @@ impl Launch {
     #[must_use]
     pub fn spawn(self) -> Server {
         let turn = if self.alone { alone() } else { shared() };
-        let program = self.program.path().into_os_string();
+        let (launch, _inheritable) = self.after_passing();
+        launch.spawn_in(turn)
+    }
+
+    fn spawn_in(self, turn: Turn) -> Server {
+        let program = self.file.unwrap_or_else(|| self.program.path());
+        let program = program.into_os_string();
         let mut words = self.wrapper.iter().map(Into::into).chain([program]);
         let mut command = Command::new(words.next().expect("the program is always there"));
         command.args(words).args(&self.arguments);
@@ -185,6 +244,7 @@ impl Launch {
             log,
             address: None,
             status: None,
+            taken_over: Vec::new(),
             _turn: turn,
         }
     }
@@ -237,6 +297,8 @@ pub struct Server {
     log: Log,
     address: Option<SocketAddr>,
     status: Option<ExitStatus>,
+    /// The processes that have taken over, the last one last; it is nobody's child.
+    taken_over: Vec<u64>,
     _turn: Turn,
 }
 
@@ -266,7 +328,7 @@ impl Server {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process().as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Its log so far, and to come.
@@ -320,6 +382,37 @@ impl Server {
         kill_process(self.process(), signal).expect("the server runs");
     }
 
+    /// Has a new process take over, and waits until the one before has ended. What follows is about
+    /// the new one.
+    ///
+    /// # Panics
+    /// When either takes more than ten seconds.
+    pub fn restart(&mut self) {
+        self.signal(Signal::USR2);
+        self.restarted();
+    }
+
+    /// The second half of [`Self::restart`].
+    ///
+    /// # Panics
+    /// When the new process does not take over, or the one before does not end.
+    pub fn restarted(&mut self) {
+        let before = self.pid();
+        let takes_over = |line: &Line| {
+            let pid = || line.number("pid");
+            line.message() == "handed over; draining" && !self.taken_over.contains(&pid())
+        };
+        let line = self.wait_for_line(0, BOUND, "handed over; draining", takes_over);
+        if self.taken_over.is_empty() {
+            let status = self.wait_status(2 * BOUND);
+            assert_eq!(status.code(), Some(0), "exit code after the restart");
+        }
+        within(2 * BOUND, "the end of the process before", || {
+            has_ended(before).then_some(())
+        });
+        self.taken_over.push(line.number("pid"));
+    }
+
     /// Waits for its end and gives the exit code; none when a signal ended it.
     ///
     /// # Panics
@@ -330,17 +423,30 @@ impl Server {
         status.code()
     }
 
+    /// Waits for the end of the process that was started, whatever has taken over from it, and gives
+    /// its exit code.
+    ///
+    /// # Panics
+    /// When `bound` passed first.
+    pub fn wait_child(&mut self, bound: Duration) -> Option<i32> {
+        self.wait_status(bound).code()
+    }
+
     /// Ends it as an operator would and gives its final counts.
     ///
     /// # Panics
     /// When it does not exit with 0, or its counts do not balance.
     pub fn stop(mut self) -> Counts {
         self.signal(Signal::TERM);
-        assert_eq!(
-            self.wait_exit(2 * BOUND),
-            Some(0),
-            "exit code after SIGTERM"
-        );
+        if !self.taken_over.is_empty() {
+            self.log.wait_end(2 * BOUND);
+        } else {
+            assert_eq!(
+                self.wait_exit(2 * BOUND),
+                Some(0),
+                "exit code after SIGTERM"
+            );
+        }
         let counts = self.counts();
         counts.assert_balanced();
         counts
@@ -349,7 +455,10 @@ impl Server {
     /// The final counts of a server that has drained.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts::from(&self.wait_for_log("drained", BOUND))
+        let drained = |line: &Line| line.message() == "drained";
+        self.wait_for_log("drained", BOUND);
+        let last = self.log.lines().into_iter().rfind(drained);
+        Counts::from(&last.expect("there is one"))
     }
 
     fn wait_status(&mut self, bound: Duration) -> ExitStatus {
@@ -362,7 +471,9 @@ impl Server {
     }
 
     fn process(&self) -> Pid {
-        Pid::from_child(&self.child)
+        let last = self.taken_over.last().copied();
+        let last = last.and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        last.unwrap_or_else(|| Pid::from_child(&self.child))
     }
 }
 
@@ -370,7 +481,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let died = self.status.is_none() && matches!(self.child.try_wait(), Ok(Some(_)));
         // Fails when all of them are gone already.
-        let _ = kill_process_group(self.process(), Signal::KILL);
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let status = self.child.wait();
         if thread::panicking() {
             show(&self.log);

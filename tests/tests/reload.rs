@@ -350,7 +350,7 @@ fn of_two_at_once_one_comes_after_the_other() {
 // ---- random files ----
 
 /// Keys with values that disturb nobody who speaks all the time, or need a restart, or are wrong.
-const KEYS: [(&str, &[&str]); 43] = [
+const KEYS: [(&str, &[&str]); 44] = [
     ("timeouts.first_byte", &["'30s'", "'1m'", "'off'"]),
     ("timeouts.read", &["'30s'", "'40s'", "'off'", "'1ms'"]),
     ("timeouts.request", &["'off'", "'20s'", "'1h'"]),
@@ -360,6 +360,7 @@ const KEYS: [(&str, &[&str]); 43] = [
     ("timeouts.overload", &["'1s'", "'2s'", "'off'"]),
     ("timeouts.drain", &["'10s'", "'9s'"]),
     ("timeouts.drain_quiet", &["'250ms'", "'300ms'"]),
+    ("timeouts.restart", &["'30s'", "'1m'"]),
     ("timeouts.close", &["'2s'", "'3s'", "0"]),
     ("timeouts.reclaim", &["'250ms'", "'1s'"]),
     ("timeouts.accept_pause_min", &["'100ms'", "'2s'"]),

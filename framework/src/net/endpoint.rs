@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, fchmod};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::config::Endpoint;
 use crate::net::listen::while_in_use;
@@ -22,7 +22,53 @@ pub(crate) struct Opened {
     pub(crate) listener: OwnedFd,
     /// With the real port.
     pub(crate) endpoint: Endpoint,
-    _file: Option<SocketFile>,
+    /// The service manager holds it too, and its file is that one's.
+    pub(crate) kept: bool,
+    file: Option<SocketFile>,
+}
+
+impl Opened {
+    /// One that this process did not open. The file of a Unix socket stays for now whatever becomes
+    /// of this process.
+    ///
+    /// # Errors
+    ///
+    /// Also when other machines can reach it.
+    pub(crate) fn inherited(listener: OwnedFd, kept: bool) -> io::Result<Self> {
+        let address = SockRef::from(&listener).local_addr()?;
+        let endpoint = match (address.as_socket(), address.as_pathname()) {
+            (Some(address), _) if address.ip().is_loopback() => Some(Endpoint::Tcp(address)),
+            (None, Some(path)) => Some(Endpoint::Unix(path.to_owned())),
+            _ => None,
+        };
+        let endpoint = endpoint
+            .ok_or_else(|| io::Error::other("neither a loopback address nor a path is its name"))?;
+        Ok(Self {
+            listener,
+            endpoint,
+            kept,
+            file: None,
+        })
+    }
+
+    /// The process before, if there was one, lets go of it: from now on the file goes with this.
+    pub(crate) fn own(&mut self) {
+        if let Endpoint::Unix(path) = &self.endpoint
+            && !self.kept
+            && self.file.is_none()
+        {
+            self.file = SocketFile::of(path)
+                .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "the socket's file is not there"))
+                .ok();
+        }
+    }
+
+    /// The next process has it from now on, with its file.
+    pub(crate) fn disown(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.stays = true;
+        }
+    }
 }
 
 /// Listens there.
@@ -38,7 +84,8 @@ pub(crate) fn open(endpoint: &Endpoint) -> io::Result<Opened> {
             Ok(Opened {
                 listener: listener.into(),
                 endpoint: Endpoint::Tcp(address),
-                _file: None,
+                kept: false,
+                file: None,
             })
         }
         Endpoint::Unix(path) => {
@@ -46,7 +93,8 @@ pub(crate) fn open(endpoint: &Endpoint) -> io::Result<Opened> {
             Ok(Opened {
                 listener: listener.into(),
                 endpoint: endpoint.clone(),
-                _file: Some(file),
+                kept: false,
+                file: Some(file),
             })
         }
     }
@@ -76,11 +124,7 @@ fn bind_file(path: &Path) -> io::Result<(Socket, SocketFile)> {
         outcome => outcome?,
     }
     socket.listen(BACKLOG)?;
-    let file = SocketFile {
-        path: path.to_owned(),
-        inode: fs::symlink_metadata(path)?.ino(),
-    };
-    Ok((socket, file))
+    Ok((socket, SocketFile::of(path)?))
 }
 
 /// Removes the file of a socket that nobody listens on any more.
@@ -103,12 +147,24 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
 struct SocketFile {
     path: PathBuf,
     inode: u64,
+    stays: bool,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            inode: fs::symlink_metadata(path)?.ino(),
+            stays: false,
+        })
+    }
 }
 
 impl Drop for SocketFile {
     /// Another process may have its own there by now.
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
+        let is_ours = !self.stays
+            && fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "the socket's file stays");
         }
@@ -164,6 +220,31 @@ mod tests {
         drop(opened);
         assert_eq!(fs::read_to_string(&path).unwrap(), "another's");
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn the_file_of_a_socket_that_is_handed_over_goes_with_its_last_owner() {
+        let path = path("handed");
+        let mut first = open(&Endpoint::Unix(path.clone())).unwrap();
+        let inherit =
+            |opened: &Opened| Opened::inherited(opened.listener.try_clone().unwrap(), false);
+        let failed = inherit(&first).unwrap();
+        assert_eq!(failed.endpoint, first.endpoint);
+        drop(failed);
+        assert!(path.exists(), "one that fails takes nothing along");
+        let mut second = inherit(&first).unwrap();
+        second.own();
+        first.disown();
+        drop(first);
+        UnixStream::connect(&path).unwrap();
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_other_machines_reach_is_not_inherited() {
+        let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        assert!(Opened::inherited(listener.into(), true).is_err());
     }
 
     #[test]

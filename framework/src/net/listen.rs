@@ -47,7 +47,8 @@ pub(crate) fn while_in_use<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T>
     bind()
 }
 
-fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Result<TcpListener> {
+/// One listener; it lets others onto its port if it `shares`.
+pub(crate) fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -56,10 +57,15 @@ fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Result<TcpLis
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shares)?;
     serve_both_families(&socket, address)?;
-    set_options(&socket, config)?;
+    set_options(SockRef::from(&socket), config)?;
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(config.listener.backlog).unwrap_or(i32::MAX))?;
+    socket.listen(backlog(config))?;
     Ok(socket.into())
+}
+
+/// Of a shard's queue in the kernel.
+pub(crate) fn backlog(config: &Config) -> i32 {
+    i32::try_from(config.listener.backlog).unwrap_or(i32::MAX)
 }
 
 /// `[::]` stands for every address, those of IPv4 included, whatever sysctl net.ipv6.bindv6only
@@ -74,7 +80,7 @@ pub(crate) fn serve_both_families(socket: &Socket, address: SocketAddr) -> io::R
 
 /// The options of the settings. Linux copies them from a listener to every socket it accepts: no
 /// system call per connection.
-pub(crate) fn set_options(socket: &Socket, config: &Config) -> io::Result<()> {
+pub(crate) fn set_options(socket: SockRef<'_>, config: &Config) -> io::Result<()> {
     let settings = &config.socket;
     socket.set_tcp_nodelay(settings.nodelay)?;
     if let Some(keepalive) = settings.keepalive() {

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::config::{Buffers, Config, Endpoint};
-use crate::net::endpoint;
+use crate::net::endpoint::{self, Opened};
 use crate::preflight::problem::Problem;
 use crate::ring::buffers::BufferPool;
 use crate::shard::policy::bounds::MemoryShare;
@@ -44,14 +44,20 @@ pub(super) fn bytes(config: &Config, shard_bytes: u64) -> u64 {
     listeners.count() as u64 * (shard_bytes + each)
 }
 
-/// Listens where the settings ask for it and lets go of it again: where it cannot, and why.
-pub(super) fn probe(config: &Config) -> Vec<(&'static str, Endpoint, io::Error)> {
-    let failure = |(key, endpoint): (_, Option<&Endpoint>)| {
+/// Listens where the settings ask for it, if nothing `inherited` does, and lets go of it again: where
+/// it cannot, and why.
+pub(super) fn probe(
+    config: &Config,
+    inherited: &[Option<Opened>; 2],
+) -> Vec<(&'static str, Endpoint, io::Error)> {
+    let missing = endpoints(config).into_iter().zip(inherited);
+    let missing = missing.filter(|(_, opened)| opened.is_none());
+    let failure = |((key, endpoint), _): ((_, Option<&Endpoint>), _)| {
         let endpoint = endpoint?;
         let error = endpoint::open(endpoint).err()?;
         Some((key, endpoint.clone(), error))
     };
-    endpoints(config).into_iter().filter_map(failure).collect()
+    missing.filter_map(failure).collect()
 }
 
 /// Why it cannot listen there.

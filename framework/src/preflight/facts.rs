@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -11,6 +12,7 @@ use crate::cgroup;
 use crate::config::{Config, Endpoint};
 use crate::handler::AppBytes;
 use crate::meminfo::Meminfo;
+use crate::net::inherited::Inherited;
 use crate::preflight::{admin, port};
 use crate::ring;
 use crate::ring::ProbeError;
@@ -38,6 +40,10 @@ pub(super) struct Facts {
     pub(super) port: io::Result<()>,
     /// Where the admin server cannot listen: key, address and why.
     pub(super) admin: Vec<(&'static str, Endpoint, io::Error)>,
+    /// Listeners that are open already.
+    pub(super) inherited: usize,
+    /// Their address, where it should be another.
+    pub(super) moved_from: Option<SocketAddr>,
     /// Bytes of the machine.
     pub(super) memory_total: Option<u64>,
     /// Bytes the kernel could still give to programs.
@@ -58,7 +64,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn gather(config: &Config, app_bytes: AppBytes) -> Self {
+    /// The addresses of what is `inherited` are in use, and ours.
+    pub(super) fn gather(config: &Config, app_bytes: AppBytes, inherited: &Inherited) -> Self {
         let tells_unacknowledged = config
             .limits
             .send_rate_min
@@ -66,8 +73,13 @@ impl Facts {
         Self {
             ring: ring::probe(),
             tells_unacknowledged,
-            port: port::probe(config.server.listen),
-            admin: admin::probe(config),
+            port: match inherited.listeners.len() {
+                0 => port::probe(config.server.listen),
+                _ => Ok(()),
+            },
+            admin: admin::probe(config, &inherited.admin),
+            inherited: inherited.listeners.len(),
+            moved_from: inherited.moved_from(config.server.listen),
             ..Self::without_probes(app_bytes)
         }
     }
@@ -89,6 +101,8 @@ impl Facts {
             cores: cores.into_iter().map(|core| core.id).collect(),
             port: Ok(()),
             admin: Vec::new(),
+            inherited: 0,
+            moved_from: None,
             memory_total: meminfo.total,
             memory_available: meminfo.available,
             memory_max: cgroup::memory_groups()
@@ -156,6 +170,7 @@ mod tests {
                 ..Config::default()
             },
             AppBytes { task: 0, parcel: 0 },
+            &Inherited::default(),
         );
         assert!(!facts.release.is_empty() && !facts.cores.is_empty() && facts.nofile > 0);
         assert!(

@@ -9,9 +9,9 @@ use crate::preflight::problem::Problem;
 const MEMLOCK_MIN: u64 = 512 * 1024;
 
 /// Descriptors of a shard, connections not among them, for they live in the ring's own table.
-/// Measured: the executor's three rings and its eventfd, the socket ring, the listener, and the two
-/// eventfds that wake the shard.
-const SHARD_DESCRIPTORS: u64 = 8;
+/// Measured: the executor's three rings and its eventfd, the socket ring, the listener and the copy of
+/// it for the next process, and the two eventfds that wake the shard.
+const SHARD_DESCRIPTORS: u64 = 9;
 /// Descriptors for all else: standard streams, signals, the log, and what handlers open.
 const RESERVED_DESCRIPTORS: u64 = 64;
 

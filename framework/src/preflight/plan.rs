@@ -4,10 +4,11 @@ use std::io;
 
 use crate::config::Config;
 use crate::handler::AppBytes;
+use crate::net::inherited::Inherited;
 use crate::preflight::facts::Facts;
 use crate::preflight::memory::MemoryBound;
 use crate::preflight::problem::Problem;
-use crate::preflight::{admin, facts, kernel, limits, memory, port};
+use crate::preflight::{admin, facts, inherited, kernel, limits, memory, port};
 use crate::shard::policy::bounds::MemoryShare;
 
 /// What will be started on this machine.
@@ -53,13 +54,17 @@ impl ShardPlan {
 }
 
 /// Check the machine against the settings, after raising this process's soft limits to the hard
-/// ones. The application's own types take `app_bytes`.
+/// ones. The application's own types take `app_bytes`; the listeners of `inherited` are open.
 ///
 /// # Errors
 /// Everything that prevents the start, each with its remedy.
-pub(crate) fn check(config: &Config, app_bytes: AppBytes) -> Result<Plan, Vec<Problem>> {
+pub(crate) fn check(
+    config: &Config,
+    app_bytes: AppBytes,
+    inherited: &Inherited,
+) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
-    plan(config, &Facts::gather(config, app_bytes))
+    plan(config, &Facts::gather(config, app_bytes, inherited))
 }
 
 /// The most memory that the settings can take on this machine, whether it can run them or not.
@@ -82,7 +87,8 @@ pub(crate) fn memory(config: &Config, app_bytes: AppBytes) -> MemoryBound {
 /// their connections.
 pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
-    let facts = Facts::gather(config, AppBytes { task: 0, parcel: 0 }); // its program's tasks are its own business
+    let app_bytes = AppBytes { task: 0, parcel: 0 }; // its program's tasks are its own business
+    let facts = Facts::gather(config, app_bytes, &Inherited::default());
     let mut problems: Vec<Problem> = kernel::problem(&facts)
         .into_iter()
         .chain(limits::memlock_problem(&facts))
@@ -123,8 +129,11 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     );
     let admin = facts.admin.iter();
     problems.extend(admin.map(|(key, endpoint, error)| admin::problem(key, endpoint, error)));
+    let moved_from = facts.moved_from;
+    problems.extend(moved_from.map(|from| inherited::moved(from, config.server.listen)));
     let plan = limits::cores(config, facts).and_then(|cores| {
         let shards = shard_count(config, &cores);
+        problems.extend(inherited::surplus(facts.inherited, shards));
         let buffers_problem = memory::buffers_problem(config, facts, shards);
         let connections_max = limits::connections(config, facts, shards);
         let settled = memory::settle(

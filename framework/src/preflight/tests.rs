@@ -24,6 +24,8 @@ fn good() -> Facts {
         cores: vec![0, 1, 2, 3],
         port: Ok(()),
         admin: Vec::new(),
+        inherited: 0,
+        moved_from: None,
         memory_total: Some(64 << 30),
         memory_available: Some(8 << 30),
         memory_max: None,
@@ -304,8 +306,8 @@ fn descriptors_that_do_not_even_hold_the_shards_are_refused() {
                 ..good()
             }
         ),
-        "descriptor limit is 256, 60 shards of 8 and 64 for the rest need 544: run `ulimit -n 544` as root, or set \
-         LimitNOFILE=544 in the unit, or start fewer shards (server.shards)"
+        "descriptor limit is 256, 60 shards of 9 and 64 for the rest need 604: run `ulimit -n 604` as root, or set \
+         LimitNOFILE=604 in the unit, or start fewer shards (server.shards)"
     );
 }
 
@@ -669,6 +671,34 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
+fn listeners_that_are_open_already_must_have_a_shard_each_and_the_address_of_the_settings() {
+    let mut config = Config::default();
+    config.server.shards = 2;
+    let with = |inherited, moved_from| Facts {
+        inherited,
+        moved_from,
+        ..good()
+    };
+    for fewer in 1..=2 {
+        plan(&config, &with(fewer, None)).unwrap();
+    }
+    let problems = plan(&config, &with(3, None)).unwrap_err();
+    assert_eq!(
+        problems[0].to_string(),
+        "cannot take 3 listeners, server.shards comes to 2, and each listener needs a shard: set \
+         server.shards to 3, or stop the server and start it instead of a restart"
+    );
+    let from = Some(([127, 0, 0, 1], 1).into());
+    let problems = plan(&config, &with(2, from)).unwrap_err();
+    assert!(
+        problems[0].to_string().starts_with(
+            "cannot take the listeners of 127.0.0.1:1 over, server.listen is 127.0.0.1:7007"
+        ),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn this_machine_is_judged_without_a_panic() {
     let server = Server {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -683,5 +713,6 @@ fn this_machine_is_judged_without_a_panic() {
             task: 100,
             parcel: 0,
         },
+        &Inherited::default(),
     );
 }

@@ -32,6 +32,7 @@ use crate::server::admin::handler::AdminHandler;
 use crate::server::event::Event;
 use crate::server::shards::{ShardHandle, Start};
 use crate::server::view::View;
+use crate::shard::commands::Queue;
 use crate::shard::mail::mesh::Mesh;
 use crate::shard::task::bell::Bell;
 
@@ -47,6 +48,7 @@ pub(crate) struct Admin {
     events: Receiver<Event>,
     /// With the file of a Unix socket, which goes when this does.
     opened: Opened,
+    is_handed_over: bool,
 }
 
 impl Admin {
@@ -112,11 +114,22 @@ impl Admin {
             shard,
             events,
             opened,
+            is_handed_over: false,
         })
+    }
+
+    /// The next process serves from now on; what this one was asked is answered.
+    pub(crate) fn hand_over(&mut self) {
+        self.is_handed_over = true;
+        self.opened.disown();
+        self.shard.drain(Queue::Leave);
     }
 
     /// Logs if it has died. The server goes on without it.
     pub(crate) fn look(&self) {
+        if self.is_handed_over {
+            return;
+        }
         if let Ok(Event::Ended(_, outcome)) = self.events.try_recv() {
             let why = outcome.err();
             tracing::error!(addr = %self.opened.endpoint, why, "the admin server has ended");
@@ -131,7 +144,7 @@ impl Admin {
 
     /// Ends it: what it was asked is answered.
     pub(crate) fn end(self) {
-        self.shard.drain();
+        self.shard.drain(Queue::Serve);
         if let Ok(Event::Ended(..)) = self.events.recv_timeout(PATIENCE) {
             self.shard.join();
         }

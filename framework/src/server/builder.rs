@@ -7,12 +7,14 @@ use std::sync::mpsc::channel;
 
 use crate::config::{Config, InForce};
 use crate::handler::{AppBytes, IntoHandler, ShardContext};
+use crate::net::inherited::Inherited;
 use crate::preflight::plan::{self, Plan};
 use crate::preflight::problem::Problem;
 use crate::server::control::Control;
 use crate::server::handle::ServerHandle;
 use crate::server::listeners::Listening;
 use crate::server::progress::Progress;
+use crate::server::service::Service;
 use crate::settings::Settings;
 use crate::shard::mail::sender::Sender;
 use crate::start_error::{ProblemKind, StartError};
@@ -112,7 +114,7 @@ impl<F> ServerBuilder<F> {
     {
         let config = self.settings.load()?;
         let plan = check_machine(&config, AppBytes::of::<H::Message, H::Handler>())?;
-        let listening = Listening::open(InForce::embedded(config), plan);
+        let listening = Listening::open(InForce::embedded(config), plan, Inherited::default());
         Ok(Bound {
             listening: listening.map_err(|problem| of_machine(&[problem]))?,
             factory: self.factory,
@@ -125,7 +127,9 @@ impl<F> ServerBuilder<F> {
 fn check_machine(config: &Config, app_bytes: AppBytes) -> Result<Plan, StartError> {
     let checked = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("preflight".to_owned());
-        let thread = thread.spawn_scoped(scope, || plan::check(config, app_bytes));
+        let thread = thread.spawn_scoped(scope, || {
+            plan::check(config, app_bytes, &Inherited::default())
+        });
         thread.map(|thread| thread.join())
     });
     match checked {
@@ -174,7 +178,8 @@ impl<F> Bound<F> {
         let (address, factory) = (self.listening.address, self.factory);
         let (events, inbox) = channel();
         let progress = Arc::<Progress>::default();
-        let started = Control::start(self.listening, None, &events, inbox, move |shard| {
+        let (listening, service) = (self.listening, Service::default());
+        let started = Control::start(listening, None, service, &events, inbox, move |shard| {
             factory(shard).into_handler()
         });
         let (control, mesh) = started.map_err(StartError::of_process)?;

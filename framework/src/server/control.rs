@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::config::InForce;
 use crate::handler::{Handler, ShardContext};
 use crate::id::ShardId;
 use crate::log::{LogHandle, Losses};
 use crate::metrics::{Counter, Metrics};
+use crate::net::endpoint::Opened;
 use crate::panics;
 use crate::server::admin::Admin;
 use crate::server::ended::ServerError;
@@ -17,13 +21,15 @@ use crate::server::listeners::Listening;
 use crate::server::memory::MemoryWatch;
 use crate::server::progress::Progress;
 use crate::server::readiness::{Readiness, Unready};
-use crate::server::reload::{ReloadError, ReloadRequest, RunningSettings, Source};
+use crate::server::reload::{Answer, ReloadError, ReloadRequest, RunningSettings, Source};
 use crate::server::report::{Reporter, Whole};
+use crate::server::service::Service;
 use crate::server::shards::{self, ShardHandle};
 use crate::server::signals::Request;
 use crate::server::timeout_summary;
 use crate::server::view::View;
 use crate::server::watchdog::Watchdog;
+use crate::shard::commands::Queue;
 use crate::shard::handle::describes_panics;
 use crate::shard::mail::mesh::Mesh;
 
@@ -61,6 +67,15 @@ pub(crate) struct Control {
     dead: Option<ShardId>,
     failure: Option<ServerError>,
     signalled: Option<Request>,
+    started: Instant,
+    service: Service,
+    events: Sender<Event>,
+    /// Others have opened the listeners.
+    is_inherited: bool,
+    /// What becomes of the kernel's queue at the end.
+    queue: Queue,
+    /// The admin server's listeners, while the process before still serves there.
+    admin_to_be: [Option<Opened>; 2],
     watch: Watch,
 }
 
@@ -82,6 +97,7 @@ impl Control {
     pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
         mut listening: Listening,
         source: Option<Source>,
+        service: Service,
         events: &Sender<Event>,
         inbox: Receiver<Event>,
         factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
@@ -93,7 +109,13 @@ impl Control {
         let connections_max = listening.plan.connections_max;
         let settings = RunningSettings::new(settings, source, listening.plan.memory.share);
         listening.log();
-        let admin = [listening.admin.take(), listening.steering.take()];
+        let admin = std::mem::take(&mut listening.admin);
+        let is_inherited = listening.inherited;
+        let queue = if listening.kept {
+            Queue::Leave
+        } else {
+            Queue::Serve
+        };
         let (shards, mesh) = shards::start(listening, started, events, factory)?;
         let watch = Watch {
             watchdog: Watchdog::new(&config, started),
@@ -127,15 +149,45 @@ impl Control {
             dead: None,
             failure: None,
             signalled: None,
+            started,
+            service,
+            events: events.clone(),
+            is_inherited,
+            queue,
+            admin_to_be: [None, None],
             watch,
         };
-        // Behind the shards' start: dropped, the control thread's end has them end again.
-        for (opened, may_steer) in admin.into_iter().zip([false, true]) {
-            let admin =
-                opened.map(|opened| Admin::start(opened, may_steer, &control.view, started));
-            control.admin.extend(admin.transpose()?);
+        if control.service.has_predecessor() {
+            control.admin_to_be = admin;
+        } else {
+            // Behind the shards' start: dropped, the control thread's end has them end again.
+            control.admin = control.admin_on(admin).collect::<Result<_, _>>()?;
         }
         Ok((control, mesh))
+    }
+
+    /// Starts the admin server where it is to be looked at, and where it is to be steered.
+    fn admin_on(&self, opened: [Option<Opened>; 2]) -> impl Iterator<Item = Result<Admin, String>> {
+        let opened = opened.into_iter().zip([false, true]);
+        opened.filter_map(|(opened, may_steer)| {
+            Some(Admin::start(opened?, may_steer, &self.view, self.started))
+        })
+    }
+
+    /// Starts it in the place of that of the process before.
+    fn start_admin(&mut self) {
+        let mut opened = std::mem::take(&mut self.admin_to_be);
+        opened.iter_mut().flatten().for_each(Opened::own);
+        let started: Vec<_> = self.admin_on(opened).collect();
+        for admin in started {
+            match admin {
+                Ok(admin) => {
+                    admin.reload(&self.settings.in_force.config); // since the start there may have been one
+                    self.admin.push(admin);
+                }
+                Err(why) => tracing::error!(why, "the server goes on without it"),
+            }
+        }
     }
 
     /// The counters of each shard.
@@ -173,6 +225,8 @@ impl Control {
                 Some(Event::Ready) => self.on_ready(progress),
                 Some(Event::Ended(shard, outcome)) => self.on_ended(shard, outcome),
                 Some(Event::Signal(request)) => self.on_signal(request)?,
+                Some(Event::Restart) => self.restart(),
+                Some(Event::Successor(outcome)) => self.on_successor(outcome),
                 Some(Event::Drain) => self.drain(),
                 Some(Event::Reload(request)) => self.on_reload(request, log),
                 None => self.on_silence()?,
@@ -190,7 +244,11 @@ impl Control {
             Stage::Starting { until } | Stage::Draining { until } => Some(until),
             Stage::Serving => None,
         };
-        let due = deadline.into_iter().chain(self.watch.due()).min();
+        let due = deadline
+            .into_iter()
+            .chain(self.watch.due())
+            .chain(self.service.due())
+            .min();
         let patience = due.map_or(PATIENCE_MAX, |due| {
             due.saturating_duration_since(Instant::now())
         });
@@ -203,11 +261,17 @@ impl Control {
         if self.waiting > 0 || !matches!(self.stage, Stage::Starting { .. }) {
             return;
         }
+        if self.is_inherited {
+            self.service
+                .set_up_listeners(&self.settings.in_force.config);
+        }
         self.shards.iter().for_each(ShardHandle::serve);
+        self.start_admin();
         timeout_summary::log(&self.settings.in_force.config);
         tracing::info!(addr = %self.view.address, shards = self.shards.len(), connections_max = self.view.connections_max, "listening");
         self.stage = Stage::Serving;
         progress.settle(Ok(()));
+        self.service.ready();
     }
 
     fn on_ended(&mut self, shard: ShardId, outcome: Result<(), String>) {
@@ -259,16 +323,26 @@ impl Control {
     /// One after the other: the answer tells of settings that are those of all shards from their
     /// next turn on.
     fn on_reload(&mut self, request: ReloadRequest, log: Option<&LogHandle>) {
-        request.answer(|given| {
-            if matches!(self.stage, Stage::Draining { .. }) {
-                return Err(ReloadError::Draining);
-            }
-            let changes = self.settings.reload(given)?;
-            if !changes.is_empty() {
-                self.put_into_force(log);
-            }
-            Ok(changes)
-        });
+        // Before that the service manager waits for the end of the start, and later for the end.
+        let is_told = self.stage == Stage::Serving;
+        if is_told {
+            self.service.reloading();
+        }
+        request.answer(|given| self.reload(given, log));
+        if is_told {
+            self.service.reloaded();
+        }
+    }
+
+    fn reload(&mut self, given: Option<InForce>, log: Option<&LogHandle>) -> Answer {
+        if matches!(self.stage, Stage::Draining { .. }) {
+            return Err(ReloadError::Draining);
+        }
+        let changes = self.settings.reload(given)?;
+        if !changes.is_empty() {
+            self.put_into_force(log);
+        }
+        Ok(changes)
     }
 
     fn put_into_force(&mut self, log: Option<&LogHandle>) {
@@ -284,6 +358,44 @@ impl Control {
         shards.for_each(|shard| shard.reload(settings.clone()));
         let admin = self.admin.iter();
         admin.for_each(|admin| admin.reload(config));
+    }
+
+    /// Has a new process take over, once it serves.
+    fn restart(&mut self) {
+        let within = self.settings.in_force.config.timeouts.restart;
+        let started = match self.stage {
+            Stage::Starting { .. } => Err("this one does not serve yet".to_owned()),
+            Stage::Draining { .. } => Err("this one ends".to_owned()),
+            Stage::Serving => self.service.start_successor(within, &self.events),
+        };
+        if let Err(why) = started {
+            tracing::warn!(why, "no restart");
+        }
+    }
+
+    /// The new process serves, or has failed.
+    fn on_successor(&mut self, outcome: Result<Pid, String>) {
+        match outcome {
+            Ok(pid) if self.stage == Stage::Serving => self.hand_over(pid),
+            Ok(pid) => {
+                tracing::warn!(?pid, "the new process ends with this one");
+                // Fails if it has ended by itself.
+                let _gone = kill_process(pid, Signal::TERM);
+            }
+            Err(why) => {
+                self.service.successor_failed();
+                tracing::error!(why, "the new process fails; this one goes on");
+            }
+        }
+    }
+
+    fn hand_over(&mut self, pid: Pid) {
+        let (pid_number, connections) = (pid.as_raw_nonzero(), self.view.sum().connections);
+        tracing::info!(pid = pid_number, connections, "handed over; draining");
+        self.service.hand_over(pid);
+        self.queue = Queue::Leave;
+        self.drain();
+        self.admin.iter_mut().for_each(Admin::hand_over);
     }
 
     /// Nothing has come by the time at which something should have.
@@ -303,7 +415,9 @@ impl Control {
         if let Stage::Draining { .. } = self.stage {
             return;
         }
-        self.shards.iter().for_each(ShardHandle::drain);
+        self.service.stopping();
+        let queue = self.queue;
+        self.shards.iter().for_each(|shard| shard.drain(queue));
         self.stage = Stage::Draining {
             until: Instant::now() + self.settings.in_force.config.timeouts.drain + END_MAX,
         };
@@ -334,6 +448,10 @@ impl Control {
             .iter()
             .map(|shard| (shard.id(), shard.metrics.read()));
         watch.reporter.report(Instant::now(), whole, readings);
+        let metrics = shards.iter().map(|shard| &*shard.metrics);
+        let status = || self.view.status();
+        self.service
+            .look(Instant::now(), self.started, status, metrics);
     }
 
     fn log_end(&self, log: Option<&LogHandle>) {
@@ -356,7 +474,9 @@ impl Control {
 /// Where the control thread ends early, or never begins, no shard is left waiting for its word.
 impl Drop for Control {
     fn drop(&mut self) {
-        self.shards.iter().for_each(ShardHandle::drain);
+        self.shards
+            .iter()
+            .for_each(|shard| shard.drain(Queue::Serve));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::mpsc::Sender;
 
+use rustix::process::Pid;
+
 use crate::id::ShardId;
 use crate::server::reload::ReloadRequest;
 use crate::server::signals::Request;
@@ -15,6 +17,10 @@ pub(crate) enum Event {
     Ended(ShardId, Result<(), String>),
     /// The process was asked to end.
     Signal(Request),
+    /// The process was asked to have a new one take over.
+    Restart,
+    /// The new process serves, or why it does not.
+    Successor(Result<Pid, String>),
     /// The program around the server asks it to end.
     Drain,
     /// The server is to be under other settings.

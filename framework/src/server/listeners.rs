@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::config::{Config, InForce};
 use crate::net::endpoint::{self, Opened};
+use crate::net::inherited::{self, Inherited};
 use crate::net::listen::listen;
 use crate::preflight::admin;
 use crate::preflight::plan::{self, Plan};
@@ -17,28 +18,37 @@ pub(crate) struct Listening {
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) address: SocketAddr,
     /// The admin server's: where it is looked at, and where it is steered.
-    pub(crate) admin: Option<Opened>,
-    pub(crate) steering: Option<Opened>,
+    pub(crate) admin: [Option<Opened>; 2],
+    /// Others have opened the listeners, with options of their own.
+    pub(crate) inherited: bool,
+    /// The service manager has the listeners too.
+    pub(crate) kept: bool,
 }
 
 impl Listening {
-    /// Opens the listeners.
+    /// Opens the listeners that are not `inherited`.
     ///
     /// # Errors
     ///
     /// When an address cannot be listened on.
-    pub(crate) fn open(settings: InForce, plan: Plan) -> Result<Self, Problem> {
+    pub(crate) fn open(
+        settings: InForce,
+        plan: Plan,
+        inherited: Inherited,
+    ) -> Result<Self, Problem> {
         let config = &*settings.config;
-        let opened = listen(config, plan.shards.len());
+        let (count, is_inherited) = (plan.shards.len(), !inherited.listeners.is_empty());
+        let opened = if is_inherited {
+            inherited::complete(inherited.listeners, config, count)
+        } else {
+            listen(config, count)
+        };
         let (listeners, address) = opened.map_err(|error| plan::listen_problem(config, &error))?;
-        let [admin, steering] = admin::endpoints(config).map(|(key, endpoint)| {
-            let opened = endpoint.map(|endpoint| (endpoint, endpoint::open(endpoint)));
-            let opened = opened.map(|(endpoint, opened)| {
-                opened.map_err(|error| admin::problem(key, endpoint, &error))
-            });
-            opened.transpose()
-        });
-        let (admin, steering) = (admin?, steering?);
+        if is_inherited && !inherited::is_at(address, config.server.listen) {
+            let listen = config.server.listen;
+            tracing::warn!(addr = %address, %listen, "the service manager's address counts, not server.listen");
+        }
+        let admin = open_admin(config, inherited.admin)?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
@@ -48,7 +58,8 @@ impl Listening {
             listeners,
             address,
             admin,
-            steering,
+            inherited: is_inherited,
+            kept: inherited.kept,
         })
     }
 
@@ -57,6 +68,21 @@ impl Listening {
         log_admission(&self.settings.config, &self.plan);
         log_memory(&self.plan);
     }
+}
+
+/// Opens the admin server's listeners that are not `inherited`.
+fn open_admin(
+    config: &Config,
+    inherited: [Option<Opened>; 2],
+) -> Result<[Option<Opened>; 2], Problem> {
+    let mut opened = inherited;
+    for (opened, (key, endpoint)) in opened.iter_mut().zip(admin::endpoints(config)) {
+        if let (None, Some(endpoint)) = (&opened, endpoint) {
+            let new = endpoint::open(endpoint);
+            *opened = Some(new.map_err(|error| admin::problem(key, endpoint, &error))?);
+        }
+    }
+    Ok(opened)
 }
 
 /// Who is let in, and that each shard counts for itself; 0: no bound.

@@ -18,7 +18,7 @@ use crate::runtime::spawn_shard;
 use crate::server::event::{Event, tell};
 use crate::server::listeners::Listening;
 use crate::server::view::ShardLink;
-use crate::shard::commands::Commands;
+use crate::shard::commands::{Commands, Queue};
 use crate::shard::handle::Setup;
 use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
@@ -89,7 +89,9 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
         match ShardHandle::start(start, Arc::clone(&factory), events.clone()) {
             Ok(shard) => shards.push(shard),
             Err(error) => {
-                shards.iter().for_each(ShardHandle::drain);
+                shards
+                    .iter()
+                    .for_each(|shard: &ShardHandle| shard.drain(Queue::Serve));
                 return Err(format!("shard {} does not start: {error}", plan.id));
             }
         }
@@ -167,8 +169,8 @@ impl ShardHandle {
         self.thread.thread().unpark();
     }
 
-    pub(crate) fn drain(&self) {
-        self.commands.drain();
+    pub(crate) fn drain(&self, queue: Queue) {
+        self.commands.drain(queue);
         self.thread.thread().unpark(); // it may wait for the order to serve
         self.signal();
     }

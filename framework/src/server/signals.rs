@@ -1,5 +1,5 @@
-//! Signals: SIGTERM and SIGINT ask a server to end, SIGHUP to read its settings again, and no other
-//! asks for anything.
+//! Signals: SIGTERM and SIGINT ask a server to end, SIGHUP to read its settings again, SIGUSR2 to have
+//! a new process take over, and no other asks for anything.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -50,16 +50,16 @@ pub(crate) fn let_pass_the_harmless() -> io::Result<()> {
     Ok(())
 }
 
-/// Passes on each SIGTERM and SIGINT, and each SIGHUP unless that is ignored, from a thread of its
-/// own.
+/// Passes on each SIGTERM and SIGINT, and each SIGHUP and SIGUSR2 unless that is ignored, from a
+/// thread of its own.
 pub(crate) fn watch<E: Send + 'static>(
     events: Sender<E>,
     event: impl Fn(Request) -> Option<E> + Send + 'static,
 ) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    if ignored() & bit(SIGHUP) == 0 {
-        signals.add_signal(SIGHUP)?;
-    }
+    let ignored = ignored();
+    let heard = [SIGHUP, SIGUSR2].into_iter();
+    let heard = heard.filter(|signal| ignored & bit(*signal) == 0);
+    let mut signals = Signals::new([SIGTERM, SIGINT].into_iter().chain(heard))?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {

@@ -9,7 +9,7 @@ use crate::id::ServerNumber;
 use crate::metrics::{Counter, Metrics, Snapshot};
 use crate::ring::WakeFd;
 use crate::server::event::Event;
-use crate::server::readiness::Readiness;
+use crate::server::readiness::{Readiness, Unready};
 use crate::shard::commands::Commands;
 
 /// The control thread writes, any thread reads.
@@ -45,6 +45,14 @@ impl ShardLink {
 }
 
 impl View {
+    /// In one line: whether it is ready, and whom it serves.
+    pub(crate) fn status(&self) -> String {
+        let readiness = self.readiness.get();
+        let readiness = readiness.map_or_else(Unready::told, |()| "ready".to_owned());
+        let (connections, shards) = (self.sum().connections, self.shards.len());
+        format!("{readiness}: {connections} connections on {shards} shards")
+    }
+
     /// All shards together.
     pub(crate) fn sum(&self) -> Snapshot {
         let mut whole = Snapshot::default();

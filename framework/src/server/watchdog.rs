@@ -154,6 +154,18 @@ impl Watchdog {
     }
 }
 
+/// Whether every shard rests, or has begun its turn within `bound`.
+pub(crate) fn all_progress<'a>(
+    since_start: Duration,
+    bound: Duration,
+    mut shards: impl Iterator<Item = &'a Metrics>,
+) -> bool {
+    shards.all(|metrics| {
+        let lasted = lasted(metrics.busy_since.get(), millis(since_start), 0);
+        lasted.is_none_or(|lasted| lasted <= millis(bound))
+    })
+}
+
 fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
@@ -252,6 +264,16 @@ mod tests {
         assert_eq!(metrics.stalls.get(), 0, "it is watched since 5050");
         look_until(&mut watchdog, &metrics, 5550, 6000);
         assert_eq!(metrics.stalls.get(), 1);
+    }
+
+    #[test]
+    fn a_shard_that_rests_or_moves_on_makes_progress() {
+        let (busy, rests) = (Metrics::default(), Metrics::default());
+        busy.busy_since.set(1001);
+        let progress = |at| all_progress(MS * at, 500 * MS, [&busy, &rests].into_iter());
+        assert!(progress(1000) && progress(1500) && !progress(1501));
+        busy.busy_since.set(1502);
+        assert!(progress(1501));
     }
 
     #[test]

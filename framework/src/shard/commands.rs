@@ -12,6 +12,15 @@ use crate::shard::commands::survey::Survey;
 /// run.
 const SURVEYS_MAX: usize = 64;
 
+/// What becomes of clients that wait in the kernel's queue when a shard drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// It is this server's alone: it is served, and closed.
+    Serve,
+    /// Another process has it too, and serves it.
+    Leave,
+}
+
 /// What a shard reads of it every turn is one word each.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
@@ -30,6 +39,7 @@ pub(crate) struct Commands {
 impl Commands {
     const SERVE: u8 = 1;
     const DRAIN: u8 = 2;
+    const LEAVE: u8 = 3;
 
     /// Every shard has its handler.
     pub(crate) fn serve(&self) {
@@ -42,18 +52,27 @@ impl Commands {
         loop {
             match self.stage.load(Ordering::Acquire) {
                 Self::SERVE => return true,
-                Self::DRAIN => return false,
+                Self::DRAIN | Self::LEAVE => return false,
                 _ => std::thread::park(),
             }
         }
     }
 
-    pub(crate) fn drain(&self) {
-        self.stage.store(Self::DRAIN, Ordering::Release);
+    pub(crate) fn drain(&self, queue: Queue) {
+        let stage = match queue {
+            Queue::Serve => Self::DRAIN,
+            Queue::Leave => Self::LEAVE,
+        };
+        self.stage.fetch_max(stage, Ordering::Release);
     }
 
-    pub(crate) fn says_drain(&self) -> bool {
-        self.stage.load(Ordering::Acquire) == Self::DRAIN
+    /// Whether the order is to drain, and what becomes of the queue.
+    pub(crate) fn says_drain(&self) -> Option<Queue> {
+        match self.stage.load(Ordering::Acquire) {
+            Self::DRAIN => Some(Queue::Serve),
+            Self::LEAVE => Some(Queue::Leave),
+            _ => None,
+        }
     }
 
     /// The shard is under these settings from its next turn on.

@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::task::Waker;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::field::display;
 
 use crate::config::Config;
@@ -349,7 +349,7 @@ fn open_socket(config: &Config, target: &ConnectTarget) -> io::Result<Socket> {
         Type::STREAM.nonblocking().cloexec(),
         Some(Protocol::TCP),
     )?;
-    set_options(&socket, config)?;
+    set_options(SockRef::from(&socket), config)?;
     if target.speaks_first {
         socket.set_tcp_quickack(false)?;
     }

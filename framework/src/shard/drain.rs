@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::error::CloseReason;
+use crate::shard::commands::Queue;
 use crate::shard::core::Core;
 use crate::shard::state::drain::DrainStage;
 use crate::time::Ticks;
@@ -14,7 +15,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 impl Core {
     /// The order to drain has come.
-    pub(crate) fn begin_drain(&mut self) {
+    pub(crate) fn begin_drain(&mut self, queue: Queue) {
         let shared = &mut self.conns.shared;
         shared.is_draining = true;
         self.drain.stage = DrainStage::Polite {
@@ -22,7 +23,7 @@ impl Core {
             outbound_closed: false,
         };
         self.drain.is_news = true;
-        self.close_queue();
+        self.leave_listener(queue);
         for waiter in self.drain.take_waiters() {
             self.wake_waiter(waiter);
         }

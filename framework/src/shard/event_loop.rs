@@ -109,8 +109,10 @@ impl Shard {
         if let Some(settings) = self.commands.take_settings() {
             core.reload(settings);
         }
-        if self.commands.says_drain() && !core.conns.shared.is_draining {
-            core.begin_drain();
+        if let Some(queue) = self.commands.says_drain()
+            && !core.conns.shared.is_draining
+        {
+            core.begin_drain(queue);
         }
         for task in self.registered.collect() {
             core.wake(task);
@@ -173,7 +175,7 @@ impl Shard {
         core.conns.shared.ring.enter(wait);
         // A program that has just ended orders the drain from within the shard: nothing else would
         // end the wait for it.
-        let is_ordered = self.commands.says_drain() && !core.conns.shared.is_draining;
+        let is_ordered = self.commands.says_drain().is_some() && !core.conns.shared.is_draining;
         if wait != Wait::No || is_ordered || core.has_work() {
             return Rest::None;
         }

@@ -10,9 +10,14 @@ use std::os::fd::AsRawFd;
 
 use crate::id::{Key, SlotIndex};
 use crate::ring::{Completion, Operation, Token};
+use crate::shard::commands::Queue;
 use crate::shard::core::Core;
 use crate::shard::policy::backoff::{AcceptVerdict, classify};
 use crate::shard::policy::log_limit::LogKind;
+
+/// Looks of a drain into a queue that another process serves too. Many, for each time that it is
+/// found empty nobody is overlooked; a turn each, so they are over in milliseconds.
+const LOOKS_MAX: u32 = 64;
 
 impl Core {
     /// Posts accepts for the slots that are free.
@@ -85,11 +90,17 @@ impl Core {
 
     /// The drain's part: serves what the kernel's queue holds, then closes the listener. Called
     /// once a turn until that is done.
+    ///
+    /// A queue that another process serves too is looked into all the same: an accept that is
+    /// cancelled may have taken the wake-up of a client that is still there, and nobody else hears
+    /// of it before the next one comes. Not for ever: where there is somebody at each look, others
+    /// come and wake the other process.
     pub(crate) fn drain_listener(&mut self, give_up: bool) {
         if self.acceptor.listener.is_none() {
             return;
         }
-        let queued = !give_up && self.acceptor.has_queued();
+        let may_look = self.acceptor.take_look();
+        let queued = !give_up && may_look && self.acceptor.has_queued();
         if !queued && !self.acceptor.recalled {
             self.acceptor.recalled = true;
             self.recall_accepts();
@@ -114,9 +125,17 @@ impl Core {
         }
     }
 
+    /// The drain begins.
+    pub(crate) fn leave_listener(&mut self, queue: Queue) {
+        match queue {
+            Queue::Serve => self.close_queue(),
+            Queue::Leave => self.acceptor.looks_left = Some(LOOKS_MAX),
+        }
+    }
+
     /// Shrinks the kernel's queue, so that new clients turn to another server while this one
     /// drains.
-    pub(crate) fn close_queue(&mut self) {
+    fn close_queue(&mut self) {
         if let Some(listener) = &self.acceptor.listener
             && let Err(error) = rustix::net::listen(listener, 0)
         {

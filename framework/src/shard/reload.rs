@@ -38,7 +38,8 @@ mod tests {
     use crate::time::{TICK, Tick};
 
     /// Live keys that no shard's core applies: the control thread and the mailbox do.
-    const ELSEWHERE: [&str; 5] = [
+    const ELSEWHERE: [&str; 6] = [
+        "timeouts.restart",
         "limits.watchdog",
         "limits.unready_after",
         "mailbox.messages_per_turn_max",

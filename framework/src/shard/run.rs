@@ -10,6 +10,7 @@ use crate::id::{Key, SlotIndex};
 use crate::panics;
 use crate::ring::LENT_BYTES;
 use crate::runtime::WakeWait;
+use crate::shard::commands::Queue;
 use crate::shard::conns::slot::Slot;
 use crate::shard::futures::spawn::spawn;
 use crate::shard::handle::{Setup, Shard};
@@ -132,7 +133,7 @@ struct DrainAtEnd {
 
 impl Drop for DrainAtEnd {
     fn drop(&mut self) {
-        self.shard.commands.drain();
+        self.shard.commands.drain(Queue::Serve);
     }
 }
 

@@ -49,6 +49,10 @@ section! {
         /// on its way. Set more than a round trip to the clients.
         documented drain_quiet: Duration = TIMEOUT, millis(250), live;
 
+        /// How long a new process may take, after SIGUSR2, until it serves in this one's place.
+        /// Past it this one ends it and serves on.
+        documented restart: Duration = TIMEOUT, secs(30), live;
+
         /// How long a finished connection waits for the peer to close too.
         documented close: Duration = TIMEOUT, secs(2), live;
 

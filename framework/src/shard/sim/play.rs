@@ -14,6 +14,7 @@ use crate::config::{Buffers, Config, Limits, Timeouts};
 use crate::conn::connection::Conn;
 use crate::error::{CloseReason, Error};
 use crate::id::Key;
+use crate::shard::commands::Queue;
 use crate::shard::handle::Shard;
 use crate::shard::policy::bounds::{Bounds, MemoryShare};
 use crate::shard::sim::handler::{Stage, serve};
@@ -133,7 +134,13 @@ impl Run<'_> {
         let drain_at = self.random.below(2 * TURNS);
         for turn in 0..TURNS + TURNS_TO_END {
             if turn == drain_at.min(TURNS) {
-                self.shard.commands.drain();
+                let is_shared = self.random.one_in(2);
+                let queue = if is_shared {
+                    Queue::Leave
+                } else {
+                    Queue::Serve
+                };
+                self.shard.commands.drain(queue);
             }
             if turn == TURNS {
                 self.stage.world.borrow_mut().is_ending = true;
@@ -183,7 +190,7 @@ impl Run<'_> {
         self.kernel.begin_turn();
         let over = self.shard.turn(self.clock);
         let now = Tick::at(self.clock);
-        if self.shard.commands.says_drain() {
+        if self.shard.commands.says_drain().is_some() {
             self.drains_since.get_or_insert(now);
         }
         let shard = Rc::clone(&self.shard);

@@ -19,6 +19,8 @@ pub(crate) struct Acceptor {
     pub(crate) back_off: BackOff,
     /// The drain has taken the posted accepts back.
     pub(crate) recalled: bool,
+    /// How often the drain may still look into the queue; none: until it is empty.
+    pub(crate) looks_left: Option<u32>,
 }
 
 impl Acceptor {
@@ -33,6 +35,7 @@ impl Acceptor {
             in_flight_max,
             back_off,
             recalled: false,
+            looks_left: None,
         }
     }
 
@@ -48,6 +51,16 @@ impl Acceptor {
         let mut set = [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
         // An error is taken for "none": the listener is about to be closed anyway.
         poll(&mut set, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Whether the drain may look into the queue once more.
+    pub(crate) fn take_look(&mut self) -> bool {
+        let Some(left) = &mut self.looks_left else {
+            return true;
+        };
+        let may_look = *left > 0;
+        *left = left.saturating_sub(1);
+        may_look
     }
 
     pub(crate) fn is_closed(&self) -> bool {

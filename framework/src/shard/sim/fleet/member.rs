@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::id::{Key, ShardId};
 use crate::ring::WakeFd;
+use crate::shard::commands::Queue;
 use crate::shard::core::Core;
 use crate::shard::futures::spawn::spawn;
 use crate::shard::handle::Shard;
@@ -221,7 +222,7 @@ impl Member {
                 self.kernel.is_calm = is_calm;
             }
             Order::Look { clock } => self.now = clock,
-            Order::Drain => self.shard.commands.drain(),
+            Order::Drain => self.shard.commands.drain(Queue::Serve),
             Order::IsEmpty => self.assert_is_empty(),
             Order::IsOver { was_settled } => self.assert_is_over(was_settled),
         }
