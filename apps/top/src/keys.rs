@@ -4,6 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +15,20 @@ pub(crate) enum Order {
     Down,
 }
 
-/// The next one within `bound`. A change of the terminal's size ends the wait.
+/// The next one within `bound`. A change of the terminal's size ends the wait, and the terminal's end
+/// is an order to quit: crossterm would read its end for ever.
 pub(crate) fn next(bound: Duration) -> io::Result<Option<Order>> {
-    if !event::poll(bound)? {
+    let terminal = io::stdin();
+    let mut set = [PollFd::new(&terminal, PollFlags::IN)];
+    let timeout = Timespec::try_from(bound).map_err(io::Error::other)?;
+    match poll(&mut set, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if set[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        return Ok(Some(Order::Quit));
+    }
+    if !event::poll(Duration::ZERO)? {
         return Ok(None);
     }
     Ok(match event::read()? {
