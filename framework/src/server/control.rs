@@ -69,7 +69,6 @@ pub(crate) struct Control {
     signalled: Option<Request>,
     started: Instant,
     service: Service,
-    events: Sender<Event>,
     /// Others have opened the listeners.
     is_inherited: bool,
     /// What becomes of the kernel's queue at the end.
@@ -151,7 +150,6 @@ impl Control {
             signalled: None,
             started,
             service,
-            events: events.clone(),
             is_inherited,
             queue,
             admin_to_be: [None, None],
@@ -366,7 +364,7 @@ impl Control {
         let started = match self.stage {
             Stage::Starting { .. } => Err("this one does not serve yet".to_owned()),
             Stage::Draining { .. } => Err("this one ends".to_owned()),
-            Stage::Serving => self.service.start_successor(within, &self.events),
+            Stage::Serving => self.service.start_successor(within, &self.view.events),
         };
         if let Err(why) = started {
             tracing::warn!(why, "no restart");
