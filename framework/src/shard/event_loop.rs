@@ -8,7 +8,7 @@
 //! any. A longer rest is spent parked in the executor, whose rings and timers may have work of
 //! their own. Whatever wakes the shard ends either: its ring watches what other threads signal, and
 //! while it is parked they and its ring signal the executor. A shard that waits in its ring gives
-//! the executor its turn every few milliseconds ([`YIELD_INTERVAL`]).
+//! the executor its turn now and then ([`yield_interval`]).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -29,7 +29,7 @@ use crate::shard::core::Core;
 use crate::shard::handle::Shard;
 use crate::shard::held_back::log_held_back;
 use crate::shard::hooks::Hooks;
-use crate::shard::policy::wait_policy::YIELD_INTERVAL;
+use crate::shard::policy::wait_policy::yield_interval;
 use crate::shard::task_poller::{PREFETCH_AHEAD, TaskPoller};
 use crate::time::{Tick, Ticks};
 
@@ -66,11 +66,10 @@ impl Shard {
             self.tell(hooks);
             tasks.run(self);
             self.bells.ring();
-            if self.clock() > yielded + YIELD_INTERVAL {
+            let is_turn_of_executor = self.clock() > yielded + yield_interval(are_kept());
+            if is_turn_of_executor || self.core().conns.shared.run_queue.waits_on_executor() {
                 runtime::yield_to_executor().await;
                 yielded = self.clock();
-            } else if self.core().conns.shared.run_queue.waits_on_executor() {
-                runtime::yield_to_executor().await;
             }
             if let Some(failure) = self.core().conns.shared.ring.take_failure() {
                 return Err(failure);

@@ -19,6 +19,17 @@ pub(crate) const PARK_AFTER: Duration = Duration::from_millis(50);
 /// How often a shard that does not rest lets the executor see to its own rings, timers and
 /// channels: what handlers wait for may be there.
 pub(crate) const YIELD_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How often the executor has its turn. Where no waker is kept, no handler waits for anything
+/// there.
+pub(crate) fn yield_interval(wakers_are_kept: bool) -> Duration {
+    if wakers_are_kept {
+        YIELD_INTERVAL
+    } else {
+        PARK_AFTER
+    }
+}
+
 /// The density of traffic is measured over this time, or over a longer one if nothing happened for
 /// longer.
 const PERIOD: Duration = Duration::from_millis(2);
@@ -88,13 +99,13 @@ impl WaitPolicy {
     }
 
     /// What the timer must be set to before the coming wait, if it is not set; it is then taken to
-    /// be. `yields`: the executor may have something to do for handlers, and the wait is
-    /// interrupted for its turn.
-    pub(crate) fn begin(&mut self, yields: bool) -> Option<Duration> {
+    /// be. Where wakers are kept, the executor may have something to do for handlers, and the wait
+    /// is interrupted for its turn.
+    pub(crate) fn begin(&mut self, wakers_are_kept: bool) -> Option<Duration> {
         if self.timer != WaitTimer::Off {
             return None;
         }
-        self.period = if yields { YIELD_INTERVAL } else { PARK_AFTER };
+        self.period = yield_interval(wakers_are_kept);
         self.timer = WaitTimer::Set;
         self.heard = false;
         Some(self.period)
