@@ -29,7 +29,7 @@ pub(super) async fn run(shard: Rc<Shard>, index: u32) {
         Box::pin(storm(&shard, index)).await;
     } else {
         let outcome = match shard.plan.mode.has_rooms() {
-            true => member(&shard, index, &mut reached).await,
+            true => Box::pin(member(&shard, index, &mut reached)).await,
             false => live(&shard, index, &mut reached).await,
         };
         shard.ended(index, outcome, reached != Reached::Nothing);
@@ -48,10 +48,7 @@ enum Reached {
 
 async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Failure> {
     let greeted = greet(shard, index).await;
-    if greeted.is_err() {
-        shard.never_sends(index, 0);
-    }
-    let mut session = greeted?;
+    let mut session = greeted.inspect_err(|_| shard.never_sends(index, 0))?;
     *reached = Reached::FirstReply;
     shard.settle(true);
     match shard.plan.mode {
@@ -69,17 +66,11 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
 /// In a room from its greeting to its end.
 async fn member(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Failure> {
     let entered = Box::pin(enter(shard, index)).await;
-    if entered.is_err() {
-        shard.fall_silent(index);
-    }
-    let mut member = entered?;
+    let mut member = entered.inspect_err(|_| shard.fall_silent(index))?;
     *reached = Reached::FirstReply;
     shard.settle(true);
     let outcome = member.take_part().await;
-    if outcome.is_err() {
-        shard.fall_silent(index);
-    }
-    outcome?;
+    outcome.inspect_err(|_| shard.fall_silent(index))?;
     *reached = Reached::End;
     shard.through();
     member.stay().await
@@ -110,7 +101,10 @@ impl Session<'_> {
     /// Leaves in `round` the first that was not sent.
     async fn ask_by_turns(&mut self, round: &mut u64) -> Result<(), Failure> {
         let mut free = self.shard.control.clock();
-        while let Some(intended) = self.turn(*round).await? {
+        loop {
+            let Some(intended) = self.turn(*round).await? else {
+                return Ok(());
+            };
             *round += 1;
             let now = self.shard.control.clock();
             if let Some(lag) = lag(intended, free, now) {
@@ -120,7 +114,6 @@ impl Session<'_> {
             Exchange::new(self, requests, intended, now).await?;
             free = self.shard.control.clock();
         }
-        Ok(())
     }
 
     /// One request after the other.
@@ -210,5 +203,21 @@ impl Shard {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_run: impl FnOnce(Rc<Shard>, u32) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A million of them are held at once.
+    #[test]
+    fn what_is_rare_is_not_paid_for_by_a_connection_that_is_held() {
+        let held = size(run);
+        assert!(held <= 280, "{held} bytes");
     }
 }
