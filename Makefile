@@ -146,8 +146,8 @@ compare-chat: ## CPU of a delivery and its p99 in a chat beside one on tokio, in
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
 
-bench: ## How long the parser, a sweep of deadlines and a token take
-	cargo bench -p corelane --bench internals
+bench: ## How long parsers, codecs, a sweep of deadlines and a token take
+	cargo bench -p corelane --bench internals --bench codec
 	cargo bench -p ping --bench resp
 
 overload: build ## How long the well-behaved wait while thousands of bad peers are there, by turns (ROUNDS=)
@@ -192,7 +192,7 @@ fresh-machine: ## Build and test on fresh Debians with what the README says and 
 	FRESH="$(FRESH)" tests/fresh_machine.sh
 
 # libFuzzer comes with a crate and wants a C++ compiler, nothing else: no cargo-fuzz and no nightly. The flags are those of cargo-fuzz.
-FUZZ_TARGETS := settings frames proxy resp reply chat
+FUZZ_TARGETS := settings frames codec proxy resp reply chat
 FUZZ_SECONDS ?= 30
 fuzz-smoke: export RUSTC_BOOTSTRAP = 1
 fuzz-smoke: export RUSTFLAGS = --cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Ccodegen-units=1 $(foreach flag,level=4 \

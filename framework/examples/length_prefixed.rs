@@ -6,15 +6,15 @@
 //! printf '\0\0\0\5hello' | nc -q1 127.0.0.1 7010 | xxd
 //! ```
 //!
-//! The parser is pure and total: bytes in, a [`Step`] out; the length is judged before anything is
-//! kept for it. Pipelined requests are answered together, with one send.
+//! A [`Service`] needs no more than its codec and an answer. Pipelined requests are answered in
+//! their order, and together, with one send.
 
 use std::process::ExitCode;
 
-use corelane::{AppSettings, Conn, Error, Handler, ShardContext, Step};
+use corelane::codec::{LengthPrefixed, Payload};
+use corelane::{AppSettings, Error, Frame, Service, ShardContext, from_service};
 
-const HEADER: usize = 4;
-/// Longest request, without its header.
+/// Longest request, without its length.
 const REQUEST_MAX: usize = 64 * 1024;
 
 #[derive(Default, serde::Serialize, serde::Deserialize)]
@@ -27,35 +27,21 @@ impl AppSettings for ReverseSettings {
     const LISTEN: &'static str = "127.0.0.1:7010";
 }
 
-/// The length of a frame's payload.
-fn parse(unread: &[u8]) -> Step<usize> {
-    let Some(header) = unread.first_chunk::<HEADER>() else {
-        return Step::NeedMore;
-    };
-    let payload = u32::from_be_bytes(*header) as usize;
-    if payload > REQUEST_MAX {
-        return Step::Invalid("the request is too long");
-    }
-    Step::Frame {
-        value: payload,
-        length: HEADER + payload,
-    }
-}
-
 struct Reverse;
 
-impl Handler for Reverse {
-    async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
-        while let Some(frame) = conn.read_frame(HEADER + REQUEST_MAX, parse).await? {
-            let (header, payload) = frame.bytes.split_at(HEADER);
-            let reversed: Vec<u8> = payload.iter().rev().copied().collect();
-            conn.write(header).await?;
-            conn.write(&reversed).await?;
-        }
-        Ok(())
+impl Service for Reverse {
+    type Codec = LengthPrefixed;
+    type Reply = Vec<u8>;
+
+    fn codec(&self) -> LengthPrefixed {
+        LengthPrefixed::new(REQUEST_MAX)
+    }
+
+    async fn call(&self, request: Frame<Payload>) -> Result<Vec<u8>, Error> {
+        Ok(request.iter().rev().copied().collect())
     }
 }
 
 fn main() -> ExitCode {
-    corelane::run(|_shard: &ShardContext, _settings: &ReverseSettings| Reverse)
+    corelane::run(|_shard: &ShardContext, _settings: &ReverseSettings| from_service(Reverse))
 }

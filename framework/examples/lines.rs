@@ -10,6 +10,7 @@
 
 use std::process::ExitCode;
 
+use corelane::codec::Lines;
 use corelane::{AppSettings, Conn, Error, Handler, ShardContext};
 
 /// Longest line, its end included.
@@ -50,11 +51,13 @@ struct Sum(SumSettings);
 
 impl Handler for Sum {
     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
-        while let Some(line) = conn.read_line(LINE_MAX).await? {
-            match sum(&line, self.0.numbers_max) {
-                Ok(sum) => conn.write(&format!("{sum}\n")).await?,
-                Err(why) => conn.write(&format!("! {why}\n")).await?,
-            }
+        let mut lines = conn.framed(Lines::new(LINE_MAX));
+        while let Some(line) = lines.next().await? {
+            let answer = match sum(&line, self.0.numbers_max) {
+                Ok(sum) => sum.to_string(),
+                Err(why) => format!("! {why}"),
+            };
+            lines.send(answer.as_bytes()).await?;
         }
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! A connection as its handler sees it. [`handle`] has its operations, as polls and as futures; on
-//! it stand [`connection`] (all of them, by name), [`frame`] (reading by a parser), [`split`] (the
-//! two halves), `streams` (the futures-io traits) and [`copy`] (passing on); [`proxy_header`] comes
-//! before the handler. [`chunk`] is what is
+//! it stand [`connection`] (all of them, by name), [`frame`] (reading by a parser), [`framed`] (a
+//! codec's frames, both ways), [`split`] (the two halves), `streams` (the futures-io traits) and
+//! [`copy`] (passing on); [`proxy_header`] comes before the handler. [`chunk`] is what is
 //! read, [`output`] what is written.
 
 pub(crate) mod chunk;
 pub(crate) mod connection;
 pub(crate) mod copy;
 pub(crate) mod frame;
+pub(crate) mod framed;
 pub(crate) mod handle;
 pub(crate) mod next;
 pub(crate) mod output;

@@ -42,7 +42,7 @@
 //!
 //! 1. Ground: `error`, `close_reason`, `upstream_error`, `id`, `time`, `escape`, `panics`,
 //!    `metrics`, `affinity`, `cgroup`, `meminfo`, `blocking` (threads for what blocks),
-//!    `failpoint`, `step` (what parsers say), `proxy` (the PROXY protocol).
+//!    `failpoint`, `step` (what parsers say), `codec` (framing), `proxy` (the PROXY protocol).
 //! 2. `config`: settings, of files and arguments; `settings`: those of code; `arguments`: the
 //!    command line; `log`.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
@@ -51,7 +51,7 @@
 //! 5. `shard`: one core. `shard::policy` judges, `shard::conns` has the connections, `shard::core`
 //!    all that changes, `shard::event_loop` drives it.
 //! 6. `conn`: a connection as its handler sees it; `upstream`: the connections that it opens.
-//! 7. `handler`: all that an application author implements.
+//! 7. `handler`: all that an application author implements; `service`: less than that.
 //! 8. `preflight`: whether this machine can carry out the settings.
 //! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`:
 //!    from `main` to the exit code; `testing`: a shard for tests of handlers, with the feature of
@@ -64,6 +64,7 @@ mod blocking;
 mod cgroup;
 mod client;
 mod close_reason;
+pub mod codec;
 mod config;
 mod conn;
 mod error;
@@ -88,6 +89,7 @@ mod proxy;
 mod ring;
 mod runtime;
 mod server;
+mod service;
 mod settings;
 mod shard;
 mod start_error;
@@ -106,6 +108,11 @@ pub mod fuzzing {
     /// Files of settings and arguments.
     pub fn settings(bytes: &[u8]) {
         crate::config::properties::hold_for(bytes);
+    }
+
+    /// The stock codecs, in any pieces and back.
+    pub fn codec(bytes: &[u8]) {
+        crate::codec::properties::hold_for(bytes);
     }
 
     /// Lines, exact lengths and frames.
@@ -127,6 +134,7 @@ pub use conn::chunk::Chunk;
 pub use conn::connection::Conn;
 pub use conn::copy::copy_bidirectional;
 pub use conn::frame::{Frame, ReadFrame, ReadLine};
+pub use conn::framed::{FrameReader, FrameWriter, Framed, NextFrame, SendFrame};
 pub use conn::handle::{Flush, Read, Write};
 pub use conn::next::{Event, Next};
 pub use conn::output::Output;
@@ -145,6 +153,7 @@ pub use server::builder::{Bound, Server, ServerBuilder};
 pub use server::ended::{Ended, ServerError};
 pub use server::handle::ServerHandle;
 pub use server::reload::ReloadError;
+pub use service::{FromService, Service, from_service};
 pub use settings::{SettingValue, Settings};
 pub use shard::conns::topics::{Behind, Published, SubscribeError};
 pub use shard::conns::{ConnTimeouts, Delivery, EndOfInput};

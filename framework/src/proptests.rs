@@ -22,7 +22,7 @@ pub(crate) fn cases(count: u32) -> ProptestConfig {
 }
 
 /// Every file that is kept for the fuzzer of that name.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
+pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../fuzz/corpus")
         .join(target);

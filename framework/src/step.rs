@@ -5,8 +5,9 @@
 pub enum Step<T> {
     /// They are the beginning of a frame.
     NeedMore,
-    /// Their first `length` bytes are a frame that means `value`. At least one byte, at most those
-    /// offered.
+    /// The first `length` bytes are a frame that means `value`, at least one byte. More than were
+    /// offered: the frame's length is known and the rest of it is yet to come. It is refused at
+    /// once if that is too long; otherwise the parser is asked again, and `value` is dropped.
     Frame {
         /// What the frame means.
         value: T,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use corelane::codec::Lines;
 use corelane::{
     Conn, ConnId, Delivery, Error, Event, Full, Handler, IntoHandler, Peers, SendError, Server,
     ServerHandle, Settings, ShardContext, ShardId, sleep, spawn,
@@ -319,11 +320,12 @@ impl Handler<(ConnId, Arc<[u8]>)> for Named {
 }
 
 async fn take(conn: &mut Conn) -> Result<(), Error> {
-    while let Some(event) = conn.next_line(200).await? {
+    let mut lines = conn.framed(Lines::new(200));
+    while let Some(event) = lines.next_event().await? {
         match event {
-            Event::Input(line) => conn.write(&[b"input ", &*line, b"\n"].concat()).await?,
-            Event::Message(bytes) => conn.write(&[b"message ", &*bytes, b"\n"].concat()).await?,
-            Event::Draining => conn.write("draining\n").await?,
+            Event::Input(line) => lines.send(&[b"input ", &*line].concat()).await?,
+            Event::Message(bytes) => lines.send(&[b"message ", &*bytes].concat()).await?,
+            Event::Draining => lines.send(b"draining").await?,
             _ => unreachable!(),
         }
     }

@@ -1,5 +1,6 @@
 //! Bytes received, where they lie.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -77,6 +78,12 @@ impl Deref for Chunk {
 
     fn deref(&self) -> &[u8] {
         self.buffer.bytes()
+    }
+}
+
+impl Borrow<[u8]> for Chunk {
+    fn borrow(&self) -> &[u8] {
+        self
     }
 }
 

@@ -42,8 +42,8 @@ use crate::step::Step;
 /// - With [`read`](Self::read) it ends when the handler reads again **after it has written
 ///   something**: a handler with a framing of its own may read as often as it likes until its
 ///   request is whole, and all of it is one request.
-/// - With [`read_frame`](Self::read_frame) and its kin each frame is a request: it ends when the
-///   next one is asked for, answered or not. A request of several frames has its time for each of
+/// - With [`read_frame`](Self::read_frame) and its kin, [`framed`](Self::framed) among them, each
+///   frame is a request: it ends when the next one is asked for, answered or not. A request of several frames has its time for each of
 ///   them, unless a single parser takes it whole.
 /// - It also ends with [`request_done`](Self::request_done), for what is read with `read` and wants
 ///   no answer.
@@ -88,7 +88,8 @@ impl Conn {
     ///
     /// `parse` is given the unread bytes from the frame's start, contiguous, and is called again
     /// when more have come; it may keep state from call to call. The bytes of an
-    /// [`Invalid`](Step::Invalid) frame stay unread. `None` as for [`read`](Self::read).
+    /// [`Invalid`](Step::Invalid) frame stay unread. `None` as for [`read`](Self::read). A
+    /// `frame_max` above 1 GiB is taken for that.
     ///
     /// # Errors
     ///
@@ -134,15 +135,16 @@ impl Conn {
     /// beside its output; before it, and of a handler that never calls it, they go out to the peer
     /// as they are. A connection that takes them is some 100 bytes larger.
     ///
-    /// May be dropped half-way: what has come stays there.
+    /// May be dropped half-way: what has come stays there. With frames instead of bytes it is
+    /// [`Framed::next_event`](crate::Framed::next_event).
     ///
     /// ```
     /// use corelane::{Conn, Error, Event};
     ///
     /// async fn serve(conn: &mut Conn) -> Result<(), Error> {
-    ///     while let Some(event) = conn.next_line(1024).await? {
+    ///     while let Some(event) = conn.next().await? {
     ///         match event {
-    ///             Event::Input(line) => println!("{} says {line:?}", conn.peer_addr()),
+    ///             Event::Input(bytes) => println!("{} says {bytes:?}", conn.peer_addr()),
     ///             Event::Message(bytes) => conn.write(bytes).await?,
     ///             Event::Draining => conn.write("closing soon\n").await?,
     ///             _ => {}
@@ -162,28 +164,6 @@ impl Conn {
     )]
     pub fn next(&mut self) -> Next<Read<'_>> {
         Next::of(self.handle, Read::of(self.handle))
-    }
-
-    /// As [`next`](Self::next), with input as [`read_frame`](Self::read_frame) gives it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`read_frame`](Self::read_frame).
-    pub fn next_frame<T, P: FnMut(&[u8]) -> Step<T>>(
-        &mut self,
-        frame_max: usize,
-        parse: P,
-    ) -> Next<ReadFrame<'_, T, P>> {
-        Next::of(self.handle, ReadFrame::of(self.handle, frame_max, parse))
-    }
-
-    /// As [`next`](Self::next), with input as [`read_line`](Self::read_line) gives it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`read_line`](Self::read_line).
-    pub fn next_line(&mut self, line_max: usize) -> Next<ReadLine<'_>> {
-        Next::of(self.handle, ReadLine::of(self.handle, line_max))
     }
 
     /// Queues `data` for sending: a [`Chunk`] and an `Arc<[u8]>` are sent from where they lie (a

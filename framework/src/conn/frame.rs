@@ -1,25 +1,66 @@
 //! Frames: the unread bytes, contiguous, offered to a parser until it has a frame of them.
 
+use std::borrow::Borrow;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::codec::{Codec, Fixed, Lines, Payload};
 use crate::conn::chunk::Chunk;
 use crate::conn::handle::Handle;
 use crate::error::Error;
+use crate::shard::conns::ConnMut;
 use crate::shard::conns::interest::Interest;
 use crate::shard::handle::Shard;
 use crate::shard::policy::request_timer::Reading;
 use crate::step::Step;
 
-/// A frame that was read.
+/// No frame is longer, whatever its reader allows: the lengths of buffers have 32 bits, and the one
+/// that a frame is gathered in grows by doubling.
+const FRAME_MAX: usize = 1 << 30;
+
+/// A frame that was read. One with a [`Payload`] is a slice of that.
+///
+/// It borrows nothing: what was received lies where the kernel has put it until the frame is
+/// dropped.
 #[derive(Debug)]
 pub struct Frame<T> {
     /// What the parser made of it.
     pub value: T,
     /// Its bytes, exactly.
     pub bytes: Chunk,
+}
+
+impl Frame<Payload> {
+    /// The payload alone, still where it lies: to be kept, or sent on.
+    pub fn into_payload(self) -> Chunk {
+        let (range, mut payload) = (self.value.range(), self.bytes);
+        payload.truncate(range.end);
+        payload.split_to(range.start);
+        payload
+    }
+}
+
+impl Deref for Frame<Payload> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.value.range()]
+    }
+}
+
+impl Borrow<[u8]> for Frame<Payload> {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsRef<[u8]> for Frame<Payload> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
 }
 
 /// The future of [`Conn::read_frame`](crate::Conn::read_frame).
@@ -57,7 +98,7 @@ impl<T, P: FnMut(&[u8]) -> Step<T>> Future for ReadFrame<'_, T, P> {
         let read = &mut *self;
         let poll = read
             .handle
-            .poll_frame(context, read.frame_max, &mut read.parse);
+            .poll_frame(context, Reads::Next, read.frame_max, &mut read.parse);
         read.pending = poll.is_pending();
         poll
     }
@@ -76,9 +117,7 @@ impl<T, P> Drop for ReadFrame<'_, T, P> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct ReadLine<'a> {
     handle: Handle,
-    line_max: usize,
-    /// Bytes known to hold no line end: each byte is looked at once, however the line comes in.
-    scanned: usize,
+    lines: Lines,
     pending: bool,
     borrow: PhantomData<&'a mut Handle>,
 }
@@ -87,8 +126,7 @@ impl ReadLine<'_> {
     pub(super) fn of(handle: Handle, line_max: usize) -> Self {
         Self {
             handle,
-            line_max,
-            scanned: 0,
+            lines: Lines::new(line_max),
             pending: false,
             borrow: PhantomData,
         }
@@ -102,21 +140,9 @@ impl Future for ReadLine<'_> {
         let read = &mut *self;
         let poll = read
             .handle
-            .poll_frame(context, read.line_max, &mut |bytes| {
-                find_line(bytes, &mut read.scanned)
-            });
+            .poll_decoded(context, Reads::Next, &mut read.lines);
         read.pending = poll.is_pending();
-        poll.map_ok(|frame| {
-            frame.map(
-                |Frame {
-                     value: length,
-                     mut bytes,
-                 }| {
-                    bytes.truncate(length);
-                    bytes
-                },
-            )
-        })
+        poll.map_ok(|line| line.map(Frame::into_payload))
     }
 }
 
@@ -128,51 +154,50 @@ impl Drop for ReadLine<'_> {
     }
 }
 
-/// A line ends with `\n`; a `\r` before it belongs to the end. The value is the length without the
-/// end.
-fn find_line(bytes: &[u8], scanned: &mut usize) -> Step<usize> {
-    match memchr::memchr(b'\n', &bytes[*scanned..]) {
-        None => {
-            *scanned = bytes.len();
-            Step::NeedMore
-        }
-        Some(offset) => {
-            let end = *scanned + offset;
-            let line = &bytes[..end];
-            Step::Frame {
-                value: line.strip_suffix(b"\r").unwrap_or(line).len(),
-                length: end + 1,
-            }
-        }
-    }
-}
-
 /// As [`Conn::read_exact`](crate::Conn::read_exact).
 pub(super) async fn read_exact(handle: Handle, length: usize) -> Result<Option<Chunk>, Error> {
     if length == 0 {
         return Ok(Some(Chunk::empty()));
     }
-    let parse = move |bytes: &[u8]| {
-        if bytes.len() < length {
-            Step::NeedMore
-        } else {
-            Step::Frame { value: (), length }
-        }
-    };
-    Ok(ReadFrame::of(handle, length, parse)
-        .await?
-        .map(|frame| frame.bytes))
+    let mut fixed = Fixed::new(length);
+    let parse = move |unread: &[u8]| fixed.decode(unread);
+    let frame = ReadFrame::of(handle, length, parse).await?;
+    Ok(frame.map(|frame| frame.bytes))
+}
+
+/// What a handler reads a frame for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// It is done with the one before.
+    Next,
+    /// It has others in hand. It does not wait for the peer alone: none of the peer's deadlines
+    /// runs, and the request in hand goes on.
+    Ahead,
 }
 
 impl Handle {
+    /// Waits for a frame of `codec`.
+    pub(super) fn poll_decoded<C: Codec>(
+        self,
+        context: &mut Context<'_>,
+        reads: Reads,
+        codec: &mut C,
+    ) -> Poll<Result<Option<Frame<C::In>>, Error>> {
+        let frame_max = codec.frame_max();
+        self.poll_frame(context, reads, frame_max, &mut |unread| {
+            codec.decode(unread)
+        })
+    }
+
     /// Waits for a frame that is a message to the handler.
     fn poll_frame<T>(
         self,
         context: &mut Context<'_>,
+        reads: Reads,
         frame_max: usize,
         parse: &mut impl FnMut(&[u8]) -> Step<T>,
     ) -> Poll<Result<Option<Frame<T>>, Error>> {
-        let poll = self.poll_parsed(context, frame_max, parse);
+        let poll = self.poll_parsed_as(context, reads, frame_max, parse);
         if let Poll::Ready(Ok(Some(_))) = poll {
             Shard::with(|shard| shard.metrics.messages.add(1));
         }
@@ -186,10 +211,21 @@ impl Handle {
         frame_max: usize,
         parse: &mut impl FnMut(&[u8]) -> Step<T>,
     ) -> Poll<Result<Option<Frame<T>>, Error>> {
+        self.poll_parsed_as(context, Reads::Next, frame_max, parse)
+    }
+
+    fn poll_parsed_as<T>(
+        self,
+        context: &mut Context<'_>,
+        reads: Reads,
+        frame_max: usize,
+        parse: &mut impl FnMut(&[u8]) -> Step<T>,
+    ) -> Poll<Result<Option<Frame<T>>, Error>> {
+        let frame_max = frame_max.min(FRAME_MAX);
         loop {
-            let mut unread = match self.take_unread(context)? {
+            let mut unread = match self.take_unread(context, reads)? {
                 Poll::Ready(Some(unread)) => unread,
-                Poll::Ready(None) => return self.poll_first_byte(context),
+                Poll::Ready(None) => return self.poll_first_byte(context, reads),
                 Poll::Pending => return Poll::Pending,
             };
             // No borrow of the shard is held: the parser is somebody else's code.
@@ -207,7 +243,7 @@ impl Handle {
                     return self.refuse(unread, Error::FrameTooLong { max: frame_max });
                 }
                 Step::NeedMore | Step::Frame { .. } => {
-                    if self.poll_more(context, unread)?.is_pending() {
+                    if self.poll_more(context, reads, unread)?.is_pending() {
                         return Poll::Pending;
                     }
                 }
@@ -216,11 +252,17 @@ impl Handle {
     }
 
     /// The first received buffer that was not read, if any; pending while it is the others' turn.
-    fn take_unread(self, context: &mut Context<'_>) -> Result<Poll<Option<Chunk>>, Error> {
+    fn take_unread(
+        self,
+        context: &mut Context<'_>,
+        reads: Reads,
+    ) -> Result<Poll<Option<Chunk>>, Error> {
         Shard::with(|shard| {
             let mut core = shard.core();
             let mut conn = self.open(&mut core)?;
-            conn.read_on(Reading::Frame);
+            if reads == Reads::Next {
+                conn.read_on(Reading::Frame);
+            }
             if conn.yields(context.waker()) {
                 return Ok(Poll::Pending);
             }
@@ -229,7 +271,11 @@ impl Handle {
     }
 
     /// Nothing is unread: the end of the stream, or a wait for a frame to begin.
-    fn poll_first_byte<T>(self, context: &mut Context<'_>) -> Poll<Result<Option<T>, Error>> {
+    fn poll_first_byte<T>(
+        self,
+        context: &mut Context<'_>,
+        reads: Reads,
+    ) -> Poll<Result<Option<T>, Error>> {
         Shard::with(|shard| {
             let mut core = shard.core();
             let Some(mut conn) = core.conns.get(self.key) else {
@@ -238,14 +284,19 @@ impl Handle {
             if conn.input_is_over() {
                 return Poll::Ready(Ok(None));
             }
-            conn.wait(Interest::Input, context.waker());
+            reads.wait(&mut conn, context);
             Poll::Pending
         })
     }
 
     /// `unread` is not yet a frame: more of it from the queue, or a wait under the frame's
     /// deadline.
-    fn poll_more(self, context: &mut Context<'_>, unread: Chunk) -> Result<Poll<()>, Error> {
+    fn poll_more(
+        self,
+        context: &mut Context<'_>,
+        reads: Reads,
+        unread: Chunk,
+    ) -> Result<Poll<()>, Error> {
         let unread = unread.into_buffer();
         Shard::with(|shard| {
             let mut core = shard.core();
@@ -262,7 +313,7 @@ impl Handle {
             if conn.input_is_over() {
                 return Err(Error::Truncated);
             }
-            conn.wait(Interest::Input, context.waker());
+            reads.wait(&mut conn, context);
             Ok(Poll::Pending)
         })
     }
@@ -279,45 +330,11 @@ impl Handle {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_scanned_once() {
-        let mut scanned = 0;
-        assert_eq!(find_line(b"hel", &mut scanned), Step::NeedMore);
-        assert_eq!(scanned, 3);
-        assert_eq!(find_line(b"hello\r", &mut scanned), Step::NeedMore);
-        assert_eq!(
-            find_line(b"hello\r\nmore", &mut scanned),
-            Step::Frame {
-                value: 5,
-                length: 7
-            }
-        );
-        assert_eq!(
-            find_line(b"a\nb", &mut 2),
-            Step::NeedMore,
-            "what was scanned is not looked at again"
-        );
-    }
-
-    #[test]
-    fn lines_end_with_or_without_a_carriage_return() {
-        assert_eq!(
-            find_line(b"\n", &mut 0),
-            Step::Frame {
-                value: 0,
-                length: 1
-            }
-        );
-        assert_eq!(
-            find_line(b"a\rb\n", &mut 0),
-            Step::Frame {
-                value: 3,
-                length: 4
-            }
-        );
+impl Reads {
+    fn wait(self, conn: &mut ConnMut<'_>, context: &Context<'_>) {
+        match self {
+            Self::Next => conn.wait(Interest::Input, context.waker()),
+            Self::Ahead => conn.wait_ahead(context.waker()),
+        }
     }
 }

@@ -116,6 +116,19 @@ impl Handle {
         })
     }
 
+    /// Queues as many of `bytes` as there is room for, and gives how many.
+    pub(super) fn queue(self, bytes: &[u8]) -> Result<usize, Error> {
+        Shard::with(|shard| {
+            let mut core = shard.core();
+            let mut conn = self.find(&mut core)?;
+            match conn.output_refusal() {
+                Some(error) => Err(error),
+                None if bytes.is_empty() || !conn.has_room() => Ok(0),
+                None => Ok(conn.collect_output(bytes)),
+            }
+        })
+    }
+
     /// As [`Self::poll_write`], and ends once there was room for some of `bytes`. Gives how many.
     pub(super) fn poll_write_some(
         self,
@@ -162,7 +175,7 @@ impl Handle {
     }
 
     /// The future that waited to write was dropped.
-    fn stop_writing(self) {
+    pub(super) fn stop_writing(self) {
         self.try_with(|conn| {
             conn.set_writing(false);
             conn.stop_waiting(Interest::Space);

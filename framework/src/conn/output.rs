@@ -19,11 +19,15 @@ pub enum Output<'a> {
 }
 
 impl Output<'_> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Chunk(chunk) => chunk.is_empty(),
-            Self::Slice(slice) => slice.is_empty(),
-            Self::Shared(bytes) => bytes.is_empty(),
+            Self::Chunk(chunk) => chunk.len(),
+            Self::Slice(slice) => slice.len(),
+            Self::Shared(bytes) => bytes.len(),
         }
     }
 }

@@ -70,6 +70,22 @@ impl ConnMut<'_> {
         }
     }
 
+    /// The handler is done with a request, and has read frames behind it: `in_hand`, if one of them
+    /// is whole. The next request's time begins, if any of it is here.
+    pub(crate) fn request_answered(&mut self, in_hand: bool) {
+        if self.slot.is_outbound() {
+            return;
+        }
+        let begun = in_hand || !self.slot.input.is_empty();
+        let (requests, now, slot) = (&mut self.shared.requests, self.shared.now, self.key.slot);
+        if let Some(deadline) = requests.read_on(slot, Reading::Frame, begun, false, now) {
+            self.shared.deadlines.lower(slot, deadline);
+        }
+        if in_hand {
+            requests.framed(slot);
+        }
+    }
+
     /// The handler says that the request is over.
     pub(crate) fn request_done(&mut self) {
         self.shared.requests.done(self.key.slot);

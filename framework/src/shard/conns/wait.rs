@@ -24,6 +24,13 @@ impl ConnMut<'_> {
         }
     }
 
+    /// As [`Self::wait`] for input, of a handler that has requests of the peer in hand meanwhile: it
+    /// is not the peer that is waited for, and none of its deadlines runs.
+    pub(crate) fn wait_ahead(&mut self, waker: &Waker) {
+        self.wait(Interest::Input, waker);
+        self.slot.waits.clear_reading();
+    }
+
     /// The future that waited for `interest` was dropped.
     pub(crate) fn stop_waiting(&mut self, interest: Interest) {
         if self.slot.waits.take(interest) {

@@ -1,16 +1,19 @@
 //! What holds of lines, exact lengths and frames, however a peer's bytes come in. Told of bytes, so
 //! that property tests, the kept corpus and the fuzzer ask the same question: the first byte picks
-//! how they are read, the second the bound, the third the pieces.
+//! how they are read, and in its upper half by codecs; the second the bound, the third the pieces.
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::io::Write;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
+use crate::codec::{Codec, Fixed, Lines, Payload};
 use crate::config::{Buffers, Config, Limits};
 use crate::conn::connection::Conn;
+use crate::conn::framed::Framed;
 use crate::error::Error;
 use crate::id::{Key, SlotIndex};
 use crate::ring::{Completion, Operation, Token};
@@ -25,6 +28,8 @@ use crate::step::Step;
 const BUFFER: u32 = 256;
 const READS_PER_TURN_MAX: u32 = 16;
 const INVALID: &str = "no such frame";
+/// First bytes from here on read by a codec.
+const BY_CODEC: u8 = 128;
 
 /// How the stream is read.
 #[derive(Clone, Copy, Debug)]
@@ -49,13 +54,25 @@ pub(crate) fn hold_for(bytes: &[u8]) {
         return;
     };
     let bound = 1 + usize::from(*bound) * 4;
+    let by_codec = *way >= BY_CODEC;
     let way = match way % 3 {
         0 => Way::Lines,
         1 => Way::Exact(bound),
         _ => Way::Frames,
     };
     let shard = Shard::current().unwrap_or_else(new_shard);
-    let seen = Reader::new(&shard).read(way, bound, stream, u32::from(*pieces));
+    let (seen, mut reader) = (RefCell::default(), Reader::new(&shard));
+    let mut conn = Conn::new(reader.key);
+    if by_codec {
+        let reads = read_by_codec(way, bound, &mut conn, &seen);
+        reader.read(reads, &seen, bound, stream, u32::from(*pieces));
+    } else {
+        let reads = read_all(way, bound, &mut conn, &seen);
+        reader.read(reads, &seen, bound, stream, u32::from(*pieces));
+    }
+    reader.close();
+    drop(conn);
+    let seen = seen.into_inner();
     assert_eq!(
         seen,
         meaning(way, bound, stream),
@@ -151,10 +168,66 @@ async fn read_all(way: Way, bound: usize, conn: &mut Conn, seen: &RefCell<Seen>)
                 .await
                 .map(|frame| frame.map(|frame| frame.bytes[1..].to_vec())),
         };
+        if seen.borrow_mut().is_over(bound, frame) {
+            return;
+        }
+    }
+}
+
+async fn read_by_codec(way: Way, bound: usize, conn: &mut Conn, seen: &RefCell<Seen>) {
+    match way {
+        Way::Lines => read_framed(conn.framed(Lines::new(bound)), bound, seen).await,
+        Way::Exact(length) => read_framed(conn.framed(Fixed::new(length)), bound, seen).await,
+        Way::Frames => read_framed(conn.framed(Counted(bound)), bound, seen).await,
+    }
+}
+
+async fn read_framed<C>(mut framed: Framed<'_, C>, bound: usize, seen: &RefCell<Seen>)
+where
+    C: Codec<In = Payload>,
+{
+    loop {
+        let frame = framed.next().await;
+        let frame = frame.map(|frame| frame.map(|frame| frame.to_vec()));
+        if seen.borrow_mut().is_over(bound, frame) {
+            return;
+        }
+    }
+}
+
+/// As [`Way::Frames`], and announces a length before its bytes are there.
+struct Counted(usize);
+
+impl Codec for Counted {
+    type In = Payload;
+    type Out<'a> = [u8];
+
+    fn frame_max(&self) -> usize {
+        self.0
+    }
+
+    fn decode(&mut self, unread: &[u8]) -> Step<Payload> {
+        match unread[0] {
+            255 => Step::Invalid(INVALID),
+            length => Step::Frame {
+                value: Payload::new(1..usize::from(length) + 1),
+                length: usize::from(length) + 1,
+            },
+        }
+    }
+
+    fn encode(&mut self, out: &[u8], to: &mut impl Write) -> Result<(), Error> {
+        Ok(to.write_all(out)?)
+    }
+}
+
+impl Seen {
+    /// What a read gave; whether it was the last one.
+    fn is_over(&mut self, bound: usize, frame: Result<Option<Vec<u8>>, Error>) -> bool {
         let end = match frame {
             Ok(Some(frame)) => {
-                seen.borrow_mut().frames.push(frame);
-                continue;
+                self.frames.push(frame);
+                return false;
             }
             Ok(None) => "end",
             Err(Error::FrameTooLong { max }) if max == bound => "too long",
@@ -162,8 +235,8 @@ async fn read_all(way: Way, bound: usize, conn: &mut Conn, seen: &RefCell<Seen>)
             Err(Error::Protocol(why)) => why,
             Err(error) => panic!("{error}"),
         };
-        seen.borrow_mut().end = Some(end);
-        return;
+        self.end = Some(end);
+        true
     }
 }
 
@@ -195,11 +268,17 @@ impl<'a> Reader<'a> {
         self.shard.core().conns.get(self.key).as_mut().map(act);
     }
 
-    fn read(mut self, way: Way, bound: usize, stream: &[u8], pieces: u32) -> Seen {
-        let (seen, mut conn) = (RefCell::<Seen>::default(), Conn::new(self.key));
+    fn read(
+        &mut self,
+        reads: impl Future<Output = ()>,
+        seen: &RefCell<Seen>,
+        bound: usize,
+        stream: &[u8],
+        pieces: u32,
+    ) {
         let heap_max = 4 * (bound as u64 + u64::from(BUFFER)) + 64 * u64::from(BUFFER);
         {
-            let mut reads = pin!(read_all(way, bound, &mut conn, &seen));
+            let mut reads = pin!(reads);
             let waker = waker_of(self.shard.number(), self.key);
             let mut poll = |reader: &mut Self| {
                 let mut over = false;
@@ -227,7 +306,7 @@ impl<'a> Reader<'a> {
                 assert!(held <= heap_max, "{held} bytes for frames of {bound}");
                 over
             };
-            let (mut rest, mut choice, mut over) = (stream, pieces, poll(&mut self));
+            let (mut rest, mut choice, mut over) = (stream, pieces, poll(self));
             while !over && !rest.is_empty() {
                 choice = choice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let most = if pieces < 64 { BUFFER } else { 1 + pieces % 8 };
@@ -236,13 +315,11 @@ impl<'a> Reader<'a> {
                 self.receive(piece);
                 rest = after;
                 // Sometimes more than one piece has come by the time that the handler looks.
-                over = choice >> 30 != 0 && poll(&mut self);
+                over = choice >> 30 != 0 && poll(self);
             }
             self.receive(b"");
-            assert!(over || poll(&mut self), "a handler sees the end");
+            assert!(over || poll(self), "a handler sees the end");
         }
-        self.close();
-        seen.into_inner()
     }
 
     /// The next bytes of the peer, or with none of them its end.
@@ -310,7 +387,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The end of a connection whose peer has ended.
-    fn close(mut self) {
+    fn close(&mut self) {
         self.conn(|conn| conn.finish(None));
         self.enter();
         self.shard.turn(Duration::ZERO);
@@ -343,8 +420,10 @@ mod tests {
 
     #[test]
     fn a_flood_of_empty_lines_takes_its_share_of_a_turn_and_no_more() {
-        let (lines, bound, whole_buffers) = (0, 10, 0);
-        hold_for(&[&[lines, bound, whole_buffers][..], &[b'\n'; 600]].concat());
+        let (bound, whole_buffers) = (10, 0);
+        for lines in [0, 129] {
+            hold_for(&[&[lines, bound, whole_buffers][..], &[b'\n'; 600]].concat());
+        }
     }
 
     proptest! {
