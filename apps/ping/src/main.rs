@@ -2,6 +2,7 @@
 //! Redis server would send, and passes `PING` on if it is told to.
 
 mod client;
+mod codec;
 mod forward;
 mod handler;
 mod reply;

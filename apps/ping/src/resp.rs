@@ -211,7 +211,9 @@ impl Scan {
             return Err(Stop::Invalid(EXPECTED_BULK));
         }
         let length = number.and_then(|length| u32::try_from(length).ok());
-        let length = length.filter(|length| *length <= limits.bulk_max - self.announced);
+        // A reload may have lowered the bound since the request began.
+        let bulk_max = limits.bulk_max.saturating_sub(self.announced);
+        let length = length.filter(|length| *length <= bulk_max);
         let length = length.ok_or(Stop::Invalid(INVALID_LENGTH))?;
         self.announced += length;
         let end = self.position + length + 2;
