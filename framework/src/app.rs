@@ -172,7 +172,7 @@ fn inherit(config: &Config) -> Result<(Option<Predecessor>, Inherited), Vec<Prob
     let (predecessor, mut inherited) = match found {
         Some((predecessor, inherited)) => (Some(predecessor), inherited),
         None => {
-            let passed = Inherited::from_service_manager();
+            let passed = Inherited::from_service_manager(&config.listeners());
             let told = |faults: Vec<Fault>| faults.iter().map(inherited::problem).collect();
             (None, passed.map_err::<Vec<Problem>, _>(told)?)
         }

@@ -125,7 +125,7 @@ impl Client {
                 connections_max: config.outbound_per_shard(),
                 local_addr: unspecified(),
                 upstreams: Arc::clone(&config.upstreams),
-                metrics: Arc::new(Metrics::of(&config.upstreams)),
+                metrics: Arc::new(Metrics::of(&config.upstreams, 0)),
                 mesh: Arc::clone(&nobody),
             };
             start_shard(
@@ -197,8 +197,7 @@ fn start_shard<F: Future<Output = ()> + 'static>(
         connections_max: 0,
         memory: plan.memory,
         config: Arc::clone(config),
-        listener: None,
-        local_addr: context.local_addr,
+        listeners: Vec::new(),
         wake: WakeFd::new()?,
         commands: Arc::<Commands>::default(),
         bells: Bells::default(),

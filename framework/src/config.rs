@@ -22,9 +22,13 @@ mod endpoint;
 mod entry;
 mod example;
 mod explained;
+mod file_mode;
 mod in_force;
 mod keys;
 mod kind;
+mod listener_name;
+mod listeners;
+mod listeners_check;
 mod load;
 mod names;
 mod nearest;
@@ -51,15 +55,17 @@ pub(crate) use self::checked::Config;
 #[cfg(test)]
 pub(crate) use self::checked::live_keys;
 pub(crate) use self::duration::{format as format_duration, parse as parse_duration};
-pub(crate) use self::endpoint::Endpoint;
+pub use self::endpoint::Endpoint;
 pub(crate) use self::example::example;
 pub(crate) use self::in_force::{App, InForce};
 pub(crate) use self::keys::{
-    Admission, Buffers, Keepalive, Limits, Listener, Log, LogFormat, Mailbox, OnFull,
-    SHARD_CONNECTIONS_MAX, Socket, Upstream,
+    Buffers, Clients, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull, SHARD_CONNECTIONS_MAX,
+    Socket, Upstream,
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};
+pub(crate) use self::listener_name::ONLY;
+pub(crate) use self::listeners::ListenerSettings;
 pub(crate) use self::load::{load, load_again, load_from};
 pub(crate) use self::networks::Network;
 pub(crate) use self::problem::Problem;

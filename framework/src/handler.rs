@@ -311,7 +311,8 @@ pub struct ShardContext<M = Nothing> {
     pub cpu: Option<usize>,
     /// Connections it holds at most.
     pub connections_max: u32,
-    /// The address it listens on, with the real port.
+    /// The address it listens on, with the real port; of several listeners the first's, and
+    /// unspecified if that is a Unix socket.
     pub local_addr: SocketAddr,
     pub(crate) upstreams: Arc<BTreeMap<String, Upstream>>,
     pub(crate) metrics: Arc<Metrics>,

@@ -114,6 +114,16 @@ impl fmt::Display for ConnId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SlotIndex(pub(crate) u32);
 
+/// A listener's place among those of the server, in the order of the settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ListenerIndex(pub(crate) u8);
+
+impl ListenerIndex {
+    pub(crate) fn place(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// One life of one slot: what an operation, a task or a handle names a connection by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {

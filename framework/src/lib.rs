@@ -129,7 +129,7 @@ pub mod fuzzing {
 pub use app::run;
 pub use client::Client;
 pub use close_reason::CloseReason;
-pub use config::{AppSettings, SettingChange};
+pub use config::{AppSettings, Endpoint, SettingChange};
 pub use conn::chunk::Chunk;
 pub use conn::connection::Conn;
 pub use conn::copy::copy_bidirectional;
@@ -148,6 +148,7 @@ pub use handler::{
 pub use id::{ConnId, ShardId};
 pub use metrics::Snapshot;
 pub use metrics::custom::{Counter, Gauge, Histogram};
+pub use net::listener::ListenerAddr;
 pub use proxy::{Proxied, ProxySsl, ProxyVersion};
 pub use server::builder::{Bound, Server, ServerBuilder};
 pub use server::ended::{Ended, ServerError};

@@ -81,10 +81,19 @@ pub(crate) struct Metrics {
     pub(crate) surveyed_slots: Counter,
     /// How long turns have lasted, where somebody asked for it.
     pub(crate) turns: TurnDurations,
+    /// Of each listener, in the order of the settings.
+    pub(crate) listeners: Vec<ListenerCounters>,
     /// By the upstream's name.
     pub(crate) upstreams: BTreeMap<String, Arc<UpstreamCounters>>,
     /// What the handler counts.
     pub(crate) custom: Registry,
+}
+
+/// One shard's counters of one listener.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerCounters {
+    /// Connections accepted since the start.
+    pub(crate) accepted: Counter,
 }
 
 /// One shard's counters of one upstream's pool.
@@ -180,10 +189,13 @@ pub(crate) struct UpstreamReading {
 }
 
 impl Metrics {
-    /// With counters for each of the upstreams.
-    pub(crate) fn of<U>(upstreams: &BTreeMap<String, U>) -> Self {
+    /// With counters for each of the upstreams, and of so many listeners.
+    pub(crate) fn of<U>(upstreams: &BTreeMap<String, U>, listeners: usize) -> Self {
         let upstreams = upstreams.keys().map(|name| (name.clone(), Arc::default()));
         Self {
+            listeners: (0..listeners)
+                .map(|_| ListenerCounters::default())
+                .collect(),
             upstreams: upstreams.collect(),
             ..Self::default()
         }

@@ -4,3 +4,4 @@ pub(crate) mod endpoint;
 pub(crate) mod handover;
 pub(crate) mod inherited;
 pub(crate) mod listen;
+pub(crate) mod listener;

@@ -12,5 +12,5 @@ pub(crate) mod kernel;
 mod limits;
 pub(crate) mod memory;
 pub(crate) mod plan;
-mod port;
+pub(crate) mod port;
 pub(crate) mod problem;

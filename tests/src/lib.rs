@@ -24,6 +24,7 @@ pub mod chaos;
 mod client;
 pub mod duplex;
 pub mod latency;
+pub mod listeners;
 pub mod load;
 mod log;
 mod process;

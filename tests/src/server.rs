@@ -81,6 +81,14 @@ impl Launch {
         }
     }
 
+    /// The echo server with the settings of `file`, which say where it listens.
+    #[must_use]
+    pub fn echo_with(file: &Path) -> Self {
+        let launch = Self::bare(Program::Echo);
+        let launch = launch.argument(&file.display().to_string());
+        launch.set("log.format=\"json\"")
+    }
+
     /// The ping server.
     #[must_use]
     pub fn ping() -> Self {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::checked::{Config, is_live};
+use super::checked::{Config, is_listener, is_live};
 use super::in_force::{App, InForce};
 use super::names::APP;
 
@@ -42,7 +42,9 @@ impl InForce {
         let changes = keys.filter_map(|key| {
             let (old, new) = (before.get(key), after.get(key));
             let (section, name) = key;
-            (old != new).then(|| SettingChange {
+            // One that comes or goes is told of once, by its address.
+            let is_whole = is_listener(section) && (old.is_none() || new.is_none());
+            (old != new && (!is_whole || name == "listen")).then(|| SettingChange {
                 key: format!("{section}.{name}"),
                 is_live: old.is_some() && new.is_some() && is_live(section, name)
                     || section == APP && self.app.live.contains(&name.as_str()),

@@ -7,6 +7,7 @@ use super::checked::Config;
 use super::checker::Checker;
 use super::duration;
 use super::keys::{SHARD_CONNECTIONS_MAX, Upstream};
+use super::listeners_check;
 use super::problem::Fault;
 use super::raw::Raw;
 
@@ -21,7 +22,7 @@ pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> C
         config.server.listen = listen;
     }
     connections_contradict(&config, &mut checker);
-    proxies_contradict(&config, &mut checker);
+    listeners_check::contradict(&config, &mut checker);
     queues_contradict(&config, &mut checker);
     unread_contradicts(&config, &mut checker);
     unsent_contradicts(&config, &mut checker);
@@ -65,28 +66,6 @@ fn connections_contradict(config: &Config, checker: &mut Checker<'_>) {
         let keys = [all_key, "limits.connections_per_shard_max", shards_key];
         let help = "lower limits.connections_max, or raise limits.connections_per_shard_max or server.shards";
         checker.contradiction(&keys, what, help);
-    }
-}
-
-/// Whether PROXY headers are read against whose they may be.
-fn proxies_contradict(config: &Config, checker: &mut Checker<'_>) {
-    let listener = &config.listener;
-    let keys = ["listener.proxy_trusted", "listener.proxy"];
-    match listener.proxy {
-        Some(versions) if listener.proxy_trusted.is_empty() => {
-            let what = format!(
-                "with listener.proxy \"{}\" every connection is refused, for nobody is trusted",
-                versions.word()
-            );
-            let help = "name the networks of the proxies, like [\"10.0.0.0/8\"]";
-            checker.contradiction(&keys, what, help);
-        }
-        None if !listener.proxy_trusted.is_empty() => {
-            let what = "nobody's PROXY header is read, for listener.proxy is \"off\"".to_owned();
-            let help = "set listener.proxy to \"v1\", \"v2\" or \"any\", or trust nobody";
-            checker.contradiction(&keys, what, help);
-        }
-        _ => {}
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::checker::Checker;
 use super::entry::{Group, Section};
 use super::keys::{
-    Admin, Buffers, Limits, Listener, Log, Mailbox, Server, Socket, Timeouts, Topic, Upstream,
+    Admin, Buffers, Limits, Listener, Log, Mailbox, OnFull, Server, Socket, Timeouts, Topic,
+    Upstream,
 };
-use super::raw::{NAMED, Raw};
+use super::listeners::{self, ListenerSettings};
+use super::raw::{LISTENER, NAMED, Raw};
 use super::value::Value;
 
 /// The name of a section, and every key of it with its value.
@@ -23,6 +25,8 @@ macro_rules! sections {
             /// Servers that handlers ask, by the operator's names. Shared with every shard's
             /// context.
             pub upstreams: Arc<BTreeMap<String, Upstream>>,
+            /// Each `[[listener]]`; empty: there is the one of `server.listen`.
+            pub(crate) several: Arc<[ListenerSettings]>,
         }
 
         impl Config {
@@ -38,16 +42,24 @@ macro_rules! sections {
 
             /// Read every key, and report each value that does not fit.
             pub(super) fn read(raw: &Raw, checker: &mut Checker<'_>) -> Self {
-                Self {
+                let mut config = Self {
                     $( $section: $Section::read(stringify!($section), checker), )+
                     upstreams: Arc::new(upstreams(raw, checker)),
-                }
+                    several: Arc::default(),
+                };
+                let (socket, clients) = (&config.socket, &config.limits.admission.clients);
+                config.several = listeners::read(raw, socket, clients, checker).into();
+                config
             }
 
             /// The way back: settings as an operator would write them, every key named.
             pub(super) fn write(&self) -> Vec<Written> {
                 let mut written =
                     vec![$( (stringify!($section).to_owned(), self.$section.write()), )+];
+                if !self.several.is_empty() {
+                    leave_only_listener_out(&mut written);
+                    written.extend(self.several.iter().map(listeners::write));
+                }
                 let upstreams = self.upstreams.iter();
                 written.extend(upstreams.map(|(name, keys)| (section_of(name), keys.write())));
                 written
@@ -80,9 +92,33 @@ sections! {
 }
 
 impl Config {
+    /// The keys that a `[[listener]]` alone has.
+    pub(super) fn listener_section() -> Section {
+        listeners::section()
+    }
+
+    /// Every key of a `[[listener]]`.
+    pub(super) fn listener_keys() -> Vec<&'static str> {
+        listeners::keys()
+    }
+
     /// The section of sections with names of the operator's choice.
     pub(super) fn named_section() -> Section {
         Section::of::<Upstream>(NAMED)
+    }
+
+    /// Where the server listens: one listener at least.
+    pub(crate) fn listeners(&self) -> Vec<ListenerSettings> {
+        if !self.several.is_empty() {
+            return self.several.to_vec();
+        }
+        let (listen, clients) = (self.server.listen, &self.limits.admission.clients);
+        vec![ListenerSettings::only(
+            listen,
+            &self.listener,
+            &self.socket,
+            clients,
+        )]
     }
 
     /// Connections that one shard may open: those of handlers, and all of every pool.
@@ -103,16 +139,40 @@ impl Config {
     /// Places of one shard's table for those who are accepted and not, or not yet, served: no more
     /// of them than are accepted at a time.
     pub(crate) fn spare_per_shard(&self) -> u32 {
-        if self.limits.admission.has_spare_places() {
+        if self.has_spare_places() {
             self.limits.accepts_in_flight_max
         } else {
             0
         }
     }
+
+    /// Whether some that are accepted have no place among the served: accepts of several listeners
+    /// wait for the same place.
+    fn has_spare_places(&self) -> bool {
+        let (admission, listeners) = (&self.limits.admission, self.listeners());
+        let mut clients = listeners.iter().map(|listener| &listener.clients);
+        let is_capped = clients.any(|clients| clients.connections_per_address_max.is_some());
+        is_capped || admission.on_full == OnFull::Refuse || admission.reclaim || listeners.len() > 1
+    }
+}
+
+/// `server.listen` and `[listener]` mean nothing beside `[[listener]]`.
+fn leave_only_listener_out(written: &mut Vec<Written>) {
+    written.retain(|(section, _)| section != LISTENER);
+    for (_, keys) in written
+        .iter_mut()
+        .filter(|(section, _)| section == "server")
+    {
+        keys.retain(|(key, _)| *key != "listen");
+    }
 }
 
 /// Whether a reload can change the key `name` of `section` while the server runs.
 pub(super) fn is_live(section: &str, name: &str) -> bool {
+    if is_listener(section) {
+        let mut entries = listeners::entries().into_iter();
+        return entries.any(|entry| entry.key == name && entry.live);
+    }
     let is_named = section.starts_with(&section_of(""));
     let mut sections = Config::sections()
         .into_iter()
@@ -122,7 +182,14 @@ pub(super) fn is_live(section: &str, name: &str) -> bool {
     entries.iter().any(|entry| entry.key == name && entry.live)
 }
 
-/// Every key that a reload can change, those of upstreams aside.
+/// Whether it is the section of one `[[listener]]`.
+pub(super) fn is_listener(section: &str) -> bool {
+    section
+        .strip_prefix(LISTENER)
+        .is_some_and(|name| name.starts_with('.'))
+}
+
+/// Every key that a reload can change, those of upstreams and of `[[listener]]` aside.
 #[cfg(test)]
 pub(crate) fn live_keys() -> Vec<String> {
     let of_section = |section: Section| {

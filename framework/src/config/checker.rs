@@ -77,6 +77,14 @@ impl<'a> Checker<'a> {
         self.fault(key, item.span(), what, Some(help.to_owned()));
     }
 
+    /// Refuses a key that means nothing here, if it was written.
+    pub(super) fn refuse_written(&mut self, key: &str, what: &str, help: &str) {
+        let raw = self.raw;
+        if let Some(item) = raw.item(key) {
+            self.fault(key, item.span(), what.to_owned(), Some(help.to_owned()));
+        }
+    }
+
     fn fault(&mut self, key: &str, at: Range<usize>, what: String, help: Option<String>) {
         self.failed.push(key.to_owned());
         self.faults.push(Fault {

@@ -102,6 +102,25 @@ macro_rules! section {
                 }
             }
 
+            fn read_over(
+                base: &Self,
+                section: &str,
+                checker: &mut $crate::config::checker::Checker<'_>,
+            ) -> Self {
+                Self {
+                    $(
+                        $key: checker.value(section, stringify!($key), &$kind, base.$key.clone()),
+                    )+
+                    $(
+                        $group: $crate::config::entry::Group::read_over(
+                            &base.$group,
+                            section,
+                            checker,
+                        ),
+                    )?
+                }
+            }
+
             fn write(&self) -> Vec<(&'static str, $crate::config::value::Value)> {
                 use $crate::config::kind::Kind;
                 let written = vec![$( (stringify!($key), $kind.write(&self.$key)), )+];

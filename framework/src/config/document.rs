@@ -9,7 +9,9 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable as Table, DeValue};
 
+use super::listener_name::name_of;
 use super::problem::{Fault, PROBLEMS_MAX, Problem, Sources, cut, line_range};
+use super::raw::LISTENER;
 
 /// Largest settings file, in bytes. A thousand times what ours are; anything more is a mistaken
 /// path.
@@ -97,7 +99,8 @@ pub(super) fn parse<'i>(
             true => Table::parse_recoverable(blanked).0.into_inner(),
             false => argument(base, text, faults),
         };
-        merge(&mut all, shift(table, base));
+        let table = into_listeners(&mut all, shift(table, base), faults);
+        merge(&mut all, table);
     }
     all
 }
@@ -145,7 +148,13 @@ fn lines_with_mistakes(text: &str, blanked: &str, faults: &mut Vec<Fault>) -> Ve
 
 fn mistake(text: &str, at: usize, line: &Range<usize>, message: &str) -> Fault {
     let shown = text[line.clone()].trim();
-    let help = (!shown.is_empty()).then(|| format!("the line is `{}`", cut(shown)));
+    let help = match shown {
+        "" => None,
+        "[listener]" | "[[listener]]" => {
+            Some("write either [listener] once, or [[listener]] for each listener".to_owned())
+        }
+        shown => Some(format!("the line is `{}`", cut(shown))),
+    };
     Fault {
         at: Some(at),
         key: String::new(),
@@ -258,6 +267,41 @@ fn shift_value(value: Spanned<DeValue<'_>>, base: usize) -> Spanned<DeValue<'_>>
 
 fn moved(span: Range<usize>, base: usize) -> Range<usize> {
     span.start + base..span.end + base
+}
+
+/// Merges each `listener.NAME.key` of `from` into the `[[listener]]` of that name, where there is a
+/// list of them. Gives the rest.
+fn into_listeners<'i>(
+    all: &mut Table<'i>,
+    mut from: Table<'i>,
+    faults: &mut Vec<Fault>,
+) -> Table<'i> {
+    let listeners = all.get_mut(LISTENER).map(Spanned::get_mut);
+    let is_by_name = from.get(LISTENER).is_some_and(|by| by.get_ref().is_table());
+    let Some(DeValue::Array(listeners)) = listeners.filter(|_| is_by_name) else {
+        return from;
+    };
+    let by_name = from.remove(LISTENER).map(Spanned::into_inner);
+    let Some(DeValue::Table(by_name)) = by_name else {
+        return from;
+    };
+    for (name, keys) in by_name {
+        let mut tables = (1..).zip(listeners.iter_mut().map(Spanned::get_mut));
+        let called = tables.find_map(|(number, table)| match table {
+            DeValue::Table(table) if name_of(table, number) == *name.get_ref() => Some(table),
+            _ => None,
+        });
+        match (called, keys.into_inner()) {
+            (Some(table), DeValue::Table(keys)) => merge(table, keys),
+            _ => faults.push(Fault {
+                at: Some(name.span().start),
+                key: format!("{LISTENER}.{}", cut(name.get_ref())),
+                what: "no [[listener]] is called that".to_owned(),
+                help: Some(format!("with [[listener]] write {LISTENER}.NAME.key")),
+            }),
+        }
+    }
+    from
 }
 
 fn merge<'i>(into: &mut Table<'i>, from: Table<'i>) {

@@ -1,9 +1,10 @@
-//! Addresses that programs of this machine alone can reach.
+//! Addresses to listen on: of TCP, and files of Unix sockets.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::addresses::ListenAddress;
 use super::kind::{Expect, Kind};
 use super::value::Value;
 
@@ -13,16 +14,31 @@ const UNIX: &str = "unix:";
 const PATH_MAX: usize = 107;
 const OFF: &str = "off";
 
-/// An address of this machine that no other can reach.
+/// An address to listen on. Its `Display` is what the settings take: `127.0.0.1:7007`, `[::]:7007`,
+/// `unix:/run/echo.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    /// On the loopback interface.
+#[non_exhaustive]
+pub enum Endpoint {
+    /// Of TCP over IPv4 or IPv6.
     Tcp(SocketAddr),
-    /// An absolute path.
+    /// The absolute path of a Unix socket (unix(7)).
     Unix(PathBuf),
 }
 
 impl Endpoint {
+    /// The address of TCP. What stands for a Unix socket where an IP address is asked for is the
+    /// unspecified one, `0.0.0.0:0`.
+    pub(crate) fn socket_addr(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(address) => *address,
+            Self::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
+        }
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     /// Whether the kernel is to choose the port.
     pub(super) fn takes_any_port(&self) -> bool {
         matches!(self, Self::Tcp(address) if address.port() == 0)
@@ -38,7 +54,59 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// An [`Endpoint`], or the word for none.
+/// Any address of this machine, or a Unix socket's path.
+pub(super) struct ListenEndpoint;
+
+impl fmt::Display for ListenEndpoint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{ListenAddress}, or \"{UNIX}\" and an absolute path of at most {PATH_MAX} bytes, like \"{UNIX}/run/echo.sock\""
+        )
+    }
+}
+
+impl Expect for ListenEndpoint {
+    const REQUIRED: bool = true;
+
+    fn help(&self, wrong: &Value) -> Option<String> {
+        let path = match wrong {
+            Value::Text(text) => text.strip_prefix(UNIX),
+            _ => None,
+        };
+        match path {
+            Some(path) if path.len() > PATH_MAX => Some(format!(
+                "the path has {} bytes: choose a directory nearer to /",
+                path.len()
+            )),
+            Some(_) => None,
+            None => ListenAddress.help(wrong),
+        }
+    }
+}
+
+impl Kind<Endpoint> for ListenEndpoint {
+    fn read(&self, value: &Value) -> Option<Endpoint> {
+        let Value::Text(text) = value else {
+            return None;
+        };
+        match text.strip_prefix(UNIX) {
+            Some(path) => unix(path),
+            None => text.parse().ok().map(Endpoint::Tcp),
+        }
+    }
+
+    fn write(&self, setting: &Endpoint) -> Value {
+        Value::Text(setting.to_string())
+    }
+}
+
+fn unix(path: &str) -> Option<Endpoint> {
+    let fits = path.starts_with('/') && path.len() <= PATH_MAX && !path.contains('\0');
+    fits.then(|| Endpoint::Unix(path.into()))
+}
+
+/// An [`Endpoint`] that programs of this machine alone can reach, or the word for none.
 pub(super) struct EndpointOrOff;
 
 impl fmt::Display for EndpointOrOff {
@@ -74,8 +142,7 @@ impl Kind<Option<Endpoint>> for EndpointOrOff {
             return Some(None);
         }
         if let Some(path) = text.strip_prefix(UNIX) {
-            let fits = path.starts_with('/') && path.len() <= PATH_MAX && !path.contains('\0');
-            return fits.then(|| Some(Endpoint::Unix(path.into())));
+            return unix(path).map(Some);
         }
         let address: SocketAddr = text.parse().ok()?;
         address

@@ -69,6 +69,9 @@ pub(super) trait Group: Sized {
 
     fn read(section: &str, checker: &mut Checker<'_>) -> Self;
 
+    /// The same where what is not written is as in `base`.
+    fn read_over(base: &Self, section: &str, checker: &mut Checker<'_>) -> Self;
+
     /// Every key with its value, as an operator would write it.
     fn write(&self) -> Vec<(&'static str, Value)>;
 }

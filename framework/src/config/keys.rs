@@ -3,6 +3,7 @@
 
 mod admin;
 mod admission;
+mod bind;
 mod buffers;
 mod limits;
 mod log;
@@ -15,7 +16,8 @@ mod units;
 mod upstream;
 
 pub(crate) use self::admin::Admin;
-pub(crate) use self::admission::{Admission, OnFull};
+pub(crate) use self::admission::{Clients, OnFull};
+pub(crate) use self::bind::Bind;
 pub(crate) use self::buffers::Buffers;
 pub(crate) use self::limits::Limits;
 pub(crate) use self::log::{Log, LogFormat};

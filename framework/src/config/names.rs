@@ -1,9 +1,9 @@
 //! The names of sections and keys, and what to say to someone who misspelt one.
 
-use super::checked::Config;
+use super::checked::{Config, is_listener};
 use super::nearest::nearest;
 use super::probe::known_keys;
-use super::raw::NAMED;
+use super::raw::{LISTENER, NAMED};
 use super::settings::AppSettings;
 
 /// The application's own section.
@@ -20,6 +20,11 @@ impl Known {
         let ours = ours.map(|(section, keys)| (section, Some(keys)));
         let app = known_keys::<S>().map(<[_]>::to_vec);
         Self(ours.chain([(APP, app)]).collect())
+    }
+
+    /// The keys of a `[[listener]]`.
+    pub(super) fn listener_keys() -> Vec<&'static str> {
+        Config::listener_keys()
     }
 
     /// `None`: no such section. `Some(None)`: a section that takes any key.
@@ -42,10 +47,19 @@ impl Known {
     }
 
     /// What to say to someone who wrote a key that `section` does not have; a section in [`NAMED`]
-    /// goes by both names.
+    /// goes by both names, and so does a `[[listener]]`.
     pub(super) fn nearest_key(&self, section: &str, written: &str) -> String {
         let kind = section.split('.').next().unwrap_or_default();
-        let keys = self.keys_of(kind).flatten().unwrap_or_default();
+        let of_listener = Self::listener_keys();
+        let keys = if is_listener(section) {
+            &of_listener
+        } else {
+            self.keys_of(kind).flatten().unwrap_or_default()
+        };
+        if section == LISTENER && written == "listen" {
+            return "write a table [[listener]] for each listener, or server.listen for one"
+                .to_owned();
+        }
         if let Some(owner) = self.owner_of(written) {
             return format!("did you mean {}.{written}?", placed(owner));
         }

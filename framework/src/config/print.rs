@@ -1,8 +1,9 @@
 //! Checked settings as a file: `--print-config`.
 
-use super::checked::{Config, Written};
+use super::checked::{Config, Written, is_listener};
 use super::load::Loaded;
 use super::names::APP;
+use super::raw::LISTENER;
 use super::settings::AppSettings;
 
 impl<S: AppSettings> Loaded<S> {
@@ -36,5 +37,10 @@ fn section((name, keys): &Written) -> String {
     let lines = keys
         .iter()
         .map(|(key, value)| format!("{key} = {}\n", value.to_toml()));
-    format!("[{name}]\n{}", lines.collect::<String>())
+    let header = if is_listener(name) {
+        format!("[[{LISTENER}]]")
+    } else {
+        format!("[{name}]")
+    };
+    format!("{header}\n{}", lines.collect::<String>())
 }

@@ -9,6 +9,7 @@ use proptest::test_runner::TestRunner;
 
 use super::checked::Config;
 use super::duration;
+use super::listeners;
 use super::properties::hold_for;
 use crate::proptests::cases;
 
@@ -139,6 +140,46 @@ fn settings() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
+/// A file of several listeners, each with a few of its keys, and an argument for one of them.
+fn several_listeners() -> impl Strategy<Value = Vec<u8>> {
+    const ADDRESSES: [&str; 6] = [
+        "127.0.0.1:0",
+        "[::]:7",
+        "0.0.0.0:8",
+        "unix:/x",
+        "unix:x",
+        "7",
+    ];
+    let keys = listeners::entries().into_iter();
+    let keys: Vec<_> = keys.map(|entry| (entry.key, entry.default)).collect();
+    let key = (
+        proptest::sample::select(keys),
+        proptest::sample::select(VALUES),
+        any::<bool>(),
+    );
+    let key = key.prop_map(|((key, shown), value, is_shown)| {
+        (key, if is_shown { shown } else { value.to_owned() })
+    });
+    let table = (
+        proptest::sample::select(&ADDRESSES[..]),
+        proptest::option::of(key),
+    );
+    let sets = proptest::collection::vec("listener(\\.[12x]){0,2}(\\.backlog)?=[0-9]", 0..2);
+    (proptest::collection::vec(table, 0..4), sets).prop_map(|(tables, sets)| {
+        let mut text = String::new();
+        for (address, keys) in tables {
+            writeln!(text, "[[listener]]\nlisten = \"{address}\"").expect("a text takes all");
+            if let Some((key, value)) = keys {
+                writeln!(text, "{key} = {value}").expect("a text takes all");
+            }
+        }
+        for set in sets {
+            write!(text, "\0{set}").expect("a text takes all");
+        }
+        text.into_bytes()
+    })
+}
+
 /// A shipped file with a piece of it replaced.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let file = proptest::sample::select(&SHIPPED[..]);
@@ -160,6 +201,11 @@ proptest! {
 
     #[test]
     fn settings_are_refused_with_their_place_or_print_as_what_reads_back(bytes in settings()) {
+        hold_for(&bytes);
+    }
+
+    #[test]
+    fn listeners_are_refused_with_their_place_or_print_as_what_reads_back(bytes in several_listeners()) {
         hold_for(&bytes);
     }
 

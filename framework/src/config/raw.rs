@@ -7,18 +7,31 @@ use toml::Spanned;
 use toml::de::{DeTable as Table, DeValue};
 
 use super::deserialise::deserialise;
+use super::listener_name::name_of;
 use super::problem::Fault;
 use super::value::Value;
 
 /// The section that holds sections with names of the operator's choice.
 pub(super) const NAMED: &str = "upstream";
+/// The section that may be several instead: `[[listener]]`.
+pub(super) const LISTENER: &str = "listener";
 
 /// The framework's own settings as they were written.
 pub(super) struct Raw {
-    /// By "section.key", and "upstream.NAME.key".
+    /// By "section.key", "upstream.NAME.key" and "listener.NAME.key".
     items: BTreeMap<String, Spanned<Value>>,
     /// The sections with names of the operator's choice, and where each stood.
     named: BTreeMap<String, Range<usize>>,
+    /// Each `[[listener]]`, in their order.
+    listeners: Vec<RawListener>,
+}
+
+/// One `[[listener]]`.
+struct RawListener {
+    name: String,
+    /// "listener.NAME".
+    section: String,
+    place: Range<usize>,
 }
 
 impl Raw {
@@ -27,14 +40,18 @@ impl Raw {
         let mut raw = Self {
             items: BTreeMap::new(),
             named: BTreeMap::new(),
+            listeners: Vec::new(),
         };
         for (section, value) in written {
-            let DeValue::Table(table) = value.into_inner() else {
-                continue; // struck out as no section
-            };
-            match section.get_ref().as_ref() {
-                NAMED => raw.add_named(table, faults),
-                section => raw.add(section, table, faults),
+            match (section.get_ref().as_ref(), value.into_inner()) {
+                (NAMED, DeValue::Table(table)) => raw.add_named(table, faults),
+                (section, DeValue::Table(table)) => raw.add(section, table, faults),
+                (LISTENER, DeValue::Array(tables)) => {
+                    for (number, table) in (1..).zip(tables) {
+                        raw.add_listener(number, table, faults);
+                    }
+                }
+                _ => {} // struck out as no section
             }
         }
         raw
@@ -50,8 +67,18 @@ impl Raw {
         self.named.keys().map(String::as_str)
     }
 
-    /// Where the section `upstream.NAME` stood.
+    /// Each `[[listener]]`: its name, and "listener.NAME".
+    pub(super) fn listeners(&self) -> impl Iterator<Item = (&str, &str)> {
+        let listeners = self.listeners.iter();
+        listeners.map(|listener| (listener.name.as_str(), listener.section.as_str()))
+    }
+
+    /// Where the section `upstream.NAME` or `listener.NAME` stood.
     pub(super) fn section(&self, section: &str) -> Range<usize> {
+        let mut listeners = self.listeners.iter();
+        if let Some(listener) = listeners.find(|listener| listener.section == section) {
+            return listener.place.clone();
+        }
         let name = section.split_once('.').map_or(section, |(_, name)| name);
         self.named.get(name).cloned().unwrap_or_default()
     }
@@ -64,6 +91,39 @@ impl Raw {
                 self.named.insert(name.into_owned(), span);
             }
         }
+    }
+
+    /// Of two of one name the second goes by another, under which it is checked all the same.
+    fn add_listener(
+        &mut self,
+        number: usize,
+        table: Spanned<DeValue<'_>>,
+        faults: &mut Vec<Fault>,
+    ) {
+        let place = table.span();
+        let DeValue::Table(table) = table.into_inner() else {
+            return; // struck out
+        };
+        let mut name = name_of(&table, number);
+        if self.listeners.iter().any(|other| other.name == name) {
+            let at = table
+                .get("name")
+                .map_or(place.start, |name| name.span().start);
+            faults.push(Fault {
+                at: Some(at),
+                key: format!("{LISTENER}.{name}.name"),
+                what: "another listener is called that, too".to_owned(),
+                help: Some("give each a name of its own".to_owned()),
+            });
+            name = format!("{name} ({number})");
+        }
+        let section = format!("{LISTENER}.{name}");
+        self.add(&section, table, faults);
+        self.listeners.push(RawListener {
+            name,
+            section,
+            place,
+        });
     }
 
     fn add(&mut self, section: &str, table: Table<'_>, faults: &mut Vec<Fault>) {

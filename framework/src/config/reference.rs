@@ -4,6 +4,7 @@ use super::checked::Config;
 use super::entry::{Entry, Section};
 use super::explained::{sections, wrap};
 use super::names::placed;
+use super::raw::LISTENER;
 use super::settings::AppSettings;
 
 /// Longest line, in characters.
@@ -13,7 +14,13 @@ const WIDTH: usize = 100;
 pub(crate) fn reference<S: AppSettings>() -> String {
     let sections = sections::<S>().into_iter().chain([Config::named_section()]);
     let texts: Vec<String> = sections.map(|section| of_section(&section)).collect();
-    format!("{}{}", introduction(S::NAME), texts.concat())
+    let listener = Config::listener_section();
+    let listener = titled(
+        &format!("[[{LISTENER}]]"),
+        &format!("{LISTENER}.NAME"),
+        &listener,
+    );
+    format!("{}{}{listener}", introduction(S::NAME), texts.concat())
 }
 
 fn introduction(name: &str) -> String {
@@ -38,10 +45,15 @@ fn introduction(name: &str) -> String {
 
 fn of_section(section: &Section) -> String {
     let name = placed(section.name);
+    titled(&format!("[{name}]"), name, section)
+}
+
+/// Under `title`; `name` is what stands before each key.
+fn titled(title: &str, name: &str, section: &Section) -> String {
     let about: Vec<String> = section.about.iter().map(|text| paragraph(text)).collect();
     let keys = section.entries.iter().map(|entry| of_key(name, entry));
     let keys: Vec<String> = keys.collect();
-    format!("\n## [{name}]\n\n{}{}", about.join("\n"), keys.concat())
+    format!("\n## {title}\n\n{}{}", about.join("\n"), keys.concat())
 }
 
 fn of_key(section: &str, entry: &Entry) -> String {

@@ -3,5 +3,6 @@
 mod accepted;
 mod changes;
 mod documents;
+mod listeners;
 mod refused;
 mod rig;

@@ -1,14 +1,18 @@
 //! Takes out sections and keys that nobody knows.
 
 use toml::Spanned;
-use toml::de::{DeTable as Table, DeValue};
+use toml::de::{DeArray as Array, DeTable as Table, DeValue};
 
+use super::listener_name::name_of;
 use super::names::{Known, placed};
 use super::problem::{Fault, cut};
-use super::raw::NAMED;
+use super::raw::{LISTENER, NAMED};
 
 /// Longest name that an operator may give to a section, in characters.
 const NAME_MAX: usize = 64;
+/// Listeners of a server at most: each shard has a descriptor more for each, and posts accepts on
+/// each.
+const LISTENERS_MAX: usize = 16;
 
 /// Take out every section and key that nobody knows, and report each with the nearest that somebody
 /// does.
@@ -44,16 +48,47 @@ impl Strike<'_> {
             return None;
         };
         let (found, span) = (value.get_ref().type_str(), value.span());
-        let DeValue::Table(table) = value.into_inner() else {
-            let what = format!("found {found}, expected the section [{}]", placed(name));
-            self.report(at, name.to_owned(), what, None);
-            return None;
+        let table = match value.into_inner() {
+            DeValue::Table(table) => table,
+            DeValue::Array(tables) if name == LISTENER => {
+                let left = self.listeners(at, tables);
+                return Some(Spanned::new(span, DeValue::Array(left)));
+            }
+            _ => {
+                let what = format!("found {found}, expected the section [{}]", placed(name));
+                self.report(at, name.to_owned(), what, None);
+                return None;
+            }
         };
         let left = match name {
             NAMED => self.named_sections(table, keys),
             name => self.keys(table, name, keys),
         };
         Some(Spanned::new(span, DeValue::Table(left)))
+    }
+
+    /// What is left of each `[[listener]]`; the list stands at `at`.
+    fn listeners<'i>(&mut self, at: usize, tables: Array<'i>) -> Array<'i> {
+        let count = tables.len();
+        if !(1..=LISTENERS_MAX).contains(&count) {
+            let what = format!("found {count} listeners, expected 1 to {LISTENERS_MAX}");
+            self.report(at, LISTENER.to_owned(), what, None);
+        }
+        let keys = Known::listener_keys();
+        let numbered = (1..=LISTENERS_MAX).zip(tables);
+        let left = numbered.filter_map(|(number, value)| {
+            let (found, span) = (value.get_ref().type_str(), value.span());
+            let DeValue::Table(table) = value.into_inner() else {
+                let what = format!("found {found}, expected a table");
+                let help = "write a table [[listener]] for each listener".to_owned();
+                self.report(span.start, LISTENER.to_owned(), what, Some(help));
+                return None;
+            };
+            let section = format!("{LISTENER}.{}", name_of(&table, number));
+            let left = self.keys(table, &section, Some(&keys));
+            Some(Spanned::new(span, DeValue::Table(left)))
+        });
+        left.collect()
     }
 
     /// What is left of the sections in [`NAMED`], each with these keys.

@@ -324,12 +324,31 @@ impl Conn {
         self.handle.with(|conn| conn.proxied()).flatten()
     }
 
-    /// The peer's address: where connections come through a proxy, the proxy's. Unspecified once
-    /// the connection is gone.
+    /// The peer's address: where connections come through a proxy, the proxy's. Unspecified
+    /// (`0.0.0.0:0`) where it has come by a Unix socket, and once the connection is gone.
     pub fn peer_addr(&self) -> SocketAddr {
         self.handle
             .with(|conn| conn.peer())
             .unwrap_or(([0, 0, 0, 0], 0).into())
+    }
+
+    /// The name of the listener by which the peer has come: of a `[[listener]]` its `name`, else
+    /// `"1"`. None where the shard has opened the connection, and once it is gone.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error};
+    ///
+    /// async fn serve(conn: &mut Conn) -> Result<(), Error> {
+    ///     match conn.listener().as_deref() {
+    ///         Some("private") => conn.write("at your service\n").await,
+    ///         _ => conn.write("hello\n").await,
+    ///     }
+    /// }
+    /// # let _ = serve;
+    /// ```
+    pub fn listener(&self) -> Option<Rc<str>> {
+        let listener = self.handle.with(|conn| conn.listener()).flatten();
+        listener.map(|(name, _)| name)
     }
 
     /// What is read from now on must have come by `within`, up to three ticks (375 ms) later,
@@ -361,14 +380,13 @@ impl Conn {
     /// Where the listener has one address that is it. Where it listens on all of them, and for a
     /// connection that the shard opened, the kernel is asked, in three system calls: whoever needs
     /// it often keeps it. A kernel before Linux 6.8 cannot be asked: then it is that of the
-    /// listener, or unspecified.
+    /// listener, or unspecified. So it is where the peer has come by a Unix socket.
     pub fn local_addr(&self) -> SocketAddr {
-        let listener = Shard::with(|shard| shard.local_addr);
         let own = self.handle.with(|conn| {
-            if conn.is_outbound() {
+            let Some((_, listener)) = conn.listener() else {
                 return conn.local_addr();
-            }
-            let is_one = !listener.ip().is_unspecified();
+            };
+            let is_one = !listener.ip().is_unspecified() || listener.port() == 0;
             let asked = if is_one { None } else { conn.local_addr() };
             asked.or(Some(listener))
         });

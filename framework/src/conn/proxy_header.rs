@@ -8,19 +8,20 @@ use crate::proxy;
 use crate::shard::handle::Shard;
 use crate::shard::policy::log_limit::LogKind;
 
-/// Whether connections to this shard begin with one.
+/// Whether connections to this shard begin with one, those of some listener at least.
 pub(crate) fn is_expected() -> bool {
-    Shard::with(|shard| shard.core().conns.shared.proxies.is_on())
+    Shard::with(|shard| shard.core().conns.shared.proxies.are_on())
 }
 
-/// Reads it. False: the connection is over before one came, or its client was turned away; there is
-/// nothing to serve.
+/// Reads it, where the connection has come in begins with one. False: it is over before one came, or
+/// its client was turned away; there is nothing to serve.
 pub(crate) async fn read(conn: &mut Conn) -> Result<bool, Error> {
-    let Some(rule) = Shard::with(|shard| shard.core().conns.shared.proxies.rule()) else {
+    let rule = conn.handle.with(|conn| conn.proxy_rule()).flatten();
+    let Some(rule) = rule else {
         return Ok(true);
     };
     if !rule.trusts(conn.peer_addr().ip()) {
-        let why = "its peer is not in listener.proxy_trusted";
+        let why = "its peer is not in proxy_trusted";
         return Err(refuse(conn, CloseReason::ProxyUntrusted, why));
     }
     conn.set_read_deadline(Some(rule.within));
@@ -46,7 +47,8 @@ pub(crate) async fn read(conn: &mut Conn) -> Result<bool, Error> {
 
 /// The client has as many connections as it may.
 async fn turn_away(conn: &mut Conn) -> Result<bool, Error> {
-    let text = Shard::with(|shard| shard.core().admission.refuse_with());
+    let key = conn.key();
+    let text = Shard::with(|shard| shard.core().refuse_with(key));
     conn.write(&*text).await?;
     conn.flush().await?;
     conn.handle.fail(CloseReason::AddressLimit);

@@ -1,10 +1,11 @@
-//! A listener that is not shared, on an address that this machine alone can reach.
+//! Addresses that this machine alone can reach: listeners of the admin server, which shards do not
+//! share, and the files of Unix sockets.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, fchmod};
@@ -15,6 +16,8 @@ use crate::net::listen::while_in_use;
 
 /// Connections that wait in the kernel until they are accepted.
 const BACKLOG: i32 = 128;
+/// Nobody but the owner.
+const OWNER_ONLY: u32 = 0o600;
 
 /// A listener on an [`Endpoint`]. Dropping it takes a Unix socket's file away.
 #[derive(Debug)]
@@ -35,14 +38,12 @@ impl Opened {
     ///
     /// Also when other machines can reach it.
     pub(crate) fn inherited(listener: OwnedFd, kept: bool) -> io::Result<Self> {
-        let address = SockRef::from(&listener).local_addr()?;
-        let endpoint = match (address.as_socket(), address.as_pathname()) {
-            (Some(address), _) if address.ip().is_loopback() => Some(Endpoint::Tcp(address)),
-            (None, Some(path)) => Some(Endpoint::Unix(path.to_owned())),
-            _ => None,
-        };
-        let endpoint = endpoint
-            .ok_or_else(|| io::Error::other("neither a loopback address nor a path is its name"))?;
+        let endpoint = endpoint_of(&listener)?;
+        if matches!(endpoint, Endpoint::Tcp(address) if !address.ip().is_loopback()) {
+            return Err(io::Error::other(
+                "neither a loopback address nor a path is its name",
+            ));
+        }
         Ok(Self {
             listener,
             endpoint,
@@ -57,17 +58,31 @@ impl Opened {
             && !self.kept
             && self.file.is_none()
         {
-            self.file = SocketFile::of(path)
-                .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "the socket's file is not there"))
-                .ok();
+            self.file = SocketFile::found(path);
         }
     }
 
     /// The next process has it from now on, with its file.
     pub(crate) fn disown(&mut self) {
         if let Some(file) = &mut self.file {
-            file.stays = true;
+            file.leave();
         }
+    }
+}
+
+/// The address of a socket.
+///
+/// # Errors
+///
+/// When it is neither of TCP nor a path.
+pub(crate) fn endpoint_of<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<Endpoint> {
+    let address = socket.into().local_addr()?;
+    match (address.as_socket(), address.as_pathname()) {
+        (Some(address), _) => Ok(Endpoint::Tcp(address)),
+        (None, Some(path)) => Ok(Endpoint::Unix(path.to_owned())),
+        (None, None) => Err(io::Error::other(
+            "neither an IP address nor a path is its name",
+        )),
     }
 }
 
@@ -89,9 +104,9 @@ pub(crate) fn open(endpoint: &Endpoint) -> io::Result<Opened> {
             })
         }
         Endpoint::Unix(path) => {
-            let (listener, file) = bind_file(path)?;
+            let (listener, file) = bind_file(path, OWNER_ONLY, BACKLOG)?;
             Ok(Opened {
-                listener: listener.into(),
+                listener,
                 endpoint: endpoint.clone(),
                 kept: false,
                 file: Some(file),
@@ -109,12 +124,22 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Of two processes that find the same stale file at the same instant one may lose its own to the
-/// other: paths are for one process each.
-fn bind_file(path: &Path) -> io::Result<(Socket, SocketFile)> {
+/// Listens at a path, in a file of that mode; a stale one is replaced. Of two processes that find the
+/// same stale file at the same instant one may lose its own to the other: paths are for one process
+/// each.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub(crate) fn bind_file(path: &Path, mode: u32, backlog: i32) -> io::Result<(OwnedFd, SocketFile)> {
+    while_in_use(|| try_bind_file(path, mode, backlog))
+}
+
+fn try_bind_file(path: &Path, mode: u32, backlog: i32) -> io::Result<(OwnedFd, SocketFile)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Linux makes the file with the mode of the socket: at no instant may anybody else open it.
-    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    // Linux makes the file with the mode of the socket, less the umask: at no instant may anybody
+    // open it who may not later.
+    fchmod(&socket, Mode::from_raw_mode(mode))?;
     let address = SockAddr::unix(path)?;
     match socket.bind(&address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -123,8 +148,10 @@ fn bind_file(path: &Path) -> io::Result<(Socket, SocketFile)> {
         }
         outcome => outcome?,
     }
-    socket.listen(BACKLOG)?;
-    Ok((socket, SocketFile::of(path)?))
+    let file = SocketFile::of(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?; // the umask may have taken some
+    socket.listen(backlog)?;
+    Ok((socket.into(), file))
 }
 
 /// Removes the file of a socket that nobody listens on any more.
@@ -135,22 +162,36 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
             "there is something that is no socket",
         ));
     }
-    match Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(address) {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?; // a full queue is one in use, too
+    match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
 
-/// The file of a Unix socket of ours.
+/// The file of a Unix socket of ours. It goes when this is dropped.
 #[derive(Debug)]
-struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     inode: u64,
     stays: bool,
 }
 
 impl SocketFile {
+    /// That of a socket that another process has opened, if it is still there.
+    pub(crate) fn found(path: &Path) -> Option<Self> {
+        Self::of(path)
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "the socket's file is not there"))
+            .ok()
+    }
+
+    /// The next process has it from now on.
+    pub(crate) fn leave(&mut self) {
+        self.stays = true;
+    }
+
     fn of(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -175,7 +216,6 @@ impl Drop for SocketFile {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -199,6 +239,18 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         drop(opened);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn one_in_use_whose_queue_is_full_is_not_waited_for() {
+        let path = path("full");
+        let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        busy.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        busy.listen(0).unwrap();
+        let _queued = UnixStream::connect(&path).unwrap();
+        let second = open(&Endpoint::Unix(path.clone())).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 /// What every message begins with. Another version says another.
-const VERSION: &str = "corelane handover 1";
+const VERSION: &str = "corelane handover 2";
 /// The last line of the last message.
 const END: &str = "end";
 /// Descriptors of a message; the kernel takes 253 (SCM_MAX_FD).
@@ -24,19 +24,22 @@ const DESCRIPTORS_MAX: usize = 128;
 const MESSAGE_MAX: usize = 8192;
 
 /// What a descriptor is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Stdin,
     /// The admin server's listener where it is looked at.
     Admin,
     /// The one where it is steered.
     Steering,
-    /// The listener of this shard.
-    Listener(u32),
+    /// A socket of the listener of that name: this shard's, or one for all shards.
+    Listener {
+        name: String,
+        shard: u32,
+    },
 }
 
 /// One line of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) role: Role,
     /// The service manager holds it too.
@@ -45,11 +48,11 @@ pub(crate) struct Entry {
 
 impl fmt::Display for Entry {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.role {
-            Role::Stdin => out.write_str("stdin 0")?,
-            Role::Admin => out.write_str("admin 0")?,
-            Role::Steering => out.write_str("steer 0")?,
-            Role::Listener(shard) => write!(out, "listener {shard}")?,
+        match &self.role {
+            Role::Stdin => out.write_str("stdin")?,
+            Role::Admin => out.write_str("admin")?,
+            Role::Steering => out.write_str("steer")?,
+            Role::Listener { name, shard } => write!(out, "listener {name} {shard}")?,
         }
         out.write_str(if self.kept { " kept" } else { " own" })
     }
@@ -58,12 +61,14 @@ impl fmt::Display for Entry {
 impl Entry {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
-        let (role, shard) = (words.next()?, words.next()?.parse().ok()?);
-        let role = match role {
+        let role = match words.next()? {
             "stdin" => Role::Stdin,
             "admin" => Role::Admin,
             "steer" => Role::Steering,
-            "listener" => Role::Listener(shard),
+            "listener" => Role::Listener {
+                name: words.next()?.to_owned(),
+                shard: words.next()?.parse().ok()?,
+            },
             _ => return None,
         };
         let kept = match words.next()? {
@@ -220,13 +225,19 @@ mod tests {
         let (ours, theirs) = pair();
         let null = std::fs::File::open("/dev/null").unwrap();
         let listeners = (0..1024).map(|shard| Entry {
-            role: Role::Listener(shard),
+            role: Role::Listener {
+                name: "x".repeat(32),
+                shard,
+            },
             kept: shard % 2 == 0,
         });
         let others = [Role::Stdin, Role::Admin, Role::Steering];
         let others = others.map(|role| Entry { role, kept: false });
         let entries: Vec<Entry> = listeners.chain(others).collect();
-        let all: Vec<_> = entries.iter().map(|entry| (*entry, null.as_fd())).collect();
+        let all: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.clone(), null.as_fd()))
+            .collect();
         send(ours.as_fd(), &all).unwrap();
         let received = receive(theirs.as_fd()).unwrap();
         let received: Vec<Entry> = received.into_iter().map(|(entry, _)| entry).collect();
@@ -237,10 +248,13 @@ mod tests {
     fn what_is_cut_short_or_of_another_version_is_refused() {
         for (text, why) in [
             ("", "end of file"),
-            ("corelane handover 2\nend", "another version"),
-            ("corelane handover 1\nlistener x own", "`listener x own`"),
-            ("corelane handover 1\nlistener 1 own", "1 lines with 0"),
-            ("corelane handover 1", "0 lines with 0"),
+            ("corelane handover 1\nend", "another version"),
+            (
+                "corelane handover 2\nlistener a x own",
+                "`listener a x own`",
+            ),
+            ("corelane handover 2\nlistener a 1 own", "1 lines with 0"),
+            ("corelane handover 2", "0 lines with 0"),
         ] {
             let (ours, theirs) = pair();
             if !text.is_empty() {
@@ -256,7 +270,7 @@ mod tests {
         #![proptest_config(crate::proptests::cases(1000))]
 
         #[test]
-        fn any_line_is_refused_or_written_as_it_was(line in "(stdin|admin|steer|listener|x|) ?[0-9a ]{0,11} ?(kept|own|x|)") {
+        fn any_line_is_refused_or_written_as_it_was(line in "(stdin|admin|steer|listener|x|) ?[a-z0-9 ]{0,11} ?(kept|own|x|)") {
             if let Some(entry) = Entry::parse(&line) {
                 proptest::prop_assert_eq!(Entry::parse(&entry.to_string()), Some(entry));
             }

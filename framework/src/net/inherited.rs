@@ -3,31 +3,45 @@
 
 use std::env;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use listenfd::ListenFd;
 use socket2::SockRef;
 
-use crate::config::{Config, Endpoint};
-use crate::net::endpoint::Opened;
+use crate::config::{Endpoint, ListenerSettings};
+use crate::net::endpoint::{Opened, endpoint_of};
 use crate::net::listen;
 
 /// What the admin server's descriptors are called: where it is looked at, and where it is steered.
 const ADMIN: [&str; 2] = ["admin", "steer"];
-/// As many as shards can be, and the admin server's.
-const COUNT_MAX: usize = 1024 + ADMIN.len();
+/// As many as shards can be, of as many listeners as there may be, and the admin server's.
+const COUNT_MAX: usize = 16 * 1024 + ADMIN.len();
 
 /// Listeners that are open already.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
-    /// All of one address. Of the process before, each stands at its shard's place.
-    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) listeners: Vec<Passed>,
     /// The admin server's: where it is looked at, and where it is steered.
     pub(crate) admin: [Option<Opened>; 2],
+}
+
+/// The sockets of one listener.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// The listener's.
+    pub(crate) name: String,
+    /// All of one address. Of the process before, each stands at its shard's place.
+    pub(crate) sockets: Vec<OwnedFd>,
     /// The service manager holds them too: clients that wait there are the next process's when this
     /// one ends.
     pub(crate) kept: bool,
+}
+
+impl Passed {
+    /// Their address.
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        endpoint_of(self.sockets.first()?).ok()
+    }
 }
 
 /// Something about what was passed that is not as it should be.
@@ -48,23 +62,22 @@ impl Fault {
 }
 
 impl Inherited {
-    /// What LISTEN_FDS says was passed; nothing if it is not set. Once in a process, and before it
-    /// has any other thread.
+    /// What LISTEN_FDS says was passed for these listeners; nothing if it is not set. Once in a
+    /// process, and before it has any other thread.
     ///
     /// # Errors
     ///
     /// Everything that is wrong about it.
-    pub(crate) fn from_service_manager() -> Result<Self, Vec<Fault>> {
+    pub(crate) fn from_service_manager(listeners: &[ListenerSettings]) -> Result<Self, Vec<Fault>> {
         let Some(names) = names().map_err(|fault| vec![fault])? else {
             return Ok(Self::default());
         };
         let mut passed = ListenFd::from_env();
         let (mut inherited, mut faults) = (Self::default(), Vec::new());
-        inherited.kept = true;
         for (index, name) in names.iter().enumerate() {
             let taken = match ADMIN.iter().position(|admin| name == admin) {
                 Some(place) => inherited.take_admin(&mut passed, index, place),
-                None => inherited.take_listener(&mut passed, index),
+                None => inherited.take_listener(&mut passed, index, name, listeners),
             };
             let which = format!("descriptor {} of LISTEN_FDS ({name})", index + 3);
             faults.extend(taken.err().map(|why| Fault { which, why }));
@@ -76,43 +89,76 @@ impl Inherited {
         }
     }
 
-    /// The address of the listeners, if the settings have another and no service manager knows
-    /// better.
-    pub(crate) fn moved_from(&self, listen: SocketAddr) -> Option<SocketAddr> {
-        let address = self.listeners.first()?.local_addr().ok()?;
-        (!self.kept && !is_at(address, listen)).then_some(address)
+    /// Those of the listener of that name.
+    pub(crate) fn of(&self, name: &str) -> Option<&Passed> {
+        self.listeners.iter().find(|passed| passed.name == name)
+    }
+
+    /// The same, no longer among these.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Passed> {
+        let place = self
+            .listeners
+            .iter()
+            .position(|passed| passed.name == name)?;
+        Some(self.listeners.remove(place))
+    }
+
+    /// One more socket of the listener of that name.
+    pub(crate) fn add(&mut self, name: &str, socket: OwnedFd, kept: bool) {
+        let same = self.listeners.iter_mut().find(|passed| passed.name == name);
+        match same {
+            Some(passed) => passed.sockets.push(socket),
+            None => self.listeners.push(Passed {
+                name: name.to_owned(),
+                sockets: vec![socket],
+                kept,
+            }),
+        }
     }
 
     /// Lets go of the admin server's listeners that the settings want elsewhere, or not at all.
     pub(crate) fn fit_admin(&mut self, wanted: [Option<&Endpoint>; 2]) {
         for (admin, wanted) in self.admin.iter_mut().zip(wanted) {
             admin.take_if(|opened| {
-                let is_wanted = match (&opened.endpoint, wanted) {
-                    (Endpoint::Tcp(address), Some(Endpoint::Tcp(wanted))) => {
-                        is_at(*address, *wanted)
-                    }
-                    (endpoint, wanted) => Some(endpoint) == wanted,
-                };
+                let is_wanted = wanted.is_some_and(|wanted| is_at(&opened.endpoint, wanted));
                 !opened.kept && !is_wanted
             });
         }
     }
 
-    fn take_listener(&mut self, passed: &mut ListenFd, index: usize) -> Result<(), String> {
-        let listener = passed.take_tcp_listener(index);
-        let listener = listener
-            .map_err(|_described| "it is no TCP socket".to_owned())?
-            .ok_or("it is not there")?;
-        check_listens(&listener)?;
-        let address = address_of(&listener)?;
-        if let Some(first) = self.listeners.first()
-            && address_of(first)? != address
-        {
+    /// A descriptor that is not called like a listener is for the only one, if there is but one.
+    fn take_listener(
+        &mut self,
+        passed: &mut ListenFd,
+        index: usize,
+        name: &str,
+        listeners: &[ListenerSettings],
+    ) -> Result<(), String> {
+        let called = listeners.iter().find(|listener| listener.name() == name);
+        let only = match listeners {
+            [only] => Some(only),
+            _ => None,
+        };
+        let listener = called.or(only).ok_or_else(|| no_listener(listeners))?;
+        let socket: OwnedFd = if listener.is_unix() {
+            let socket = passed.take_unix_listener(index);
+            let socket = socket.map_err(|_described| "it is no Unix stream socket".to_owned())?;
+            socket.map(OwnedFd::from)
+        } else {
+            let socket = passed.take_tcp_listener(index);
+            let socket = socket.map_err(|_described| "it is no TCP socket".to_owned())?;
+            socket.map(OwnedFd::from)
+        }
+        .ok_or("it is not there")?;
+        check_listens(&socket)?;
+        let address = endpoint_of(&socket).map_err(told)?;
+        let first = self.of(listener.name()).and_then(Passed::endpoint);
+        if first.is_some_and(|first| first != address) {
             return Err(format!(
                 "its address is {address}, the first one's is another"
             ));
         }
-        self.listeners.push(listener);
+        self.add(listener.name(), socket, true);
         Ok(())
     }
 
@@ -141,8 +187,21 @@ impl Inherited {
 }
 
 /// Port 0 stands for whichever the kernel has chosen.
-pub(crate) fn is_at(address: SocketAddr, wanted: SocketAddr) -> bool {
-    address == wanted || (wanted.port() == 0 && address.ip() == wanted.ip())
+pub(crate) fn is_at(endpoint: &Endpoint, wanted: &Endpoint) -> bool {
+    match (endpoint, wanted) {
+        (Endpoint::Tcp(address), Endpoint::Tcp(wanted)) if wanted.port() == 0 => {
+            address.ip() == wanted.ip()
+        }
+        _ => endpoint == wanted,
+    }
+}
+
+fn no_listener(listeners: &[ListenerSettings]) -> String {
+    let names: Vec<&str> = listeners.iter().map(ListenerSettings::name).collect();
+    format!(
+        "no [[listener]] is called that: they are {}",
+        names.join(", ")
+    )
 }
 
 fn told(error: io::Error) -> String {
@@ -155,10 +214,6 @@ fn check_listens<'s>(socket: impl Into<SockRef<'s>>) -> Result<(), String> {
         Ok(false) => Err("it does not listen".to_owned()),
         Err(error) => Err(told(error)),
     }
-}
-
-fn address_of(listener: &TcpListener) -> Result<SocketAddr, String> {
-    listener.local_addr().map_err(told)
 }
 
 /// What the descriptors from 3 on are called, if there are any.
@@ -203,35 +258,41 @@ fn read_names(
 }
 
 /// Those that were passed, and as many more as `count` needs: further ones on the same address,
-/// where the first shares it (SO_REUSEPORT) and its owner is this process's user (socket(7)); else
-/// shards share one queue, and whichever is woken first accepts.
+/// where the first shares it (SO_REUSEPORT) and its owner is this process's user (socket(7)); else,
+/// as with any Unix socket, shards share one queue, and whichever is woken first accepts.
 pub(crate) fn complete(
-    passed: Vec<TcpListener>,
-    config: &Config,
+    passed: Vec<OwnedFd>,
+    settings: &ListenerSettings,
     count: usize,
-) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
-    let mut listeners = passed;
-    let (passed, address) = (listeners.len(), listeners[0].local_addr()?);
-    let mut shares = SockRef::from(&listeners[0]).reuse_port()?;
-    while listeners.len() < count {
-        match listen::bind(config, address, true) {
-            Ok(listener) if shares => listeners.push(listener),
+) -> io::Result<(Vec<OwnedFd>, Endpoint)> {
+    let mut sockets = passed;
+    let (passed, endpoint) = (sockets.len(), endpoint_of(&sockets[0])?);
+    let mut shared = match endpoint {
+        Endpoint::Tcp(address) if SockRef::from(&sockets[0]).reuse_port()? => Some(address),
+        _ => None,
+    };
+    while sockets.len() < count {
+        let bound = shared.map(|address| listen::bind(settings, address, true));
+        match bound {
+            Some(Ok(socket)) => sockets.push(socket.into()),
             _ => {
-                shares = false;
-                listeners.push(listeners[listeners.len() % passed].try_clone()?);
+                shared = None;
+                sockets.push(sockets[sockets.len() % passed].try_clone()?);
             }
         }
     }
-    Ok((listeners, address))
+    Ok((sockets, endpoint))
 }
 
 /// What [`listen::listen`] does to listeners of our own, with what others may have done undone.
-pub(crate) fn set_up(listener: &OwnedFd, config: &Config) -> io::Result<()> {
-    let (socket, settings) = (SockRef::from(listener), &config.socket);
-    socket.set_keepalive(settings.keepalive)?;
-    socket.set_tcp_user_timeout(settings.user_timeout)?;
-    listen::set_options(socket, config)?;
-    rustix::net::listen(listener, listen::backlog(config))?;
+pub(crate) fn set_up(socket: &OwnedFd, settings: &ListenerSettings) -> io::Result<()> {
+    if !settings.is_unix() {
+        let (reference, options) = (SockRef::from(socket), &settings.socket);
+        reference.set_keepalive(options.keepalive)?;
+        reference.set_tcp_user_timeout(options.user_timeout)?;
+        listen::set_options(reference, options)?;
+    }
+    rustix::net::listen(socket, listen::backlog(settings))?;
     Ok(())
 }
 
@@ -240,6 +301,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn what_is_passed_is_read_or_what_is_wrong_is_said() {
@@ -254,7 +316,7 @@ mod tests {
         );
         for (count, process, called, which, why) in [
             ("two", Some("7"), None, "LISTEN_FDS", "`two`"),
-            ("1027", Some("7"), None, "LISTEN_FDS", "`1027`"),
+            ("16387", Some("7"), None, "LISTEN_FDS", "`16387`"),
             ("-1", Some("7"), None, "LISTEN_FDS", "`-1`"),
             (
                 "1",
@@ -274,13 +336,14 @@ mod tests {
     #[test]
     fn missing_listeners_are_bound_beside_one_that_shares_and_are_copies_of_one_that_does_not() {
         for shares in [true, false] {
-            let config = Config::default();
-            let first = listen::bind(&config, ([127, 0, 0, 1], 0).into(), shares).unwrap();
+            let settings = Config::default().listeners().remove(0);
+            let first = listen::bind(&settings, ([127, 0, 0, 1], 0).into(), shares).unwrap();
             let address = first.local_addr().unwrap();
-            let (listeners, found) = complete(vec![first], &config, 3).unwrap();
-            assert_eq!((listeners.len(), found), (3, address));
+            let (listeners, found) = complete(vec![first.into()], &settings, 3).unwrap();
+            assert_eq!((listeners.len(), found), (3, Endpoint::Tcp(address)));
             let _clients = [(); 30].map(|()| std::net::TcpStream::connect(address).unwrap());
-            let queued = listeners.iter().map(|listener| {
+            let queued = listeners.into_iter().map(|listener| {
+                let listener = std::net::TcpListener::from(listener);
                 listener.set_nonblocking(true).unwrap();
                 std::iter::from_fn(|| listener.accept().ok()).count()
             });

@@ -8,12 +8,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::config::Config;
+use crate::config::{self, ListenerSettings};
 
 /// An address in use is asked for again, for half a second in all: a killed process's ring may hold
 /// its port for some milliseconds after the process is gone, and a listener that is about to be
@@ -23,15 +24,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The state of a socket that listens (TCP_LISTEN), as the table of sockets writes it.
 const LISTENING: &str = "0A";
 
-/// `count` listeners on the address of the settings. With port 0 the kernel chooses one port, and
-/// all of them share it.
-pub(crate) fn listen(config: &Config, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
-    let first = while_in_use(|| bind(config, config.server.listen, false))?;
+/// `count` sockets that listen on `address`, with the options of `settings`. With port 0 the kernel
+/// chooses one port, and all of them share it.
+pub(crate) fn listen(
+    settings: &ListenerSettings,
+    address: SocketAddr,
+    count: usize,
+) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
+    let first = while_in_use(|| bind(settings, address, false))?;
     SockRef::from(&first).set_reuse_port(true)?;
     let address = first.local_addr()?;
-    let mut listeners = vec![first];
+    let mut listeners = vec![first.into()];
     for _ in 1..count {
-        listeners.push(while_in_use(|| bind(config, address, true))?);
+        let next = while_in_use(|| bind(settings, address, true))?;
+        listeners.push(next.into());
     }
     Ok((listeners, address))
 }
@@ -48,7 +54,11 @@ pub(crate) fn while_in_use<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T>
 }
 
 /// One listener; it lets others onto its port if it `shares`.
-pub(crate) fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Result<TcpListener> {
+pub(crate) fn bind(
+    settings: &ListenerSettings,
+    address: SocketAddr,
+    shares: bool,
+) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -56,23 +66,23 @@ pub(crate) fn bind(config: &Config, address: SocketAddr, shares: bool) -> io::Re
     )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shares)?;
-    serve_both_families(&socket, address)?;
-    set_options(SockRef::from(&socket), config)?;
+    set_families(&socket, address, settings.bind.v6_only)?;
+    set_options(SockRef::from(&socket), &settings.socket)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog(config))?;
+    socket.listen(backlog(settings))?;
     Ok(socket.into())
 }
 
 /// Of a shard's queue in the kernel.
-pub(crate) fn backlog(config: &Config) -> i32 {
-    i32::try_from(config.listener.backlog).unwrap_or(i32::MAX)
+pub(crate) fn backlog(settings: &ListenerSettings) -> i32 {
+    i32::try_from(settings.queue.backlog).unwrap_or(i32::MAX)
 }
 
-/// `[::]` stands for every address, those of IPv4 included, whatever sysctl net.ipv6.bindv6only
-/// says.
-pub(crate) fn serve_both_families(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+/// `[::]` stands for every address, those of IPv4 included unless it is for `v6_only`, whatever sysctl
+/// net.ipv6.bindv6only says.
+pub(crate) fn set_families(socket: &Socket, address: SocketAddr, v6_only: bool) -> io::Result<()> {
     if address.is_ipv6() {
-        socket.set_only_v6(false)
+        socket.set_only_v6(v6_only)
     } else {
         Ok(())
     }
@@ -80,8 +90,7 @@ pub(crate) fn serve_both_families(socket: &Socket, address: SocketAddr) -> io::R
 
 /// The options of the settings. Linux copies them from a listener to every socket it accepts: no
 /// system call per connection.
-pub(crate) fn set_options(socket: SockRef<'_>, config: &Config) -> io::Result<()> {
-    let settings = &config.socket;
+pub(crate) fn set_options(socket: SockRef<'_>, settings: &config::Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(settings.nodelay)?;
     if let Some(keepalive) = settings.keepalive() {
         let keepalive = TcpKeepalive::new()
@@ -159,11 +168,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Config;
+
+    fn only(config: &Config) -> ListenerSettings {
+        config.listeners().remove(0)
+    }
 
     #[test]
     fn accepted_sockets_have_the_options_of_the_settings() {
         let mut config = Config::default();
-        config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let second = Duration::from_secs(1);
         config.socket.keepalive = true;
         config.socket.keepalive_idle = 7 * second;
@@ -171,9 +185,10 @@ mod tests {
         config.socket.keepalive_count = 3;
         config.socket.user_timeout = Some(9 * second);
         (config.socket.receive_buffer, config.socket.send_buffer) = (Some(16_384), Some(32_768));
-        let (listeners, address) = listen(&config, 1).unwrap();
+        let (mut listeners, address) = listen(&only(&config), any_port, 1).unwrap();
         let _client = TcpStream::connect(address).unwrap();
-        let accepted = Socket::from(listeners[0].accept().unwrap().0);
+        let listener = TcpListener::from(listeners.remove(0));
+        let accepted = Socket::from(listener.accept().unwrap().0);
         // The kernel doubles what was asked for, for its own needs (socket(7)).
         assert_eq!(
             (
@@ -202,18 +217,20 @@ mod tests {
     #[test]
     fn those_who_wait_to_be_accepted_are_counted_over_all_listeners() {
         for ip in ["127.0.0.1", "::1"] {
-            let mut config = Config::default();
-            config.server.listen = SocketAddr::new(ip.parse().unwrap(), 0);
-            if ip == "::1" && TcpListener::bind(config.server.listen).is_err() {
+            let any_port = SocketAddr::new(ip.parse().unwrap(), 0);
+            if ip == "::1" && TcpListener::bind(any_port).is_err() {
                 continue; // a machine without IPv6
             }
-            let (listeners, address) = listen(&config, 2).unwrap();
+            let (listeners, address) = listen(&only(&Config::default()), any_port, 2).unwrap();
             assert_eq!(queued(address), Some(0));
+            let mut open = Vec::new();
             let clients = [(); 40].map(|()| TcpStream::connect(address).unwrap());
             assert_eq!(queued(address), Some(clients.len() as u64));
-            for listener in &listeners {
+            for listener in listeners {
+                let listener = TcpListener::from(listener);
                 listener.set_nonblocking(true).unwrap();
                 while listener.accept().is_ok() {}
+                open.push(listener);
             }
             assert_eq!(
                 queued(address),

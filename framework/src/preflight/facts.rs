@@ -2,17 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cgroup;
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, ListenerSettings};
 use crate::handler::AppBytes;
 use crate::meminfo::Meminfo;
 use crate::net::inherited::Inherited;
+use crate::preflight::inherited::{self, Moved};
 use crate::preflight::{admin, port};
 use crate::ring;
 use crate::ring::ProbeError;
@@ -36,14 +36,14 @@ pub(super) struct Facts {
     pub(super) nofile: u64,
     /// Cores this process may run on, by number.
     pub(super) cores: Vec<usize>,
-    /// What became of listening on the address, alone.
-    pub(super) port: io::Result<()>,
+    /// Listeners whose address cannot be listened on alone, and why.
+    pub(super) unable: Vec<(ListenerSettings, io::Error)>,
     /// Where the admin server cannot listen: key, address and why.
     pub(super) admin: Vec<(&'static str, Endpoint, io::Error)>,
-    /// Listeners that are open already.
+    /// The most sockets that are open already of one listener.
     pub(super) inherited: usize,
-    /// Their address, where it should be another.
-    pub(super) moved_from: Option<SocketAddr>,
+    /// Those of the process before that the settings want elsewhere, or not at all.
+    pub(super) moved: Vec<Moved>,
     /// Bytes of the machine.
     pub(super) memory_total: Option<u64>,
     /// Bytes the kernel could still give to programs.
@@ -70,16 +70,16 @@ impl Facts {
             .limits
             .send_rate_min
             .and_then(|_| ring::tells_unacknowledged().ok());
+        let listeners = config.listeners();
+        let passed = inherited.listeners.iter();
+        let sockets = passed.map(|passed| passed.sockets.len());
         Self {
             ring: ring::probe(),
             tells_unacknowledged,
-            port: match inherited.listeners.len() {
-                0 => port::probe(config.server.listen),
-                _ => Ok(()),
-            },
+            unable: unable(&listeners, inherited),
             admin: admin::probe(config, &inherited.admin),
-            inherited: inherited.listeners.len(),
-            moved_from: inherited.moved_from(config.server.listen),
+            inherited: sockets.max().unwrap_or_default(),
+            moved: inherited::moved(&listeners, &inherited.listeners),
             ..Self::without_probes(app_bytes)
         }
     }
@@ -99,10 +99,10 @@ impl Facts {
             memlock: soft_limit(Resource::Memlock),
             nofile: soft_limit(Resource::Nofile),
             cores: cores.into_iter().map(|core| core.id).collect(),
-            port: Ok(()),
+            unable: Vec::new(),
             admin: Vec::new(),
             inherited: 0,
-            moved_from: None,
+            moved: Vec::new(),
             memory_total: meminfo.total,
             memory_available: meminfo.available,
             memory_max: cgroup::memory_groups()
@@ -117,6 +117,19 @@ impl Facts {
             wmem_max: number("/proc/sys/net/core/wmem_max"),
         }
     }
+}
+
+/// Tries each listener that is not `inherited`.
+fn unable(
+    listeners: &[ListenerSettings],
+    inherited: &Inherited,
+) -> Vec<(ListenerSettings, io::Error)> {
+    let to_open = listeners
+        .iter()
+        .filter(|listener| inherited.of(listener.name()).is_none());
+    let failed =
+        to_open.filter_map(|listener| Some((listener.clone(), port::probe(listener).err()?)));
+    failed.collect()
 }
 
 /// Raise the soft limits that the server needs to the hard ones, as any process may. The only place
@@ -176,7 +189,7 @@ mod tests {
         assert!(
             facts.memory_available.is_some()
                 && facts.memory_total > facts.memory_available
-                && facts.port.is_ok()
+                && facts.unable.is_empty()
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Descriptors, locked memory and cores against the settings.
 
-use crate::config::{Config, SHARD_CONNECTIONS_MAX, Socket};
+use crate::config::{Config, ListenerSettings, SHARD_CONNECTIONS_MAX};
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
 
@@ -9,9 +9,11 @@ use crate::preflight::problem::Problem;
 const MEMLOCK_MIN: u64 = 512 * 1024;
 
 /// Descriptors of a shard, connections not among them, for they live in the ring's own table.
-/// Measured: the executor's three rings and its eventfd, the socket ring, the listener and the copy of
-/// it for the next process, and the two eventfds that wake the shard.
-const SHARD_DESCRIPTORS: u64 = 9;
+/// Measured: the executor's three rings and its eventfd, the socket ring, and the two eventfds that
+/// wake the shard.
+const SHARD_DESCRIPTORS: u64 = 7;
+/// Of each of its listeners: the socket and the copy of it for the next process.
+const LISTENER_DESCRIPTORS: u64 = 2;
 /// Descriptors for all else: standard streams, signals, the log, and what handlers open.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
@@ -74,7 +76,7 @@ pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Proble
 /// Connections of the process: what was asked for if there is room, else as many as there is room
 /// for.
 pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result<u32, Problem> {
-    own_descriptors(facts, shards)?;
+    own_descriptors(config, facts, shards)?;
     let PerShard { each, by_setting } = per_shard(config, facts)?;
     let room = u64::from(shards) * each;
     let Some(asked) = config.limits.connections_max else {
@@ -208,20 +210,20 @@ pub(super) fn outbound_problem(config: &Config, facts: &Facts, shards: u32) -> O
             format!("{}, or start {more} shards", raise(each)),
         ));
     }
-    own_descriptors(facts, shards).err()
+    own_descriptors(config, facts, shards).err()
 }
 
 /// The descriptors of the process itself.
-fn own_descriptors(facts: &Facts, shards: u32) -> Result<(), Problem> {
-    let need = u64::from(shards) * SHARD_DESCRIPTORS + RESERVED_DESCRIPTORS;
+fn own_descriptors(config: &Config, facts: &Facts, shards: u32) -> Result<(), Problem> {
+    let listeners = config.listeners().len() as u64;
+    let each = SHARD_DESCRIPTORS + listeners * LISTENER_DESCRIPTORS;
+    let need = u64::from(shards) * each + RESERVED_DESCRIPTORS;
     if need <= facts.nofile {
         return Ok(());
     }
     Err(Problem::new(
         format!("descriptor limit is {}", facts.nofile),
-        format!(
-            "{shards} shards of {SHARD_DESCRIPTORS} and {RESERVED_DESCRIPTORS} for the rest need {need}"
-        ),
+        format!("{shards} shards of {each} and {RESERVED_DESCRIPTORS} for the rest need {need}"),
         format!("{}, or start fewer shards (server.shards)", raise(need)),
     ))
 }
@@ -232,30 +234,14 @@ fn raise(descriptors: u64) -> String {
 
 /// What is legal, but may not be what was meant.
 pub(super) fn warnings(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<String> {
-    let (shards, socket) = (config.server.shards, &config.socket);
+    let shards = config.server.shards;
     let crowded = usize::try_from(shards).is_ok_and(|shards| shards > cores.len());
     let crowded = crowded.then(|| format!("{shards} shards share {}", list(cores)));
-    let cut = [
-        (
-            "listener.backlog",
-            Some(config.listener.backlog),
-            "net.core.somaxconn",
-            facts.somaxconn,
-        ),
-        (
-            "socket.receive_buffer",
-            socket.receive_buffer,
-            "net.core.rmem_max",
-            facts.rmem_max,
-        ),
-        (
-            "socket.send_buffer",
-            socket.send_buffer,
-            "net.core.wmem_max",
-            facts.wmem_max,
-        ),
-    ];
-    let cut = cut.into_iter().filter_map(|(key, asked, sysctl, bound)| {
+    let listeners = config.listeners();
+    let cut = listeners
+        .iter()
+        .flat_map(|listener| kernel_bounds(listener, facts));
+    let cut = cut.filter_map(|(key, asked, sysctl, bound)| {
         let (asked, bound) = (asked?, bound?);
         (asked > bound).then(|| {
             format!(
@@ -266,7 +252,7 @@ pub(super) fn warnings(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<S
     crowded
         .into_iter()
         .chain(memory_warning(facts))
-        .chain(keepalive_warning(socket))
+        .chain(listeners.iter().filter_map(keepalive_warning))
         .chain(cut)
         .collect()
 }
@@ -282,14 +268,47 @@ fn memory_warning(facts: &Facts) -> Option<String> {
     })
 }
 
+/// What a listener asks for that the kernel bounds by a sysctl: key, value, sysctl, its value.
+type KernelBound = (String, Option<u32>, &'static str, Option<u32>);
+
+fn kernel_bounds(listener: &ListenerSettings, facts: &Facts) -> Vec<KernelBound> {
+    let (queue, socket) = (&listener.queue, &listener.socket);
+    let mut bounds = vec![(
+        listener.key("backlog"),
+        Some(queue.backlog),
+        "net.core.somaxconn",
+        facts.somaxconn,
+    )];
+    if !listener.is_unix() {
+        bounds.push((
+            listener.socket_key("receive_buffer"),
+            socket.receive_buffer,
+            "net.core.rmem_max",
+            facts.rmem_max,
+        ));
+        bounds.push((
+            listener.socket_key("send_buffer"),
+            socket.send_buffer,
+            "net.core.wmem_max",
+            facts.wmem_max,
+        ));
+    }
+    bounds
+}
+
 /// TCP_USER_TIMEOUT overrides the number of keepalive probes (tcp(7)).
-fn keepalive_warning(socket: &Socket) -> Option<String> {
+fn keepalive_warning(listener: &ListenerSettings) -> Option<String> {
+    if listener.is_unix() {
+        return None;
+    }
+    let socket = &listener.socket;
     let (keepalive, timeout) = (socket.keepalive()?, socket.user_timeout?);
     let granted = keepalive.idle + keepalive.interval * keepalive.count;
+    let key = listener.socket_key("user_timeout");
     (timeout < granted).then(|| {
         format!(
-            "socket.user_timeout is {timeout:?}, keepalive grants a silent peer {granted:?}: the first probe that is lost after {timeout:?} ends a \
-             connection that may be alive; raise socket.user_timeout, or probe sooner"
+            "{key} is {timeout:?}, keepalive grants a silent peer {granted:?}: the first probe that is lost after {timeout:?} ends a \
+             connection that may be alive; raise {key}, or probe sooner"
         )
     })
 }

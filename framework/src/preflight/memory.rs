@@ -11,7 +11,7 @@ use crate::preflight::admin;
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
 use crate::ring::buffers::BufferPool;
-use crate::shard::conns::proxied;
+use crate::shard::conns::{entrances, proxied};
 use crate::shard::mail::mesh::places as mailbox_places;
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::policy::overload::OWN_BUFFERS;
@@ -298,7 +298,7 @@ fn shard_parts(config: &Config, facts: &Facts, shards: u64) -> Vec<Part> {
 
 /// What connections take, whatever is in their queues.
 fn connection_parts(config: &Config, facts: &Facts, connections: u64) -> [Part; 2] {
-    let each = CONNECTION_BYTES + facts.task_bytes + header_bytes(config);
+    let each = CONNECTION_BYTES + facts.task_bytes + entry_bytes(config);
     let size = config.buffers.size;
     [
         Part::of(
@@ -342,16 +342,21 @@ fn own_bytes(config: &Config, connections: u64) -> u64 {
 fn connection_bytes(config: &Config, facts: &Facts) -> u64 {
     CONNECTION_BYTES
         + facts.task_bytes
-        + header_bytes(config)
+        + entry_bytes(config)
         + with_allocator(OWN_BUFFERS * u64::from(config.buffers.size))
         + SOCKET_BYTES
 }
 
-/// What is kept of the PROXY header with which it began.
-fn header_bytes(config: &Config) -> u64 {
-    let listener = &config.listener;
-    let each = proxied::BYTES + u64::from(listener.proxy_header_max);
-    listener.proxy.map_or(0, |_| each)
+/// What is kept of the PROXY header with which it began, at the listener that keeps most, and of which
+/// listener it has come by.
+fn entry_bytes(config: &Config) -> u64 {
+    let listeners = config.listeners();
+    let header = listeners.iter().map(|listener| {
+        let queue = &listener.queue;
+        let each = proxied::BYTES + u64::from(queue.proxy_header_max);
+        queue.proxy.map_or(0, |_| each)
+    });
+    header.max().unwrap_or_default() + entrances::bytes(listeners.len())
 }
 
 fn with_allocator(bytes: u64) -> u64 {

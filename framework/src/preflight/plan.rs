@@ -1,7 +1,5 @@
 //! What will be started: settings and facts in, a [`Plan`] or the whole list of [`Problem`]s out.
 
-use std::io;
-
 use crate::config::Config;
 use crate::handler::AppBytes;
 use crate::net::inherited::Inherited;
@@ -120,17 +118,11 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     problems.extend(kernel::problem(facts));
     problems.extend(limits::memlock_problem(facts));
-    problems.extend(
-        facts
-            .port
-            .as_ref()
-            .err()
-            .map(|error| listen_problem(config, error)),
-    );
+    let unable = facts.unable.iter();
+    problems.extend(unable.map(|(listener, error)| port::problem(listener, error)));
     let admin = facts.admin.iter();
     problems.extend(admin.map(|(key, endpoint, error)| admin::problem(key, endpoint, error)));
-    let moved_from = facts.moved_from;
-    problems.extend(moved_from.map(|from| inherited::moved(from, config.server.listen)));
+    problems.extend(facts.moved.iter().map(inherited::moved_problem));
     let plan = limits::cores(config, facts).and_then(|cores| {
         let shards = shard_count(config, &cores);
         problems.extend(inherited::surplus(facts.inherited, shards));
@@ -165,12 +157,6 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
         Ok(plan) if problems.is_empty() => Ok(plan),
         outcome => Err(problems.into_iter().chain(outcome.err()).collect()),
     }
-}
-
-/// Why the address of the settings cannot be listened on: found by the probe, or by the listeners
-/// themselves.
-pub(crate) fn listen_problem(config: &Config, error: &io::Error) -> Problem {
-    port::problem(config.server.listen, error)
 }
 
 /// Shards to start: as many as asked for, else one per core.

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Server, Upstream};
+use crate::config::{Endpoint, ListenerSettings, Server, Upstream};
 use crate::handler::AppBytes;
+use crate::preflight::inherited::Moved;
 use crate::proxy::Versions;
 use crate::ring::ProbeError;
+use crate::settings::Settings;
 
 /// A machine of four cores on which everything is in order.
 fn good() -> Facts {
@@ -22,10 +24,10 @@ fn good() -> Facts {
         memlock: 8 << 20,
         nofile: 20_000,
         cores: vec![0, 1, 2, 3],
-        port: Ok(()),
+        unable: Vec::new(),
         admin: Vec::new(),
         inherited: 0,
-        moved_from: None,
+        moved: Vec::new(),
         memory_total: Some(64 << 30),
         memory_available: Some(8 << 30),
         memory_max: None,
@@ -53,6 +55,12 @@ fn refusal_of(config: &Config, facts: Facts) -> String {
     let problems = plan(config, &facts).expect_err("refused");
     assert_eq!(problems.len(), 1, "{problems:#?}");
     problems[0].to_string()
+}
+
+/// The default listener cannot listen.
+fn unable(errno: i32) -> Vec<(ListenerSettings, io::Error)> {
+    let listener = Config::default().listeners().remove(0);
+    vec![(listener, io::Error::from_raw_os_error(errno))]
 }
 
 fn ring_refused(errno: i32, io_uring_disabled: Option<u32>) -> Facts {
@@ -433,7 +441,7 @@ fn shards_that_share_a_core_may_not_spin() {
 #[test]
 fn each_trouble_with_the_port_has_its_own_remedy() {
     let failed = |errno| Facts {
-        port: Err(io::Error::from_raw_os_error(errno)),
+        unable: unable(errno),
         ..good()
     };
     let used = refusal(failed(libc::EADDRINUSE));
@@ -660,7 +668,7 @@ fn all_problems_are_reported_at_once() {
     let facts = Facts {
         memlock: 0,
         memory_available: Some(1),
-        port: Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
+        unable: unable(libc::EADDRINUSE),
         nofile: 10,
         ..ring_refused(libc::EPERM, Some(2))
     };
@@ -674,27 +682,68 @@ fn all_problems_are_reported_at_once() {
 fn listeners_that_are_open_already_must_have_a_shard_each_and_the_address_of_the_settings() {
     let mut config = Config::default();
     config.server.shards = 2;
-    let with = |inherited, moved_from| Facts {
+    let with = |inherited, moved| Facts {
         inherited,
-        moved_from,
+        moved,
         ..good()
     };
     for fewer in 1..=2 {
-        plan(&config, &with(fewer, None)).unwrap();
+        plan(&config, &with(fewer, Vec::new())).unwrap();
     }
-    let problems = plan(&config, &with(3, None)).unwrap_err();
+    let problems = plan(&config, &with(3, Vec::new())).unwrap_err();
     assert_eq!(
         problems[0].to_string(),
         "cannot take 3 listeners, server.shards comes to 2, and each listener needs a shard: set \
          server.shards to 3, or stop the server and start it instead of a restart"
     );
-    let from = Some(([127, 0, 0, 1], 1).into());
-    let problems = plan(&config, &with(2, from)).unwrap_err();
+    let (from, to) = (([127, 0, 0, 1], 1), ([127, 0, 0, 1], 7007));
+    let to = ("server.listen".to_owned(), Endpoint::Tcp(to.into()));
+    for (to, why) in [
+        (Some(to), "server.listen is 127.0.0.1:7007"),
+        (None, "there is no listener public"),
+    ] {
+        let moved = Moved {
+            name: "public".to_owned(),
+            from: Endpoint::Tcp(from.into()),
+            to,
+        };
+        let problems = plan(&config, &with(2, vec![moved])).unwrap_err();
+        let told = format!("cannot take the listeners of 127.0.0.1:1 over, {why}: set it back");
+        assert!(problems[0].to_string().starts_with(&told), "{problems:?}");
+    }
+}
+
+#[test]
+fn every_listener_is_judged_by_its_own_name() {
+    let listeners = "
+        [[listener]]
+        name = 'public'
+        listen = '127.0.0.1:1'
+        backlog = 65535
+        [[listener]]
+        listen = 'unix:/run/two.sock'
+    ";
+    let config = Settings::from_toml(listeners).load().unwrap();
+    let unable = config.listeners().into_iter().map(|listener| {
+        let error = io::Error::from_raw_os_error(libc::EADDRINUSE);
+        (listener, error)
+    });
+    let facts = Facts {
+        unable: unable.collect(),
+        ..good()
+    };
+    let problems = plan(&config, &facts).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(
-        problems[0].to_string().starts_with(
-            "cannot take the listeners of 127.0.0.1:1 over, server.listen is 127.0.0.1:7007"
-        ),
-        "{problems:?}"
+        told[0].contains("another port in listener.public.listen"),
+        "{told:?}"
+    );
+    let two = "cannot listen on unix:/run/two.sock (listener.2.listen), another program";
+    assert!(told[1].starts_with(two), "{told:?}");
+    let warnings = plan(&config, &good()).unwrap().warnings;
+    assert!(
+        warnings[0].starts_with("listener.public.backlog is 65535"),
+        "{warnings:?}"
     );
 }
 

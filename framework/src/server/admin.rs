@@ -14,13 +14,12 @@ mod running;
 mod stats;
 mod text_format;
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Endpoint, InForce};
+use crate::config::{Config, Endpoint, InForce, ONLY};
 use crate::handler::ShardContext;
 use crate::id::{ServerNumber, ShardId};
 use crate::metrics::Metrics;
@@ -33,7 +32,9 @@ use crate::server::event::Event;
 use crate::server::shards::{ShardHandle, Start};
 use crate::server::view::View;
 use crate::shard::commands::Queue;
+use crate::shard::handle::ShardListener;
 use crate::shard::mail::mesh::Mesh;
+use crate::shard::state::acceptor::ListenSocket;
 use crate::shard::task::bell::Bell;
 
 /// How long its thread may take to begin, and to end. No key: past either something of ours is
@@ -71,13 +72,21 @@ impl Admin {
         let wake = WakeFd::new().map_err(|error| fails(error.to_string()))?;
         let listener = opened.listener.try_clone();
         let listener: OwnedFd = listener.map_err(|error| fails(error.to_string()))?;
+        let listeners = vec![ShardListener {
+            name: ONLY.to_owned(),
+            endpoint: opened.endpoint.clone(),
+            socket: ListenSocket {
+                socket: Some(listener),
+                is_kept: false,
+            },
+        }];
         let bells = [Bell::new(2, wake.clone())].into(); // its own, and threads'
         let context = ShardContext {
             id: ShardId(plan.id),
             shards: 1,
             cpu: None,
             connections_max: plan.connections_max,
-            local_addr: address(&opened.endpoint),
+            local_addr: opened.endpoint.socket_addr(),
             upstreams: Arc::default(),
             metrics: Arc::<Metrics>::default(),
             mesh: Arc::new(Mesh::new(
@@ -98,7 +107,7 @@ impl Admin {
             settings: InForce::embedded(config),
             plan,
             context,
-            listener,
+            listeners,
             wake,
             started,
         };
@@ -177,13 +186,5 @@ fn plan(config: &Config) -> ShardPlan {
         affinity: None,
         connections_max: config.admin.connections_max,
         memory: SHARE,
-    }
-}
-
-/// What stands for the address of a Unix socket where an IP address is asked for.
-fn address(endpoint: &Endpoint) -> SocketAddr {
-    match endpoint {
-        Endpoint::Tcp(address) => *address,
-        Endpoint::Unix(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
     }
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use crate::config::{Config, InForce};
 use crate::handler::{AppBytes, IntoHandler, ShardContext};
 use crate::net::inherited::Inherited;
+use crate::net::listener::ListenerAddr;
 use crate::preflight::plan::{self, Plan};
 use crate::preflight::problem::Problem;
 use crate::server::control::Control;
@@ -154,9 +155,18 @@ pub struct Bound<F> {
 }
 
 impl<F> Bound<F> {
-    /// The address that it listens on, with the real port.
+    /// The address that it listens on, with the real port; of several listeners the first's, and
+    /// unspecified if that is a Unix socket.
     pub fn local_addr(&self) -> SocketAddr {
-        self.listening.address
+        let first = self.listening.addrs.first();
+        first.map_or(([0, 0, 0, 0], 0).into(), |first| {
+            first.endpoint.socket_addr()
+        })
+    }
+
+    /// Where each listener listens, in the order of the settings.
+    pub fn local_addrs(&self) -> &[ListenerAddr] {
+        &self.listening.addrs
     }
 
     /// What the program should know although it does not prevent the start.
@@ -175,7 +185,7 @@ impl<F> Bound<F> {
         F: Fn(&ShardContext<H::Message>) -> H + Send + Sync + 'static,
         H: IntoHandler<K>,
     {
-        let (address, factory) = (self.listening.address, self.factory);
+        let (listeners, factory) = (Arc::clone(&self.listening.addrs), self.factory);
         let (events, inbox) = channel();
         let progress = Arc::<Progress>::default();
         let (listening, service) = (self.listening, Service::default());
@@ -190,7 +200,7 @@ impl<F> Bound<F> {
             StartError::of_process(format!("the control thread does not start: {error}"))
         })?;
         Ok(ServerHandle {
-            address,
+            listeners,
             events,
             progress,
             shards,

@@ -1,18 +1,20 @@
 //! The control thread: waits until every shard can serve, lets them, hears of signals and of shards
 //! that end, looks after them meanwhile, drains.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::config::InForce;
+use crate::config::{Endpoint, InForce};
 use crate::handler::{Handler, ShardContext};
 use crate::id::ShardId;
 use crate::log::{LogHandle, Losses};
 use crate::metrics::{Counter, Metrics};
-use crate::net::endpoint::Opened;
+use crate::net::endpoint::{Opened, SocketFile};
+use crate::net::listener::OpenListener;
 use crate::panics;
 use crate::server::admin::Admin;
 use crate::server::ended::ServerError;
@@ -69,10 +71,12 @@ pub(crate) struct Control {
     signalled: Option<Request>,
     started: Instant,
     service: Service,
-    /// Others have opened the listeners.
-    is_inherited: bool,
-    /// What becomes of the kernel's queue at the end.
+    /// What becomes of the kernel's queues at the end.
     queue: Queue,
+    /// Files of Unix sockets, which go when the server drains.
+    files: Vec<SocketFile>,
+    /// Those that are the process before's until this one serves.
+    files_to_be: Vec<PathBuf>,
     /// The admin server's listeners, while the process before still serves there.
     admin_to_be: [Option<Opened>; 2],
     watch: Watch,
@@ -103,18 +107,16 @@ impl Control {
     ) -> Result<(Self, Arc<Mesh<M>>), String> {
         panics::install_hook(describes_panics);
         let started = Instant::now();
-        let (settings, address) = (listening.settings.clone(), listening.address);
+        let (settings, listeners) = (listening.settings.clone(), Arc::clone(&listening.addrs));
         let config = Arc::clone(&settings.config);
         let connections_max = listening.plan.connections_max;
         let settings = RunningSettings::new(settings, source, listening.plan.memory.share);
         listening.log();
         let admin = std::mem::take(&mut listening.admin);
-        let is_inherited = listening.inherited;
-        let queue = if listening.kept {
-            Queue::Leave
-        } else {
-            Queue::Serve
-        };
+        let opened = listening.listeners.iter_mut();
+        let files = opened.filter_map(|listener| listener.file.take());
+        let files: Vec<SocketFile> = files.collect();
+        let files_to_be = paths_to_own(&listening.listeners);
         let (shards, mesh) = shards::start(listening, started, events, factory)?;
         let watch = Watch {
             watchdog: Watchdog::new(&config, started),
@@ -125,7 +127,7 @@ impl Control {
         let metrics = shards.iter().map(|shard| Arc::clone(&shard.metrics));
         let view = Arc::new(View {
             config,
-            address,
+            listeners,
             connections_max,
             server: mesh.server,
             shards: metrics.collect(),
@@ -150,8 +152,9 @@ impl Control {
             signalled: None,
             started,
             service,
-            is_inherited,
-            queue,
+            queue: Queue::Serve,
+            files,
+            files_to_be,
             admin_to_be: [None, None],
             watch,
         };
@@ -259,14 +262,15 @@ impl Control {
         if self.waiting > 0 || !matches!(self.stage, Stage::Starting { .. }) {
             return;
         }
-        if self.is_inherited {
-            self.service
-                .set_up_listeners(&self.settings.in_force.config);
-        }
+        self.service.set_up_listeners();
         self.shards.iter().for_each(ShardHandle::serve);
         self.start_admin();
         timeout_summary::log(&self.settings.in_force.config);
-        tracing::info!(addr = %self.view.address, shards = self.shards.len(), connections_max = self.view.connections_max, "listening");
+        let paths = self.files_to_be.drain(..);
+        self.files
+            .extend(paths.filter_map(|path| SocketFile::found(&path)));
+        let (first, others) = (self.view.first(), self.view.others_told());
+        tracing::info!(addr = %first.endpoint, others, shards = self.shards.len(), connections_max = self.view.connections_max, "listening");
         self.stage = Stage::Serving;
         progress.settle(Ok(()));
         self.service.ready();
@@ -392,6 +396,7 @@ impl Control {
         tracing::info!(pid = pid_number, connections, "handed over; draining");
         self.service.hand_over(pid);
         self.queue = Queue::Leave;
+        self.files.iter_mut().for_each(SocketFile::leave);
         self.drain();
         self.admin.iter_mut().for_each(Admin::hand_over);
     }
@@ -414,6 +419,7 @@ impl Control {
             return;
         }
         self.service.stopping();
+        self.files.clear(); // nobody else connects to a queue that is about to be closed
         let queue = self.queue;
         self.shards.iter().for_each(|shard| shard.drain(queue));
         self.stage = Stage::Draining {
@@ -438,7 +444,7 @@ impl Control {
         let readiness = readiness(self.stage, self.dead, stalled);
         self.view.readiness.set(readiness);
         let whole = Whole {
-            address: self.view.address,
+            listeners: &self.view.listeners,
             ready: readiness.is_ok(),
             log_lines_dropped: dropped,
         };
@@ -489,6 +495,17 @@ impl Watch {
         ];
         due.into_iter().flatten()
     }
+}
+
+/// Files of sockets that the process before has opened: that one's until this one serves.
+fn paths_to_own(listeners: &[OpenListener]) -> Vec<PathBuf> {
+    let passed = listeners.iter().filter(|listener| listener.inherited);
+    let passed = passed.filter(|listener| !listener.kept);
+    let paths = passed.filter_map(|listener| match &listener.endpoint {
+        Endpoint::Unix(path) => Some(path.clone()),
+        Endpoint::Tcp(_) => None,
+    });
+    paths.collect()
 }
 
 fn dropped(log: Option<&LogHandle>) -> u64 {

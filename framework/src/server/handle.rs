@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use crate::config::{InForce, SettingChange};
 use crate::handler::Nothing;
 use crate::metrics::{Metrics, Snapshot};
+use crate::net::listener::ListenerAddr;
 use crate::server::ended::{Ended, ServerError};
 use crate::server::event::{Event, tell};
 use crate::server::progress::Progress;
@@ -23,7 +24,7 @@ use crate::shard::mail;
 /// stand.
 #[derive(Debug)]
 pub struct ServerHandle<M = Nothing> {
-    pub(super) address: SocketAddr,
+    pub(super) listeners: Arc<[ListenerAddr]>,
     pub(super) events: Sender<Event>,
     pub(super) progress: Arc<Progress>,
     pub(super) shards: Vec<Arc<Metrics>>,
@@ -64,9 +65,42 @@ impl<M: Send + 'static> ServerHandle<M> {
         self.sender.clone()
     }
 
-    /// The address that it listens on, with the real port.
+    /// The address that it listens on, with the real port; of several listeners the first's, and
+    /// unspecified if that is a Unix socket.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        let first = self.listeners.first();
+        first.map_or(([0, 0, 0, 0], 0).into(), |first| {
+            first.endpoint.socket_addr()
+        })
+    }
+
+    /// Where each listener listens, in the order of the settings.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error, Server, Settings, from_fn};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let factory = |_shard: &_| from_fn(async |_conn: &mut Conn| Ok::<(), Error>(()));
+    /// let path = std::env::temp_dir().join(format!("example-{}.sock", std::process::id()));
+    /// let listeners = format!(
+    ///     "[[listener]]\nname = 'public'\nlisten = '127.0.0.1:0'\n\
+    ///      [[listener]]\nname = 'private'\nlisten = 'unix:{}'\n",
+    ///     path.display()
+    /// );
+    /// let settings = Settings::from_toml(listeners)
+    ///     .set("server.shards", 1)
+    ///     .set("limits.connections_max", 10);
+    /// let handle = Server::builder().settings(settings).handler(factory).bind()?.spawn()?;
+    /// let names = handle.local_addrs().iter().map(|listener| &*listener.name);
+    /// assert_eq!(names.collect::<Vec<_>>(), ["public", "private"]);
+    /// assert_eq!(handle.local_addrs()[1].endpoint.to_string(), format!("unix:{}", path.display()));
+    /// # handle.drain();
+    /// # handle.join().outcome?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn local_addrs(&self) -> &[ListenerAddr] {
+        &self.listeners
     }
 
     /// Ends when every shard serves; on any executor. Whoever connects before that waits in the

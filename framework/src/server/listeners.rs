@@ -1,28 +1,25 @@
 //! Listeners that are open, with the plan of who will serve them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
-use crate::config::{Config, InForce};
+use crate::config::{Config, InForce, ListenerSettings};
 use crate::net::endpoint::{self, Opened};
-use crate::net::inherited::{self, Inherited};
-use crate::net::listen::listen;
-use crate::preflight::admin;
-use crate::preflight::plan::{self, Plan};
+use crate::net::inherited::{self, Inherited, Passed};
+use crate::net::listener::{ListenerAddr, OpenListener};
+use crate::preflight::plan::Plan;
 use crate::preflight::problem::Problem;
+use crate::preflight::{admin, port};
 
 /// A server before its shards: clients may connect, and wait in the kernel's queue.
 pub(crate) struct Listening {
     pub(crate) settings: InForce,
     pub(crate) plan: Plan,
-    /// One for each shard.
-    pub(crate) listeners: Vec<TcpListener>,
-    pub(crate) address: SocketAddr,
+    /// In the order of the settings, each with a socket for each shard.
+    pub(crate) listeners: Vec<OpenListener>,
+    /// Where these listen.
+    pub(crate) addrs: Arc<[ListenerAddr]>,
     /// The admin server's: where it is looked at, and where it is steered.
     pub(crate) admin: [Option<Opened>; 2],
-    /// Others have opened the listeners, with options of their own.
-    pub(crate) inherited: bool,
-    /// The service manager has the listeners too.
-    pub(crate) kept: bool,
 }
 
 impl Listening {
@@ -34,20 +31,14 @@ impl Listening {
     pub(crate) fn open(
         settings: InForce,
         plan: Plan,
-        inherited: Inherited,
+        mut inherited: Inherited,
     ) -> Result<Self, Problem> {
         let config = &*settings.config;
-        let (count, is_inherited) = (plan.shards.len(), !inherited.listeners.is_empty());
-        let opened = if is_inherited {
-            inherited::complete(inherited.listeners, config, count)
-        } else {
-            listen(config, count)
-        };
-        let (listeners, address) = opened.map_err(|error| plan::listen_problem(config, &error))?;
-        if is_inherited && !inherited::is_at(address, config.server.listen) {
-            let listen = config.server.listen;
-            tracing::warn!(addr = %address, %listen, "the service manager's address counts, not server.listen");
-        }
+        let listeners = config.listeners().into_iter().map(|listener| {
+            let passed = inherited.take(listener.name());
+            open(listener, passed, plan.shards.len())
+        });
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let admin = open_admin(config, inherited.admin)?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
@@ -55,11 +46,9 @@ impl Listening {
         Ok(Self {
             settings,
             plan,
+            addrs: listeners.iter().map(OpenListener::addr).collect(),
             listeners,
-            address,
             admin,
-            inherited: is_inherited,
-            kept: inherited.kept,
         })
     }
 
@@ -68,6 +57,21 @@ impl Listening {
         log_admission(&self.settings.config, &self.plan);
         log_memory(&self.plan);
     }
+}
+
+fn open(
+    settings: ListenerSettings,
+    passed: Option<Passed>,
+    count: usize,
+) -> Result<OpenListener, Problem> {
+    let opened = OpenListener::open(settings.clone(), passed, count);
+    let opened = opened.map_err(|error| port::problem(&settings, &error))?;
+    let (addr, wanted) = (&opened.endpoint, &settings.bind.listen);
+    if opened.inherited && !inherited::is_at(addr, wanted) {
+        let key = settings.key("listen");
+        tracing::warn!(%addr, listen = %wanted, "the service manager's address counts, not {key}");
+    }
+    Ok(opened)
 }
 
 /// Opens the admin server's listeners that are not `inherited`.
@@ -99,9 +103,10 @@ fn log_admission(config: &Config, plan: &Plan) {
         connections_per_shard_max = plan.shards.iter().map(|shard| shard.connections_max).max(),
         on_full = admission.on_full.word(),
         reclaim = admission.reclaim,
-        connections_per_address_and_shard_max = admission.connections_per_address_max.unwrap_or(0),
-        address_prefix_v6 = admission.address_prefix_v6,
-        accepts_per_second_and_shard_max = admission.accepts_per_second_max.unwrap_or(0),
+        connections_per_address_and_shard_max =
+            admission.clients.connections_per_address_max.unwrap_or(0),
+        address_prefix_v6 = admission.clients.address_prefix_v6,
+        accepts_per_second_and_shard_max = admission.clients.accepts_per_second_max.unwrap_or(0),
         "admission"
     );
 }

@@ -3,7 +3,6 @@
 
 use std::env;
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::SocketType;
@@ -43,17 +42,15 @@ impl Predecessor {
                 Role::Steering => {
                     inherited.admin[1] = Some(Opened::inherited(descriptor, entry.kept)?);
                 }
-                Role::Listener(shard) => {
-                    inherited.kept = entry.kept;
-                    listeners.push((shard, TcpListener::from(descriptor)));
+                Role::Listener { name, shard } => {
+                    listeners.push((shard, name, descriptor, entry.kept));
                 }
             }
         }
-        listeners.sort_by_key(|(shard, _)| *shard);
-        inherited.listeners = listeners
-            .into_iter()
-            .map(|(_, listener)| listener)
-            .collect();
+        listeners.sort_by_key(|(shard, ..)| *shard);
+        for (_, name, descriptor, kept) in listeners {
+            inherited.add(&name, descriptor, kept);
+        }
         Ok(Some((Self(socket), inherited)))
     }
 

@@ -158,10 +158,10 @@ impl RunningSettings {
         } = self.memory;
         let unread = u64::from(limits.recv_queue_max) * u64::from(new.buffers.size);
         let before = &self.in_force.config.limits;
+        let may_need_places =
+            change.key == "limits.on_full" || change.key.ends_with(".connections_per_address_max");
         match change.key.as_str() {
-            "limits.on_full" | "limits.connections_per_address_max"
-                if new.spare_per_shard() > self.spare_per_shard =>
-            {
+            _ if may_need_places && new.spare_per_shard() > self.spare_per_shard => {
                 Some(", for the shards have no spare places".to_owned())
             }
             "limits.write_queue_max" if limits.write_queue_max > unsent_max => Some(format!(

@@ -1,6 +1,5 @@
 //! The line of statistics.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use procfs::FromRead;
@@ -8,12 +7,12 @@ use procfs::process::StatM;
 
 use crate::id::ShardId;
 use crate::metrics::Snapshot;
-use crate::net::listen;
+use crate::net::listener::{ListenerAddr, queued};
 
 /// What the lines tell of beside the shards' counters.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Whole {
-    pub(crate) address: SocketAddr,
+pub(crate) struct Whole<'a> {
+    pub(crate) listeners: &'a [ListenerAddr],
     pub(crate) ready: bool,
     pub(crate) log_lines_dropped: u64,
 }
@@ -55,7 +54,7 @@ impl Reporter {
     pub(crate) fn report(
         &mut self,
         now: Instant,
-        whole: Whole,
+        whole: Whole<'_>,
         shards: impl Iterator<Item = (ShardId, Snapshot)>,
     ) {
         let Some(interval) = self.interval.filter(|_| now >= self.next) else {
@@ -98,7 +97,7 @@ impl Reporter {
 /// One line of statistics: a shard's, or the whole process's.
 struct Line<'a> {
     shard: Option<ShardId>,
-    whole: Option<Whole>,
+    whole: Option<Whole<'a>>,
     now: &'a Snapshot,
     before: &'a Snapshot,
     seconds: f64,
@@ -121,7 +120,7 @@ impl Line<'_> {
             shard = shard.map(|shard| shard.0),
             ready = whole.map(|whole| whole.ready),
             connections = now.connections,
-            queued = whole.and_then(|whole| some(listen::queued(whole.address)?)),
+            queued = whole.and_then(|whole| some(queued(whole.listeners)?)),
             accepted = now.accepted,
             closed = now.closed_total(),
             tasks = now.tasks,

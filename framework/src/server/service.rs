@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::net::inherited;
 use crate::server::event::Event;
@@ -65,7 +64,7 @@ impl Service {
     /// Out of descriptors.
     pub(crate) fn keep(&mut self, listening: &Listening) -> io::Result<()> {
         let (listeners, admin) = (&listening.listeners, &listening.admin);
-        self.successors = Some(Successors::new(listeners, admin, listening.kept)?);
+        self.successors = Some(Successors::new(listeners, admin)?);
         Ok(())
     }
 
@@ -76,11 +75,13 @@ impl Service {
 
     /// The shards are about to serve: listeners that others have opened become as the settings want
     /// them.
-    pub(crate) fn set_up_listeners(&self, config: &Config) {
+    pub(crate) fn set_up_listeners(&self) {
         let listeners = self.successors.iter().flat_map(Successors::listeners);
-        for listener in listeners {
-            if let Err(error) = inherited::set_up(listener, config) {
-                tracing::warn!(%error, "a listener keeps the options that it was passed with");
+        for listener in listeners.filter(|listener| listener.inherited) {
+            for socket in &listener.sockets {
+                if let Err(error) = inherited::set_up(socket, &listener.settings) {
+                    tracing::warn!(%error, "a listener keeps the options that it was passed with");
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The control thread's end of each shard.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -12,6 +12,7 @@ use crate::config::InForce;
 use crate::handler::{self, Handler, Observer, ShardContext};
 use crate::id::{ServerNumber, ShardId};
 use crate::metrics::Metrics;
+use crate::net::listener::{ListenerAddr, OpenListener};
 use crate::preflight::plan::ShardPlan;
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
@@ -19,10 +20,13 @@ use crate::server::event::{Event, tell};
 use crate::server::listeners::Listening;
 use crate::server::view::ShardLink;
 use crate::shard::commands::{Commands, Queue};
-use crate::shard::handle::Setup;
+use crate::shard::handle::{Setup, ShardListener};
 use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
+use crate::shard::state::acceptor::ListenSocket;
 use crate::shard::task::bell::{Bell, Bells};
+
+const UNSPECIFIED: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// One shard, as the control thread has it.
 pub(crate) struct ShardHandle {
@@ -40,7 +44,7 @@ pub(super) struct Start<M> {
     pub(super) settings: InForce,
     pub(super) plan: ShardPlan,
     pub(super) context: ShardContext<M>,
-    pub(super) listener: OwnedFd,
+    pub(super) listeners: Vec<ShardListener>,
     pub(super) wake: WakeFd,
     pub(super) started: Instant,
 }
@@ -53,8 +57,11 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     events: &Sender<Event>,
     factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
 ) -> Result<(Vec<ShardHandle>, Arc<Mesh<M>>), String> {
-    let (settings, address, factory) = (listening.settings, listening.address, Arc::new(factory));
+    let (settings, factory) = (listening.settings, Arc::new(factory));
     let config = &settings.config;
+    let first = listening.listeners.first();
+    let local_addr = first.map_or(UNSPECIFIED, |first| first.endpoint.socket_addr());
+    let listeners_count = listening.listeners.len();
     let count = listening.plan.shards.len();
     let wakes = (0..count)
         .map(|_| WakeFd::new())
@@ -66,15 +73,15 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     let mesh = Arc::new(Mesh::new(server, bells, config.mailbox.clone()));
     let mut shards = Vec::with_capacity(count);
     let planned = listening.plan.shards.iter().zip(wakes);
-    for ((plan, wake), listener) in planned.zip(listening.listeners) {
+    for ((plan, wake), listeners) in planned.zip(share_out(listening.listeners, count)) {
         let context = ShardContext {
             id: ShardId(plan.id),
             shards: count as u32,
             cpu: plan.cpu(),
             connections_max: plan.connections_max,
-            local_addr: address,
+            local_addr,
             upstreams: Arc::clone(&config.upstreams),
-            metrics: Arc::new(Metrics::of(&config.upstreams)),
+            metrics: Arc::new(Metrics::of(&config.upstreams, listeners_count)),
             mesh: Arc::clone(&mesh),
         };
         let start = Start {
@@ -82,7 +89,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
             settings: settings.clone(),
             plan: plan.clone(),
             context,
-            listener: listener.into(),
+            listeners,
             wake,
             started,
         };
@@ -99,6 +106,25 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     Ok((shards, mesh))
 }
 
+/// Each shard's sockets: one of each listener.
+fn share_out(listeners: Vec<OpenListener>, shards: usize) -> Vec<Vec<ShardListener>> {
+    let mut shares: Vec<Vec<ShardListener>> = (0..shards).map(|_| Vec::new()).collect();
+    for listener in listeners {
+        let (ListenerAddr { name, endpoint }, is_kept) = (listener.addr(), listener.kept);
+        for (share, socket) in shares.iter_mut().zip(listener.sockets) {
+            share.push(ShardListener {
+                name: name.clone(),
+                endpoint: endpoint.clone(),
+                socket: ListenSocket {
+                    socket: Some(socket),
+                    is_kept,
+                },
+            });
+        }
+    }
+    shares
+}
+
 impl ShardHandle {
     pub(super) fn start<M: Send + 'static, H: Handler<M>>(
         start: Start<M>,
@@ -110,7 +136,7 @@ impl ShardHandle {
             settings,
             plan,
             context,
-            listener,
+            listeners,
             wake,
             started,
         } = start;
@@ -122,8 +148,7 @@ impl ShardHandle {
             connections_max: plan.connections_max,
             memory: plan.memory,
             config: settings.config,
-            listener: Some(listener),
-            local_addr: context.local_addr,
+            listeners,
             wake: wake.clone(),
             commands: Arc::clone(&commands),
             bells: Bells::of(bells, context.id.0 as usize),

@@ -7,7 +7,6 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -21,8 +20,10 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 use rustix::process::Pid;
 
+use crate::config::ListenerSettings;
 use crate::net::endpoint::Opened;
 use crate::net::handover::{self, Entry, Role};
+use crate::net::listener::OpenListener;
 use crate::server::event::{Event, tell};
 
 /// Tells a process that its standard input is such a socket.
@@ -40,10 +41,19 @@ pub(super) struct Successors {
     program: Option<PathBuf>,
     /// As this process was called, its own name first.
     words: Vec<OsString>,
-    listeners: Vec<OwnedFd>,
-    listeners_kept: bool,
+    listeners: Vec<Copies>,
     admin: Vec<(Entry, OwnedFd)>,
     starting: Option<Starting>,
+}
+
+/// The sockets of one listener, to be passed on.
+#[derive(Debug)]
+pub(super) struct Copies {
+    pub(super) settings: ListenerSettings,
+    pub(super) sockets: Vec<OwnedFd>,
+    /// Another process has opened them.
+    pub(super) inherited: bool,
+    kept: bool,
 }
 
 /// One that starts now.
@@ -63,15 +73,16 @@ impl Successors {
     /// # Errors
     ///
     /// Out of descriptors.
-    pub(super) fn new(
-        listeners: &[TcpListener],
-        admin: &[Option<Opened>; 2],
-        kept: bool,
-    ) -> io::Result<Self> {
+    pub(super) fn new(listeners: &[OpenListener], admin: &[Option<Opened>; 2]) -> io::Result<Self> {
         let words: Vec<OsString> = env::args_os().collect();
-        let copies = listeners
-            .iter()
-            .map(|listener| listener.as_fd().try_clone_to_owned());
+        let copies = listeners.iter().map(|listener| {
+            Ok(Copies {
+                settings: listener.settings.clone(),
+                sockets: listener.copies()?,
+                inherited: listener.inherited,
+                kept: listener.kept,
+            })
+        });
         let admin = admin.iter().zip([Role::Admin, Role::Steering]);
         let admin = admin.filter_map(|(opened, role)| {
             let opened = opened.as_ref()?;
@@ -82,13 +93,12 @@ impl Successors {
             program: program(words.first()).ok(),
             words,
             listeners: copies.collect::<io::Result<_>>()?,
-            listeners_kept: kept,
             admin: admin.collect::<io::Result<_>>()?,
             starting: None,
         })
     }
 
-    pub(super) fn listeners(&self) -> &[OwnedFd] {
+    pub(super) fn listeners(&self) -> &[Copies] {
         &self.listeners
     }
 
@@ -141,12 +151,15 @@ impl Successors {
         let (ours, theirs) = socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
         let stdin = io::stdin();
         let mut all = vec![(entry(Role::Stdin, false), stdin.as_fd())];
-        all.extend((0..).zip(&self.listeners).map(|(shard, listener)| {
-            let role = Role::Listener(shard);
-            (entry(role, self.listeners_kept), listener.as_fd())
-        }));
+        for listener in &self.listeners {
+            all.extend((0..).zip(&listener.sockets).map(|(shard, socket)| {
+                let name = listener.settings.name().to_owned();
+                let role = Role::Listener { name, shard };
+                (entry(role, listener.kept), socket.as_fd())
+            }));
+        }
         let admin = self.admin.iter();
-        all.extend(admin.map(|(entry, listener)| (*entry, listener.as_fd())));
+        all.extend(admin.map(|(entry, listener)| (entry.clone(), listener.as_fd())));
         handover::send(ours.as_fd(), &all)?;
         Ok((ours, theirs))
     }

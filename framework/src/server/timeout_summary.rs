@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Keepalive, format_duration};
+use crate::config::{Config, Keepalive, Socket, format_duration};
 
 /// Logs the bounds that the settings come to. Each may pass by three ticks (375 ms), by which
 /// deadlines are late at most.
 pub(crate) fn log(config: &Config) {
-    let (timeouts, socket) = (&config.timeouts, &config.socket);
+    let (timeouts, sockets) = (&config.timeouts, sockets(config));
+    let user_timeouts = sockets.iter().map(|socket| socket.user_timeout);
     tracing::info!(
-        proxy_header = or_off(config.listener.proxy.map(|_| config.listener.proxy_timeout)),
+        proxy_header = or_off(proxy_header(config)),
         first_byte = or_off(timeouts.first_byte),
         read = or_off(timeouts.read),
         request = or_off(timeouts.request),
         write = or_off(timeouts.write),
         idle = or_off(timeouts.idle),
         lifetime = or_off(timeouts.lifetime),
-        vanished_while_idle = or_off(vanished_while_idle(config)),
-        vanished_while_sent_to = vanished_while_sent_to(socket.user_timeout),
+        vanished_while_idle = or_off(vanished_while_idle(config, &sockets)),
+        vanished_while_sent_to = vanished_while_sent_to(longest(user_timeouts)),
         "a silent peer is found within"
     );
 }
@@ -26,12 +27,38 @@ fn or_off(time: Option<Duration>) -> String {
     time.map_or_else(|| "off".to_owned(), format_duration)
 }
 
+/// The longest of all listeners.
+fn proxy_header(config: &Config) -> Option<Duration> {
+    let listeners = config.listeners().into_iter();
+    let proxied = listeners.filter(|listener| listener.queue.proxy.is_some());
+    proxied.map(|listener| listener.queue.proxy_timeout).max()
+}
+
+/// Options of each listener that has some, else those of connections that shards open.
+fn sockets(config: &Config) -> Vec<Socket> {
+    let listeners = config.listeners().into_iter();
+    let of_tcp = listeners.filter(|listener| !listener.is_unix());
+    let sockets: Vec<Socket> = of_tcp.map(|listener| listener.socket).collect();
+    if sockets.is_empty() {
+        vec![config.socket.clone()]
+    } else {
+        sockets
+    }
+}
+
+/// None of these is the longest.
+fn longest(mut times: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
+    times.try_fold(Duration::ZERO, |longest, time| Some(longest.max(time?)))
+}
+
 /// A peer that is gone without a word, with nothing on its way to it: keepalive, or the idle
 /// timeout where that is shorter.
-fn vanished_while_idle(config: &Config) -> Option<Duration> {
-    let keepalive = config.socket.keepalive();
-    let probed = keepalive.map(|keepalive| probed(&keepalive, config.socket.user_timeout));
-    probed.into_iter().chain(config.timeouts.idle).min()
+fn vanished_while_idle(config: &Config, sockets: &[Socket]) -> Option<Duration> {
+    longest(sockets.iter().map(|socket| {
+        let keepalive = socket.keepalive();
+        let probed = keepalive.map(|keepalive| probed(&keepalive, socket.user_timeout));
+        probed.into_iter().chain(config.timeouts.idle).min()
+    }))
 }
 
 /// TCP_USER_TIMEOUT overrides the number of probes: the first one that is due past it and was not
@@ -89,10 +116,16 @@ mod tests {
     #[test]
     fn the_idle_timeout_may_be_the_shorter_one() {
         let mut config = Config::default();
-        assert_eq!(vanished_while_idle(&config), Some(seconds(120)));
+        assert_eq!(
+            vanished_while_idle(&config, &sockets(&config)),
+            Some(seconds(120))
+        );
         config.timeouts.idle = Some(seconds(30));
-        assert_eq!(vanished_while_idle(&config), Some(seconds(30)));
+        assert_eq!(
+            vanished_while_idle(&config, &sockets(&config)),
+            Some(seconds(30))
+        );
         (config.timeouts.idle, config.socket.keepalive) = (None, false);
-        assert_eq!(vanished_while_idle(&config), None);
+        assert_eq!(vanished_while_idle(&config, &sockets(&config)), None);
     }
 }

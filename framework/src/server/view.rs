@@ -1,12 +1,12 @@
 //! What the control thread knows of the server, for whoever looks at it from another thread.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use crate::config::Config;
 use crate::id::ServerNumber;
 use crate::metrics::{Counter, Metrics, Snapshot};
+use crate::net::listener::ListenerAddr;
 use crate::ring::WakeFd;
 use crate::server::event::Event;
 use crate::server::readiness::{Readiness, Unready};
@@ -17,7 +17,8 @@ use crate::shard::commands::Commands;
 pub(crate) struct View {
     /// Those of the start: what is looked up here needs a restart.
     pub(crate) config: Arc<Config>,
-    pub(crate) address: SocketAddr,
+    /// In the order of the settings, one at least.
+    pub(crate) listeners: Arc<[ListenerAddr]>,
     pub(crate) connections_max: u32,
     pub(crate) server: ServerNumber,
     /// Of each shard.
@@ -45,6 +46,26 @@ impl ShardLink {
 }
 
 impl View {
+    pub(crate) fn first(&self) -> &ListenerAddr {
+        &self.listeners[0]
+    }
+
+    /// The other listeners, as `name=address`; none if there are none.
+    pub(crate) fn others_told(&self) -> Option<String> {
+        let told = |one: &ListenerAddr| format!("{}={}", one.name, one.endpoint);
+        let others: Vec<String> = self.listeners[1..].iter().map(told).collect();
+        (!others.is_empty()).then(|| others.join(" "))
+    }
+
+    /// Connections that have come by the listener at that place, since the start.
+    pub(crate) fn accepted_by(&self, place: usize) -> u64 {
+        let counters = self.shards.iter().map(|shard| shard.listeners.get(place));
+        counters
+            .flatten()
+            .map(|counters| counters.accepted.get())
+            .sum()
+    }
+
     /// In one line: whether it is ready, and whom it serves.
     pub(crate) fn status(&self) -> String {
         let readiness = self.readiness.get();

@@ -5,9 +5,10 @@
 //! spare places, which is the default, an accept is posted only when there is a place to serve.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use crate::error::CloseReason;
-use crate::id::{Key, SlotIndex};
+use crate::id::{Key, ListenerIndex, SlotIndex};
 use crate::proxy::Proxied;
 use crate::shard::conns::Ended;
 use crate::shard::conns::proxied::Client;
@@ -15,18 +16,23 @@ use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::policy::admission::{Room, Verdict};
 use crate::shard::policy::log_limit::LogKind;
-use crate::shard::state::reclaim::Reclaim;
 use crate::time::Tick;
 
 impl Core {
     // ---- who is accepted ----
 
-    /// How many accepts may be in flight, beside the bound on their number.
-    pub(crate) fn accepts_allowed(&mut self, in_flight: u32) -> u32 {
-        let (room, clock) = (self.room(), self.conns.shared.clock);
+    /// How many accepts of that listener may be in flight, beside the bound on their number. Those of
+    /// the others may fill the table with this one's, and no more.
+    pub(crate) fn accepts_allowed(&mut self, listener: usize) -> u32 {
+        let (all, clock) = (self.acceptor.in_flight(), self.conns.shared.clock);
+        let in_flight = self.acceptor.queues[listener].in_flight();
+        let room = self.room();
+        let room = Room {
+            free: room.free.saturating_sub(all - in_flight),
+            ..room
+        };
         let may_reclaim = self.oldest_silent().is_some();
-        self.admission
-            .accepts_allowed(room, may_reclaim, in_flight, clock)
+        self.admissions[listener].accepts_allowed(room, may_reclaim, in_flight, clock)
     }
 
     fn room(&self) -> Room {
@@ -38,28 +44,35 @@ impl Core {
     }
 
     /// A client has been accepted.
-    pub(crate) fn admit(&mut self, index: SlotIndex, peer: SocketAddr) {
+    pub(crate) fn admit(&mut self, index: SlotIndex, peer: SocketAddr, listener: ListenerIndex) {
         let (room, clock) = (self.room(), self.conns.shared.clock);
-        let may_hold = room.served_free == 0 && self.may_hold();
-        match self.admission.decide(peer, room, may_hold, clock) {
-            Verdict::Serve => self.open(index, peer),
-            Verdict::Refuse(reason) => self.refuse(index, peer, reason),
-            Verdict::Hold => self.hold(index, peer),
+        let may_hold = room.served_free == 0 && self.may_hold(listener);
+        let admission = &mut self.admissions[listener.place()];
+        match admission.decide(peer, room, may_hold, clock) {
+            Verdict::Serve => self.open(index, peer, listener),
+            Verdict::Refuse(reason) => self.refuse(index, peer, listener, reason),
+            Verdict::Hold => self.hold(index, peer, listener),
         }
     }
 
     /// It is served: its slot lives, its receive is armed, its task is due.
-    pub(crate) fn open(&mut self, index: SlotIndex, peer: SocketAddr) {
-        let key = self.occupy(index, peer, Origin::Accepted);
+    pub(crate) fn open(&mut self, index: SlotIndex, peer: SocketAddr, listener: ListenerIndex) {
+        let key = self.occupy(index, peer, listener, Origin::Accepted);
         if let Some(mut conn) = self.conns.get(key) {
             conn.begin();
         }
         self.remember_silent(key);
     }
 
-    fn refuse(&mut self, index: SlotIndex, peer: SocketAddr, reason: CloseReason) {
-        let key = self.occupy(index, peer, Origin::Overflow);
-        let text = self.admission.refuse_with();
+    fn refuse(
+        &mut self,
+        index: SlotIndex,
+        peer: SocketAddr,
+        listener: ListenerIndex,
+        reason: CloseReason,
+    ) {
+        let key = self.occupy(index, peer, listener, Origin::Overflow);
+        let text = self.admissions[listener.place()].refuse_with();
         if let Some(mut conn) = self.conns.get(key) {
             conn.refuse(reason, &text);
         }
@@ -72,7 +85,8 @@ impl Core {
         let Some(mut conn) = self.conns.get(key).filter(|conn| conn.is_open()) else {
             return false;
         };
-        let is_admitted = source.is_none_or(|source| self.admission.admits(source));
+        let admission = &mut self.admissions[conn.entrance().place()];
+        let is_admitted = source.is_none_or(|source| admission.admits(source));
         conn.set_proxied(proxied, is_admitted);
         conn.header_read();
         if is_admitted {
@@ -81,8 +95,25 @@ impl Core {
         is_admitted
     }
 
-    fn occupy(&mut self, index: SlotIndex, peer: SocketAddr, origin: Origin) -> Key {
-        self.conns.shared.metrics.accepted.add(1);
+    /// What is sent to a client of `key` that is turned away.
+    pub(crate) fn refuse_with(&mut self, key: Key) -> Rc<[u8]> {
+        let listener = self.conns.shared.entrances.of(key.slot);
+        self.admissions[listener.place()].refuse_with()
+    }
+
+    fn occupy(
+        &mut self,
+        index: SlotIndex,
+        peer: SocketAddr,
+        listener: ListenerIndex,
+        origin: Origin,
+    ) -> Key {
+        let shared = &mut self.conns.shared;
+        shared.metrics.accepted.add(1);
+        if let Some(counters) = shared.metrics.listeners.get(listener.place()) {
+            counters.accepted.add(1);
+        }
+        shared.entrances.set(index, listener);
         self.conns.occupy(index, peer, origin)
     }
 
@@ -102,15 +133,15 @@ impl Core {
     /// Whether a client above the limit is kept, for there will be room. Whoever would have waited
     /// in the backlog may as well wait here; whoever would be refused, only if there is somebody to
     /// go.
-    fn may_hold(&mut self) -> bool {
-        self.reclaim.is_some() && (self.admission.waits_on_full() || self.reclaimable().is_some())
+    fn may_hold(&mut self, listener: ListenerIndex) -> bool {
+        let has_spare_places = self.reclaim.is_some() || self.conns.shared.entrances.are_several();
+        let waits = has_spare_places && self.admissions[listener.place()].waits_on_full();
+        waits || self.reclaimable().is_some()
     }
 
-    fn hold(&mut self, index: SlotIndex, peer: SocketAddr) {
-        let key = self.occupy(index, peer, Origin::Overflow);
-        if let Some(reclaim) = &mut self.reclaim {
-            reclaim.held.push_back(key);
-        }
+    fn hold(&mut self, index: SlotIndex, peer: SocketAddr, listener: ListenerIndex) {
+        let key = self.occupy(index, peer, listener, Origin::Overflow);
+        self.held.push_back(key);
         self.make_room();
     }
 
@@ -123,7 +154,7 @@ impl Core {
 
     /// Closes as many of those who never spoke as there are clients waiting for a place.
     pub(crate) fn make_room(&mut self) {
-        while self.reclaim.as_ref().is_some_and(Reclaim::is_wanted)
+        while self.wants_room()
             && let Some(key) = self.reclaimable()
             && let Some(reclaim) = &mut self.reclaim
         {
@@ -135,9 +166,15 @@ impl Core {
         }
     }
 
+    /// Whether more clients wait for a place than places are about to come free.
+    fn wants_room(&self) -> bool {
+        let reclaim = self.reclaim.as_ref();
+        reclaim.is_some_and(|reclaim| self.held.len() > reclaim.leaving.len())
+    }
+
     /// When [`Self::make_room`] has something to do, if nothing happens until then.
     pub(crate) fn makes_room_at(&mut self) -> Tick {
-        if !self.reclaim.as_ref().is_some_and(Reclaim::is_wanted) {
+        if !self.wants_room() {
             return Tick::NEVER;
         }
         let young = self.conns.shared.bounds.reclaim;
@@ -148,10 +185,7 @@ impl Core {
     /// Serves those who were held, as far as there are places now.
     fn seat_held(&mut self) {
         while self.conns.shared.places.accepted_free() > 0
-            && let Some(key) = self
-                .reclaim
-                .as_mut()
-                .and_then(|reclaim| reclaim.held.pop_front())
+            && let Some(key) = self.held.pop_front()
         {
             if self.conns.get(key).is_some_and(|mut conn| conn.seat()) {
                 self.remember_silent(key);
@@ -166,6 +200,7 @@ impl Core {
         let Ended {
             key,
             peer,
+            listener,
             client,
             reason,
             ..
@@ -173,25 +208,27 @@ impl Core {
         let shared = &mut self.conns.shared;
         shared.metrics.closed[reason as usize].add(1);
         let was_admitted = !matches!(reason, CloseReason::Refused | CloseReason::AddressLimit);
+        let admission = &mut self.admissions[listener.place()];
         match client {
-            Client::Peer if was_admitted => self.admission.release(peer),
+            Client::Peer if was_admitted => admission.release(peer),
             Client::Named {
                 source,
                 is_admitted: true,
-            } => self.admission.release(source),
+            } => admission.release(source),
             _ => {}
         }
         if let Some(reclaim) = &mut self.reclaim {
             reclaim.leaving.retain(|leaving| *leaving != key);
-            self.seat_held();
         }
+        self.seat_held();
         let shared = &mut self.conns.shared;
         let accepted = u64::from(shared.places.accepted());
         shared.metrics.connections.set(accepted);
         if shared.may_log(LogKind::Closed(reason)) {
             let conn = ended.id;
             let client = client.named().map(tracing::field::display);
-            tracing::debug!(%conn, %peer, client, %reason, shard = shared.id.0, "closed");
+            let listener = shared.entrances.told(listener);
+            tracing::debug!(%conn, %peer, client, listener, %reason, shard = shared.id.0, "closed");
         }
     }
 }

@@ -349,7 +349,7 @@ fn open_socket(config: &Config, target: &ConnectTarget) -> io::Result<Socket> {
         Type::STREAM.nonblocking().cloexec(),
         Some(Protocol::TCP),
     )?;
-    set_options(SockRef::from(&socket), config)?;
+    set_options(SockRef::from(&socket), &config.socket)?;
     if target.speaks_first {
         socket.set_tcp_quickack(false)?;
     }

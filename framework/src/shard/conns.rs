@@ -8,13 +8,14 @@
 //! follows works on the [`ConnMut`]. They are made of [`slot`] (one connection), [`table`] (all
 //! slots), [`queue`] (bytes unread and unsent), [`interest`] (events waited for), [`inboxes`],
 //! [`topics`] and [`subscriptions`] (who is subscribed to what), [`deadline`] (when each is due),
-//! [`own_timeouts`] (of those that have some), [`proxied`] (what PROXY headers say of them) and
-//! [`places`] (how many there may be). Tests see a connection as a `snapshot`, and the table
-//! against its `table_model`.
+//! [`own_timeouts`] (of those that have some), [`entrances`] (by which listener they have come),
+//! [`proxied`] (what PROXY headers say of them) and [`places`] (how many there may be). Tests see a
+//! connection as a `snapshot`, and the table against its `table_model`.
 
 mod client;
 pub(crate) mod conn_mut;
 pub(crate) mod deadline;
+pub(crate) mod entrances;
 mod idle_pool;
 mod inbox;
 mod inboxes;

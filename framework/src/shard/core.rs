@@ -1,9 +1,8 @@
 //! All that changes in a shard, behind one borrow. Nobody holds it across a wake, a poll or an
 //! await.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use crate::ring::buffers::BufferPool;
 use crate::ring::{Completion, Ring};
 use crate::shard::commands::survey::Survey;
 use crate::shard::conns::deadline::Deadlines;
+use crate::shard::conns::entrances::{Entrance, Entrances};
 use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::proxied::Proxies;
@@ -31,7 +31,7 @@ use crate::shard::policy::overload::Overload;
 use crate::shard::policy::recv_mode::RecvModes;
 use crate::shard::policy::request_timer::RequestTimers;
 use crate::shard::policy::wait_policy::WaitPolicy;
-use crate::shard::state::acceptor::Acceptor;
+use crate::shard::state::acceptor::{Acceptor, ListenSocket};
 use crate::shard::state::attempts::Attempts;
 use crate::shard::state::drain::Drain;
 use crate::shard::state::reclaim::Reclaim;
@@ -47,7 +47,10 @@ pub(crate) struct Core {
     pub(crate) conns: Conns,
     // Accepting, admission, connects, drain.
     pub(crate) acceptor: Acceptor,
-    pub(crate) admission: Admission,
+    /// Of each listener.
+    pub(crate) admissions: Vec<Admission>,
+    /// Accepted, and waiting for a place among the served.
+    pub(crate) held: VecDeque<Key>,
     /// None: nobody makes room for another.
     pub(crate) reclaim: Option<Reclaim>,
     pub(crate) attempts: Attempts,
@@ -86,7 +89,8 @@ pub(crate) struct CoreParts {
     pub(crate) memory: MemoryShare,
     pub(crate) config: Arc<Config>,
     /// None: a shard of a client.
-    pub(crate) listener: Option<OwnedFd>,
+    pub(crate) listeners: Vec<ListenSocket>,
+    pub(crate) entrances: Vec<Entrance>,
     pub(crate) buffers: Rc<BufferPool>,
     pub(crate) metrics: Arc<Metrics>,
     /// Since the server's start.
@@ -95,15 +99,17 @@ pub(crate) struct CoreParts {
 
 impl Core {
     /// Makes the shard's ring and tables, on the shard's own thread.
-    pub(crate) fn new(parts: CoreParts) -> io::Result<Self> {
-        let shared = Shared::new(&parts)?;
+    pub(crate) fn new(mut parts: CoreParts) -> io::Result<Self> {
+        let entrances = std::mem::take(&mut parts.entrances);
+        let shared = Shared::new(&parts, entrances)?;
         let table = Table::with_capacity(shared.places.capacity().max(1));
         let (config, clock) = (&*parts.config, parts.clock);
         let limits = &config.limits;
         Ok(Self {
             conns: Conns { table, shared },
-            acceptor: Acceptor::new(parts.listener, config),
-            admission: Admission::new(&limits.admission, config.listener.proxy.is_some(), clock),
+            acceptor: Acceptor::new(parts.listeners, config),
+            admissions: admissions(config, clock),
+            held: VecDeque::new(),
             reclaim: limits.admission.reclaim.then(Reclaim::default),
             drain: Drain::default(),
             left: Vec::new(),
@@ -178,8 +184,17 @@ impl Core {
     }
 }
 
+fn admissions(config: &Config, clock: Duration) -> Vec<Admission> {
+    let (on_full, listeners) = (config.limits.admission.on_full, config.listeners());
+    let of_each = listeners.iter().map(|listener| {
+        let is_proxied = listener.queue.proxy.is_some();
+        Admission::new(on_full, &listener.clients, is_proxied, clock)
+    });
+    of_each.collect()
+}
+
 impl Shared {
-    fn new(parts: &CoreParts) -> io::Result<Self> {
+    fn new(parts: &CoreParts, entrances: Vec<Entrance>) -> io::Result<Self> {
         let (config, clock) = (&*parts.config, parts.clock);
         let limits = &config.limits;
         let places = Places::new(
@@ -205,7 +220,8 @@ impl Shared {
             places,
             deadlines: Deadlines::with_capacity(slots),
             own_timeouts: OwnTimeouts::default(),
-            proxies: Proxies::new(&config.listener),
+            entrances: Entrances::new(entrances, slots),
+            proxies: Proxies::new(&config.listeners()),
             segments: Segments::new(),
             clock,
             now: Tick::at(clock),

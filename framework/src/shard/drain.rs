@@ -23,7 +23,7 @@ impl Core {
             outbound_closed: false,
         };
         self.drain.is_news = true;
-        self.leave_listener(queue);
+        self.leave_listeners(queue);
         for waiter in self.drain.take_waiters() {
             self.wake_waiter(waiter);
         }
@@ -58,7 +58,7 @@ impl Core {
             }
             DrainStage::Polite { .. } | DrainStage::Cut { .. } => {}
         }
-        self.drain_listener(matches!(self.drain.stage, DrainStage::Cut { .. }));
+        self.drain_listeners(matches!(self.drain.stage, DrainStage::Cut { .. }));
         self.acceptor.is_closed() && self.conns.shared.places.open() == 0
     }
 

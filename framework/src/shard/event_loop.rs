@@ -29,6 +29,7 @@ use crate::shard::core::Core;
 use crate::shard::handle::Shard;
 use crate::shard::held_back::log_held_back;
 use crate::shard::hooks::Hooks;
+use crate::shard::policy::admission::Admission;
 use crate::shard::policy::wait_policy::yield_interval;
 use crate::shard::task_poller::{PREFETCH_AHEAD, TaskPoller};
 use crate::time::{Tick, Ticks};
@@ -409,7 +410,8 @@ impl Core {
     /// Sets the kernel's timer to the earliest of the tasks' timers and ticks, or to when more may
     /// be accepted.
     fn set_task_timer(&mut self, clock: impl FnOnce() -> Duration) {
-        let refilled_at = self.admission.refilled_at();
+        let admissions = self.admissions.iter();
+        let refilled_at = admissions.filter_map(Admission::refilled_at).min();
         let shared = &mut self.conns.shared;
         // Those that are due already have the next turn, without a wait.
         let tick = self.tickers.next().filter(|due| *due > shared.clock);
@@ -521,7 +523,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use crate::config::{Config, Limits};
-    use crate::id::SlotIndex;
+    use crate::id::{ListenerIndex, SlotIndex};
     use crate::shard::policy::bounds::MemoryShare;
     use crate::shard::sim::stand_in::{ACCEPTED_MAX, stand_in_shard};
     use crate::time::{TICK, Tick};
@@ -544,7 +546,9 @@ mod tests {
         );
         let (slots, due) = ((0..ACCEPTED_MAX).map(SlotIndex), Tick(5));
         for slot in slots.clone() {
-            shard.core().open(slot, ([127, 0, 0, 1], 1).into());
+            shard
+                .core()
+                .open(slot, ([127, 0, 0, 1], 1).into(), ListenerIndex(0));
             shard.core().conns.shared.deadlines.set(slot, due);
         }
         let mut left = Vec::new();

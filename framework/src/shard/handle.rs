@@ -3,24 +3,28 @@
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::io;
+#[cfg(any(test, fuzzing, feature = "testing"))]
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::blocking::Blocking;
-use crate::config::Config;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+use crate::config::ONLY;
+use crate::config::{Config, Endpoint};
 use crate::id::{Key, ServerNumber, ShardId};
 use crate::metrics::Metrics;
 use crate::panics;
 use crate::ring::buffers::{BufRef, BufferPool};
 use crate::ring::{WakeFd, wake_by};
 use crate::shard::commands::Commands;
+use crate::shard::conns::entrances::Entrance;
 use crate::shard::core::{Core, CoreParts};
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::policy::log_limit::LogKind;
+use crate::shard::state::acceptor::ListenSocket;
 use crate::shard::task::bell::Bells;
 use crate::shard::task::wake::{Registered, ShardNumber, Waiter, named, wake_elsewhere};
 
@@ -38,9 +42,8 @@ pub(crate) struct Setup {
     pub(crate) connections_max: u32,
     pub(crate) memory: MemoryShare,
     pub(crate) config: Arc<Config>,
-    /// None: a shard of a client.
-    pub(crate) listener: Option<OwnedFd>,
-    pub(crate) local_addr: SocketAddr,
+    /// In the order of the settings. None: a shard of a client.
+    pub(crate) listeners: Vec<ShardListener>,
     pub(crate) wake: WakeFd,
     pub(crate) commands: Arc<Commands>,
     /// Of the server's shards, where they send each other messages.
@@ -50,10 +53,33 @@ pub(crate) struct Setup {
     pub(crate) started: Instant,
 }
 
+/// A listener, as one shard has it.
+#[derive(Debug)]
+pub(crate) struct ShardListener {
+    pub(crate) name: String,
+    /// With the real port.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) socket: ListenSocket,
+}
+
+impl ShardListener {
+    /// One by which nobody comes: a test says who has.
+    #[cfg(any(test, fuzzing, feature = "testing"))]
+    pub(crate) fn stand_in(address: SocketAddr) -> Self {
+        Self {
+            name: ONLY.to_owned(),
+            endpoint: Endpoint::Tcp(address),
+            socket: ListenSocket {
+                socket: None,
+                is_kept: false,
+            },
+        }
+    }
+}
+
 /// One shard.
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
-    pub(crate) local_addr: SocketAddr,
     pub(crate) buffers: Rc<BufferPool>,
     pub(crate) metrics: Arc<Metrics>,
     core: RefCell<Core>,
@@ -89,6 +115,10 @@ impl Shard {
         let buffers = Rc::new(BufferPool::new(config.buffers.size, config.buffers.count)?);
         let registered = Registered::new(setup.wake.clone())
             .ok_or_else(|| io::Error::other("the process has too many shards"))?;
+        let listeners = setup.listeners.iter();
+        let entrances = listeners.map(|one| Entrance::new(&one.name, &one.endpoint));
+        let entrances = entrances.collect();
+        let sockets = setup.listeners.into_iter().map(|listener| listener.socket);
         let mut core = Core::new(CoreParts {
             id: setup.id,
             server: setup.server,
@@ -96,7 +126,8 @@ impl Shard {
             connections_max: setup.connections_max,
             memory: setup.memory,
             config: Arc::clone(&setup.config),
-            listener: setup.listener,
+            listeners: sockets.collect(),
+            entrances,
             buffers: Rc::clone(&buffers),
             metrics: Arc::clone(&setup.metrics),
             clock: setup.started.elapsed(),
@@ -104,7 +135,6 @@ impl Shard {
         core.conns.shared.ring.register_wake(&setup.wake)?;
         Ok(Rc::new(Self {
             id: setup.id,
-            local_addr: setup.local_addr,
             buffers,
             metrics: setup.metrics,
             core: RefCell::new(core),

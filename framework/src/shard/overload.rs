@@ -164,7 +164,7 @@ impl Core {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::id::SlotIndex;
+    use crate::id::{ListenerIndex, SlotIndex};
     use crate::shard::policy::bounds::MemoryShare;
     use crate::shard::sim::stand_in::stand_in_shard;
     use crate::time::Tick;
@@ -181,7 +181,11 @@ mod tests {
         );
         let core = &mut *shard.core();
         let [from, to] = [0, 1].map(|slot| {
-            core.open(SlotIndex(slot), ([127, 0, 0, 1], 1).into());
+            core.open(
+                SlotIndex(slot),
+                ([127, 0, 0, 1], 1).into(),
+                ListenerIndex(0),
+            );
             core.conns
                 .table
                 .occupant(SlotIndex(slot))
@@ -213,7 +217,11 @@ mod tests {
         );
         let core = &mut *shard.core();
         let holders = [0, 1, 2, 3].map(|slot| {
-            core.open(SlotIndex(slot), ([127, 0, 0, 1], 1).into());
+            core.open(
+                SlotIndex(slot),
+                ([127, 0, 0, 1], 1).into(),
+                ListenerIndex(0),
+            );
             core.conns
                 .table
                 .occupant(SlotIndex(slot))

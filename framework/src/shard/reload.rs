@@ -3,7 +3,8 @@
 //! [`conns::reload`](crate::shard::conns::reload), but for what stands above the shard: pools and
 //! mailboxes, of which [`Hooks::reloaded`](crate::shard::hooks::Hooks::reloaded) tells.
 
-use crate::config::InForce;
+use crate::config::{Config, InForce};
+use crate::id::ListenerIndex;
 use crate::shard::core::Core;
 
 impl Core {
@@ -11,8 +12,7 @@ impl Core {
     pub(crate) fn reload(&mut self, settings: InForce) {
         let config = &settings.config;
         let (limits, timeouts) = (&config.limits, &config.timeouts);
-        let (admitted, clock) = (self.conns.admitted(), self.conns.shared.clock);
-        self.admission.renew(&limits.admission, admitted, clock);
+        self.renew_admissions(config);
         self.acceptor
             .back_off
             .set_pauses(timeouts.accept_pause_min, timeouts.accept_pause_max);
@@ -20,6 +20,25 @@ impl Core {
             .set_batch_max(limits.gather_completions_max);
         self.conns.reload(config);
         self.reloaded = Some(settings);
+    }
+
+    /// Tables may stand in another order by now: listeners are known by their names.
+    fn renew_admissions(&mut self, config: &Config) {
+        let (on_full, clock) = (config.limits.admission.on_full, self.conns.shared.clock);
+        let entrances = self.conns.shared.entrances.all().iter();
+        let known = (0..).map(ListenerIndex).zip(entrances);
+        let listeners = config.listeners();
+        for (index, entrance) in known {
+            let settings = listeners
+                .iter()
+                .find(|listener| listener.name() == &*entrance.name);
+            if let (Some(settings), Some(admission)) =
+                (settings, self.admissions.get_mut(index.place()))
+            {
+                let admitted = self.conns.admitted(index);
+                admission.renew(on_full, &settings.clients, admitted, clock);
+            }
+        }
     }
 }
 
@@ -29,7 +48,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::config::{Config, InForce, live_keys};
-    use crate::id::SlotIndex;
+    use crate::id::{ListenerIndex, SlotIndex};
     use crate::settings::Settings;
     use crate::shard::conns::interest::Interest;
     use crate::shard::core::Core;
@@ -71,7 +90,7 @@ mod tests {
                 (rates, request, &shared.bounds, &shared.log),
                 &shared.topics,
                 (&core.acceptor.back_off, &core.wait_policy),
-                &core.admission,
+                &core.admissions,
             )
         );
         // When a bucket was filled is a time, and the last that is told of it.
@@ -126,7 +145,8 @@ mod tests {
         let mut config = Config::default();
         config.timeouts.lifetime = Some(Duration::from_secs(10));
         let shard = stand_in_shard(config.clone(), SHARE);
-        shard.core().open(SlotIndex(0), ([127, 0, 0, 1], 1).into());
+        let peer = ([127, 0, 0, 1], 1).into();
+        shard.core().open(SlotIndex(0), peer, ListenerIndex(0));
         let key = shard.core().conns.table.occupant(SlotIndex(0));
         let key = key.expect("it was opened");
         {

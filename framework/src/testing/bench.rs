@@ -12,11 +12,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::id::{Key, ServerNumber, ShardId, SlotIndex};
+use crate::id::{Key, ListenerIndex, ServerNumber, ShardId, SlotIndex};
 use crate::ring::WakeFd;
 use crate::ring::stand_in::StandIn;
 use crate::settings::Settings;
-use crate::shard::handle::{Setup, Shard};
+use crate::shard::handle::{Setup, Shard, ShardListener};
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::task::bell::Bells;
 use crate::shard::task_poller::TaskPoller;
@@ -130,8 +130,7 @@ impl Bench {
                 unsent_max: u32::MAX,
             },
             config: Arc::new(config),
-            listener: None,
-            local_addr: ([127, 0, 0, 1], 7007).into(),
+            listeners: vec![ShardListener::stand_in(([127, 0, 0, 1], 7007).into())],
             wake: WakeFd::new().expect("there is a descriptor left"),
             commands: Arc::default(),
             bells: Bells::default(),
@@ -166,7 +165,11 @@ impl Bench {
         self.starts.borrow_mut().insert(slot, Box::new(start));
         let mut core = self.shard.core();
         let port = 1024 + (wire % 60_000) as u16;
-        core.open(SlotIndex(slot), ([127, 0, 0, 1], port).into());
+        core.open(
+            SlotIndex(slot),
+            ([127, 0, 0, 1], port).into(),
+            ListenerIndex(0),
+        );
         let conn = core.conns.at(SlotIndex(slot));
         let key = conn.expect("it was opened just now").key;
         self.stir();

@@ -15,7 +15,7 @@ const REFUSAL: Text = Text { bytes_max: 1024 };
 const PER_ADDRESS: Whole = Whole::of("connections", 1, SHARD_CONNECTIONS_MAX).or_zero("no cap");
 const RATE: Whole = Whole::of("accepts", 1, 10_000_000).or_zero("no bound");
 const BURST: Whole =
-    Whole::of("accepts", 1, 10_000_000).or_zero("as many as limits.accepts_per_second_max");
+    Whole::of("accepts", 1, 10_000_000).or_zero("as many as accepts_per_second_max");
 
 /// What becomes of clients above the limit of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl OnFull {
 }
 
 section! {
-    /// Which clients are let in. Each shard counts for itself.
+    /// What becomes of those for whom there is no place. Each shard counts for itself.
     struct Admission {
         /// What happens to clients above `connections_max`. `"wait"` leaves them in the backlog
         /// until there is room. `"refuse"` accepts them, sends `refuse_with` and closes them. A
@@ -45,19 +45,27 @@ section! {
         /// `accepts_in_flight_max`.
         shipped on_full: OnFull = ON_FULL, OnFull::Wait, live;
 
-        /// Text that the server sends to a client that it turns away, at the limit or for its
-        /// address. An empty text sends nothing.
-        documented refuse_with: String = REFUSAL, String::new(), live;
-
         /// At the limit, closes a peer that has never sent a byte to make room for the next client.
         /// The peer that is silent for longest goes first, and none within `timeouts.reclaim` of
         /// its accept. Not for servers that speak first.
         documented reclaim: bool = Flag, false;
 
+        ..clients: Clients
+    }
+}
+
+section! {
+    /// Which clients are let in. Each shard counts for itself, and each listener.
+    struct Clients {
+        /// Text that the server sends to a client that it turns away, at the limit or for its
+        /// address. An empty text sends nothing.
+        documented refuse_with: String = REFUSAL, String::new(), live;
+
         /// Connections from one address. The server turns one more away at once. Each shard counts
         /// for itself: with four shards an address may have up to four times as many. An IPv4
         /// client counts as the same whether it comes by IPv4 or by an IPv6 listener
-        /// (`::ffff:a.b.c.d`). With `listener.proxy` the address is the one that the proxy names.
+        /// (`::ffff:a.b.c.d`). With `listener.proxy` the address is the one that the proxy names;
+        /// without it the clients of a Unix socket are not counted.
         shipped connections_per_address_max: Option<u32> = PER_ADDRESS, None, live;
 
         /// Leading bits of an IPv6 address that make it one address, since its owner has all the
@@ -69,12 +77,5 @@ section! {
 
         /// Connections that one shard accepts at once after a quiet time.
         documented accepts_burst_max: Option<u32> = BURST, None, live;
-    }
-}
-
-impl Admission {
-    /// Whether some that are accepted have no place among the served.
-    pub(crate) fn has_spare_places(&self) -> bool {
-        self.on_full == OnFull::Refuse || self.reclaim || self.connections_per_address_max.is_some()
     }
 }

@@ -53,6 +53,7 @@ section! {
 
         /// Accepts that a shard keeps posted to the kernel, and so the most that a turn accepts.
         /// With more of them a storm of connects costs the established connections more latency.
+        /// Several listeners share them out evenly.
         documented accepts_in_flight_max: u32 = Whole::of("accepts", 1, 1024), 16;
 
         /// Receive buffers that a connection may hold unread before its shard stops receiving from

@@ -34,7 +34,8 @@ section! {
     /// Where the server listens, and on how many cores.
     struct Server {
         /// Address and port to listen on. With port 0 the kernel chooses a port, and the log line
-        /// `listening` shows it. Each application has a default of its own.
+        /// `listening` shows it. Each application has a default of its own. A server with several
+        /// listeners, or with a Unix socket, has `[[listener]]` instead.
         shipped listen: SocketAddr = ListenAddress, SocketAddr::from(([127, 0, 0, 1], 7007));
 
         /// Number of shards. A shard is a thread with its own listener and connections. More shards

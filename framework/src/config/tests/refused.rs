@@ -69,7 +69,7 @@ fn each_wrong_value_is_named_with_its_place_and_what_was_expected() {
         ("[limits]\naddress_prefix_v6 = 0", "t.toml:2:21: limits.address_prefix_v6: found 0, expected a whole number of bits from 1 to 128".to_owned()),
         ("[limits]\nconnections_per_address_max = -1", "t.toml:2:31: limits.connections_per_address_max: found -1, expected a whole number of connections from 1 to 1048576, or 0 for no cap".to_owned()),
         ("[limits]\naccepts_per_second_max = 1e9", "t.toml:2:26: limits.accepts_per_second_max: found 1000000000.0, expected a whole number of accepts from 1 to 10000000, or 0 for no bound".to_owned()),
-        ("[limits]\naccepts_burst_max = \"\"", "t.toml:2:21: limits.accepts_burst_max: found \"\", expected a whole number of accepts from 1 to 10000000, or 0 for as many as limits.accepts_per_second_max".to_owned()),
+        ("[limits]\naccepts_burst_max = \"\"", "t.toml:2:21: limits.accepts_burst_max: found \"\", expected a whole number of accepts from 1 to 10000000, or 0 for as many as accepts_per_second_max".to_owned()),
         ("[socket]\nnodelay = \"yes\"", "t.toml:2:11: socket.nodelay: found \"yes\", expected true or false".to_owned()),
         ("[buffers]\ncount = 1000", "t.toml:2:9: buffers.count: found 1000, expected a whole number of buffers from 16 to 32768, and a power of two".to_owned()),
         ("[log]\nformat = \"jso\"", "t.toml:2:10: log.format: found \"jso\", expected one of \"text\", \"json\"\n    help: did you mean \"json\"?".to_owned()),

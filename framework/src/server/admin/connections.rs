@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtrb::Consumer;
@@ -12,6 +13,7 @@ use serde_json::json;
 
 use crate::config::{Network, parse_duration};
 use crate::id::{ConnId, ServerNumber, ShardId};
+use crate::net::listener::ListenerAddr;
 use crate::server::admin::running::Running;
 use crate::server::view::{ShardLink, View};
 use crate::shard::commands::survey::{Close, Filter, ROWS_MAX, Row, Survey};
@@ -102,6 +104,8 @@ const HELP: &str = "shard=N network=IP or IP/BITS phase=WORD age_min=5s idle_min
 
 /// A list that is being made.
 pub(super) struct List {
+    /// Of the server.
+    listeners: Arc<[ListenerAddr]>,
     /// The shards that have not said all.
     awaited: Vec<Awaited>,
     unanswered: Vec<ShardId>,
@@ -165,6 +169,7 @@ impl List {
             Close::Politely
         });
         let mut list = Self {
+            listeners: Arc::clone(&view.listeners),
             awaited: Vec::new(),
             unanswered: Vec::new(),
             answer_timeout: view.config.admin.answer_timeout,
@@ -209,11 +214,8 @@ impl List {
             sleep(LOOK_INTERVAL).await;
         }
         let rest = self.sorted.take()?.rows.into_sorted_vec();
-        Some(
-            rest.iter()
-                .map(|Reverse(Ranked(_, row))| line(row))
-                .collect(),
-        )
+        let lines = rest.iter().map(|Reverse(Ranked(_, row))| self.line(row));
+        Some(lines.collect())
     }
 
     /// The last line of it.
@@ -264,13 +266,41 @@ impl List {
         self.matched += 1;
         self.told_to_end += u64::from(row.is_told_to_end);
         let Some(Sorted { by, rows }) = &mut self.sorted else {
-            return (self.matched <= self.limit as u64).then(|| line(&row));
+            return (self.matched <= self.limit as u64).then(|| self.line(&row));
         };
         rows.push(Reverse(Ranked(by.rank(&row), row)));
         if rows.len() > self.limit {
             rows.pop();
         }
         None
+    }
+
+    /// A connection as a line.
+    fn line(&self, row: &Row) -> String {
+        let listener = row
+            .listener
+            .and_then(|listener| self.listeners.get(listener.place()));
+        let deadline = row
+            .deadline
+            .map(|(ends_as, within)| json!({ "ends_as": ends_as, "in_seconds": seconds(within) }));
+        let connection = json!({
+            "id": row.id.to_string(),
+            "peer": row.peer.to_string(),
+            "listener": listener.map(|listener| &listener.name),
+            "origin": row.origin,
+            "phase": row.phase,
+            "age_seconds": seconds(row.age),
+            "idle_seconds": row.idle.map(seconds),
+            "unread_bytes": row.unread_bytes,
+            "unsent_bytes": row.unsent_bytes,
+            "deadline": deadline,
+            "receive": row.receive,
+            "send": row.send,
+            "waits_for": row.waits_for,
+            "subscriptions": row.subscriptions,
+            "told_to_end": row.is_told_to_end,
+        });
+        format!("{connection}\n")
     }
 }
 
@@ -283,30 +313,6 @@ impl SortBy {
             Self::Unsent => row.unsent_bytes,
         }
     }
-}
-
-/// A connection as a line.
-fn line(row: &Row) -> String {
-    let deadline = row
-        .deadline
-        .map(|(ends_as, within)| json!({ "ends_as": ends_as, "in_seconds": seconds(within) }));
-    let connection = json!({
-        "id": row.id.to_string(),
-        "peer": row.peer.to_string(),
-        "origin": row.origin,
-        "phase": row.phase,
-        "age_seconds": seconds(row.age),
-        "idle_seconds": row.idle.map(seconds),
-        "unread_bytes": row.unread_bytes,
-        "unsent_bytes": row.unsent_bytes,
-        "deadline": deadline,
-        "receive": row.receive,
-        "send": row.send,
-        "waits_for": row.waits_for,
-        "subscriptions": row.subscriptions,
-        "told_to_end": row.is_told_to_end,
-    });
-    format!("{connection}\n")
 }
 
 /// To the millisecond: the shard's own times are coarser.

@@ -6,7 +6,7 @@ use crate::error::CloseReason;
 use crate::metrics::Snapshot;
 use crate::metrics::custom::Value;
 use crate::metrics::histogram::{TURN_BOUNDS, TurnReading};
-use crate::net::listen;
+use crate::net::listener::queued_at;
 use crate::server::admin::process;
 use crate::server::admin::text_format::Exposition;
 use crate::server::view::View;
@@ -48,12 +48,32 @@ fn server(to: &mut Exposition, view: &View) {
         "Log lines that could not be written.",
     )
     .value(view.log_lines_dropped.get());
-    if let Some(queued) = listen::queued(view.address) {
-        to.gauge(
-            "corelane_accept_queue",
-            "Clients that wait in the kernel until they are accepted.",
-        )
-        .value(queued);
+    listeners(to, view);
+}
+
+/// Each of these has a line for each listener.
+fn listeners(to: &mut Exposition, view: &View) {
+    let mut accepted = to.counter(
+        "corelane_listener_accepted_total",
+        "Connections accepted by each listener, those turned away among them.",
+    );
+    for (place, listener) in view.listeners.iter().enumerate() {
+        accepted.labelled(&[("listener", &listener.name)], view.accepted_by(place));
+    }
+    let queued = view.listeners.iter().filter_map(|listener| {
+        let queued = queued_at(&listener.endpoint)?;
+        Some((&listener.name, queued))
+    });
+    let queued: Vec<_> = queued.collect();
+    if queued.is_empty() {
+        return;
+    }
+    let mut waiting = to.gauge(
+        "corelane_accept_queue",
+        "Clients that wait in the kernel until they are accepted.",
+    );
+    for (name, queued) in queued {
+        waiting.labelled(&[("listener", name)], queued);
     }
 }
 

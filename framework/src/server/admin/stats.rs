@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::error::CloseReason;
 use crate::metrics::histogram::TurnReading;
 use crate::metrics::{Metrics, Snapshot, UpstreamReading};
-use crate::net::listen;
+use crate::net::listener::{queued, queued_at};
 use crate::server::admin::connections::seconds;
 use crate::server::report::resident_bytes;
 use crate::server::view::View;
@@ -96,13 +96,14 @@ impl Sampler {
             "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             "program": program(),
             "version": env!("CARGO_PKG_VERSION"),
-            "address": view.address.to_string(),
+            "address": view.first().endpoint.to_string(),
+            "listeners": listeners(view),
             "uptime_seconds": seconds(uptime),
             "window_seconds": seconds(window),
             "ready": ready.is_ok(),
             "unready_because": ready.err().map(|reason| reason.told()),
             "connections_max": view.connections_max,
-            "accept_queue": listen::queued(view.address),
+            "accept_queue": queued(&view.listeners),
             "resident_bytes": resident_bytes(),
             "log_lines_dropped": view.log_lines_dropped.get(),
             "total": total,
@@ -146,6 +147,19 @@ fn counts(reading: &Snapshot, work: &Work, window: Duration, buffers: u64) -> Ma
         Value::Object(counts) => counts,
         _ => Map::new(),
     }
+}
+
+/// Each with where it listens, and what came by it.
+fn listeners(view: &View) -> Vec<Value> {
+    let each = view.listeners.iter().enumerate().map(|(place, listener)| {
+        json!({
+            "name": listener.name,
+            "address": listener.endpoint.to_string(),
+            "accepted": view.accepted_by(place),
+            "accept_queue": queued_at(&listener.endpoint),
+        })
+    });
+    each.collect()
 }
 
 /// Those that occurred.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::config::Network;
-use crate::id::ConnId;
+use crate::id::{ConnId, ListenerIndex};
 
 /// Rows that wait for whoever has asked; the shard goes on once there is room.
 pub(crate) const ROWS_MAX: usize = 512;
@@ -77,6 +77,8 @@ impl Filter {
 pub(crate) struct Row {
     pub(crate) id: ConnId,
     pub(crate) peer: SocketAddr,
+    /// By which it has come; none: the shard has opened it.
+    pub(crate) listener: Option<ListenerIndex>,
     pub(crate) origin: &'static str,
     pub(crate) phase: &'static str,
     pub(crate) age: Duration,

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use crate::id::ListenerIndex;
 use crate::proxy::Proxied;
 use crate::shard::conns::conn_mut::ConnMut;
-use crate::shard::conns::proxied::Client;
+use crate::shard::conns::proxied::{Client, ProxyRule};
 
 impl ConnMut<'_> {
     /// The header was read, and its client is served or not.
@@ -19,9 +20,26 @@ impl ConnMut<'_> {
         Some(Rc::clone(&header.proxied))
     }
 
+    /// By which listener it has come, of an accepted one.
+    pub(crate) fn entrance(&self) -> ListenerIndex {
+        self.shared.entrances.of(self.key.slot)
+    }
+
+    /// Whose headers are believed where it has come in; none: it begins without one.
+    pub(crate) fn proxy_rule(&self) -> Option<Rc<ProxyRule>> {
+        let shared = &*self.shared;
+        if !shared.proxies.are_on() {
+            return None;
+        }
+        shared.proxies.rule(self.entrance()).cloned()
+    }
+
     /// Whether what comes is still its header: no request, and nothing of its handler's.
     pub(super) fn awaits_header(&self) -> bool {
-        !self.slot.is_outbound() && self.shared.proxies.is_awaited(self.key.slot)
+        let proxies = &self.shared.proxies;
+        proxies.are_on()
+            && !self.slot.is_outbound()
+            && proxies.is_awaited(self.key.slot, self.entrance())
     }
 
     /// Whether a header keeps it from its handler: one that has not come, or that names a client
@@ -29,10 +47,11 @@ impl ConnMut<'_> {
     pub(super) fn is_kept_from_handler(&self) -> bool {
         let proxies = &self.shared.proxies;
         let header = proxies.of(self.key.slot);
-        proxies.is_on() && header.is_none_or(|header| !header.is_admitted)
+        proxies.rule(self.entrance()).is_some() && header.is_none_or(|header| !header.is_admitted)
     }
 
     pub(super) fn client(&self) -> Client {
-        self.shared.proxies.client_of(self.key.slot)
+        let proxies = &self.shared.proxies;
+        proxies.client_of(self.key.slot, self.entrance())
     }
 }

@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::ring::Ring;
 use crate::ring::buffers::BufferPool;
 use crate::shard::conns::deadline::Deadlines;
+use crate::shard::conns::entrances::Entrances;
 use crate::shard::conns::inboxes::Inboxes;
 use crate::shard::conns::interest::Wakers;
 use crate::shard::conns::own_timeouts::OwnTimeouts;
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) places: Places,
     pub(crate) deadlines: Deadlines,
     pub(crate) own_timeouts: OwnTimeouts,
+    pub(crate) entrances: Entrances,
     pub(crate) proxies: Proxies,
     pub(crate) segments: Segments,
     /// The time of this turn, since the server's start, and its tick.

@@ -6,12 +6,13 @@
 //! closing. A slot is free only when every operation it owes has completed.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use socket2::SockRef;
 
 use crate::error::CloseReason;
-use crate::id::{ConnId, Key, SlotIndex};
+use crate::id::{ConnId, Key, ListenerIndex, SlotIndex};
 use crate::ring::{Operation, Token};
 use crate::shard::conns::conn_mut::{ConnMut, Conns};
 use crate::shard::conns::interest::RunState;
@@ -26,6 +27,8 @@ pub(crate) struct Ended {
     pub(crate) key: Key,
     pub(crate) id: ConnId,
     pub(crate) peer: SocketAddr,
+    /// By which it has come, if it was accepted.
+    pub(crate) listener: ListenerIndex,
     pub(crate) client: Client,
     /// Whether its handler has seen it.
     pub(crate) is_served: bool,
@@ -68,6 +71,7 @@ impl Conns {
             key,
             id: conn.id(),
             peer: conn.slot.peer.addr(),
+            listener: conn.entrance(),
             client: conn.client(),
             is_served: conn.is_served(),
             origin: conn.slot.origin,
@@ -315,6 +319,14 @@ impl ConnMut<'_> {
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.slot.peer.addr()
+    }
+
+    /// The name of the listener by which it has come, and the address that was listened on; none: the
+    /// shard has opened it.
+    pub(crate) fn listener(&self) -> Option<(Rc<str>, SocketAddr)> {
+        let entrance = self.shared.entrances.entrance_of(self.key.slot);
+        let entrance = entrance.filter(|_| !self.is_outbound())?;
+        Some((Rc::clone(&entrance.name), entrance.address))
     }
 
     /// Its own address, as the kernel has it (getsockname(2)).

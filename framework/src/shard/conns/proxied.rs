@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{Listener, Network};
-use crate::id::SlotIndex;
+use crate::config::{ListenerSettings, Network};
+use crate::id::{ListenerIndex, SlotIndex};
 use crate::proxy::{Proxied, Versions};
 
 /// Bytes of what is kept of one header, beside its values.
@@ -16,14 +16,19 @@ pub(crate) const BYTES: u64 =
 #[derive(Debug)]
 pub(crate) struct ProxyRule {
     pub(crate) versions: Versions,
-    trusted: Vec<Network>,
+    /// None: all, for they come by a Unix socket.
+    trusted: Option<Vec<Network>>,
     pub(crate) within: Duration,
     pub(crate) header_max: usize,
 }
 
 impl ProxyRule {
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(address))
+        let contain = |networks: &Vec<Network>| {
+            let mut networks = networks.iter();
+            networks.any(|network| network.contains(address))
+        };
+        self.trusted.as_ref().is_none_or(contain)
     }
 }
 
@@ -38,38 +43,36 @@ pub(super) struct Header {
 /// The headers of a shard's connections.
 #[derive(Debug)]
 pub(crate) struct Proxies {
-    /// None: connections begin with what their peers have to say.
-    rule: Option<Rc<ProxyRule>>,
+    /// Of each listener. None: its connections begin with what their peers have to say.
+    rules: Vec<Option<Rc<ProxyRule>>>,
+    /// Connections of some listener begin with headers.
+    is_on: bool,
     by_slot: Vec<Option<Header>>,
 }
 
 impl Proxies {
-    pub(crate) fn new(listener: &Listener) -> Self {
-        let rule = listener.proxy.map(|versions| ProxyRule {
-            versions,
-            trusted: listener.proxy_trusted.clone(),
-            within: listener.proxy_timeout,
-            header_max: listener.proxy_header_max as usize,
-        });
+    pub(crate) fn new(listeners: &[ListenerSettings]) -> Self {
+        let rules: Vec<_> = listeners.iter().map(rule).collect();
         Self {
-            rule: rule.map(Rc::new),
+            is_on: rules.iter().any(Option::is_some),
+            rules,
             by_slot: Vec::new(),
         }
     }
 
-    /// Whether connections begin with headers.
-    pub(crate) fn is_on(&self) -> bool {
-        self.rule.is_some()
+    /// Whether connections of some listener begin with headers.
+    pub(crate) fn are_on(&self) -> bool {
+        self.is_on
     }
 
-    /// None: no headers are read.
-    pub(crate) fn rule(&self) -> Option<Rc<ProxyRule>> {
-        self.rule.clone()
+    /// None: no headers are read there.
+    pub(crate) fn rule(&self, listener: ListenerIndex) -> Option<&Rc<ProxyRule>> {
+        self.rules.get(listener.place())?.as_ref()
     }
 
     /// A connection begins or ends.
     pub(super) fn reset(&mut self, slot: SlotIndex) {
-        if self.rule.is_none() {
+        if !self.is_on {
             return;
         }
         if self.by_slot.len() <= slot.0 as usize {
@@ -92,23 +95,34 @@ impl Proxies {
         }
     }
 
-    /// Of the connection in `slot`.
-    pub(super) fn client_of(&self, slot: SlotIndex) -> Client {
+    /// Of the connection in `slot`, which has come by `listener`.
+    pub(super) fn client_of(&self, slot: SlotIndex, listener: ListenerIndex) -> Client {
         let header = self.of(slot);
         match header.and_then(|header| Some((header.proxied.source()?, header.is_admitted))) {
             Some((source, is_admitted)) => Client::Named {
                 source,
                 is_admitted,
             },
-            None if self.is_on() => Client::Unknown,
+            None if self.rule(listener).is_some() => Client::Unknown,
             None => Client::Peer,
         }
     }
 
     /// Of an accepted connection: whether its header has not been read.
-    pub(super) fn is_awaited(&self, slot: SlotIndex) -> bool {
-        self.rule.is_some() && self.of(slot).is_none()
+    pub(super) fn is_awaited(&self, slot: SlotIndex, listener: ListenerIndex) -> bool {
+        self.rule(listener).is_some() && self.of(slot).is_none()
     }
+}
+
+fn rule(listener: &ListenerSettings) -> Option<Rc<ProxyRule>> {
+    let queue = &listener.queue;
+    let rule = ProxyRule {
+        versions: queue.proxy?,
+        trusted: (!listener.is_unix()).then(|| queue.proxy_trusted.clone()),
+        within: queue.proxy_timeout,
+        header_max: queue.proxy_header_max as usize,
+    };
+    Some(Rc::new(rule))
 }
 
 /// Who the client is of an accepted connection.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::config::Config;
 use crate::error::CloseReason;
-use crate::id::SlotIndex;
+use crate::id::{ListenerIndex, SlotIndex};
 use crate::shard::conns::Conns;
 use crate::shard::conns::slot::{Origin, Phase, Slot};
 use crate::shard::policy::bounds;
@@ -39,12 +39,17 @@ impl Conns {
         }
     }
 
-    /// The clients of all who were let in.
-    pub(crate) fn admitted(&self) -> impl Iterator<Item = SocketAddr> {
+    /// The clients of all who were let in by that listener.
+    pub(crate) fn admitted(
+        &self,
+        listener: ListenerIndex,
+    ) -> impl Iterator<Item = SocketAddr> + use<'_> {
         let slots = (0..).map(SlotIndex).zip(self.table.slots());
-        let admitted = slots.filter(|(_, slot)| was_admitted(slot));
-        admitted.filter_map(|(index, slot)| {
-            let client = self.shared.proxies.client_of(index);
+        let admitted = slots.filter(move |(index, slot)| {
+            was_admitted(slot) && self.shared.entrances.of(*index) == listener
+        });
+        admitted.filter_map(move |(index, slot)| {
+            let client = self.shared.proxies.client_of(index, listener);
             client.counted(slot.peer.addr())
         })
     }

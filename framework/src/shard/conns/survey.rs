@@ -23,6 +23,7 @@ impl ConnMut<'_> {
         Row {
             id: self.id(),
             peer: self.peer(),
+            listener: (!self.is_outbound()).then(|| self.entrance()),
             origin: origin(slot.origin),
             phase: phase(slot.phase),
             age,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{self, OnFull};
+use crate::config::{Clients, OnFull};
 use crate::error::CloseReason;
 use crate::shard::policy::per_address::PerAddress;
 use crate::shard::policy::token_bucket::TokenBucket;
@@ -45,13 +45,13 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// `is_proxied`: who is accepted is a proxy, and the clients are those that it names.
-    pub(crate) fn new(settings: &config::Admission, is_proxied: bool, now: Duration) -> Self {
+    pub(crate) fn new(on_full: OnFull, clients: &Clients, is_proxied: bool, now: Duration) -> Self {
         Self {
-            on_full: settings.on_full,
-            refuse_with: settings.refuse_with.as_bytes().into(),
-            per_address: per_address(settings),
+            on_full,
+            refuse_with: clients.refuse_with.as_bytes().into(),
+            per_address: per_address(clients),
             is_proxied,
-            rate: rate(settings).map(|(rate, burst)| TokenBucket::new(rate, burst, now)),
+            rate: rate(clients).map(|(rate, burst)| TokenBucket::new(rate, burst, now)),
             refilled_at: None,
         }
     }
@@ -60,18 +60,20 @@ impl Admission {
     /// are, and whoever comes is counted with them.
     pub(crate) fn renew(
         &mut self,
-        settings: &config::Admission,
+        on_full: OnFull,
+        clients: &Clients,
         admitted: impl Iterator<Item = SocketAddr>,
         now: Duration,
     ) {
-        let rate = match (self.rate.take(), rate(settings)) {
+        let rate = match (self.rate.take(), rate(clients)) {
             (Some(bucket), Some((rate, burst))) => Some(bucket.refitted(rate, burst, now)),
             (_, rate) => rate.map(|(rate, burst)| TokenBucket::new(rate, burst, now)),
         };
+        let admitted = admitted.filter(is_counted);
         *self = Self {
             rate,
-            per_address: per_address(settings).map(|counts| counts.counting(admitted)),
-            ..Self::new(settings, self.is_proxied, now)
+            per_address: per_address(clients).map(|counts| counts.counting(admitted)),
+            ..Self::new(on_full, clients, self.is_proxied, now)
         };
     }
 
@@ -127,13 +129,15 @@ impl Admission {
 
     /// Whether the client has fewer connections than an address may have; then this is one more.
     pub(crate) fn admits(&mut self, client: SocketAddr) -> bool {
-        let per_address = self.per_address.as_mut();
+        let per_address = self.per_address.as_mut().filter(|_| is_counted(&client));
         per_address.is_none_or(|per_address| per_address.admit(client))
     }
 
     /// A connection of `client` that was not turned away has ended.
     pub(crate) fn release(&mut self, client: SocketAddr) {
-        if let Some(per_address) = &mut self.per_address {
+        if let Some(per_address) = &mut self.per_address
+            && is_counted(&client)
+        {
             per_address.release(client);
         }
     }
@@ -157,13 +161,18 @@ impl Admission {
     }
 }
 
-fn per_address(settings: &config::Admission) -> Option<PerAddress> {
+/// The unspecified address stands for whoever has come by a Unix socket.
+fn is_counted(client: &SocketAddr) -> bool {
+    !client.ip().is_unspecified()
+}
+
+fn per_address(settings: &Clients) -> Option<PerAddress> {
     let each_max = settings.connections_per_address_max;
     each_max.map(|each_max| PerAddress::new(each_max, settings.address_prefix_v6))
 }
 
 /// Accepts a second, and at once.
-fn rate(settings: &config::Admission) -> Option<(u32, u32)> {
+fn rate(settings: &Clients) -> Option<(u32, u32)> {
     let rate = settings.accepts_per_second_max?;
     Some((rate, settings.accepts_burst_max.unwrap_or(rate)))
 }
@@ -182,13 +191,22 @@ mod tests {
         served_free: 0,
     };
 
-    fn admission(settings: &config::Admission) -> Admission {
-        Admission::new(settings, false, Duration::ZERO)
+    const WAIT: OnFull = OnFull::Wait;
+
+    fn admission(clients: &Clients) -> Admission {
+        Admission::new(WAIT, clients, false, Duration::ZERO)
+    }
+
+    fn capped(cap: u32) -> Clients {
+        Clients {
+            connections_per_address_max: Some(cap),
+            ..Clients::default()
+        }
     }
 
     #[test]
     fn above_the_limit_a_client_is_held_only_for_a_place_that_comes_free() {
-        let mut admission = admission(&config::Admission::default());
+        let mut admission = admission(&Clients::default());
         let mut decide =
             |room, may_hold| admission.decide(PEER.into(), room, may_hold, Duration::ZERO);
         assert_eq!(decide(ROOM, false), Verdict::Serve);
@@ -198,11 +216,7 @@ mod tests {
 
     #[test]
     fn an_address_at_its_cap_is_refused_until_one_of_it_leaves() {
-        let settings = config::Admission {
-            connections_per_address_max: Some(1),
-            ..config::Admission::default()
-        };
-        let mut admission = admission(&settings);
+        let mut admission = admission(&capped(1));
         let decide =
             |admission: &mut Admission| admission.decide(PEER.into(), ROOM, false, Duration::ZERO);
         assert_eq!(decide(&mut admission), Verdict::Serve);
@@ -214,11 +228,7 @@ mod tests {
 
     #[test]
     fn the_cap_is_on_the_clients_that_a_proxy_names_and_not_on_the_proxy() {
-        let settings = config::Admission {
-            connections_per_address_max: Some(1),
-            ..config::Admission::default()
-        };
-        let mut admission = Admission::new(&settings, true, Duration::ZERO);
+        let mut admission = Admission::new(WAIT, &capped(1), true, Duration::ZERO);
         for _ in 0..3 {
             let verdict = admission.decide(PEER.into(), ROOM, false, Duration::ZERO);
             assert_eq!(verdict, Verdict::Serve);
@@ -233,16 +243,13 @@ mod tests {
 
     #[test]
     fn accepts_beyond_the_served_places_are_for_those_who_are_turned_away_or_held() {
-        let refusing = config::Admission {
-            on_full: OnFull::Refuse,
-            ..config::Admission::default()
-        };
-        for (settings, may_reclaim, allowed) in [
-            (config::Admission::default(), false, 1),
-            (config::Admission::default(), true, 3),
-            (refusing, false, 3),
+        for (on_full, may_reclaim, allowed) in [
+            (WAIT, false, 1),
+            (WAIT, true, 3),
+            (OnFull::Refuse, false, 3),
         ] {
-            let mut admission = admission(&settings);
+            let clients = Clients::default();
+            let mut admission = Admission::new(on_full, &clients, false, Duration::ZERO);
             let now = admission.accepts_allowed(ROOM, may_reclaim, 0, Duration::ZERO);
             assert_eq!(now, allowed);
         }
@@ -250,15 +257,11 @@ mod tests {
 
     #[test]
     fn other_settings_count_those_who_are_connected() {
-        let mut admission = admission(&config::Admission::default());
-        let capped = config::Admission {
-            connections_per_address_max: Some(2),
-            ..config::Admission::default()
-        };
+        let mut admission = admission(&Clients::default());
         let decide =
             |admission: &mut Admission| admission.decide(PEER.into(), ROOM, false, Duration::ZERO);
         let connected = [PEER.into(); 3].into_iter();
-        admission.renew(&capped, connected, Duration::ZERO);
+        admission.renew(WAIT, &capped(2), connected, Duration::ZERO);
         let refused = Verdict::Refuse(CloseReason::AddressLimit);
         assert_eq!(decide(&mut admission), refused);
         admission.release(PEER.into());
@@ -270,7 +273,17 @@ mod tests {
         admission.release(PEER.into());
         assert_eq!(decide(&mut admission), Verdict::Serve);
         let none = std::iter::empty();
-        admission.renew(&config::Admission::default(), none, Duration::ZERO);
+        admission.renew(WAIT, &Clients::default(), none, Duration::ZERO);
         assert_eq!(decide(&mut admission), Verdict::Serve);
+    }
+
+    #[test]
+    fn clients_of_a_unix_socket_have_no_address_to_be_counted_by() {
+        let mut admission = admission(&capped(1));
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        assert_eq!([(); 3].map(|()| admission.admits(nobody)), [true; 3]);
+        admission.release(nobody);
+        admission.renew(WAIT, &capped(1), [nobody; 2].into_iter(), Duration::ZERO);
+        assert!(admission.admits(nobody));
     }
 }

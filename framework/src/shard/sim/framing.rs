@@ -15,7 +15,7 @@ use crate::config::{Buffers, Config, Limits};
 use crate::conn::connection::Conn;
 use crate::conn::framed::Framed;
 use crate::error::Error;
-use crate::id::{Key, SlotIndex};
+use crate::id::{Key, ListenerIndex, SlotIndex};
 use crate::ring::{Completion, Operation, Token};
 use crate::shard::conns::ConnMut;
 use crate::shard::conns::interest::RunState;
@@ -251,7 +251,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(shard: &'a Shard) -> Self {
         let mut core = shard.core();
-        core.open(SlotIndex(0), ([127, 0, 0, 1], 1).into());
+        core.open(SlotIndex(0), ([127, 0, 0, 1], 1).into(), ListenerIndex(0));
         let key = core.conns.table.occupant(SlotIndex(0));
         let key = key.expect("it was opened");
         drop(core);

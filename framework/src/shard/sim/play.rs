@@ -22,7 +22,7 @@ use crate::shard::sim::kernel::Kernel;
 use crate::shard::sim::random::Random;
 use crate::shard::sim::rules::{self, Moment};
 use crate::shard::sim::stand_in::{ACCEPTED_MAX, stand_in_shard};
-use crate::shard::state::acceptor::Acceptor;
+use crate::shard::state::acceptor::{Acceptor, ListenSocket};
 use crate::shard::task_poller::TaskPoller;
 use crate::time::{Tick, Ticks};
 
@@ -94,7 +94,7 @@ fn play(seed: u64) -> u64 {
         Ticks::of(config.timeouts.request),
     );
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let acceptor = Acceptor::new(Some(listener.into()), &config);
+    let acceptor = Acceptor::new(vec![ListenSocket::of(listener)], &config);
     let shard = stand_in_shard(config, memory);
     shard.core().acceptor = acceptor;
     let stage = Stage::new(Random::new(random.next()));

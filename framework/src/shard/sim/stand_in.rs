@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::id::{ServerNumber, ShardId};
 use crate::ring::WakeFd;
 use crate::ring::stand_in::StandIn;
-use crate::shard::handle::{Setup, Shard};
+use crate::shard::handle::{Setup, Shard, ShardListener};
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::task::bell::Bells;
 
@@ -48,8 +48,7 @@ pub(crate) fn stand_in_shard_at(seat: Seat, config: Config, memory: MemoryShare)
         connections_max: ACCEPTED_MAX,
         config: Arc::new(config),
         memory,
-        listener: None,
-        local_addr: ([127, 0, 0, 1], 0).into(),
+        listeners: vec![ShardListener::stand_in(([127, 0, 0, 1], 0).into())],
         wake: seat.wake,
         commands: Arc::default(),
         bells: seat.bells,

@@ -15,8 +15,6 @@ const STALE_MAX: usize = 64;
 pub(crate) struct Reclaim {
     /// In the order in which they came, with some that have spoken or left.
     pub(crate) silent: VecDeque<Key>,
-    /// Accepted, and waiting for the places of those who are being closed.
-    pub(crate) held: VecDeque<Key>,
     /// Being closed to make room.
     pub(crate) leaving: Vec<Key>,
 }
@@ -39,11 +37,6 @@ impl Reclaim {
                 .retain(|key| silent_since(conns, *key).is_some());
         }
         self.silent.push_back(key);
-    }
-
-    /// Whether more clients wait for a place than places are about to come free.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.held.len() > self.leaving.len()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::shard::sim::kernel::Kernel;
 use crate::shard::sim::random::Random;
 use crate::shard::sim::rules::AMPLE;
 use crate::shard::sim::stand_in::{ACCEPTED_MAX, Seat, stand_in_shard_at};
-use crate::shard::state::acceptor::Acceptor;
+use crate::shard::state::acceptor::{Acceptor, ListenSocket};
 use crate::shard::task::bell::Bells;
 use crate::shard::task_poller::TaskPoller;
 use crate::time::{self, Tick};
@@ -162,7 +162,7 @@ impl Member {
         };
         let shard = stand_in_shard_at(seat, script.config.clone(), memory);
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        shard.core().acceptor = Acceptor::new(Some(listener.into()), &script.config);
+        shard.core().acceptor = Acceptor::new(vec![ListenSocket::of(listener)], &script.config);
         let mut random = seed.random;
         let stage = Stage::new(script, number, Random::new(random.next()));
         let stage = Rc::new(stage);
