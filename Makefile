@@ -143,6 +143,11 @@ compare-chat: ## CPU of a delivery and its p99 in a chat beside one on tokio, in
 	cargo build --release -p chat -p baseline_tokio_chat -p loadtest
 	$(RAISE) loadtest/compare-chat.sh $(BIN) $(DURATION) $(or $(ROUNDS),5) $(CHAT_FLAGS)
 
+compare-http: ## CPU of a request by HTTP beside a raw loop of epoll and httparse, in turn: 100 connections, and 100x16 (ROUNDS=; needs wrk, h2load)
+	cargo build --release -p baseline_epoll_http -p loadtest
+	cargo build --release -p corelane --features http --example http_hello
+	$(RAISE) loadtest/compare-http.sh $(BIN) $(or $(ROUNDS),5)
+
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
 
@@ -192,7 +197,7 @@ fresh-machine: ## Build and test on fresh Debians with what the README says and 
 	FRESH="$(FRESH)" tests/fresh_machine.sh
 
 # libFuzzer comes with a crate and wants a C++ compiler, nothing else: no cargo-fuzz and no nightly. The flags are those of cargo-fuzz.
-FUZZ_TARGETS := settings frames codec proxy resp reply chat
+FUZZ_TARGETS := settings frames codec proxy http resp reply chat
 FUZZ_SECONDS ?= 30
 fuzz-smoke: export RUSTC_BOOTSTRAP = 1
 fuzz-smoke: export RUSTFLAGS = --cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Ccodegen-units=1 $(foreach flag,level=4 \
@@ -211,5 +216,5 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
-  compare-redis-shared compare-push compare-mail compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
+  compare-redis-shared compare-push compare-mail compare-http compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
   compare-fanout compare-chat simulate loom reloads clean

@@ -539,6 +539,7 @@ impl AppBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::{Http, Limits, Response};
 
     struct Echo;
 
@@ -549,6 +550,31 @@ mod tests {
             }
             Ok(())
         }
+    }
+
+    struct Hello {
+        limits: Rc<Limits>,
+    }
+
+    impl Handler for Hello {
+        async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+            let mut http = Http::new(conn, &self.limits);
+            while let Some(request) = http.next().await? {
+                let hello = Response::ok().header("Content-Type", "text/plain");
+                request.respond(hello.body("hello\n")).await?;
+            }
+            Ok(())
+        }
+    }
+
+    /// An echo's are 160 bytes in all, and those of HTTP are to be 200 at most.
+    #[test]
+    fn an_idle_connection_that_speaks_http_takes_40_bytes_more_than_an_echo() {
+        let (echo, http) = (
+            AppBytes::of::<Nothing, Echo>(),
+            AppBytes::of::<Nothing, Hello>(),
+        );
+        assert!(http.task <= echo.task + 40, "{echo:?}, {http:?}");
     }
 
     #[test]

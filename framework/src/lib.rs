@@ -51,6 +51,7 @@
 //! 5. `shard`: one core. `shard::policy` judges, `shard::conns` has the connections, `shard::core`
 //!    all that changes, `shard::event_loop` drives it.
 //! 6. `conn`: a connection as its handler sees it; `upstream`: the connections that it opens.
+//!    `http` (a feature of that name makes it public): HTTP/1.1 on a connection.
 //! 7. `handler`: all that an application author implements; `service`: less than that.
 //! 8. `preflight`: whether this machine can carry out the settings.
 //! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`:
@@ -76,6 +77,16 @@ mod escape;
 )]
 mod failpoint;
 mod handler;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(not(feature = "http"))]
+#[expect(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "the admin server needs a part of it"
+)]
+mod http;
 mod id;
 mod log;
 mod meminfo;
@@ -118,6 +129,12 @@ pub mod fuzzing {
     /// Lines, exact lengths and frames.
     pub fn frames(bytes: &[u8]) {
         crate::shard::sim::framing::hold_for(bytes);
+    }
+
+    /// Requests by HTTP, in any pieces.
+    #[cfg(feature = "testing")]
+    pub fn http(bytes: &[u8]) {
+        crate::testing::http_properties::hold_for(bytes);
     }
 
     /// PROXY headers.

@@ -35,7 +35,8 @@ pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
 #[test]
 fn the_kept_corpus_breaks_no_promise() {
     let (settings, frames, proxy) = (corpus("settings"), corpus("frames"), corpus("proxy"));
-    assert!(!settings.is_empty() && !frames.is_empty() && !proxy.is_empty());
+    let http = corpus("http");
+    assert!(!settings.is_empty() && !frames.is_empty() && !proxy.is_empty() && !http.is_empty());
     settings
         .iter()
         .for_each(|bytes| _ = crate::config::properties::hold_for(bytes));
@@ -45,4 +46,6 @@ fn the_kept_corpus_breaks_no_promise() {
     proxy
         .iter()
         .for_each(|bytes| crate::proxy::properties::hold_for(bytes));
+    http.iter()
+        .for_each(|bytes| crate::testing::http_properties::hold_for(bytes));
 }

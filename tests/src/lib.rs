@@ -23,6 +23,7 @@ mod cage;
 pub mod chaos;
 mod client;
 pub mod duplex;
+pub mod http;
 pub mod latency;
 pub mod listeners;
 pub mod load;

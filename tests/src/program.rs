@@ -28,6 +28,8 @@ pub enum Program {
     Proxy,
     /// `tests/src/bin/duplex.rs`
     Duplex,
+    /// `tests/src/bin/web.rs`
+    Web,
     /// `tests/src/bin/faulty.rs`, the only one with failpoints
     Faulty,
     /// `tests/src/bin/soak`
@@ -51,6 +53,7 @@ impl Program {
             Program::Pusher => "pusher",
             Program::Proxy => "proxy",
             Program::Duplex => "duplex",
+            Program::Web => "web",
             Program::Faulty => "faulty",
             Program::Soak => "soak",
             Program::Loadtest => "loadtest",
@@ -72,6 +75,7 @@ impl Program {
             | Program::Pusher
             | Program::Proxy
             | Program::Duplex
+            | Program::Web
             | Program::Faulty
             | Program::Soak => "tests",
         }

@@ -139,6 +139,12 @@ impl Launch {
         Self::new(Program::Duplex)
     }
 
+    /// The server of HTTP.
+    #[must_use]
+    pub fn web() -> Self {
+        Self::new(Program::Web)
+    }
+
     /// The echo server that fails as `failpoints` says: `framework/src/failpoint.rs`.
     #[must_use]
     pub fn faulty(failpoints: &str) -> Self {

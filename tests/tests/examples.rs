@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use tests::http::Answers;
 use tests::{Client, Launch, Server};
 
 /// The examples by name, built once.
@@ -19,6 +20,7 @@ fn examples() -> &'static BTreeMap<String, PathBuf> {
                 "-p",
                 "corelane",
                 "--examples",
+                "--features=http",
                 "--message-format=json",
             ])
             .current_dir(root)
@@ -178,5 +180,45 @@ fn every_example_is_tried_here() {
             "{name}"
         );
     }
-    assert_eq!(examples().len(), 8);
+    assert_eq!(examples().len(), 9);
+}
+
+#[test]
+fn hello_is_said_by_http_and_bodies_are_read_and_streamed() {
+    let server = server("http_hello").set("app.http.body_max=100").start();
+    let asked = |request: &[u8]| {
+        let mut client = server.connect();
+        client.send(request);
+        let mut answers = Answers::of(client.stream());
+        answers.next(request.starts_with(b"HEAD ")).unwrap()
+    };
+    let answer = asked(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((answer.status, &*answer.content), (200, &b"hello\n"[..]));
+    assert_eq!(answer.field("content-type"), Some("text/plain"));
+    assert_eq!(
+        asked(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").field("content-length"),
+        Some("6")
+    );
+    let counted = asked(b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    assert_eq!(counted.content, b"3 bytes\n");
+    let upper = asked(
+        b"PUT /upper HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    );
+    assert_eq!(upper.content, b"ABC");
+    let statuses = [
+        (405, &b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n"[..]),
+        (404, b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (
+            413,
+            b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n",
+        ),
+        (400, b"GET / HTTP/1.1\r\n\r\n"),
+    ];
+    for (status, request) in statuses {
+        assert_eq!(asked(request).status, status);
+    }
+    ends_well(server);
+    let refused = self::server("http_hello").set("app.http.head_max=1").run();
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("head_max"), "{}", refused.stderr);
 }

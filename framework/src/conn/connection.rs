@@ -70,6 +70,11 @@ impl Conn {
         self.handle.key
     }
 
+    /// Its polls, for a protocol that stands on them.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle
+    }
+
     /// The next bytes that have come, at most one receive buffer of them; `None` when there will be
     /// no more: the peer has sent its FIN, or the server is stopping and this peer was answered
     /// ([`end_of_input`](Self::end_of_input) says which).

@@ -205,7 +205,7 @@ impl Handle {
     }
 
     /// Waits for what `parse` finds whole.
-    pub(super) fn poll_parsed<T>(
+    pub(crate) fn poll_parsed<T>(
         self,
         context: &mut Context<'_>,
         frame_max: usize,

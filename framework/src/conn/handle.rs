@@ -20,14 +20,14 @@ use crate::shard::policy::request_timer::Reading;
 /// The key of a connection of this thread's shard. Whoever has it sees to it that nobody reads, or
 /// writes, twice at a time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Handle {
-    pub(super) key: Key,
+pub(crate) struct Handle {
+    pub(crate) key: Key,
 }
 
 impl Handle {
     // ---- reading ----
 
-    pub(super) fn poll_read(self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+    pub(crate) fn poll_read(self, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         self.poll_read_until(|conn| conn.input_is_over(), context)
     }
 
@@ -64,8 +64,20 @@ impl Handle {
         })
     }
 
+    /// What has come, for a reader that finds frames in it by itself; none as well where it is to
+    /// wait, or is to be told why not.
+    pub(crate) fn take_input(self) -> Option<Chunk> {
+        let taken = self.with(|conn| conn.may_read_on(false).then(|| conn.pop_input()));
+        taken.flatten().flatten().map(Chunk::new)
+    }
+
+    /// Whether such a reader may go on with a further frame of what it has taken.
+    pub(crate) fn may_read_on(self) -> bool {
+        self.with(|conn| conn.may_read_on(true)).unwrap_or(false)
+    }
+
     /// Puts the unread rest of a chunk back.
-    pub(super) fn unread(self, rest: Chunk) {
+    pub(crate) fn unread(self, rest: Chunk) {
         let buffer = rest.into_buffer();
         Shard::with(|shard| match shard.core().conns.get(self.key) {
             Some(mut conn) => conn.unpop_input(buffer),
@@ -75,7 +87,7 @@ impl Handle {
 
     // ---- writing ----
 
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         self,
         context: &mut Context<'_>,
         data: &mut Output<'_>,
@@ -150,7 +162,7 @@ impl Handle {
         })
     }
 
-    pub(super) fn poll_flush(self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_flush(self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Shard::with(|shard| {
             let mut core = shard.core();
             let mut conn = self.open(&mut core)?;
@@ -163,7 +175,7 @@ impl Handle {
     }
 
     /// Sends our FIN behind what the kernel has taken.
-    pub(super) fn close_output(self) {
+    pub(crate) fn close_output(self) {
         self.with(|conn| conn.shutdown_write());
     }
 
@@ -182,6 +194,13 @@ impl Handle {
         });
     }
 
+    /// A future that waited for whatever of the connection was dropped.
+    pub(crate) fn stop_all(self) {
+        self.stop_waiting(Interest::Input);
+        self.stop_waiting(Interest::Flushed);
+        self.stop_writing();
+    }
+
     pub(super) fn fail(self, reason: CloseReason) {
         self.with(|conn| conn.fail(reason));
     }
@@ -192,7 +211,7 @@ impl Handle {
     }
 
     /// The connection, if there still is one.
-    pub(super) fn with<R>(self, act: impl FnOnce(&mut ConnMut<'_>) -> R) -> Option<R> {
+    pub(crate) fn with<R>(self, act: impl FnOnce(&mut ConnMut<'_>) -> R) -> Option<R> {
         Shard::with(|shard| shard.core().conns.get(self.key).as_mut().map(act))
     }
 

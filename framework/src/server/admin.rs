@@ -3,11 +3,11 @@
 //! It is a shard like the others, of one listener that is not shared, and serves while those start
 //! and until they have ended. It reads their counters; none of them notices.
 
+mod answer;
 mod connections;
 mod events;
 mod exposition;
 mod handler;
-mod http;
 mod page;
 mod process;
 mod running;

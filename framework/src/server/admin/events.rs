@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 
-use crate::conn::connection::Conn;
 use crate::error::Error;
-use crate::server::admin::http::{self, Method, Request};
+use crate::http::{Method, Request};
+use crate::server::admin::answer::streamed;
 use crate::server::admin::running::Running;
 use crate::server::admin::stats::Sampler;
 use crate::server::view::View;
+use crate::shard::futures::draining::draining;
 use crate::shard::futures::sleep::sleep;
 
 const CONTENT_TYPE: &str = "text/event-stream";
@@ -47,31 +48,26 @@ impl Events {
 
     /// Sends them until the admin server drains or the peer takes no more. Nothing is read: no idle
     /// deadline runs, while `admin.request_timeout` bounds how long each may wait for the peer.
-    pub(super) async fn send(mut self, conn: &mut Conn, request: &Request) -> Result<(), Error> {
-        let is_1_0 = request.is_1_0;
-        conn.write(&http::head_of_stream(CONTENT_TYPE, is_1_0))
-            .await?;
-        if request.method == Method::Head {
-            return conn.close().await;
+    pub(super) async fn send(mut self, request: Request<'_>) -> Result<(), Error> {
+        let is_head = request.method() == Method::Head;
+        let mut out = request.respond_streamed(streamed(CONTENT_TYPE)).await?;
+        if is_head {
+            return out.finish().await;
         }
-        conn.request_done();
-        conn.write(&http::chunk(RETRY, is_1_0)).await?;
+        out.request_done();
+        out.write(RETRY).await?;
         let mut is_last = false;
         loop {
-            conn.write(&http::chunk(&self.event(), is_1_0)).await?;
-            conn.flush().await?; // one at a time: a slow reader gets fewer, not older ones
+            out.write(self.event()).await?;
+            out.flush().await?; // one at a time: a slow reader gets fewer, not older ones
             if is_last {
                 break;
             }
-            let drains = conn.draining();
-            let drains = async { (drains.await, true).1 };
+            let drains = async { (draining().await, true).1 };
             let ticks = async { (sleep(EVENT_INTERVAL).await, false).1 };
             is_last = or(drains, ticks).await;
         }
-        if !is_1_0 {
-            conn.write(http::LAST_CHUNK).await?;
-        }
-        conn.close().await
+        out.finish().await
     }
 
     fn event(&mut self) -> String {

@@ -9,10 +9,11 @@ use std::time::Instant;
 use crate::conn::connection::Conn;
 use crate::error::Error;
 use crate::handler::Handler;
+use crate::http::{Http, Limits, Method, Request, Status};
+use crate::server::admin::answer::{self, Answer, STEER};
 use crate::server::admin::connections::{self, List, Query};
 use crate::server::admin::events::Events;
 use crate::server::admin::exposition;
-use crate::server::admin::http::{self, Answer, Method, Refusal, Request, STEER, Status, parse};
 use crate::server::admin::page;
 use crate::server::admin::stats::{self, Sampler};
 use crate::server::admin::text_format;
@@ -45,6 +46,7 @@ pub(super) struct AdminHandler {
     may_steer: bool,
     /// The server's start.
     started: Instant,
+    limits: Rc<Limits>,
     lists: Rc<Cell<u32>>,
     streams: Rc<Cell<u32>>,
 }
@@ -61,6 +63,7 @@ enum Outcome {
 impl AdminHandler {
     pub(super) fn new(view: Arc<View>, started: Instant, is_tcp: bool, may_steer: bool) -> Self {
         Self {
+            limits: Rc::new(answer::limits(&view.config)),
             view,
             is_tcp,
             may_steer,
@@ -70,13 +73,15 @@ impl AdminHandler {
         }
     }
 
-    async fn answer(&self, request: &Request) -> Outcome {
+    async fn answer(&self, request: &Request<'_>) -> Outcome {
         if let Some(refusal) = self.refusal(request) {
             return Outcome::Answer(refusal);
         }
-        let path: Vec<&str> = request.path.split('/').skip(1).collect();
-        let answer = match (request.method, &path[..]) {
-            (Method::Post, ["connections", "close"]) if request.query.is_empty() => {
+        let path: Vec<&str> = request.path().split('/').skip(1).collect();
+        let answer = match (request.method(), &path[..]) {
+            (Method::Post, ["connections", "close"])
+                if request.query().unwrap_or_default().is_empty() =>
+            {
                 let text = "say which: an empty query would end them all\n";
                 Answer::text(Status::BAD_REQUEST, text)
             }
@@ -88,32 +93,36 @@ impl AdminHandler {
             (_, ["connections", name]) => self.one(request, name).await,
             (_, ["events"]) => match Events::begin(&self.view, self.started, &self.streams) {
                 Some(events) => return Outcome::Events(Box::new(events)),
-                None => Answer::text(Status::UNAVAILABLE, "too many watch already\n"),
+                None => Answer::text(Status::SERVICE_UNAVAILABLE, "too many watch already\n"),
             },
-            (_, [""]) if request.accepts_html => page::answer(),
-            _ => self.page(&request.path),
+            // Who names it is a browser; tools take anything.
+            (_, [""]) if request.header_has("accept", "text/html") => page::answer(),
+            _ => self.page(request.path()),
         };
         Outcome::Answer(answer)
     }
 
     /// Why the request is not served, whatever it asks for.
-    fn refusal(&self, request: &Request) -> Option<Answer> {
-        if self.is_tcp && !request.host.as_deref().is_none_or(names_loopback) {
+    fn refusal(&self, request: &Request<'_>) -> Option<Answer> {
+        if !request.target().starts_with('/') {
+            return Some(Answer::text(Status::BAD_REQUEST, "the target is no path\n"));
+        }
+        if self.is_tcp && !request.host().is_none_or(names_loopback) {
             let text = "Host must be this machine's loopback address or localhost\n";
             return Some(Answer::text(Status::FORBIDDEN, text));
         }
-        match request.method {
+        match request.method() {
             Method::Get | Method::Head => None,
             Method::Post if !self.may_steer => {
                 let text = "nothing is changed here: ask the Unix socket, or admin.steer_listen\n";
                 Some(Answer::text(Status::FORBIDDEN, text))
             }
-            Method::Post if !request.steers => {
+            Method::Post if request.header(STEER).is_none() => {
                 let text = format!("the header field {STEER} must be there\n");
                 Some(Answer::text(Status::FORBIDDEN, text))
             }
             Method::Post => None,
-            Method::Other => {
+            _ => {
                 let text = "GET, HEAD and POST are served\n";
                 Some(Answer::text(Status::METHOD_NOT_ALLOWED, text))
             }
@@ -146,8 +155,8 @@ impl AdminHandler {
                 Answer::text(Status::OK, lines)
             }
             Ok(Ok(Err(refused))) => Answer::text(Status::CONFLICT, format!("{refused}\n")),
-            Ok(Err(_)) => Answer::text(Status::UNAVAILABLE, "the server has ended\n"),
-            Err(error) => Answer::text(Status::UNAVAILABLE, format!("{error}\n")),
+            Ok(Err(_)) => Answer::text(Status::SERVICE_UNAVAILABLE, "the server has ended\n"),
+            Err(error) => Answer::text(Status::SERVICE_UNAVAILABLE, format!("{error}\n")),
         }
     }
 
@@ -156,26 +165,28 @@ impl AdminHandler {
         format!("{}\n", Sampler::new(self.started).sample(&self.view, now))
     }
 
-    fn list(&self, request: &Request) -> Outcome {
-        match Query::parse(&request.query).map(|query| self.begin(request, query)) {
+    fn list(&self, request: &Request<'_>) -> Outcome {
+        match Query::parse(request.query().unwrap_or_default())
+            .map(|query| self.begin(request, query))
+        {
             Ok(Some(list)) => Outcome::List(Box::new(list)),
             Ok(None) => Outcome::Answer(too_many()),
             Err(why) => Outcome::Answer(Answer::text(Status::BAD_REQUEST, why)),
         }
     }
 
-    fn begin(&self, request: &Request, query: Query) -> Option<List> {
+    fn begin(&self, request: &Request<'_>, query: Query) -> Option<List> {
         List::begin(
             &self.view,
             &self.lists,
             query,
-            request.method == Method::Post,
+            request.method() == Method::Post,
         )
     }
 
     /// The connection of that name, which is explained or told to end.
-    async fn one(&self, request: &Request, name: &str) -> Answer {
-        let query = match Query::parse(&request.query) {
+    async fn one(&self, request: &Request<'_>, name: &str) -> Answer {
+        let query = match Query::parse(request.query().unwrap_or_default()) {
             Ok(query) => query.of_one(self.view.server, name),
             Err(why) => return Answer::text(Status::BAD_REQUEST, why),
         };
@@ -193,37 +204,36 @@ impl AdminHandler {
         match (list.has_matched(), list.is_whole()) {
             (true, _) => Answer::ok(connections::CONTENT_TYPE, body),
             (false, true) => Answer::text(Status::NOT_FOUND, "gone\n"),
-            (false, false) => Answer::text(Status::UNAVAILABLE, "its shard does not answer\n"),
+            (false, false) => {
+                Answer::text(Status::SERVICE_UNAVAILABLE, "its shard does not answer\n")
+            }
         }
     }
 }
 
 fn too_many() -> Answer {
-    Answer::text(Status::UNAVAILABLE, "too many lists are being made\n")
+    Answer::text(
+        Status::SERVICE_UNAVAILABLE,
+        "too many lists are being made\n",
+    )
 }
 
 /// Sends the rows as they come, and behind them the sums.
-async fn send_list(conn: &mut Conn, request: &Request, mut list: Box<List>) -> Result<(), Error> {
-    let is_1_0 = request.is_1_0;
-    conn.write(&http::head_of_stream(connections::CONTENT_TYPE, is_1_0))
-        .await?;
-    if request.method == Method::Head {
-        return conn.close().await;
-    }
-    while let Some(lines) = list.next().await {
-        if !lines.is_empty() {
-            conn.write(&http::chunk(&lines, is_1_0)).await?;
+async fn send_list(request: Request<'_>, mut list: Box<List>) -> Result<(), Error> {
+    let is_head = request.method() == Method::Head;
+    let head = answer::streamed(connections::CONTENT_TYPE);
+    let mut out = request.respond_streamed(head).await?;
+    if !is_head {
+        while let Some(lines) = list.next().await {
+            out.write(lines).await?;
         }
+        out.write(list.summary()).await?;
     }
-    conn.write(&http::chunk(&list.summary(), is_1_0)).await?;
-    if !is_1_0 {
-        conn.write(http::LAST_CHUNK).await?;
-    }
-    conn.close().await
+    out.finish().await
 }
 
 fn unready(reason: Unready) -> Answer {
-    Answer::text(Status::UNAVAILABLE, format!("{}\n", reason.told()))
+    Answer::text(Status::SERVICE_UNAVAILABLE, format!("{}\n", reason.told()))
 }
 
 /// Whether a browser that sends this meant the loopback interface: a page of anybody's may have a
@@ -243,41 +253,16 @@ fn names_loopback(host: &str) -> bool {
 
 impl Handler for AdminHandler {
     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
-        let header_max = self.view.config.admin.header_max as usize;
-        loop {
-            let request = match conn.read_frame(header_max, parse).await {
-                Ok(None) => return Ok(()),
-                Ok(Some(frame)) => frame.value,
-                Err(Error::FrameTooLong { .. }) => Err(Refusal(
-                    Status::HEADER_TOO_LARGE,
-                    "the header is longer than admin.header_max",
-                )),
-                Err(error) => return Err(error),
-            };
-            let request = match request {
-                Ok(request) => request,
-                Err(refusal) => return refuse(conn, refusal).await,
-            };
-            let answer = match self.answer(&request).await {
-                Outcome::Answer(answer) => answer,
-                Outcome::List(list) => return send_list(conn, &request, list).await,
-                Outcome::Events(events) => return events.send(conn, &request).await,
-            };
-            conn.write(&answer.bytes(request.method, request.keeps_alive))
-                .await?;
-            if !request.keeps_alive {
-                return conn.close().await;
+        let mut http = Http::new(conn, &self.limits);
+        while let Some(request) = http.next().await? {
+            match self.answer(&request).await {
+                Outcome::Answer(answer) => request.respond(answer.response()).await?,
+                Outcome::List(list) => return send_list(request, list).await,
+                Outcome::Events(events) => return events.send(request).await,
             }
         }
+        Ok(())
     }
-}
-
-async fn refuse(conn: &mut Conn, Refusal(status, why): Refusal) -> Result<(), Error> {
-    let answer = Answer::text(status, format!("{why}\n"));
-    conn.write(&answer.bytes(Method::Get, false)).await?;
-    // All is said: an error without it would reset what the client has yet to read.
-    conn.close().await?;
-    Err(Error::Protocol(why))
 }
 
 #[cfg(test)]

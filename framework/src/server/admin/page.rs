@@ -1,6 +1,6 @@
 //! The live page: one file that loads nothing but `/events`.
 
-use crate::server::admin::http::Answer;
+use crate::server::admin::answer::Answer;
 
 const PAGE: &str = include_str!("page.html");
 /// What the page may do. Its own script and style are known by their SHA-256, so that no text which

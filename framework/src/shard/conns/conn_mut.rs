@@ -119,6 +119,21 @@ impl Conns {
 }
 
 impl ConnMut<'_> {
+    /// The time of this turn, since the server's start.
+    pub(crate) fn clock(&self) -> Duration {
+        self.shared.clock
+    }
+
+    /// A message is answered.
+    pub(crate) fn count_message(&self) {
+        self.shared.metrics.messages.add(1);
+    }
+
+    /// The tick of this turn.
+    pub(crate) fn now(&self) -> Tick {
+        self.shared.now
+    }
+
     pub(crate) fn id(&self) -> ConnId {
         self.shared.conn_id(self.key)
     }

@@ -300,6 +300,12 @@ impl ConnMut<'_> {
         }
     }
 
+    /// Whether an answer that is given now is the last one: the server drains, and nothing more has
+    /// come that asks for another.
+    pub(crate) fn is_last_answer(&self) -> bool {
+        self.shared.is_draining && self.slot.input.is_empty()
+    }
+
     /// Drops what is unread.
     pub(super) fn release_input(&mut self) {
         while let Some(buffer) = self.shared.segments.pop_front(&mut self.slot.input) {

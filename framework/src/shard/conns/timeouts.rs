@@ -55,13 +55,29 @@ impl ConnMut<'_> {
         }
     }
 
+    /// The handler reads on, a whole frame of what it `has` taken or will take. False: there is
+    /// none, or it has had its share of this turn.
+    pub(crate) fn may_read_on(&mut self, has: bool) -> bool {
+        let is_there = has || !self.slot.input.is_empty();
+        if !is_there || self.shared.reads_left == 0 || self.slot.failed.is_some() {
+            return false;
+        }
+        self.shared.reads_left -= 1;
+        self.read_on_with(Reading::Frame, true);
+        self.shared.requests.framed(self.key.slot);
+        true
+    }
+
     /// The handler reads on. This ends a request that it has answered or got whole; if more is
     /// unread, the next begins.
     pub(crate) fn read_on(&mut self, reading: Reading) {
+        self.read_on_with(reading, !self.slot.input.is_empty());
+    }
+
+    fn read_on_with(&mut self, reading: Reading, unread: bool) {
         if self.slot.is_outbound() || self.awaits_header() {
             return;
         }
-        let unread = !self.slot.input.is_empty();
         let within_frame = self.slot.frame_deadline != Tick::NEVER;
         let (requests, now) = (&mut self.shared.requests, self.shared.now);
         if let Some(deadline) = requests.read_on(self.key.slot, reading, unread, within_frame, now)

@@ -1,0 +1,120 @@
+//! Header fields that are sent: what may be in them (RFC 9110, 5).
+
+use crate::http::target::class;
+
+/// Fields that follow from the answer itself, and are the layer's to write: two of a kind would let
+/// two readers see two answers.
+const OWN: [&str; 8] = [
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-connection",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A name or value that no header field may have, or a name that is not the application's to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an answer's header field is not sent: {0}")]
+pub struct InvalidField(pub(super) &'static str);
+
+/// Writes a field line, if it is one: no byte of `name` or `value` can end it early.
+pub(super) fn write(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<(), InvalidField> {
+    let is_own = |own: &&str| own.len() == name.len() && own.eq_ignore_ascii_case(name);
+    if OWN.iter().any(is_own) {
+        return Err(InvalidField("its name is for the server to send"));
+    }
+    write_any(name, value, to)
+}
+
+/// The same, of any name.
+pub(super) fn write_any(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<(), InvalidField> {
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(InvalidField("its name is no token"));
+    }
+    // To the end in any case: without a way out it is many bytes at a time.
+    if !value.iter().fold(true, |all, byte| all & is_value(*byte)) {
+        return Err(InvalidField("its value has a control character"));
+    }
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        to.extend_from_slice(part);
+    }
+    Ok(())
+}
+
+/// RFC 9110, 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = class(b"!#$%&'*+-.^_`|~");
+    TOKEN[usize::from(byte)]
+}
+
+/// RFC 9110, 5.5: visible characters, spaces and tabs, and whatever lies beyond ASCII.
+fn is_value(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// Writes a number, without the machinery of formatting.
+pub(super) fn write_number(mut number: u64, base: u64, to: &mut Vec<u8>) {
+    let (mut digits, mut first) = ([0; 20], 20);
+    loop {
+        first -= 1;
+        digits[first] = b"0123456789abcdef"[(number % base) as usize];
+        number /= base;
+        if number == 0 {
+            return to.extend_from_slice(&digits[first..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(name: &str, value: &[u8]) -> Option<String> {
+        let mut line = Vec::new();
+        write(name, value, &mut line).ok()?;
+        String::from_utf8(line).ok()
+    }
+
+    #[test]
+    fn no_field_ends_early_or_is_two() {
+        assert_eq!(
+            written("X-Name", b"a\tb c").as_deref(),
+            Some("X-Name: a\tb c\r\n")
+        );
+        assert_eq!(
+            written("x", "\u{e9}".as_bytes()).as_deref(),
+            Some("x: \u{e9}\r\n")
+        );
+        assert_eq!(written("x", b"").as_deref(), Some("x: \r\n"));
+        for name in ["", "a b", "a:", "a\r\n", "\u{e9}", "a\0", "(a)"] {
+            assert_eq!(written(name, b"v"), None, "{name:?}");
+        }
+        for value in [
+            &b"a\r\nSet-Cookie: b"[..],
+            b"a\n",
+            b"\r",
+            b"\0",
+            b"\x7f",
+            b"\x1b[0m",
+        ] {
+            assert_eq!(written("x", value), None, "{value:?}");
+        }
+        for own in ["Content-Length", "transfer-encoding", "CONNECTION", "Date"] {
+            assert_eq!(written(own, b"1"), None, "{own}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_whole() {
+        for number in [0, 7, 10, 4096, u64::MAX] {
+            let mut text = Vec::new();
+            write_number(number, 10, &mut text);
+            text.push(b' ');
+            write_number(number, 16, &mut text);
+            assert_eq!(text, format!("{number} {number:x}").into_bytes());
+        }
+    }
+}

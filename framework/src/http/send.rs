@@ -1,0 +1,53 @@
+//! Writing an answer, or a part of one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use crate::error::Error;
+use crate::http::exchange::Reply;
+use crate::http::session::Session;
+
+/// The future of [`Request::respond`](super::Request::respond) and whatever else writes: it waits
+/// while the peer takes nothing. Dropped half-way it leaves an answer that is not whole, and with it
+/// the connection's end.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Sending<'h, 'b> {
+    session: &'h mut Session,
+    slice: &'b [u8],
+}
+
+impl<'h, 'b> Sending<'h, 'b> {
+    /// Writes what the session has to send, and `slice` in its midst.
+    pub(super) fn new(session: &'h mut Session, slice: &'b [u8]) -> Self {
+        Self { session, slice }
+    }
+}
+
+impl Future for Sending<'_, '_> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let send = &mut *self;
+        match send.session.reply() {
+            // It may be all written already.
+            Reply::Sending => {
+                ready!(send.session.poll_write(context, &mut send.slice))?;
+                let exchange = send.session.exchange_mut();
+                exchange.reply = exchange.then;
+                Poll::Ready(Ok(()))
+            }
+            Reply::Invalid(why) => Poll::Ready(Err(Error::handler(why))),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for Sending<'_, '_> {
+    fn drop(&mut self) {
+        if self.session.reply() == Reply::Sending {
+            self.session.stop_waiting();
+        }
+    }
+}

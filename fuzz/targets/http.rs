@@ -1,0 +1,4 @@
+//! Requests by HTTP, in any pieces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| corelane::fuzzing::http(bytes));
