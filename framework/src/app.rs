@@ -8,18 +8,20 @@ use std::sync::mpsc::channel;
 
 use signal_hook::consts::{SIGHUP, SIGUSR2};
 
+use crate::arguments::Question;
 use crate::config::{self, AppSettings, Config, InForce};
 use crate::handler::{AppBytes, Handler, IntoHandler, ShardContext};
 use crate::log::LogHandle;
 use crate::net::inherited::{Fault, Inherited};
 use crate::preflight::plan::{self, Plan};
 use crate::preflight::problem::Problem;
-use crate::preflight::{admin, inherited};
+use crate::preflight::{admin, doctor, inherited};
 use crate::server::control::Control;
 use crate::server::ended::ServerError;
 use crate::server::event::Event;
 use crate::server::listeners::Listening;
 use crate::server::predecessor::Predecessor;
+use crate::server::probe;
 use crate::server::progress::Progress;
 use crate::server::reload::{Hangups, Source};
 use crate::server::service::Service;
@@ -106,6 +108,12 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
             memory.bytes()
         ));
     }
+    if arguments.doctor {
+        return examine(S::NAME, &doctor::examine(&loaded.config, app_bytes));
+    }
+    if let Some(question) = arguments.probe {
+        return ask(S::NAME, &loaded.config, question);
+    }
     let (predecessor, inherited) = match inherit(&loaded.config) {
         Ok(found) => found,
         Err(problems) => return refuse(S::NAME, &problems),
@@ -141,6 +149,31 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
         Ok(()) => ExitCode::from(CLEAN),
         Err(Failure::Start(error)) => refuse(S::NAME, &[error]),
         Err(Failure::Running) => ExitCode::from(FAILED),
+    }
+}
+
+/// Tells what this machine carries.
+fn examine(name: &str, report: &doctor::Report) -> ExitCode {
+    let told = print(&format!("{name}: {report}"));
+    if report.is_carried() {
+        told
+    } else {
+        ExitCode::from(REFUSED)
+    }
+}
+
+/// Asks the server that runs with these settings.
+fn ask(name: &str, config: &Config, question: Question) -> ExitCode {
+    let endpoint = match probe::endpoint(config) {
+        Ok(endpoint) => endpoint,
+        Err(problem) => return refuse(name, &[problem]),
+    };
+    match probe::ask(endpoint, question, config.admin.probe_timeout) {
+        Ok(()) => print(&format!("{question}\n")),
+        Err(why) => {
+            complain(name, why);
+            ExitCode::from(FAILED)
+        }
     }
 }
 
@@ -228,11 +261,15 @@ fn serve<M: Send + 'static, H: Handler<M>>(
 
 fn refuse(name: &str, problems: &[impl Display]) -> ExitCode {
     for problem in problems {
-        // Not `eprintln`, which panics where standard error cannot be written: the exit code must
-        // still say it.
-        let _unheard = writeln!(std::io::stderr(), "{name}: {problem}");
+        complain(name, problem);
     }
     ExitCode::from(REFUSED)
+}
+
+/// Not `eprintln`, which panics where standard error cannot be written: the exit code must still say
+/// it.
+fn complain(name: &str, problem: impl Display) {
+    let _unheard = writeln!(std::io::stderr(), "{name}: {problem}");
 }
 
 /// `--help` and `--version` to standard output, a usage error to standard error.

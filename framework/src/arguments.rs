@@ -1,8 +1,9 @@
 //! The command line.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::config::AppSettings;
 
@@ -25,6 +26,20 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub check: bool,
 
+    /// Say what this machine carries with these settings, what binds, and what mends it
+    ///
+    /// Connections, memory, descriptors, ports and queues, with a forecast. Opens and changes nothing.
+    /// Exits with 2 where something is short.
+    #[arg(long)]
+    pub doctor: bool,
+
+    /// Ask the server that runs with these settings whether it is ready, or live
+    ///
+    /// By its admin server: exits with 0 for yes, else with 1 and the reason.
+    #[arg(long, value_enum, value_name = "QUESTION", num_args = 0..=1, require_equals = true,
+          default_missing_value = "ready")]
+    pub probe: Option<Question>,
+
     /// Print the settings that would be used, as a settings file, and exit
     #[arg(long)]
     pub print_config: bool,
@@ -36,6 +51,24 @@ pub(crate) struct Arguments {
     /// Print every key with its explanation, its range and its default, as Markdown
     #[arg(long)]
     pub print_reference: bool,
+}
+
+/// What a running server is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Question {
+    /// Whether it may be given work
+    Ready,
+    /// Whether all its shards live
+    Live,
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Ready => "ready",
+            Self::Live => "live",
+        })
+    }
 }
 
 /// Read the command line of the application `S`.
@@ -82,6 +115,8 @@ mod tests {
             config: None,
             sets: Vec::new(),
             check: false,
+            doctor: false,
+            probe: None,
             print_config: false,
             print_example: false,
             print_reference: false,
@@ -106,6 +141,22 @@ mod tests {
         );
         assert_eq!(arguments.config, Some(PathBuf::from("a.toml")));
         assert!(arguments.check && !arguments.print_config);
+    }
+
+    #[test]
+    fn a_probe_asks_whether_it_is_ready_unless_told_otherwise() {
+        for (words, question) in [
+            (&["--probe", "a.toml"][..], Some(Question::Ready)),
+            (&["a.toml", "--probe"], Some(Question::Ready)),
+            (&["--probe=ready", "a.toml"], Some(Question::Ready)),
+            (&["a.toml", "--probe=live"], Some(Question::Live)),
+            (&["a.toml"], None),
+        ] {
+            let arguments = read::<Sample>(["sample"].iter().chain(words)).unwrap();
+            assert_eq!(arguments.probe, question, "{words:?}");
+            assert_eq!(arguments.config, Some(PathBuf::from("a.toml")));
+        }
+        assert_eq!(refusal(&["--probe=well"]).exit_code(), 2);
     }
 
     #[test]

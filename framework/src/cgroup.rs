@@ -42,7 +42,12 @@ pub(crate) struct Group {
 impl Group {
     /// The most its processes may have, in bytes; none without a bound.
     pub(crate) fn memory_max(&self) -> Option<u64> {
-        number(self.directory.join(self.version.files().0))
+        number(self.memory_max_file())
+    }
+
+    /// Where the kernel tells that.
+    pub(crate) fn memory_max_file(&self) -> PathBuf {
+        self.directory.join(self.version.files().0)
     }
 
     /// What they have and would not give back at once, in bytes.

@@ -59,8 +59,8 @@ pub use self::endpoint::Endpoint;
 pub(crate) use self::example::example;
 pub(crate) use self::in_force::{App, InForce};
 pub(crate) use self::keys::{
-    Buffers, Clients, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull, SHARD_CONNECTIONS_MAX,
-    Socket, Upstream,
+    Buffers, CONNECTIONS_MAX, Clients, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull,
+    SHARD_CONNECTIONS_MAX, Socket, Steer, Upstream,
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};

@@ -5,3 +5,4 @@ pub(crate) mod handover;
 pub(crate) mod inherited;
 pub(crate) mod listen;
 pub(crate) mod listener;
+pub(crate) mod steer;

@@ -3,15 +3,16 @@
 //! [`uring`] submits and reaps; [`buffers`] are what the kernel receives into, in memory that
 //! [`mapping`] gets, and [`lent_sends`] those that it sends from. [`token`] is what a submission
 //! carries and a completion brings back, [`sockaddr`] has addresses as the kernel writes them,
-//! [`sockopt`] a socket option that `rustix` lacks, `prefetch` a hint to the processor. `wake`
+//! [`sockopt`] socket options that `rustix` lacks, `prefetch` a hint to the processor. `wake`
 //! and `waker` are how other threads reach a shard. `probe` asks whether the kernel has all that
-//! is needed. With failpoints `faked` fails operations.
+//! is needed, [`locked`] says what of a ring counts as locked memory. With failpoints `faked` fails operations.
 #![allow(unsafe_code)]
 
 pub(crate) mod buffers;
 #[cfg(feature = "failpoints")]
 mod faked;
 mod lent_sends;
+mod locked;
 mod mapping;
 mod prefetch;
 mod probe;
@@ -26,9 +27,12 @@ mod wake;
 mod waker;
 
 pub(crate) use lent_sends::LENT_BYTES;
+pub(crate) use locked::{queues_bytes, socket_ring_bytes};
 pub(crate) use prefetch::prefetch;
 pub(crate) use probe::{ProbeError, probe, tells_unacknowledged};
-pub(crate) use sockopt::bind_address_no_port;
+pub(crate) use sockopt::{
+    attach_reuseport_program, bind_address_no_port, detach_reuseport_program,
+};
 pub(crate) use token::{Completion, Operation, Token};
 pub(crate) use uring::{Cqe, Ring, SEND_VECTOR_MAX, Wait};
 pub(crate) use wake::WakeFd;

@@ -13,7 +13,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::affinity;
 use crate::panics::as_shard;
-use crate::ring::WakeFd;
+use crate::ring::{WakeFd, queues_bytes};
 
 /// Memory of glommio's own I/O buffers per executor: its default is 10 MB, and the data path uses
 /// none of it.
@@ -21,6 +21,8 @@ const IO_MEMORY: usize = 64 * 1024;
 /// Entries of each of glommio's three rings: they carry a parked shard's wait and what handlers do
 /// beside their connection.
 const RING_DEPTH: usize = 32;
+/// Its rings, each of which has the I/O buffers registered.
+const RINGS: u64 = 3;
 /// The executor's preemption is off. When its timer fires between the executor's look at its rings
 /// and its look at its run queue, glommio takes the queue for empty and parks on runnable tasks:
 /// with a timer of 1 ms a task that does nothing but yield sleeps for ever within seconds.
@@ -45,11 +47,29 @@ pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
                     affinity::keep_to(&cores)
                         .map_err(|error| format!("it cannot keep to cores {cores:?}: {error}"))?;
                 }
-                let executor = builder().make().map_err(|error| error.to_string())?;
-                executor.run(main()).map_err(|error| error.to_string())
+                let executor = builder().make().map_err(|error| told(&error.into()))?;
+                executor.run(main()).map_err(|error| told(&error))
             };
             ended(as_shard(run).and_then(identity));
         })
+}
+
+/// What passed its check may have been taken since, or by another process of the user before.
+fn told(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOMEM) => format!(
+            "{error}: there is none left, or what this user may lock (`ulimit -l`, LimitMEMLOCK= in \
+             the unit) is used up, by other processes of the user, too"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// What an executor has locked, as the kernel counts since Linux 6.14. Without the I/O buffers it
+/// would work, without a ring it is not made.
+pub(crate) fn locked_bytes() -> u64 {
+    let depth = RING_DEPTH as u32;
+    RINGS * (queues_bytes(depth, 2 * depth) + IO_MEMORY as u64)
 }
 
 /// Its own placement asks /sys for the cores, panics where that is hidden, and knows nothing of

@@ -6,7 +6,7 @@
 //! that) and [`progress`] (who waits for it). It looks after `watchdog`, `memory`, `readiness` and `report`;
 //! `timeout_summary` is said at the start. `admin` serves what it keeps in `view`. Of a process of its
 //! own, [`service`] tells the service manager by `notify`; it takes over from a [`predecessor`], and
-//! hands over to a `successor`.
+//! hands over to a `successor`. [`probe`] asks a server of another process.
 
 mod admin;
 pub(crate) mod builder;
@@ -18,6 +18,7 @@ pub(crate) mod listeners;
 mod memory;
 mod notify;
 pub(crate) mod predecessor;
+pub(crate) mod probe;
 pub(crate) mod progress;
 mod readiness;
 pub(crate) mod reload;

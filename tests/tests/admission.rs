@@ -389,8 +389,9 @@ fn no_more_are_accepted_per_second_than_allowed_and_nobody_spins() {
 #[test]
 fn in_a_storm_of_connects_the_established_are_answered_between_the_accepts() {
     const STORM: usize = 3000;
-    // A turn accepts 16, and an answer takes a few turns.
-    let between_max = 200 * slack() as usize;
+    // A turn accepts 16, an answer takes a few turns, and other work on the machine may keep the one
+    // who asks from reading it. Of accepts without a bound all would come between two answers.
+    let between_max = STORM / 3 * slack() as usize;
     if raise_descriptor_limit() < 12_000 {
         skip!("needs 12000 descriptors");
     }

@@ -668,6 +668,17 @@ fn under_the_seccomp_profile_a_server_starts_serves_and_drains() {
     }
     assert_eq!(server.admin_get("/readyz").status, 200);
     assert!(server.metric("process_open_fds") > 0.0);
+    // As a kubelet's or a HEALTHCHECK's, in the same container.
+    for (question, answer) in [("--probe", "ready\n"), ("--probe=live", "live\n")] {
+        let admin = format!("admin.listen=\"{}\"", server.admin_addr());
+        let probe = confined(&profile).set(&admin).argument(question).run();
+        assert_eq!(
+            (probe.code, probe.stdout.as_str()),
+            (Some(0), answer),
+            "{}",
+            probe.stderr
+        );
+    }
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(2 * BOUND), Some(0));
     server.counts().assert_balanced();
@@ -680,6 +691,59 @@ fn under_the_seccomp_profile_a_server_starts_serves_and_drains() {
     let refused = confined(&folder.write("without.json", &without.to_string())).run();
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("io_uring"), "{}", refused.stderr);
+}
+
+/// The words of the command that stands behind `key` in a text, as a list in JSON.
+fn command_after(text: &str, key: &str) -> Vec<String> {
+    let rest = text.split_once(key).unwrap_or_else(|| panic!("no {key}")).1;
+    let list = &rest[rest.find('[').unwrap()..=rest.find(']').unwrap()];
+    serde_json::from_str(list).unwrap()
+}
+
+/// With the settings as they are shipped, on ports of this test.
+#[test]
+fn the_shipped_probes_find_a_server_with_the_shipped_settings() {
+    let folder = Folder::new("probes");
+    let deployment = adapted("kubernetes/deployment.yaml", &[]);
+    let image = adapted("container/Containerfile", &[]);
+    let of_pod = |probe: &str| ("kubernetes/echo.toml", command_after(&deployment, probe));
+    let probes = [
+        of_pod("startupProbe:"),
+        of_pod("readinessProbe:"),
+        of_pod("livenessProbe:"),
+        (
+            "container/settings.toml",
+            command_after(&image, "\nHEALTHCHECK"),
+        ),
+    ];
+    for (shipped, command) in probes {
+        let admin = free_address().to_string();
+        let settings = adapted(
+            shipped,
+            &[("0.0.0.0:7007", "127.0.0.1:0"), ("127.0.0.1:9007", &admin)],
+        );
+        let settings = folder.write("settings.toml", &settings);
+        let [program, file, question] = &command[..] else {
+            panic!("{command:?}");
+        };
+        assert_eq!(program, "/usr/local/bin/server", "as the image has it");
+        assert!(
+            file.starts_with("/etc/corelane/") && image.contains(program.as_str()),
+            "{file}"
+        );
+        let bare = || {
+            Launch::bare(tests::Program::Echo)
+                .argument(settings.to_str().unwrap())
+                .set("limits.connections_max=1000") // of a machine with few descriptors
+        };
+        let gone = bare().argument(question).run();
+        assert_eq!(gone.code, Some(1), "{}", gone.stderr);
+        let server = bare().start();
+        within(BOUND, "the probe says yes", || {
+            (bare().argument(question).run().code == Some(0)).then_some(())
+        });
+        server.stop();
+    }
 }
 
 #[test]

@@ -307,6 +307,7 @@ fn settings_that_cannot_fit_the_memory_are_refused_with_the_sum() {
 fn the_bound_of_the_memory_is_told_as_a_sum() {
     let checked = Launch::echo()
         .set("server.shards=2")
+        .set("admin.listen=\"127.0.0.1:0\"")
         .argument("--check")
         .run();
     let (_, bound) = checked
@@ -314,10 +315,14 @@ fn the_bound_of_the_memory_is_told_as_a_sum() {
         .split_once("memory_bound_bytes=")
         .expect("the bound");
     let told: u64 = bound.split_whitespace().next().unwrap().parse().unwrap();
-    let server = Launch::echo().set("server.shards=2").start();
+    let admin = "admin.listen=\"127.0.0.1:0\"";
+    let server = Launch::echo().set("server.shards=2").set(admin).start();
     let line = server.wait_for_log("memory", BOUND);
     let bytes = line.number("memory_bound_bytes");
     assert_eq!(told, bytes);
+    assert_eq!(server.metric("corelane_memory_bound_bytes"), bytes as f64);
+    let sockets = server.metric("corelane_memory_bound_sockets_bytes");
+    assert_eq!(sockets, line.number("kernel_sockets_bytes") as f64);
     let sum = line.field("sum").unwrap();
     for part in [
         "receive buffers",
@@ -367,8 +372,16 @@ fn while_memory_is_short_nobody_new_is_let_in_and_afterwards_everybody_is() {
     // Nobody is closed, so that the shortage lasts as long as the neighbour stays.
     let launch = bounds(narrow(Launch::hostile()))
         .set("timeouts.overload=\"off\"")
-        .set("limits.accepts_in_flight_max=1");
+        .set("limits.accepts_in_flight_max=1")
+        .set("admin.listen=\"127.0.0.1:0\"");
     let server = launch.after(&cage.entry()).start();
+    let short = || server.metric("corelane_memory_short");
+    let left = || server.metric("corelane_memory_left_bytes{of=\"group\"}");
+    assert_eq!(
+        server.metric("corelane_memory_limit_bytes{of=\"group\"}"),
+        CAGE as f64
+    );
+    assert!(short() == 0.0 && left() > CAGE as f64 / 8.0);
     let mut inside = server.connect();
     inside.ask(b"echo\n?", b"?");
     let floods = unreading_with(&server, 3, b"flood\n");
@@ -384,10 +397,14 @@ fn while_memory_is_short_nobody_new_is_let_in_and_afterwards_everybody_is() {
         .iter()
         .filter(|client| client.is_silent_for(Duration::from_millis(1)))
         .count();
+    assert!(short() == 1.0 && left() < CAGE as f64 / 8.0, "{}", left());
     // One accept was in the kernel before.
     assert!(waiting >= NEWCOMERS - 1, "{waiting} of {NEWCOMERS} wait");
     leave(neighbour);
     newcomers.iter_mut().for_each(|client| client.expect(b"!"));
+    within(BOUND, "the end of the shortage in the metrics", || {
+        (short() == 0.0).then_some(())
+    });
     assert_eq!(cage.kills(), 0);
     drop((inside, newcomers, floods));
     server.stop();

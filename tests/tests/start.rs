@@ -515,15 +515,6 @@ fn help_and_version_succeed_and_an_unknown_flag_does_not() {
     );
 }
 
-#[test]
-fn too_little_locked_memory_is_refused_with_have_need_and_remedy() {
-    let exit = Launch::echo().after("ulimit -l 64").run();
-    assert_refused(
-        &exit,
-        &["64 KiB", "512 KiB", "ulimit -l 512", "LimitMEMLOCK"],
-    );
-}
-
 /// Runs the server with a system call tampered with (strace(1)).
 fn with_tampered_call(call: &str, tampering: &str) -> Exit {
     let trace = format!("trace={call}");

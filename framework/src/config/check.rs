@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::checked::Config;
 use super::checker::Checker;
 use super::duration;
-use super::keys::{SHARD_CONNECTIONS_MAX, Upstream};
+use super::keys::{SHARD_CONNECTIONS_MAX, Steer, Upstream};
 use super::listeners_check;
 use super::problem::Fault;
 use super::raw::Raw;
@@ -22,6 +22,7 @@ pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> C
         config.server.listen = listen;
     }
     connections_contradict(&config, &mut checker);
+    cores_contradict(&config, &mut checker);
     listeners_check::contradict(&config, &mut checker);
     queues_contradict(&config, &mut checker);
     unread_contradicts(&config, &mut checker);
@@ -66,6 +67,17 @@ fn connections_contradict(config: &Config, checker: &mut Checker<'_>) {
         let keys = [all_key, "limits.connections_per_shard_max", shards_key];
         let help = "lower limits.connections_max, or raise limits.connections_per_shard_max or server.shards";
         checker.contradiction(&keys, what, help);
+    }
+}
+
+/// A client is steered to the shard of a core, and a shard that is not pinned has none.
+fn cores_contradict(config: &Config, checker: &mut Checker<'_>) {
+    let server = &config.server;
+    if server.steer == Steer::Cpu && !server.is_pinned() {
+        let what = "server.steer \"cpu\" gives clients to the shards of cores, but no shard keeps to a core";
+        let keys = ["server.steer", "server.pin", "server.cpus"];
+        let help = "set server.pin to true, or name the shards' cores in server.cpus";
+        checker.contradiction(&keys, what.to_owned(), help);
     }
 }
 

@@ -121,6 +121,14 @@ impl Config {
         )]
     }
 
+    /// The ports of TCP that it listens on; one that the kernel chooses is 0.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let listeners = self.listeners().into_iter();
+        let tcp = listeners.filter(|listener| !listener.is_unix());
+        tcp.map(|listener| listener.bind.listen.socket_addr().port())
+            .collect()
+    }
+
     /// Connections that one shard may open: those of handlers, and all of every pool.
     pub(crate) fn outbound_per_shard(&self) -> u32 {
         let pools = self

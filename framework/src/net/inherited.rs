@@ -23,6 +23,8 @@ pub(crate) struct Inherited {
     pub(crate) listeners: Vec<Passed>,
     /// The admin server's: where it is looked at, and where it is steered.
     pub(crate) admin: [Option<Opened>; 2],
+    /// They are the parent process's, which drains once this one serves.
+    pub(crate) of_parent: bool,
 }
 
 /// The sockets of one listener.

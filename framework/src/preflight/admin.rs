@@ -38,10 +38,13 @@ pub(crate) fn endpoints(config: &Config) -> [(&'static str, Option<&Endpoint>); 
 pub(super) fn bytes(config: &Config, shard_bytes: u64) -> u64 {
     let queues = u64::from(SHARE.unread_max) + u64::from(SHARE.unsent_max);
     let each = BufferPool::bytes_max(BUFFERS.size, BUFFERS.count) + queues + PAGE_BYTES;
-    let listeners = endpoints(config)
-        .into_iter()
-        .filter_map(|(_, endpoint)| endpoint);
-    listeners.count() as u64 * (shard_bytes + each)
+    count(config) * (shard_bytes + each)
+}
+
+/// Servers of it: one for each endpoint.
+pub(super) fn count(config: &Config) -> u64 {
+    let endpoints = endpoints(config).into_iter();
+    endpoints.filter(|(_, endpoint)| endpoint.is_some()).count() as u64
 }
 
 /// Listens where the settings ask for it, if nothing `inherited` does, and lets go of it again: where

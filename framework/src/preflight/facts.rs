@@ -6,6 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::cgroup;
 use crate::config::{Config, Endpoint, ListenerSettings};
@@ -32,6 +33,11 @@ pub(super) struct Facts {
     pub(super) io_uring_disabled: Option<u32>,
     /// Soft RLIMIT_MEMLOCK in bytes; `u64::MAX` when there is none.
     pub(super) memlock: u64,
+    /// Whether that limit is not asked: CAP_IPC_LOCK in the first user namespace.
+    pub(super) memlock_is_free: bool,
+    /// Shards and admin servers of the process before, which has its part of it until it ends: as
+    /// many as listeners came from there.
+    pub(super) before: Option<[u64; 2]>,
     /// Soft RLIMIT_NOFILE; `u64::MAX` when there is none.
     pub(super) nofile: u64,
     /// Cores this process may run on, by number.
@@ -66,20 +72,32 @@ pub(super) struct Facts {
 impl Facts {
     /// The addresses of what is `inherited` are in use, and ours.
     pub(super) fn gather(config: &Config, app_bytes: AppBytes, inherited: &Inherited) -> Self {
+        let listeners = config.listeners();
+        let passed = inherited.listeners.iter();
+        let sockets = passed.map(|passed| passed.sockets.len());
+        let most = sockets.max().unwrap_or_default();
+        Self {
+            unable: unable(&listeners, inherited),
+            admin: admin::probe(config, &inherited.admin),
+            before: inherited.of_parent.then(|| {
+                let admins = inherited.admin.iter().flatten().count();
+                [most as u64, admins as u64]
+            }),
+            inherited: most,
+            moved: inherited::moved(&listeners, &inherited.listeners),
+            ..Self::without_ports(config, app_bytes)
+        }
+    }
+
+    /// Without a port opened: each is taken for free.
+    pub(super) fn without_ports(config: &Config, app_bytes: AppBytes) -> Self {
         let tells_unacknowledged = config
             .limits
             .send_rate_min
             .and_then(|_| ring::tells_unacknowledged().ok());
-        let listeners = config.listeners();
-        let passed = inherited.listeners.iter();
-        let sockets = passed.map(|passed| passed.sockets.len());
         Self {
             ring: ring::probe(),
             tells_unacknowledged,
-            unable: unable(&listeners, inherited),
-            admin: admin::probe(config, &inherited.admin),
-            inherited: sockets.max().unwrap_or_default(),
-            moved: inherited::moved(&listeners, &inherited.listeners),
             ..Self::without_probes(app_bytes)
         }
     }
@@ -97,6 +115,8 @@ impl Facts {
             tells_unacknowledged: None,
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
             memlock: soft_limit(Resource::Memlock),
+            memlock_is_free: is_capable(CapabilitySet::IPC_LOCK),
+            before: None,
             nofile: soft_limit(Resource::Nofile),
             cores: cores.into_iter().map(|core| core.id).collect(),
             unable: Vec::new(),
@@ -154,8 +174,23 @@ fn soft_limit(resource: Resource) -> u64 {
     getrlimit(resource).current.unwrap_or(u64::MAX)
 }
 
-fn number<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
+pub(super) fn number<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// As the kernel's `capable()`: root of another user namespace is nobody there.
+pub(super) fn is_capable(of: CapabilitySet) -> bool {
+    // user_namespaces(7): the first one maps every user to itself.
+    let map = fs::read_to_string("/proc/self/uid_map");
+    has_capability(of)
+        && map.map_or(true, |map| {
+            map.split_whitespace().eq(["0", "0", "4294967295"])
+        })
+}
+
+/// In the process's own user namespace.
+pub(super) fn has_capability(of: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(of))
 }
 
 /// Pages that all TCP sockets of the machine may have in buffers: the third number of
@@ -164,6 +199,37 @@ fn tcp_memory_max() -> Option<u64> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_mem").ok()?;
     let pages: u64 = text.split_whitespace().nth(2)?.parse().ok()?;
     pages.checked_mul(rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+impl Facts {
+    /// A machine of four cores on which everything is in order.
+    pub(super) fn good() -> Self {
+        Self {
+            release: "6.1.0".to_owned(),
+            ring: Ok(()),
+            tells_unacknowledged: None,
+            io_uring_disabled: Some(0),
+            memlock: 8 << 20,
+            memlock_is_free: false,
+            before: None,
+            nofile: 20_000,
+            cores: vec![0, 1, 2, 3],
+            unable: Vec::new(),
+            admin: Vec::new(),
+            inherited: 0,
+            moved: Vec::new(),
+            memory_total: Some(64 << 30),
+            memory_available: Some(8 << 30),
+            memory_max: None,
+            tcp_memory_max: None,
+            task_bytes: 100,
+            parcel_bytes: 16,
+            somaxconn: Some(4096),
+            rmem_max: Some(212_992),
+            wmem_max: Some(212_992),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::preflight::problem::Problem;
 use crate::ring::{self, ProbeError};
 
 /// The first Linux with DEFER_TASKRUN, on which the ring is built.
-const KERNEL_MIN: (u32, u32) = (6, 1);
+pub(super) const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// Of the kernel's problems the first, for the others would follow from it.
 pub(super) fn problem(facts: &Facts) -> Option<Problem> {
@@ -31,7 +31,7 @@ fn version_problem(release: &str) -> Option<Problem> {
 }
 
 /// Major and minor version of a release like "6.1.0-25-amd64".
-fn version(release: &str) -> Option<(u32, u32)> {
+pub(super) fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

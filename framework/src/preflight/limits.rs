@@ -1,12 +1,8 @@
-//! Descriptors, locked memory and cores against the settings.
+//! Descriptors and cores against the settings.
 
 use crate::config::{Config, ListenerSettings, SHARD_CONNECTIONS_MAX};
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
-
-/// Locked memory without which an executor is not made, in bytes. It looks at the soft limit alone:
-/// root and CAP_IPC_LOCK make no difference.
-const MEMLOCK_MIN: u64 = 512 * 1024;
 
 /// Descriptors of a shard, connections not among them, for they live in the ring's own table.
 /// Measured: the executor's three rings and its eventfd, the socket ring, and the two eventfds that
@@ -19,19 +15,6 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Connections that nobody asked for by number: past a million an operator shall say so.
 const DERIVED_CONNECTIONS_MAX: u64 = 1 << 20;
-
-const KIB: u64 = 1024;
-
-pub(super) fn memlock_problem(facts: &Facts) -> Option<Problem> {
-    let (have, need) = (facts.memlock / KIB, MEMLOCK_MIN / KIB);
-    (facts.memlock < MEMLOCK_MIN).then(|| {
-        Problem::new(
-            format!("memlock limit is {have} KiB"),
-            format!("a shard's executor needs {need} KiB"),
-            format!("run `ulimit -l {need}` as root, or set LimitMEMLOCK={need}K in the unit"),
-        )
-    })
-}
 
 /// The cores to run on: those named, else those allowed.
 pub(super) fn cores(config: &Config, facts: &Facts) -> Result<Vec<usize>, Problem> {
@@ -105,13 +88,13 @@ pub(super) fn connections(config: &Config, facts: &Facts, shards: u32) -> Result
 }
 
 /// Connections that a shard may accept.
-struct PerShard {
-    each: u64,
+pub(super) struct PerShard {
+    pub(super) each: u64,
     /// A setting allows no more; otherwise the descriptor limit.
-    by_setting: bool,
+    pub(super) by_setting: bool,
 }
 
-fn per_shard(config: &Config, facts: &Facts) -> Result<PerShard, Problem> {
+pub(super) fn per_shard(config: &Config, facts: &Facts) -> Result<PerShard, Problem> {
     let (asked, outbound) = (
         config.limits.connections_per_shard_max,
         u64::from(config.beside_per_shard()),
@@ -215,9 +198,7 @@ pub(super) fn outbound_problem(config: &Config, facts: &Facts, shards: u32) -> O
 
 /// The descriptors of the process itself.
 fn own_descriptors(config: &Config, facts: &Facts, shards: u32) -> Result<(), Problem> {
-    let listeners = config.listeners().len() as u64;
-    let each = SHARD_DESCRIPTORS + listeners * LISTENER_DESCRIPTORS;
-    let need = u64::from(shards) * each + RESERVED_DESCRIPTORS;
+    let (each, need) = (descriptors_each(config), descriptors_needed(config, shards));
     if need <= facts.nofile {
         return Ok(());
     }
@@ -228,33 +209,99 @@ fn own_descriptors(config: &Config, facts: &Facts, shards: u32) -> Result<(), Pr
     ))
 }
 
-fn raise(descriptors: u64) -> String {
+/// Of one shard.
+fn descriptors_each(config: &Config) -> u64 {
+    SHARD_DESCRIPTORS + config.listeners().len() as u64 * LISTENER_DESCRIPTORS
+}
+
+pub(super) fn descriptors_needed(config: &Config, shards: u32) -> u64 {
+    u64::from(shards) * descriptors_each(config) + RESERVED_DESCRIPTORS
+}
+
+pub(super) fn raise(descriptors: u64) -> String {
     format!("run `ulimit -n {descriptors}` as root, or set LimitNOFILE={descriptors} in the unit")
 }
 
 /// What is legal, but may not be what was meant.
 pub(super) fn warnings(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<String> {
+    let cuts = kernel_bounds(config, facts).into_iter();
+    remarks(config, facts, cores)
+        .into_iter()
+        .chain(cuts.filter_map(KernelBound::warning))
+        .collect()
+}
+
+/// Of that, what the kernel does not cut.
+pub(super) fn remarks(config: &Config, facts: &Facts, cores: &[usize]) -> Vec<String> {
     let shards = config.server.shards;
     let crowded = usize::try_from(shards).is_ok_and(|shards| shards > cores.len());
     let crowded = crowded.then(|| format!("{shards} shards share {}", list(cores)));
     let listeners = config.listeners();
-    let cut = listeners
-        .iter()
-        .flat_map(|listener| kernel_bounds(listener, facts));
-    let cut = cut.filter_map(|(key, asked, sysctl, bound)| {
-        let (asked, bound) = (asked?, bound?);
-        (asked > bound).then(|| {
-            format!(
-                "{key} is {asked}, the kernel cuts it to {bound}: run `sysctl -w {sysctl}={asked}`"
-            )
-        })
-    });
     crowded
         .into_iter()
         .chain(memory_warning(facts))
         .chain(listeners.iter().filter_map(keepalive_warning))
-        .chain(cut)
         .collect()
+}
+
+/// A number of the settings that the kernel cuts to one of its own.
+pub(super) struct KernelBound {
+    pub(super) key: String,
+    /// `None`: left to the kernel.
+    pub(super) asked: Option<u32>,
+    pub(super) sysctl: &'static str,
+    /// `None`: hidden.
+    pub(super) most: Option<u32>,
+}
+
+impl KernelBound {
+    /// What mends it, where it cuts.
+    pub(super) fn remedy(&self) -> Option<String> {
+        let (asked, most) = (self.asked?, self.most?);
+        (asked > most).then(|| format!("run `sysctl -w {}={asked}`", self.sysctl))
+    }
+
+    fn warning(self) -> Option<String> {
+        let (remedy, asked, most) = (self.remedy()?, self.asked?, self.most?);
+        Some(format!(
+            "{} is {asked}, the kernel cuts it to {most}: {remedy}",
+            self.key
+        ))
+    }
+}
+
+/// Of every listener.
+pub(super) fn kernel_bounds(config: &Config, facts: &Facts) -> Vec<KernelBound> {
+    let listeners = config.listeners();
+    let bounds = listeners
+        .iter()
+        .flat_map(|listener| bounds_of(listener, facts));
+    bounds.collect()
+}
+
+fn bounds_of(listener: &ListenerSettings, facts: &Facts) -> Vec<KernelBound> {
+    let (queue, socket) = (&listener.queue, &listener.socket);
+    let mut bounds = vec![KernelBound {
+        key: listener.key("backlog"),
+        asked: Some(queue.backlog),
+        sysctl: "net.core.somaxconn",
+        most: facts.somaxconn,
+    }];
+    if !listener.is_unix() {
+        bounds.push(KernelBound {
+            key: listener.socket_key("receive_buffer"),
+            asked: socket.receive_buffer,
+            sysctl: "net.core.rmem_max",
+            most: facts.rmem_max,
+        });
+        bounds.push(KernelBound {
+            key: listener.socket_key("send_buffer"),
+            asked: socket.send_buffer,
+            sysctl: "net.core.wmem_max",
+            most: facts.wmem_max,
+        });
+    }
+    bounds
 }
 
 /// Neither the machine nor a control group tells how much memory there is.
@@ -266,34 +313,6 @@ fn memory_warning(facts: &Facts) -> Option<String> {
          limits.unread_per_shard_max and limits.unsent_per_shard_max to what does"
             .to_owned()
     })
-}
-
-/// What a listener asks for that the kernel bounds by a sysctl: key, value, sysctl, its value.
-type KernelBound = (String, Option<u32>, &'static str, Option<u32>);
-
-fn kernel_bounds(listener: &ListenerSettings, facts: &Facts) -> Vec<KernelBound> {
-    let (queue, socket) = (&listener.queue, &listener.socket);
-    let mut bounds = vec![(
-        listener.key("backlog"),
-        Some(queue.backlog),
-        "net.core.somaxconn",
-        facts.somaxconn,
-    )];
-    if !listener.is_unix() {
-        bounds.push((
-            listener.socket_key("receive_buffer"),
-            socket.receive_buffer,
-            "net.core.rmem_max",
-            facts.rmem_max,
-        ));
-        bounds.push((
-            listener.socket_key("send_buffer"),
-            socket.send_buffer,
-            "net.core.wmem_max",
-            facts.wmem_max,
-        ));
-    }
-    bounds
 }
 
 /// TCP_USER_TIMEOUT overrides the number of keepalive probes (tcp(7)).
@@ -314,7 +333,7 @@ fn keepalive_warning(listener: &ListenerSettings) -> Option<String> {
 }
 
 /// "core 3", "cores 0-3, 8".
-fn list(cores: &[usize]) -> String {
+pub(super) fn list(cores: &[usize]) -> String {
     let mut sorted = cores.to_vec();
     sorted.sort_unstable();
     let runs: Vec<String> = sorted

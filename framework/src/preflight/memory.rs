@@ -29,9 +29,15 @@ const PROGRAM_BYTES: u64 = 16 * MIB;
 /// A shard before its first connection: its thread, the rings of the executor and the sockets, the
 /// first of all tables: likewise.
 const SHARD_BYTES: u64 = 2 * MIB;
+/// Parts of which a connection that says nothing has its share.
+const AT_REST: [&str; 3] = [PROGRAM, SHARDS, CONNECTIONS];
+const PROGRAM: &str = "program";
+const SHARDS: &str = "shards";
+const CONNECTIONS: &str = "connections";
+
 /// The kernel's part of a connection: the socket, and the poll or receive in which it waits. An
 /// estimate: it changes with the kernel.
-const SOCKET_BYTES: u64 = 4 * KIB;
+pub(super) const SOCKET_BYTES: u64 = 4 * KIB;
 /// The allocator's own, and the places in queues: a part of what lies in heap buffers.
 const ALLOCATOR_PART: u64 = 4;
 /// Of the memory, what is left to the buffers of the kernel's sockets and to chance where we choose
@@ -75,7 +81,16 @@ impl MemoryBound {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    fn with_sockets(&self) -> u64 {
+    /// Bytes of the process while nobody says anything: without buffers and queues.
+    pub(super) fn bytes_at_rest(&self) -> u64 {
+        let of_rest = self
+            .parts
+            .iter()
+            .filter(|part| AT_REST.contains(&part.name));
+        of_rest.map(|part| part.bytes).sum()
+    }
+
+    pub(super) fn with_sockets(&self) -> u64 {
         self.bytes() + self.kernel_sockets_bytes
     }
 }
@@ -129,6 +144,37 @@ pub(super) fn settle(config: &Config, facts: &Facts, shards: u32, connections_ma
         bound,
         problem,
     }
+}
+
+/// The most connections that fit, were they asked for by number, of at most `most`: each more takes
+/// memory, so that is found by halves. `None`: how much memory there is is not known.
+pub(super) fn connections_that_fit(
+    config: &Config,
+    facts: &Facts,
+    shards: u32,
+    most: u32,
+) -> Option<u32> {
+    room(facts)?;
+    let fits = |connections: u32| {
+        let mut config = config.clone();
+        config.limits.connections_max = Some(connections);
+        settle(&config, facts, shards, connections)
+            .problem
+            .is_none()
+    };
+    if !fits(0) {
+        return Some(0);
+    }
+    let (mut fit, mut beyond) = (0, most.saturating_add(1));
+    while beyond - fit > 1 {
+        let middle = fit + (beyond - fit) / 2;
+        if fits(middle) {
+            fit = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    Some(fit)
 }
 
 /// The memory that is left beside the fixed parts, for connections and the bytes that they hold.
@@ -219,7 +265,7 @@ pub(super) fn buffers_problem(config: &Config, facts: &Facts, shards: u32) -> Op
 }
 
 /// The memory that there is, and whose it is.
-fn room(facts: &Facts) -> Option<(u64, &'static str)> {
+pub(super) fn room(facts: &Facts) -> Option<(u64, &'static str)> {
     let machine = facts.memory_total.map(|have| (have, "the machine has"));
     let group = facts.memory_max.map(|have| (have, GROUP_HAS));
     machine.into_iter().chain(group).min()
@@ -271,9 +317,9 @@ fn shard_parts(config: &Config, facts: &Facts, shards: u64) -> Vec<Part> {
     let each = BufferPool::bytes_each(size);
     let places = mailbox_places(shards, &config.mailbox);
     vec![
-        Part::of("program", PROGRAM_BYTES, String::new()),
+        Part::of(PROGRAM, PROGRAM_BYTES, String::new()),
         Part::of(
-            "shards",
+            SHARDS,
             shards * SHARD_BYTES,
             format!("{shards} x {} MiB", SHARD_BYTES / MIB),
         ),
@@ -302,7 +348,7 @@ fn connection_parts(config: &Config, facts: &Facts, connections: u64) -> [Part; 
     let size = config.buffers.size;
     [
         Part::of(
-            "connections",
+            CONNECTIONS,
             connections * each,
             format!("{connections} x {each} bytes"),
         ),

@@ -6,7 +6,7 @@ use crate::net::inherited::Inherited;
 use crate::preflight::facts::Facts;
 use crate::preflight::memory::MemoryBound;
 use crate::preflight::problem::Problem;
-use crate::preflight::{admin, facts, inherited, kernel, limits, memory, port};
+use crate::preflight::{admin, facts, inherited, kernel, limits, memlock, memory, port};
 use crate::shard::policy::bounds::MemoryShare;
 
 /// What will be started on this machine.
@@ -87,15 +87,13 @@ pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
     let app_bytes = AppBytes { task: 0, parcel: 0 }; // its program's tasks are its own business
     let facts = Facts::gather(config, app_bytes, &Inherited::default());
-    let mut problems: Vec<Problem> = kernel::problem(&facts)
-        .into_iter()
-        .chain(limits::memlock_problem(&facts))
-        .collect();
+    let mut problems: Vec<Problem> = kernel::problem(&facts).into_iter().collect();
     let cores = limits::cores(config, &facts).unwrap_or_else(|problem| {
         problems.push(problem);
         vec![0]
     });
     let shards = shard_count(config, &cores);
+    problems.extend(memlock::problem(config, &facts, shards));
     problems.extend(memory::buffers_problem(config, &facts, shards));
     problems.extend(limits::outbound_problem(config, &facts, shards));
     let settled = memory::settle(config, &facts, shards, 0);
@@ -114,10 +112,11 @@ pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
 }
 
 /// The decision alone.
-fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
+pub(super) fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     problems.extend(kernel::problem(facts));
-    problems.extend(limits::memlock_problem(facts));
+    let shards = limits::cores(config, facts).map_or(1, |cores| shard_count(config, &cores));
+    problems.extend(memlock::problem(config, facts, shards));
     let unable = facts.unable.iter();
     problems.extend(unable.map(|(listener, error)| port::problem(listener, error)));
     let admin = facts.admin.iter();
@@ -160,7 +159,7 @@ fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>> {
 }
 
 /// Shards to start: as many as asked for, else one per core.
-fn shard_count(config: &Config, cores: &[usize]) -> u32 {
+pub(super) fn shard_count(config: &Config, cores: &[usize]) -> u32 {
     match config.server.shards {
         0 => u32::try_from(cores.len()).unwrap_or(u32::MAX),
         shards => shards,

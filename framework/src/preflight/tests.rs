@@ -14,32 +14,6 @@ use crate::proxy::Versions;
 use crate::ring::ProbeError;
 use crate::settings::Settings;
 
-/// A machine of four cores on which everything is in order.
-fn good() -> Facts {
-    Facts {
-        release: "6.1.0".to_owned(),
-        ring: Ok(()),
-        tells_unacknowledged: None,
-        io_uring_disabled: Some(0),
-        memlock: 8 << 20,
-        nofile: 20_000,
-        cores: vec![0, 1, 2, 3],
-        unable: Vec::new(),
-        admin: Vec::new(),
-        inherited: 0,
-        moved: Vec::new(),
-        memory_total: Some(64 << 30),
-        memory_available: Some(8 << 30),
-        memory_max: None,
-        tcp_memory_max: None,
-        task_bytes: 100,
-        parcel_bytes: 16,
-        somaxconn: Some(4096),
-        rmem_max: Some(212_992),
-        wmem_max: Some(212_992),
-    }
-}
-
 fn settings(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
     change(&mut config);
@@ -70,13 +44,13 @@ fn ring_refused(errno: i32, io_uring_disabled: Option<u32>) -> Facts {
     Facts {
         ring,
         io_uring_disabled,
-        ..good()
+        ..Facts::good()
     }
 }
 
 #[test]
 fn a_good_machine_gets_one_shard_per_core_and_all_its_descriptors() {
-    let plan = plan(&Config::default(), &good()).unwrap();
+    let plan = plan(&Config::default(), &Facts::good()).unwrap();
     assert_eq!(plan.connections_max, 80_000);
     let shards: Vec<_> = plan
         .shards
@@ -102,7 +76,7 @@ fn shares_add_up_exactly() {
             config.limits.connections_max = Some(connections_max);
             config.server.shards = shards;
         });
-        let plan = plan(&config, &good()).unwrap();
+        let plan = plan(&config, &Facts::good()).unwrap();
         let shares: Vec<u32> = plan
             .shards
             .iter()
@@ -115,14 +89,22 @@ fn shares_add_up_exactly() {
 
 #[test]
 fn sixty_shards_on_four_cores_hold_a_million_with_one_warning() {
-    let plan = plan(&settings(|config| config.server.shards = 60), &good()).unwrap();
+    let plan = plan(
+        &settings(|config| config.server.shards = 60),
+        &Facts::good(),
+    )
+    .unwrap();
     assert_eq!(plan.connections_max, 1 << 20);
     assert_eq!(plan.warnings, ["60 shards share cores 0-3"]);
 }
 
 #[test]
 fn named_cores_are_used_in_their_order() {
-    let plan = plan(&settings(|config| config.server.cpus = vec![3, 1]), &good()).unwrap();
+    let plan = plan(
+        &settings(|config| config.server.cpus = vec![3, 1]),
+        &Facts::good(),
+    )
+    .unwrap();
     assert_eq!(
         plan.shards.iter().map(ShardPlan::cpu).collect::<Vec<_>>(),
         [Some(3), Some(1)]
@@ -135,7 +117,7 @@ fn shards_are_pinned_where_that_was_asked_for_or_their_cores_were_named() {
         let config = settings(|config| {
             (config.server.pin, config.server.cpus, config.server.shards) = (pin, cpus.to_vec(), 3)
         });
-        plan(&config, &good())
+        plan(&config, &Facts::good())
             .unwrap()
             .shards
             .into_iter()
@@ -162,7 +144,7 @@ fn an_old_kernel_is_named_and_nothing_that_follows_from_it() {
     let message = refusal(Facts {
         release: "5.15.0-91-generic".to_owned(),
         ring,
-        ..good()
+        ..Facts::good()
     });
     assert_eq!(
         message,
@@ -175,7 +157,7 @@ fn a_rate_that_this_kernel_cannot_measure_is_refused() {
     let message = refusal(Facts {
         release: "6.1.0".to_owned(),
         tells_unacknowledged: Some(false),
-        ..good()
+        ..Facts::good()
     });
     assert_eq!(
         message,
@@ -228,7 +210,7 @@ fn a_missing_feature_is_named_with_the_version_that_brought_it() {
     });
     let message = refusal(Facts {
         ring: feature,
-        ..good()
+        ..Facts::good()
     });
     assert!(
         message
@@ -241,7 +223,7 @@ fn a_missing_feature_is_named_with_the_version_that_brought_it() {
     });
     let message = refusal(Facts {
         ring: operation,
-        ..good()
+        ..Facts::good()
     });
     assert!(
         message.starts_with("io_uring operation IORING_OP_SEND is missing, Linux 5.6 brought it"),
@@ -253,41 +235,71 @@ fn a_missing_feature_is_named_with_the_version_that_brought_it() {
     assert!(
         refusal(Facts {
             ring: buffers,
-            ..good()
+            ..Facts::good()
         })
         .starts_with("a ring of receive buffers was refused")
     );
 }
 
+/// What is said of `kib` of locked memory under Linux 6.14, which counts rings.
+fn memlock_told(kib: u64, change: impl FnOnce(&mut Facts), config: &Config) -> Option<String> {
+    let mut facts = Facts {
+        release: "6.14.0".to_owned(),
+        memlock: kib * 1024,
+        ..Facts::good()
+    };
+    change(&mut facts);
+    let problems = plan(config, &facts).err()?;
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    Some(problems[0].to_string())
+}
+
 #[test]
 fn too_little_locked_memory_says_have_need_and_remedy() {
-    assert_eq!(
-        refusal(Facts {
-            memlock: 64 * 1024,
-            ..good()
-        }),
-        "memlock limit is 64 KiB, a shard's executor needs 512 KiB: run `ulimit -l 512` as root, or set LimitMEMLOCK=512K in the unit"
-    );
-    assert!(
-        plan(
-            &Config::default(),
-            &Facts {
-                memlock: 512 * 1024,
-                ..good()
-            }
-        )
-        .is_ok()
-    );
-    assert!(
-        plan(
-            &Config::default(),
-            &Facts {
-                memlock: u64::MAX,
-                ..good()
-            }
-        )
-        .is_ok()
-    );
+    let told = |kib| memlock_told(kib, |_| (), &Config::default());
+    let message = told(512).expect("refused");
+    let is = "memlock limit is 512 KiB, 4 shards of 480 KiB need 1952 KiB without CAP_IPC_LOCK, and all processes of a user share it: \
+              run `ulimit -l 1952` as root, or set LimitMEMLOCK=1952K in the unit, or start fewer shards (server.shards)";
+    assert_eq!(message, is);
+    assert!(told(1951).is_some());
+    assert_eq!(told(1952), None);
+    assert_eq!(told(u64::MAX / 1024), None);
+    let one = settings(|config| config.server.shards = 1);
+    assert_eq!(memlock_told(512, |_| (), &one), None);
+}
+
+#[test]
+fn admin_servers_and_the_process_before_have_their_part_of_locked_memory() {
+    let told = |kib, before: Option<[u64; 2]>| {
+        let config = settings(|config| {
+            config.server.shards = 1;
+            config.admin.listen = Some(Endpoint::Unix("/run/a".into()));
+            config.buffers.count = 1024;
+        });
+        memlock_told(kib, |facts| facts.before = before, &config)
+    };
+    let message = told(512, None).expect("refused");
+    let is = "memlock limit is 512 KiB, 1 shard of 284 KiB and an admin server of 256 KiB need 572 KiB without";
+    assert!(message.starts_with(is), "{message}");
+    assert_eq!(told(572, None), None);
+    let message = told(572, Some([2, 1])).expect("refused");
+    let is = "256 KiB, beside 856 KiB of the process before, need 1428 KiB without";
+    assert!(message.contains(is), "{message}");
+    assert_eq!(told(1428, Some([2, 1])), None);
+}
+
+#[test]
+fn whoever_may_lock_all_and_an_older_kernel_need_what_an_executor_asks_for() {
+    let older = |facts: &mut Facts| facts.release = "6.13.9".to_owned();
+    let may_all = |facts: &mut Facts| facts.memlock_is_free = true;
+    for free in [older, may_all] {
+        let told = |kib| memlock_told(kib, free, &Config::default());
+        assert_eq!(
+            told(64).expect("refused"),
+            "memlock limit is 64 KiB, a shard's executor needs 512 KiB: run `ulimit -l 512` as root, or set LimitMEMLOCK=512K in the unit"
+        );
+        assert_eq!(told(512), None);
+    }
 }
 
 #[test]
@@ -296,7 +308,7 @@ fn few_descriptors_mean_few_connections() {
         &Config::default(),
         &Facts {
             nofile: 256,
-            ..good()
+            ..Facts::good()
         },
     )
     .unwrap();
@@ -311,7 +323,7 @@ fn descriptors_that_do_not_even_hold_the_shards_are_refused() {
             &config,
             Facts {
                 nofile: 256,
-                ..good()
+                ..Facts::good()
             }
         ),
         "descriptor limit is 256, 60 shards of 9 and 64 for the rest need 604: run `ulimit -n 604` as root, or set \
@@ -323,14 +335,14 @@ fn descriptors_that_do_not_even_hold_the_shards_are_refused() {
 fn more_connections_than_descriptors_are_refused_with_the_arithmetic() {
     let config = settings(|config| config.limits.connections_max = Some(100_000));
     assert_eq!(
-        refusal_of(&config, good()),
+        refusal_of(&config, Facts::good()),
         "limits.connections_max is 100000, 4 shards of 20000 connections (the descriptor limit of 20000) hold 80000: run \
          `ulimit -n 25000` as root, or set LimitNOFILE=25000 in the unit, or start 5 shards (server.shards=5), or lower \
          limits.connections_max"
     );
     let config = settings(|config| config.limits.connections_per_shard_max = Some(30_000));
     assert!(
-        refusal_of(&config, good())
+        refusal_of(&config, Facts::good())
             .contains("is 30000, the descriptor limit of 20000 allows a shard 20000: run")
     );
 }
@@ -338,9 +350,9 @@ fn more_connections_than_descriptors_are_refused_with_the_arithmetic() {
 #[test]
 fn a_limit_per_shard_bounds_the_whole() {
     let mut config = settings(|config| config.limits.connections_per_shard_max = Some(100));
-    assert_eq!(plan(&config, &good()).unwrap().connections_max, 400);
+    assert_eq!(plan(&config, &Facts::good()).unwrap().connections_max, 400);
     config.limits.connections_max = Some(401);
-    let message = refusal_of(&config, good());
+    let message = refusal_of(&config, Facts::good());
     assert!(
         message.contains(
             "4 shards of 100 connections (limits.connections_per_shard_max) hold 400: set"
@@ -349,7 +361,8 @@ fn a_limit_per_shard_bounds_the_whole() {
     );
     config.limits.connections_max = Some(3);
     assert!(
-        refusal_of(&config, good()).contains("over 4 shards that leaves some shard without any")
+        refusal_of(&config, Facts::good())
+            .contains("over 4 shards that leaves some shard without any")
     );
 }
 
@@ -367,12 +380,12 @@ fn what_a_shard_opens_itself_has_its_part_of_the_descriptors() {
         })
     };
     assert_eq!(
-        plan(&with(100, 450), &good()).unwrap().shards[0].connections_max,
+        plan(&with(100, 450), &Facts::good()).unwrap().shards[0].connections_max,
         19_000
     );
     let mut config = with(100, 450);
     config.limits.connections_max = Some(80_000);
-    let message = refusal_of(&config, good());
+    let message = refusal_of(&config, Facts::good());
     assert!(
         message.contains(
             "the descriptor limit of 20000 less 1000 for limits.outbound_per_shard_max, the upstreams and those who are turned away"
@@ -380,7 +393,7 @@ fn what_a_shard_opens_itself_has_its_part_of_the_descriptors() {
         "{message}"
     );
     assert!(message.contains("run `ulimit -n 21000`"), "{message}");
-    let message = refusal_of(&with(0, 10_000), good());
+    let message = refusal_of(&with(0, 10_000), Facts::good());
     assert!(
         message.contains("a shard is to have 20000 places beside its clients'")
             && message.contains("`ulimit -n 20001`"),
@@ -392,7 +405,7 @@ fn what_a_shard_opens_itself_has_its_part_of_the_descriptors() {
 fn an_unlimited_descriptor_limit_is_bounded_by_the_ring() {
     let facts = Facts {
         nofile: u64::MAX,
-        ..good()
+        ..Facts::good()
     };
     let config = settings(|config| config.limits.connections_max = Some(4 << 20));
     assert_eq!(
@@ -408,7 +421,7 @@ fn an_unlimited_descriptor_limit_is_bounded_by_the_ring() {
 #[test]
 fn a_core_that_is_not_allowed_is_refused() {
     let config = settings(|config| config.server.cpus = vec![0, 5]);
-    let message = refusal_of(&config, good());
+    let message = refusal_of(&config, Facts::good());
     assert!(
         message
             .starts_with("server.cpus names core 5, this process may run only on cores 0-3: take"),
@@ -416,7 +429,7 @@ fn a_core_that_is_not_allowed_is_refused() {
     );
     let message = refusal(Facts {
         cores: Vec::new(),
-        ..good()
+        ..Facts::good()
     });
     assert!(message.starts_with("no core to run on"), "{message}");
 }
@@ -428,8 +441,8 @@ fn shards_that_share_a_core_may_not_spin() {
             (config.server.spin, config.server.shards) = (Some(Duration::from_millis(1)), shards);
         })
     };
-    assert_eq!(plan(&spinning(4), &good()).unwrap().shards.len(), 4);
-    let message = refusal_of(&spinning(5), good());
+    assert_eq!(plan(&spinning(4), &Facts::good()).unwrap().shards.len(), 4);
+    let message = refusal_of(&spinning(5), Facts::good());
     assert!(
         message.starts_with(
             "server.spin has 5 shards poll without a rest, they have cores 0-3: those"
@@ -442,7 +455,7 @@ fn shards_that_share_a_core_may_not_spin() {
 fn each_trouble_with_the_port_has_its_own_remedy() {
     let failed = |errno| Facts {
         unable: unable(errno),
-        ..good()
+        ..Facts::good()
     };
     let used = refusal(failed(libc::EADDRINUSE));
     assert!(
@@ -462,13 +475,13 @@ fn each_trouble_with_the_port_has_its_own_remedy() {
 fn buffers_that_do_not_fit_the_memory_are_refused_with_the_arithmetic() {
     let message = refusal(Facts {
         memory_available: Some(32 << 20),
-        ..good()
+        ..Facts::good()
     });
     let start = "the receive buffers take 65 MiB (4 shards x 4096 x 4160 bytes), the machine has 32 MiB: lower";
     assert!(message.starts_with(start), "{message}");
     let message = refusal(Facts {
         memory_max: Some(16 << 20),
-        ..good()
+        ..Facts::good()
     });
     assert!(
         message.contains("the control group's memory bound is 16 MiB"),
@@ -479,7 +492,7 @@ fn buffers_that_do_not_fit_the_memory_are_refused_with_the_arithmetic() {
             &Config::default(),
             &Facts {
                 memory_available: None,
-                ..good()
+                ..Facts::good()
             }
         )
         .is_ok()
@@ -495,7 +508,7 @@ fn what_is_kept_of_proxy_headers_is_in_the_memory_bound() {
             config.limits.unsent_per_shard_max = Some(1 << 20);
             change(config);
         });
-        plan(&config, &good()).unwrap().memory.bytes()
+        plan(&config, &Facts::good()).unwrap().memory.bytes()
     };
     let without = bound(|config| config.listener.proxy_header_max = 4096);
     let with = bound(|config| {
@@ -513,7 +526,7 @@ fn what_nobody_asked_for_is_derived_to_fit() {
         let facts = Facts {
             memory_max: Some(mib * MIB),
             nofile: u64::MAX,
-            ..good()
+            ..Facts::good()
         };
         let plan = plan(&settings(|config| config.server.shards = 2), &facts).unwrap();
         let bytes = plan.memory.bytes() + plan.memory.kernel_sockets_bytes;
@@ -534,7 +547,7 @@ fn what_nobody_asked_for_is_derived_to_fit() {
         &Config::default(),
         &Facts {
             memory_total: Some(1 << 40),
-            ..good()
+            ..Facts::good()
         },
     )
     .unwrap();
@@ -547,7 +560,7 @@ fn what_nobody_asked_for_is_derived_to_fit() {
         &Config::default(),
         &Facts {
             memory_total: None,
-            ..good()
+            ..Facts::good()
         },
     )
     .unwrap();
@@ -573,7 +586,7 @@ fn connections_that_were_asked_for_leave_less_to_the_queues() {
             &config,
             &Facts {
                 memory_max: Some(256 << 20),
-                ..good()
+                ..Facts::good()
             },
         )
         .unwrap()
@@ -590,7 +603,7 @@ fn connections_that_were_asked_for_leave_less_to_the_queues() {
 fn settings_that_cannot_fit_are_refused_with_the_sum() {
     let facts = || Facts {
         memory_max: Some(256 << 20),
-        ..good()
+        ..Facts::good()
     };
     let one_shard = |change: fn(&mut Config)| {
         let mut config = settings(change);
@@ -622,7 +635,7 @@ fn settings_that_cannot_fit_are_refused_with_the_sum() {
         Facts {
             memory_total: Some(2 << 30),
             memory_available: Some(1 << 30),
-            ..good()
+            ..Facts::good()
         },
     );
     assert!(
@@ -636,7 +649,7 @@ fn settings_that_cannot_fit_are_refused_with_the_sum() {
 fn a_user_timeout_that_undercuts_keepalive_is_warned_of() {
     let warnings = |timeout| {
         let config = settings(|config| config.socket.user_timeout = timeout);
-        plan(&config, &good()).unwrap().warnings
+        plan(&config, &Facts::good()).unwrap().warnings
     };
     assert!(
         warnings(Some(Duration::from_secs(30)))
@@ -653,7 +666,7 @@ fn what_the_kernel_cuts_is_warned_of() {
         config.listener.backlog = 65_535;
         config.socket.receive_buffer = Some(1 << 20);
     });
-    let warnings = plan(&config, &good()).unwrap().warnings;
+    let warnings = plan(&config, &Facts::good()).unwrap().warnings;
     assert_eq!(
         warnings,
         [
@@ -685,7 +698,7 @@ fn listeners_that_are_open_already_must_have_a_shard_each_and_the_address_of_the
     let with = |inherited, moved| Facts {
         inherited,
         moved,
-        ..good()
+        ..Facts::good()
     };
     for fewer in 1..=2 {
         plan(&config, &with(fewer, Vec::new())).unwrap();
@@ -730,7 +743,7 @@ fn every_listener_is_judged_by_its_own_name() {
     });
     let facts = Facts {
         unable: unable.collect(),
-        ..good()
+        ..Facts::good()
     };
     let problems = plan(&config, &facts).unwrap_err();
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -740,7 +753,7 @@ fn every_listener_is_judged_by_its_own_name() {
     );
     let two = "cannot listen on unix:/run/two.sock (listener.2.listen), another program";
     assert!(told[1].starts_with(two), "{told:?}");
-    let warnings = plan(&config, &good()).unwrap().warnings;
+    let warnings = plan(&config, &Facts::good()).unwrap().warnings;
     assert!(
         warnings[0].starts_with("listener.public.backlog is 65535"),
         "{warnings:?}"

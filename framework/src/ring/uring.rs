@@ -721,12 +721,8 @@ fn open(files: u32, pool: &BufferPool) -> io::Result<(Io, Option<u32>)> {
     if StandIn::of_this_thread().is_some() {
         return Ok((Io::none(), None));
     }
-    let buffers = u32::from(pool.count_u16());
-    let submissions = (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1);
-    let io = setup(
-        submissions,
-        (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1),
-    )?;
+    let (submissions, completions) = queues(pool.count_u16().into());
+    let io = setup(submissions, completions)?;
     io.submitter().register_files_sparse(files)?;
     // SAFETY: the pool's ring of entries is page-aligned, holds `count` entries and outlives
     // the ring: see `Drop`.
@@ -742,6 +738,14 @@ fn open(files: u32, pool: &BufferPool) -> io::Result<(Io, Option<u32>)> {
     #[cfg(any(test, fuzzing, feature = "testing"))]
     let io = Io::from(io);
     Ok((io, registered))
+}
+
+/// Entries of the submission and of the completion queue beside so many receive buffers.
+pub(super) fn queues(buffers: u32) -> (u32, u32) {
+    (
+        (buffers / BUFFERS_PER_SUBMISSION).clamp(SUBMISSIONS.0, SUBMISSIONS.1),
+        (buffers * COMPLETIONS_PER_BUFFER).clamp(COMPLETIONS.0, COMPLETIONS.1),
+    )
 }
 
 /// The flags every ring of ours has. Each is known to Linux 6.1, the oldest kernel that passes

@@ -110,6 +110,8 @@ impl Control {
         let (settings, listeners) = (listening.settings.clone(), Arc::clone(&listening.addrs));
         let config = Arc::clone(&settings.config);
         let connections_max = listening.plan.connections_max;
+        let bound = &listening.plan.memory;
+        let memory_bound = [bound.bytes(), bound.kernel_sockets_bytes];
         let settings = RunningSettings::new(settings, source, listening.plan.memory.share);
         listening.log();
         let admin = std::mem::take(&mut listening.admin);
@@ -129,6 +131,8 @@ impl Control {
             config,
             listeners,
             connections_max,
+            memory_bound,
+            memory: watch.memory.seen(),
             server: mesh.server,
             shards: metrics.collect(),
             links: shards.iter().map(ShardHandle::link).collect(),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, InForce, ListenerSettings};
+use crate::config::{Config, InForce, ListenerSettings, Steer};
 use crate::net::endpoint::{self, Opened};
 use crate::net::inherited::{self, Inherited, Passed};
 use crate::net::listener::{ListenerAddr, OpenListener};
-use crate::preflight::plan::Plan;
+use crate::net::steer;
+use crate::preflight::plan::{Plan, ShardPlan};
 use crate::preflight::problem::Problem;
 use crate::preflight::{admin, port};
 
@@ -39,6 +40,8 @@ impl Listening {
             open(listener, passed, plan.shards.len())
         });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let steered = listeners.iter();
+        steered.for_each(|listener| steer(config.server.steer, &plan, listener));
         let admin = open_admin(config, inherited.admin)?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
@@ -72,6 +75,30 @@ fn open(
         tracing::warn!(%addr, listen = %wanted, "the service manager's address counts, not {key}");
     }
     Ok(opened)
+}
+
+/// Has the kernel choose among the sockets of a listener as the settings say.
+fn steer(steer: Steer, plan: &Plan, listener: &OpenListener) {
+    let [first, _, ..] = &listener.sockets[..] else {
+        return; // there is nothing to choose
+    };
+    if listener.endpoint.is_unix() {
+        return; // its shards share one socket
+    }
+    let cores = || -> Option<Vec<usize>> { plan.shards.iter().map(ShardPlan::cpu).collect() };
+    let outcome = match (steer, listener.inherited) {
+        // In an order of its own.
+        (Steer::Cpu, true) if listener.kept => {
+            tracing::warn!("clients are not steered: the service manager has opened the listeners");
+            Ok(())
+        }
+        (Steer::Cpu, _) => steer::by_core(first, &cores().unwrap_or_default()),
+        (Steer::Hash, true) if !listener.kept => steer::by_hash(first),
+        (Steer::Hash, _) => Ok(()),
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "the kernel steers clients as before");
+    }
 }
 
 /// Opens the admin server's listeners that are not `inherited`.

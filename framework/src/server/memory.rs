@@ -1,12 +1,15 @@
 //! Looks at the memory of the process from the control thread: whether the control group, or the
 //! machine, is about to run out of it.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cgroup::{self, Group};
 use crate::meminfo::Meminfo;
+use crate::metrics::Counter;
 
 /// Between two looks at the most; half of it if the thread is awake then anyway, which spares it
 /// being woken for this.
@@ -20,6 +23,30 @@ const MACHINE_PART: u64 = 32;
 /// More than /proc/meminfo says.
 const MEMINFO_BYTES: usize = 4096;
 
+/// What the last look has found, for any thread to read. 0 is what is not known.
+#[derive(Debug, Default)]
+pub(crate) struct MemorySeen {
+    /// 1 while memory is short.
+    pub(crate) short: Counter,
+    /// Of the control group with the smallest part of its bound left.
+    pub(crate) group: Room,
+    pub(crate) machine: Room,
+}
+
+/// Bytes that are left, and of how many.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) left: Counter,
+    pub(crate) most: Counter,
+}
+
+impl Room {
+    fn set(&self, [left, most]: [u64; 2]) {
+        self.left.set(left);
+        self.most.set(most);
+    }
+}
+
 /// The last judgement, and when the next is due.
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
@@ -30,6 +57,7 @@ pub(crate) struct MemoryWatch {
     machine: Option<File>,
     next: Instant,
     short: bool,
+    seen: Arc<MemorySeen>,
 }
 
 impl MemoryWatch {
@@ -51,7 +79,13 @@ impl MemoryWatch {
             machine,
             next: started,
             short: false,
+            seen: Arc::default(),
         }
+    }
+
+    /// What it finds at each look.
+    pub(crate) fn seen(&self) -> Arc<MemorySeen> {
+        Arc::clone(&self.seen)
     }
 
     /// When to look next.
@@ -65,20 +99,30 @@ impl MemoryWatch {
             return None;
         }
         self.next = now + INTERVAL;
-        let group = self.groups.iter().any(|(group, most)| {
-            group.memory_used().is_some_and(|used| {
-                is_short(most.saturating_sub(used), *most, GROUP_PART, self.short)
-            })
+        let groups = self.groups.iter().filter_map(|(group, most)| {
+            let left = most.saturating_sub(group.memory_used()?);
+            Some([left, *most])
         });
+        let group = groups.min_by(by_part_left);
         let machine = self.machine.as_ref().and_then(memory_of);
-        let short = group
-            || machine.is_some_and(|[available, total]| {
-                is_short(available, total, MACHINE_PART, self.short)
-            });
+        let before = self.short;
+        let ends = |room: Option<[u64; 2]>, part| {
+            room.is_some_and(|[left, most]| is_short(left, most, part, before))
+        };
+        let short = ends(group, GROUP_PART) || ends(machine, MACHINE_PART);
+        self.seen.short.set(short.into());
+        self.seen.group.set(group.unwrap_or_default());
+        self.seen.machine.set(machine.unwrap_or_default());
         let changed = short != self.short;
         self.short = short;
         changed.then_some(short)
     }
+}
+
+/// Which has the smaller part of its bound left.
+fn by_part_left(one: &[u64; 2], other: &[u64; 2]) -> Ordering {
+    let across = |[left, _]: [u64; 2], [_, most]: [u64; 2]| u128::from(left) * u128::from(most);
+    across(*one, *other).cmp(&across(*other, *one))
 }
 
 fn is_short(left: u64, most: u64, part: u64, before: bool) -> bool {
@@ -114,6 +158,26 @@ mod tests {
             ],
             [false, true, true, false]
         );
+    }
+
+    #[test]
+    fn of_several_groups_the_one_with_the_smallest_part_left_counts() {
+        let groups = [[50, 100], [30, 200], [1 << 40, 1 << 62], [0, 0]];
+        let counts = |groups: &[[u64; 2]]| groups.iter().copied().min_by(by_part_left);
+        assert_eq!(counts(&groups[..2]), Some([30, 200]));
+        assert_eq!(counts(&groups[..3]), Some([1 << 40, 1 << 62]));
+        assert_eq!(counts(&[]), None);
+    }
+
+    #[test]
+    fn what_a_look_finds_can_be_read() {
+        let started = Instant::now();
+        let mut watch = MemoryWatch::new(started);
+        let seen = watch.seen();
+        assert_eq!(seen.machine.most.get(), 0, "nothing before the first look");
+        watch.look(started);
+        let (left, most) = (seen.machine.left.get(), seen.machine.most.get());
+        assert!(0 < left && left < most && seen.short.get() <= 1);
     }
 
     #[test]

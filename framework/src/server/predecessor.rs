@@ -33,6 +33,7 @@ impl Predecessor {
         }
         let socket = stdin.as_fd().try_clone_to_owned()?;
         let (mut listeners, mut inherited) = (Vec::new(), Inherited::default());
+        inherited.of_parent = true;
         for (entry, descriptor) in handover::receive(socket.as_fd())? {
             match entry.role {
                 Role::Stdin => dup2_stdin(&descriptor)?,

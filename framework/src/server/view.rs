@@ -9,6 +9,7 @@ use crate::metrics::{Counter, Metrics, Snapshot};
 use crate::net::listener::ListenerAddr;
 use crate::ring::WakeFd;
 use crate::server::event::Event;
+use crate::server::memory::MemorySeen;
 use crate::server::readiness::{Readiness, Unready};
 use crate::shard::commands::Commands;
 
@@ -20,6 +21,10 @@ pub(crate) struct View {
     /// In the order of the settings, one at least.
     pub(crate) listeners: Arc<[ListenerAddr]>,
     pub(crate) connections_max: u32,
+    /// The most that the process can take, and what the sockets of all connections take in the
+    /// kernel beside it, in bytes.
+    pub(crate) memory_bound: [u64; 2],
+    pub(crate) memory: Arc<MemorySeen>,
     pub(crate) server: ServerNumber,
     /// Of each shard.
     pub(crate) shards: Vec<Arc<Metrics>>,

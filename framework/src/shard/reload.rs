@@ -56,8 +56,10 @@ mod tests {
     use crate::shard::sim::stand_in::stand_in_shard;
     use crate::time::{TICK, Tick};
 
-    /// Live keys that no shard's core applies: the control thread and the mailbox do.
-    const ELSEWHERE: [&str; 6] = [
+    /// Live keys that no shard's core applies: the control thread and the mailbox do, and whoever
+    /// probes.
+    const ELSEWHERE: [&str; 7] = [
+        "admin.probe_timeout",
         "timeouts.restart",
         "limits.watchdog",
         "limits.unready_after",

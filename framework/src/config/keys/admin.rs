@@ -37,6 +37,10 @@ section! {
 
         /// How long a connection may be silent between requests.
         documented idle_timeout: Duration = TIMEOUT, secs(15);
+
+        /// How long `--probe` waits for the answer. The program that runs the probe should wait
+        /// longer, or it does not hear the reason.
+        documented probe_timeout: Duration = TIMEOUT, secs(1), live;
     }
 }
 

@@ -10,8 +10,9 @@ use super::admission::Admission;
 use super::units::{KIB, MIB, SHARD_CONNECTIONS_MAX, hours, millis, secs};
 
 // Sixteen full shards: many times what the addresses of one machine are ever asked to hold.
-const CONNECTIONS: Whole = Whole::of("connections", 1, 16 * SHARD_CONNECTIONS_MAX)
-    .or_zero("what the descriptor limit allows");
+pub(crate) const CONNECTIONS_MAX: u32 = 16 * SHARD_CONNECTIONS_MAX;
+const CONNECTIONS: Whole =
+    Whole::of("connections", 1, CONNECTIONS_MAX).or_zero("what the descriptor limit allows");
 const SHARD_CONNECTIONS: Whole =
     Whole::of("connections", 1, SHARD_CONNECTIONS_MAX).or_zero("an equal share");
 const OUTBOUND: Whole = Whole::of("connections", 0, SHARD_CONNECTIONS_MAX / 2);

@@ -26,6 +26,7 @@ const PROXY: Words<Option<Versions>> = Words(&[
     (Versions::V2.word(), Some(Versions::V2)),
     (Versions::Any.word(), Some(Versions::Any)),
 ]);
+const STEER: Words<Steer> = Words(&[("hash", Steer::Hash), ("cpu", Steer::Cpu)]);
 // They are looked through at each connection.
 const TRUSTED: Networks = Networks { count_max: 64 };
 const HEADER: Whole = Whole::of("bytes", proxy::HEADER_MIN, proxy::HEADER_MAX);
@@ -61,7 +62,27 @@ section! {
         /// A polling shard keeps its core busy, and other programs on that core wait. Use it where
         /// the shards have their cores to themselves, with no more shards than cores.
         documented spin: Option<Duration> = SPIN, None;
+
+        /// Which shard a new client is given to. `"hash"` is the kernel's own way: it spreads
+        /// clients evenly by their addresses. `"cpu"` gives each to the shard of the core that has
+        /// handled the client's first packet, so that packets, socket and shard stay on one core.
+        /// Several shards of a core share its clients evenly; clients of a core without a shard are
+        /// spread by the hash.
+        ///
+        /// Needs shards that keep to their cores (`pin`), and a network card that spreads clients
+        /// over these cores (RSS). Without one a few shards have all clients. Listeners that a
+        /// service manager has opened are left to the hash.
+        documented steer: Steer = STEER, Steer::Hash;
     }
+}
+
+/// How a new client comes to its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Steer {
+    /// By its addresses.
+    Hash,
+    /// By the core of its first packet.
+    Cpu,
 }
 
 impl Server {

@@ -18,6 +18,7 @@ pub(super) fn page(view: &View) -> String {
     let mut sum = Snapshot::default();
     shards.iter().for_each(|shard| sum.add(shard));
     server(&mut to, view);
+    memory(&mut to, view);
     per_shard(&mut to, view, &shards);
     turns(&mut to, view);
     summed(&mut to, &sum);
@@ -74,6 +75,43 @@ fn listeners(to: &mut Exposition, view: &View) {
     );
     for (name, queued) in queued {
         waiting.labelled(&[("listener", name)], queued);
+    }
+}
+
+/// How near the end of the memory is. What is not known has no line.
+fn memory(to: &mut Exposition, view: &View) {
+    let [process, sockets] = view.memory_bound;
+    to.gauge(
+        "corelane_memory_bound_bytes",
+        "Memory that the settings let the process take at most.",
+    )
+    .value(process);
+    to.gauge(
+        "corelane_memory_bound_sockets_bytes",
+        "Estimate of what the sockets of all connections take in the kernel beside it.",
+    )
+    .value(sockets);
+    let seen = &view.memory;
+    to.gauge(
+        "corelane_memory_short",
+        "1 while the machine or a control group has hardly any memory left, and nobody new is let in.",
+    )
+    .value(seen.short.get());
+    let rooms = [("machine", &seen.machine), ("group", &seen.group)];
+    let known = rooms.into_iter().filter(|(_, room)| room.most.get() > 0);
+    let mut limits = to.gauge(
+        "corelane_memory_limit_bytes",
+        "Memory of the machine, and the bound of the control group that has the smallest part left.",
+    );
+    for (of, room) in known.clone() {
+        limits.labelled(&[("of", &of)], room.most.get());
+    }
+    let mut left = to.gauge(
+        "corelane_memory_left_bytes",
+        "Memory that is left of it, for whoever asks first.",
+    );
+    for (of, room) in known {
+        left.labelled(&[("of", &of)], room.left.get());
     }
 }
 
