@@ -24,6 +24,7 @@ FANOUT ?=
 PROXY ?=
 MB ?= 1024
 RELOADS ?= 1000
+REQUESTS ?= 200000
 MINUTES ?= 10
 RUNS ?= 10000
 GO := loadtest/baselines/go_netpoller
@@ -165,6 +166,10 @@ duplex: build ## MB=1024 megabytes each way at once, through both halves of a co
 reloads: build ## RELOADS=1000 random settings files for an echo under load: each whole or not at all, nobody lost
 	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) CORELANE_TESTS_RELOADS=$(RELOADS) cargo test -p tests --test reload random -- --nocapture
 
+restarts: build ## Ten restarts under load with REQUESTS=200000 between one and the next, over connections that come and go: none lost
+	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(BIN)) CORELANE_TESTS_RESTART_REQUESTS=$(REQUESTS) cargo test -p tests --test handover \
+	  ten_restarts -- --nocapture
+
 soak: build ## echo and ping under random good and bad clients for MINUTES=10; SEED=N repeats a run. Fails on a leak or a wrong byte
 	$(RAISE) $(BIN)/soak $$(($(MINUTES) * 60))
 
@@ -217,4 +222,4 @@ clean: ## Remove what was built
 
 .PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
   compare-redis-shared compare-push compare-mail compare-http compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
-  compare-fanout compare-chat simulate loom reloads clean
+  compare-fanout compare-chat simulate loom reloads restarts clean

@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 releases=${FRESH:-bookworm trixie sid}
 fresh=$PWD/target/fresh
 inside=
-# A wait is interrupted by a signal, a command is not: what goes on inside is waited for.
-trap '[[ -z $inside ]] || kill "$inside" 2>/dev/null || true' EXIT
+# A wait is interrupted by a signal, a command is not: what goes on inside is waited for. `unshare` ignores SIGTERM; its child dies with it.
+trap '[[ -z $inside ]] || kill -KILL "$inside" 2>/dev/null || true' EXIT
 
 main() {
   ((EUID == 0)) || refuse "this needs root, to make a Debian and to mount in it: run it with sudo"

@@ -29,7 +29,6 @@ impl AppSettings for HelloSettings {
     const DEFAULTS: &'static str = "
         [timeouts]
         idle = '75s'
-        request = '1m'
     ";
 
     fn check(&self) -> Vec<(&'static str, String)> {
@@ -41,28 +40,58 @@ struct Hello {
     limits: Rc<Limits>,
 }
 
+/// What is asked for. It is found before anything is waited for, so that a connection keeps no more
+/// of it than its number.
+#[derive(Clone, Copy)]
+enum Page {
+    Hello,
+    Count,
+    Upper,
+    OtherMethod,
+    Unknown,
+}
+
+impl Page {
+    fn of(request: &Request<'_>) -> Self {
+        match (request.method(), request.path()) {
+            (Method::Get | Method::Head, "/") => Self::Hello,
+            (Method::Post, "/count") => Self::Count,
+            (Method::Post | Method::Put, "/upper") => Self::Upper,
+            (_, "/" | "/count" | "/upper") => Self::OtherMethod,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 impl Handler for Hello {
     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
         let mut http = Http::new(conn, &self.limits);
-        while let Some(request) = http.next().await? {
-            match (request.method(), request.path()) {
-                (Method::Get | Method::Head, "/") => {
-                    let hello = Response::ok().header("Content-Type", "text/plain");
-                    request.respond(hello.body("hello\n")).await?;
-                }
+        loop {
+            // No `while let`: what its `?` looks at would be kept while the loop waits.
+            let next = http.next().await?;
+            let Some(request) = next else {
+                return Ok(());
+            };
+            match Page::of(&request) {
                 // What is seldom done is boxed: it takes no room of a connection that does not do it.
-                (Method::Post, "/count") => Box::pin(count(request)).await?,
-                (Method::Post | Method::Put, "/upper") => Box::pin(upper(request)).await?,
-                (_, "/" | "/count" | "/upper") => {
-                    let other = Response::new(Status::METHOD_NOT_ALLOWED);
-                    request
-                        .respond(other.header("Allow", "GET, HEAD, POST, PUT"))
-                        .await?;
-                }
-                _ => request.respond(Response::new(Status::NOT_FOUND)).await?,
+                Page::Count => Box::pin(count(request)).await?,
+                Page::Upper => Box::pin(upper(request)).await?,
+                page => request.respond(short(page)).await?,
             }
         }
-        Ok(())
+    }
+}
+
+fn short(page: Page) -> Response<'static> {
+    match page {
+        Page::Hello => Response::ok()
+            .header("Content-Type", "text/plain")
+            .body("hello\n"),
+        Page::OtherMethod => {
+            let refused = Response::new(Status::METHOD_NOT_ALLOWED);
+            refused.header("Allow", "GET, HEAD, POST, PUT")
+        }
+        _ => Response::new(Status::NOT_FOUND),
     }
 }
 

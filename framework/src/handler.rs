@@ -559,22 +559,22 @@ mod tests {
     impl Handler for Hello {
         async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
             let mut http = Http::new(conn, &self.limits);
-            while let Some(request) = http.next().await? {
+            loop {
+                let next = http.next().await?;
+                let Some(request) = next else {
+                    return Ok(());
+                };
                 let hello = Response::ok().header("Content-Type", "text/plain");
                 request.respond(hello.body("hello\n")).await?;
             }
-            Ok(())
         }
     }
 
-    /// An echo's are 160 bytes in all, and those of HTTP are to be 200 at most.
+    /// With the 85 bytes of a table's entry and the allocator's own 8 it is below 200 bytes in all.
     #[test]
-    fn an_idle_connection_that_speaks_http_takes_40_bytes_more_than_an_echo() {
-        let (echo, http) = (
-            AppBytes::of::<Nothing, Echo>(),
-            AppBytes::of::<Nothing, Hello>(),
-        );
-        assert!(http.task <= echo.task + 40, "{echo:?}, {http:?}");
+    fn an_idle_connection_that_speaks_http_is_small() {
+        let http = AppBytes::of::<Nothing, Hello>();
+        assert!(http.task <= 104, "{http:?}");
     }
 
     #[test]

@@ -48,6 +48,7 @@
 mod answer;
 mod body;
 mod chunk;
+mod class;
 mod connection;
 mod date;
 mod exchange;
@@ -56,6 +57,7 @@ mod head;
 mod incoming;
 mod limits;
 mod next;
+mod refusal;
 mod request;
 mod response;
 mod send;

@@ -258,7 +258,8 @@ fn a_connection_is_set_up_as_by_a_real_redis_server() {
         "CLIENT \"\"",
         "CLIENT \"a\\r\\nb\\n\"",
         "CLIENT \"a\\x00b\"",
-        "CLIENT \"ID\\x00\"",
+        // Redis takes "ID\\x00" for ID where its table of subcommands, which is hashed by chance, has both at one place.
+        "CLIENT \"I\\x00D\"",
         "CLIENT ID now",
         "CLIENT GETNAME",
         "client getname now",

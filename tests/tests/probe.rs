@@ -43,6 +43,7 @@ fn a_server_is_ready_unless_it_stalls_or_drains_and_lives_all_the_while() {
         .alone()
         .set(&setting)
         .set("limits.unready_after=\"200ms\"")
+        .set("timeouts.drain_quiet=\"30s\"") // as long as its clients stay
         .start();
     server.wait_for_log("ready", BOUND);
     assert_answer(&probe(&setting, "--probe"), 0, "ready\n", "");
@@ -68,6 +69,7 @@ fn a_server_is_ready_unless_it_stalls_or_drains_and_lives_all_the_while() {
     });
     assert_eq!(probe(&setting, "--probe").code, Some(1));
     assert_answer(&probe(&setting, "--probe=live"), 0, "live\n", "");
+    drop(server); // before its clients, whose end would be the end of the drain
 }
 
 #[test]

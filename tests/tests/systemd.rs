@@ -288,9 +288,10 @@ fn each_shard_takes_a_listener_and_the_admin_server_its_own() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // Of a life of that slot that is not to come here.
     let close = request(
         "POST",
-        "/connections/0.0.1/close",
+        "/connections/0.0.999/close",
         "X-Corelane-Steer: 1\r\n",
     );
     assert_eq!(ask(steered, &close).status, 404, "it steers");

@@ -5,7 +5,7 @@ use crate::conn::output::Output;
 use crate::http::date;
 use crate::http::exchange::{Exchange, Parts, Place, Reply};
 use crate::http::field::{self, InvalidField};
-use crate::http::head::Refusal;
+use crate::http::refusal::Refusal;
 use crate::http::response::{Content, Response};
 use crate::http::session::Session;
 use crate::http::status::Status;
@@ -16,22 +16,21 @@ use crate::time::Tick;
 const COPIED_MAX: usize = 2048;
 
 impl Session {
-    /// Makes the head of an answer that is whole with its content. Gives what is left to be written
-    /// beside what the exchange has.
-    pub(super) fn answer<'b>(&mut self, response: Response<'b>) -> &'b [u8] {
+    /// Makes an answer that is whole with its content, and writes what there is room for.
+    pub(super) fn answer(&mut self, response: Response<'_>) {
         if let Some(why) = response.fault {
             return self.invalid(why);
         }
         let handle = self.handle;
-        let rest = handle.with(|conn| {
+        handle.with(|conn| {
+            conn.count_message();
             let (now, is_last) = (conn.now(), conn.is_last_answer());
             let rest = self.make(response, now, is_last);
-            self.write_at_once(conn);
-            rest
+            self.write_at_once(conn, rest);
         });
-        rest.unwrap_or_default()
     }
 
+    /// Makes its head. Gives what of its content is too long to be copied behind that.
     fn make<'b>(&mut self, response: Response<'b>, now: Tick, is_last: bool) -> &'b [u8] {
         let keeps_alive = self.keeps_alive(is_last, response.closes);
         let exchange = self.exchange_mut();
@@ -57,21 +56,32 @@ impl Session {
         rest
     }
 
-    /// Writes what there is room for, so that hardly any answer is waited for.
-    fn write_at_once(&mut self, conn: &mut ConnMut<'_>) {
+    /// Writes what the exchange has and then `rest` as far as there is room, so that hardly any
+    /// answer is waited for. What is left of `rest` is the exchange's.
+    fn write_at_once(&mut self, conn: &mut ConnMut<'_>, mut rest: &[u8]) {
         let exchange = self.exchange_mut();
         if conn.output_refusal().is_none() && conn.has_room() {
             exchange.written = conn.collect_output(&exchange.out);
+            if exchange.written == exchange.out.len() {
+                rest = &rest[conn.collect_output(rest)..];
+            }
         }
-        conn.count_message();
+        exchange.out.extend_from_slice(rest);
+    }
+
+    /// Makes a part of an answer, as it is framed, and writes what there is room for.
+    pub(super) fn answer_part(&mut self, part: Content<'_>) {
+        let (handle, rest) = (self.handle, self.exchange_mut().add_part(part));
+        if self.reply() == Reply::Sending {
+            handle.with(|conn| self.write_at_once(conn, rest));
+        }
     }
 
     /// Makes the head of an answer whose content comes in parts.
     pub(super) fn answer_in_parts(&mut self, response: Response<'_>) {
         let (now, is_last) = self.moment();
         if let Some(why) = response.fault {
-            self.invalid(why);
-            return;
+            return self.invalid(why);
         }
         let exchange = self.exchange_mut();
         let has_none = response.status.has_no_content();
@@ -109,8 +119,8 @@ impl Session {
         let (now, _) = self.moment();
         let exchange = self.exchange_mut();
         if !is_wanted || exchange.body.place != Place::End {
-            self.invalid("another protocol is gone over to if it is asked for, behind the body");
-            return;
+            return self
+                .invalid("another protocol is gone over to if it is asked for, behind the body");
         }
         exchange
             .out
@@ -124,8 +134,7 @@ impl Session {
         }
         if let Err(InvalidField(why)) = written {
             exchange.out.clear();
-            self.invalid(why);
-            return;
+            return self.invalid(why);
         }
         exchange.out.extend_from_slice(b"\r\n");
         exchange.reply = Reply::Sending;
@@ -149,10 +158,9 @@ impl Session {
     }
 
     /// Nothing of the answer is sent.
-    fn invalid(&mut self, why: &'static str) -> &'static [u8] {
+    fn invalid(&mut self, why: &'static str) {
         self.end();
         self.exchange_mut().reply = Reply::Invalid(why);
-        &[]
     }
 
     /// The tick of this turn, and whether the server drains and nothing more has come to be answered.
@@ -240,7 +248,7 @@ impl Exchange {
     }
 
     /// A part of the content, as it is framed.
-    pub(super) fn add_part<'b>(&mut self, part: Content<'b>) -> &'b [u8] {
+    fn add_part<'b>(&mut self, part: Content<'b>) -> &'b [u8] {
         let length = part.len() as u64;
         match &mut self.parts {
             _ if self.reply != Reply::Streamed => return &[],

@@ -1,7 +1,8 @@
 //! The lines between the chunks of a body (RFC 9112, 7.1). Pure and total.
 
-use crate::http::head::{BARE_LINE_FEED, Refusal, ends_in};
+use crate::http::head::ends_in;
 use crate::http::limits::{FIELDS_MAX, Limits};
+use crate::http::refusal::{BARE_LINE_FEED, Refusal};
 use crate::http::status::Status;
 use crate::step::Step;
 

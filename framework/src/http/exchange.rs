@@ -110,8 +110,7 @@ pub(super) struct Exchange {
     /// What the answer is once that which is being written is out.
     pub(super) then: Reply,
     pub(super) parts: Parts,
-    /// What is to be written, in this order: these bytes from the `written`th on; the bytes that the
-    /// one who writes has; these; and those.
+    /// What is to be written, in this order: these bytes from the `written`th on; those; and these.
     pub(super) out: Vec<u8>,
     pub(super) written: usize,
     pub(super) held: Output<'static>,

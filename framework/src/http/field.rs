@@ -1,6 +1,6 @@
 //! Header fields that are sent: what may be in them (RFC 9110, 5).
 
-use crate::http::target::class;
+use crate::http::class::class;
 
 /// Fields that follow from the answer itself, and are the layer's to write: two of a kind would let
 /// two readers see two answers.

@@ -6,26 +6,10 @@ use std::mem::MaybeUninit;
 use httparse::{Error, Header};
 
 use crate::http::limits::{FIELDS_MAX, Limits};
+use crate::http::refusal::{BARE_LINE_FEED, Refusal};
 use crate::http::status::Status;
 use crate::http::target;
 use crate::step::Step;
-
-/// A request that is not served, and behind which nothing is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: Status,
-    pub(super) why: &'static str,
-}
-
-impl Refusal {
-    pub(super) const fn bad(why: &'static str) -> Self {
-        Self::of(Status::BAD_REQUEST, why)
-    }
-
-    pub(super) const fn of(status: Status, why: &'static str) -> Self {
-        Self { status, why }
-    }
-}
 
 /// Where something stands in a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,8 +176,6 @@ pub(super) fn ends_in(seen: &[u8], scanned: &mut u16) -> Result<bool, Refusal> {
     }
     Ok(false)
 }
-
-pub(super) const BARE_LINE_FEED: Refusal = Refusal::bad("a line ends without a carriage return");
 
 fn too_long(seen: &[u8]) -> Refusal {
     match memchr::memchr(b'\n', seen) {

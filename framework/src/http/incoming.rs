@@ -8,7 +8,7 @@ use crate::conn::output::Output;
 use crate::error::Error;
 use crate::http::chunk::{self, Line};
 use crate::http::exchange::{CONTINUE, Incoming, Place, Reply};
-use crate::http::head::Refusal;
+use crate::http::refusal::Refusal;
 use crate::http::session::Session;
 use crate::http::status::Status;
 use crate::step::Step;

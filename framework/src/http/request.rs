@@ -151,9 +151,9 @@ impl<'h> Request<'h> {
     ///
     /// [`Error::Closed`] as for [`Conn::write`](crate::Conn::write); [`Error::Handler`] for an answer
     /// with an invalid header field, of which nothing is sent.
-    pub fn respond<'b>(self, response: Response<'b>) -> Sending<'h, 'b> {
-        let rest = self.session.answer(response);
-        Sending::new(self.session, rest)
+    pub fn respond(self, response: Response<'_>) -> Sending<'h> {
+        self.session.answer(response);
+        Sending::new(self.session)
     }
 
     /// Answers it with content that comes in parts: in chunks, or with
@@ -180,7 +180,7 @@ impl<'h> Request<'h> {
     /// As for [`respond`](Self::respond).
     pub async fn respond_streamed(self, response: Response<'_>) -> Result<Streamed<'h>, Error> {
         self.session.answer_in_parts(response);
-        Sending::new(self.session, &[]).await?;
+        Sending::new(self.session).await?;
         Ok(Streamed::new(self.session))
     }
 
@@ -224,10 +224,10 @@ impl<'h> Request<'h> {
     /// [`Error::Closed`] as for [`Conn::write`](crate::Conn::write); [`Error::Handler`] when the peer
     /// has not asked for it ([`wants_upgrade`](Self::wants_upgrade)), its body is unread, or a field
     /// is invalid.
-    pub fn upgrade(self, protocol: &str, fields: &[(&str, &str)]) -> Sending<'h, 'static> {
+    pub fn upgrade(self, protocol: &str, fields: &[(&str, &str)]) -> Sending<'h> {
         let is_wanted = self.wants_upgrade(protocol);
         self.session.answer_upgrade(protocol, fields, is_wanted);
-        Sending::new(self.session, &[])
+        Sending::new(self.session)
     }
 }
 

@@ -13,19 +13,18 @@ use crate::http::session::Session;
 /// the connection's end.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
-pub struct Sending<'h, 'b> {
+pub struct Sending<'h> {
     session: &'h mut Session,
-    slice: &'b [u8],
 }
 
-impl<'h, 'b> Sending<'h, 'b> {
-    /// Writes what the session has to send, and `slice` in its midst.
-    pub(super) fn new(session: &'h mut Session, slice: &'b [u8]) -> Self {
-        Self { session, slice }
+impl<'h> Sending<'h> {
+    /// Writes what the session has to send.
+    pub(super) fn new(session: &'h mut Session) -> Self {
+        Self { session }
     }
 }
 
-impl Future for Sending<'_, '_> {
+impl Future for Sending<'_> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -33,7 +32,7 @@ impl Future for Sending<'_, '_> {
         match send.session.reply() {
             // It may be all written already.
             Reply::Sending => {
-                ready!(send.session.poll_write(context, &mut send.slice))?;
+                ready!(send.session.poll_write(context))?;
                 let exchange = send.session.exchange_mut();
                 exchange.reply = exchange.then;
                 Poll::Ready(Ok(()))
@@ -44,7 +43,7 @@ impl Future for Sending<'_, '_> {
     }
 }
 
-impl Drop for Sending<'_, '_> {
+impl Drop for Sending<'_> {
     fn drop(&mut self) {
         if self.session.reply() == Reply::Sending {
             self.session.stop_waiting();

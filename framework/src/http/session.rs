@@ -8,8 +8,8 @@ use crate::conn::handle::Handle;
 use crate::conn::output::Output;
 use crate::error::Error;
 use crate::http::exchange::{Exchange, Place, Reply};
-use crate::http::head::Refusal;
 use crate::http::limits::Limits;
+use crate::http::refusal::Refusal;
 
 /// What [`Http`](super::Http) and all that it gives work on. An idle connection keeps it, so it is
 /// small.
@@ -86,25 +86,14 @@ impl Session {
 
     // ---- writing ----
 
-    /// Writes what the exchange has, and `slice` in its midst. Waits while there is no room for it.
-    pub(super) fn poll_write(
-        &mut self,
-        context: &mut Context<'_>,
-        slice: &mut &[u8],
-    ) -> Poll<Result<(), Error>> {
+    /// Writes what the exchange has. Waits while there is no room for it.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let handle = self.handle;
         let exchange = self.exchange_mut();
         if exchange.written < exchange.out.len() {
             let mut rest = Output::Slice(&exchange.out[exchange.written..]);
             let poll = handle.poll_write(context, &mut rest);
             exchange.written = exchange.out.len() - rest.len();
-            ready!(poll)?;
-        }
-        if !slice.is_empty() {
-            let whole = *slice;
-            let mut rest = Output::Slice(whole);
-            let poll = handle.poll_write(context, &mut rest);
-            *slice = &whole[whole.len() - rest.len()..];
             ready!(poll)?;
         }
         if !exchange.held.is_empty() {
@@ -128,7 +117,7 @@ impl Session {
         context: &mut Context<'_>,
         why: &'static str,
     ) -> Poll<Error> {
-        if let Err(error) = ready!(self.poll_write(context, &mut b"".as_slice())) {
+        if let Err(error) = ready!(self.poll_write(context)) {
             return Poll::Ready(error);
         }
         if let Err(error) = ready!(self.handle.poll_flush(context)) {

@@ -33,9 +33,9 @@ impl<'h> Streamed<'h> {
     ///
     /// [`Error::Closed`] as for [`Conn::write`](crate::Conn::write), [`Error::Handler`] for more than
     /// [`Response::length`](super::Response::length) has announced.
-    pub fn write<'b>(&mut self, part: impl Into<Content<'b>>) -> Sending<'_, 'b> {
-        let rest = self.session.exchange_mut().add_part(part.into());
-        Sending::new(self.session, rest)
+    pub fn write<'b>(&mut self, part: impl Into<Content<'b>>) -> Sending<'_> {
+        self.session.answer_part(part.into());
+        Sending::new(self.session)
     }
 
     /// Waits until the kernel has taken all that was written.
@@ -66,9 +66,9 @@ impl<'h> Streamed<'h> {
     /// # Errors
     ///
     /// As for [`write`](Self::write), and for less than was announced.
-    pub fn finish(self) -> Sending<'h, 'static> {
+    pub fn finish(self) -> Sending<'h> {
         self.session.exchange_mut().add_end();
-        Sending::new(self.session, &[])
+        Sending::new(self.session)
     }
 }
 

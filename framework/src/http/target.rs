@@ -1,6 +1,7 @@
 //! Request targets and hosts (RFC 9112, 3.2; RFC 3986, 3.2).
 
-use crate::http::head::Refusal;
+use crate::http::class::class;
+use crate::http::refusal::Refusal;
 
 /// Refuses a target of none of the forms, or of one that does not go with its method.
 pub(super) fn check(method: &str, target: &str) -> Result<(), Refusal> {
@@ -81,21 +82,6 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
 fn is_of_name(byte: u8) -> bool {
     const OF_NAME: [bool; 256] = class(b"-._~%!$&'()*+;=");
     OF_NAME[usize::from(byte)]
-}
-
-/// Letters, digits and these.
-pub(super) const fn class(others: &[u8]) -> [bool; 256] {
-    let (mut class, mut index) = ([false; 256], 0);
-    while index < 256 {
-        class[index] = (index as u8).is_ascii_alphanumeric();
-        index += 1;
-    }
-    let mut index = 0;
-    while index < others.len() {
-        class[others[index] as usize] = true;
-        index += 1;
-    }
-    class
 }
 
 #[cfg(test)]
