@@ -74,7 +74,7 @@ test: faulty ## Every test, the black-box ones against optimised binaries
 	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(TESTS_BIN)) cargo test --workspace --no-fail-fast
 
 # Elsewhere than $(BIN), so that an instrumented build has them too.
-clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed ## redis-py, node-redis, ioredis, kubernetes-validate and Grafana's schema for the tests (needs python3-venv, npm, node 20)
+clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed ## redis-py, node-redis, ioredis, WebSocket clients, kubernetes-validate and Grafana's schema for the tests (needs python3-venv, npm, node 20)
 
 $(CLIENTS)/python/installed: tests/clients/requirements.txt
 	python3 -m venv --clear $(@D)
@@ -152,7 +152,7 @@ compare-http: ## CPU of a request by HTTP beside a raw loop of epoll and httpars
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
 
-bench: ## How long parsers, codecs, a sweep of deadlines and a token take
+bench: ## How long parsers, codecs, a sweep of deadlines, a token and unmasking take
 	cargo bench -p corelane --bench internals --bench codec
 	cargo bench -p ping --bench resp
 
@@ -202,7 +202,7 @@ fresh-machine: ## Build and test on fresh Debians with what the README says and 
 	FRESH="$(FRESH)" tests/fresh_machine.sh
 
 # libFuzzer comes with a crate and wants a C++ compiler, nothing else: no cargo-fuzz and no nightly. The flags are those of cargo-fuzz.
-FUZZ_TARGETS := settings frames codec proxy http resp reply chat
+FUZZ_TARGETS := settings frames codec proxy http websocket resp reply chat
 FUZZ_SECONDS ?= 30
 fuzz-smoke: export RUSTC_BOOTSTRAP = 1
 fuzz-smoke: export RUSTFLAGS = --cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Ccodegen-units=1 $(foreach flag,level=4 \

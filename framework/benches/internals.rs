@@ -26,10 +26,19 @@ mod shard {
     }
 }
 
+#[path = "../src/websocket"]
+mod websocket {
+    mod mask;
+
+    pub fn unmask(bytes: &mut [u8]) {
+        mask::apply(bytes, divan::black_box([0x37, 0xfa, 0x21, 0x3d]));
+    }
+}
+
 use std::time::Duration;
 
 use divan::Bencher;
-use divan::counter::ItemsCount;
+use divan::counter::{BytesCount, ItemsCount};
 
 use id::{Generation, Key, SlotIndex};
 use ring::token::{Operation, Token};
@@ -68,4 +77,13 @@ fn sweep(bencher: Bencher<'_, '_>, due: u32) {
         .bench_refs(|(deadlines, expired)| {
             deadlines.sweep(Tick(7), Duration::ZERO, usize::MAX, expired);
         });
+}
+
+/// What a frame of a WebSocket carries, where it lies.
+#[divan::bench(args = [16, 125, 4096, 1 << 20])]
+fn unmask(bencher: Bencher<'_, '_>, bytes: usize) {
+    bencher
+        .counter(BytesCount::new(bytes))
+        .with_inputs(|| vec![b'x'; bytes])
+        .bench_refs(|payload| websocket::unmask(payload));
 }

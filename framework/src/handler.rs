@@ -577,6 +577,67 @@ mod tests {
         assert!(http.task <= 104, "{http:?}");
     }
 
+    #[cfg(feature = "websocket")]
+    struct Socket {
+        limits: Rc<Limits>,
+        options: Rc<crate::websocket::Options>,
+    }
+
+    #[cfg(feature = "websocket")]
+    impl Handler for Socket {
+        async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+            let mut http = Http::new(conn, &self.limits);
+            while let Some(request) = http.next().await? {
+                let mut ws = request.websocket(&self.options).await?;
+                while let Some(message) = ws.next().await? {
+                    ws.send(message).await?;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    #[cfg(feature = "websocket")]
+    struct Direct {
+        limits: Rc<Limits>,
+        options: Rc<crate::websocket::Options>,
+    }
+
+    #[cfg(feature = "websocket")]
+    async fn all(
+        request: crate::http::Request<'_>,
+    ) -> Result<Option<crate::http::Request<'_>>, Error> {
+        Ok(Some(request))
+    }
+
+    #[cfg(feature = "websocket")]
+    impl Handler for Direct {
+        async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+            let ws = crate::websocket::accept(conn, &self.limits, &self.options, all);
+            let Some(mut ws) = ws.await? else {
+                return Ok(());
+            };
+            while let Some(message) = ws.next().await? {
+                ws.send(message).await?;
+            }
+            Ok(())
+        }
+    }
+
+    /// An echo's are 160 bytes in all, and those of a WebSocket are to be 240 at most.
+    #[cfg(feature = "websocket")]
+    #[test]
+    fn an_idle_web_socket_takes_40_bytes_more_than_an_echo() {
+        let (echo, socket) = (
+            AppBytes::of::<Nothing, Echo>(),
+            AppBytes::of::<Nothing, Socket>(),
+        );
+        let direct = AppBytes::of::<Nothing, Direct>();
+        assert!(direct.task <= echo.task + 40, "{echo:?}, {direct:?}");
+        // With all of HTTP beside it.
+        assert!(socket.task <= echo.task + 104, "{echo:?}, {socket:?}");
+    }
+
     #[test]
     fn that_a_header_may_be_read_first_takes_no_room_of_an_idle_connection() {
         let mut conn = Conn::new(Key::of_place(0));

@@ -51,7 +51,8 @@
 //! 5. `shard`: one core. `shard::policy` judges, `shard::conns` has the connections, `shard::core`
 //!    all that changes, `shard::event_loop` drives it.
 //! 6. `conn`: a connection as its handler sees it; `upstream`: the connections that it opens.
-//!    `http` (a feature of that name makes it public): HTTP/1.1 on a connection.
+//!    `http` (a feature of that name makes it public): HTTP/1.1 on a connection; `websocket` (a
+//!    feature): what a connection goes over to from there.
 //! 7. `handler`: all that an application author implements; `service`: less than that.
 //! 8. `preflight`: whether this machine can carry out the settings.
 //! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`:
@@ -111,6 +112,8 @@ pub mod testing;
 mod time;
 mod upstream;
 mod upstream_error;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 /// What the fuzzers in fuzz/ call, each with any bytes: it panics where a promise is broken.
 #[cfg(fuzzing)]
@@ -135,6 +138,12 @@ pub mod fuzzing {
     #[cfg(feature = "testing")]
     pub fn http(bytes: &[u8]) {
         crate::testing::http_properties::hold_for(bytes);
+    }
+
+    /// Frames of WebSocket, in any pieces.
+    #[cfg(all(feature = "testing", feature = "websocket"))]
+    pub fn websocket(bytes: &[u8]) {
+        crate::testing::websocket_properties::hold_for(bytes);
     }
 
     /// PROXY headers.

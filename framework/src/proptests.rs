@@ -48,4 +48,8 @@ fn the_kept_corpus_breaks_no_promise() {
         .for_each(|bytes| crate::proxy::properties::hold_for(bytes));
     http.iter()
         .for_each(|bytes| crate::testing::http_properties::hold_for(bytes));
+    #[cfg(feature = "websocket")]
+    corpus("websocket")
+        .iter()
+        .for_each(|bytes| crate::testing::websocket_properties::hold_for(bytes));
 }

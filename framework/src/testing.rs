@@ -44,6 +44,8 @@ mod bench;
 pub(crate) mod http_properties;
 mod kernel;
 mod peer;
+#[cfg(all(any(test, fuzzing), feature = "websocket"))]
+pub(crate) mod websocket_properties;
 mod wire;
 
 pub use accept::{Accepted, pair, serve};

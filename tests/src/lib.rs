@@ -39,6 +39,7 @@ mod skip;
 pub mod terminal;
 mod turn;
 mod wait;
+pub mod websocket;
 
 pub use cable::{Cable, Talker};
 pub use cage::Cage;

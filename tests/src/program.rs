@@ -30,6 +30,8 @@ pub enum Program {
     Duplex,
     /// `tests/src/bin/web.rs`
     Web,
+    /// `tests/src/bin/sockets.rs`
+    Sockets,
     /// `tests/src/bin/faulty.rs`, the only one with failpoints
     Faulty,
     /// `tests/src/bin/soak`
@@ -54,6 +56,7 @@ impl Program {
             Program::Proxy => "proxy",
             Program::Duplex => "duplex",
             Program::Web => "web",
+            Program::Sockets => "sockets",
             Program::Faulty => "faulty",
             Program::Soak => "soak",
             Program::Loadtest => "loadtest",
@@ -76,6 +79,7 @@ impl Program {
             | Program::Proxy
             | Program::Duplex
             | Program::Web
+            | Program::Sockets
             | Program::Faulty
             | Program::Soak => "tests",
         }

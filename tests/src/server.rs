@@ -145,6 +145,12 @@ impl Launch {
         Self::new(Program::Web)
     }
 
+    /// The server of WebSockets.
+    #[must_use]
+    pub fn sockets() -> Self {
+        Self::new(Program::Sockets)
+    }
+
     /// The echo server that fails as `failpoints` says: `framework/src/failpoint.rs`.
     #[must_use]
     pub fn faulty(failpoints: &str) -> Self {

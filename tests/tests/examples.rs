@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use tests::http::Answers;
+use tests::websocket::{Socket, close, frame};
 use tests::{Client, Launch, Server};
 
 /// The examples by name, built once.
@@ -20,7 +21,7 @@ fn examples() -> &'static BTreeMap<String, PathBuf> {
                 "-p",
                 "corelane",
                 "--examples",
-                "--features=http",
+                "--features=websocket",
                 "--message-format=json",
             ])
             .current_dir(root)
@@ -172,6 +173,28 @@ fn the_client_counts_right_answers_from_every_shard() {
 }
 
 #[test]
+fn websocket_echo_sends_back_what_it_gets_and_tells_all() {
+    let server = server("websocket_echo").start();
+    server.connect().ask(
+        b"GET /no HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 404",
+    );
+    let mut sockets: Vec<Socket> = (0..8).map(|_| Socket::open(&server, "/echo")).collect();
+    for socket in &mut sockets {
+        socket.send(&frame(0x82, b"bytes"));
+        socket.expect(0x82, b"bytes");
+    }
+    sockets[0].send(&frame(0x81, b"all: hear"));
+    for socket in &mut sockets {
+        socket.expect(0x81, b"all: hear");
+        socket.send(&close(1000, "bye"));
+        socket.expect_close(1000);
+    }
+    drop(sockets);
+    ends_well(server);
+}
+
+#[test]
 fn every_example_is_tried_here() {
     let own = include_str!("examples.rs");
     for name in examples().keys() {
@@ -180,7 +203,7 @@ fn every_example_is_tried_here() {
             "{name}"
         );
     }
-    assert_eq!(examples().len(), 9);
+    assert_eq!(examples().len(), 10);
 }
 
 #[test]

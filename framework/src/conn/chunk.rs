@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::rc::Rc;
 
+#[cfg(feature = "websocket")]
+use crate::id::Key;
 use crate::ring::buffers::BufRef;
 use crate::shard::handle::Shard;
 
@@ -64,6 +66,47 @@ impl Chunk {
         if count < self.len() {
             *self = self.split_to(count);
         }
+    }
+}
+
+/// For protocols whose frames are not what their handlers get.
+#[cfg(feature = "websocket")]
+impl Chunk {
+    /// `bytes` on the heap, on the account of `owner`.
+    pub(crate) fn copy_of(bytes: &[u8], owner: Key) -> Self {
+        if bytes.is_empty() {
+            return Self::empty();
+        }
+        Self::new(Shard::with(|shard| shard.buffers.copy(bytes, Some(owner))))
+    }
+
+    /// Drops the first `count` bytes, which are there.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.buffer.advance(count as u32);
+        if self.buffer.len() == 0 {
+            *self = Self::empty();
+        }
+    }
+
+    /// Its bytes, to be changed where they lie; copied before if others have them, too.
+    pub(crate) fn make_mut(&mut self, owner: Key) -> &mut [u8] {
+        let is_own = Shard::with(|shard| shard.buffers.bytes_mut(&mut self.buffer).is_some());
+        if !is_own {
+            *self = Self::copy_of(self, owner);
+        }
+        Shard::with(|shard| shard.buffers.bytes_mut(&mut self.buffer)).unwrap_or_default()
+    }
+
+    /// `next` behind it, contiguous, on the heap: in a buffer that doubles as it fills.
+    pub(crate) fn append(&mut self, next: Self) {
+        if next.is_empty() {
+            return;
+        }
+        let (buffer, next) = (std::mem::take(self).into_buffer(), next.into_buffer());
+        *self = Self::new(Shard::with(|shard| match buffer.is_none() {
+            true => shard.buffers.copy_to_heap(next),
+            false => shard.buffers.concatenate(buffer, next),
+        }));
     }
 }
 

@@ -182,12 +182,12 @@ impl Handle {
     // ---- both ----
 
     /// The future that waited for `interest` was dropped.
-    pub(super) fn stop_waiting(self, interest: Interest) {
+    pub(crate) fn stop_waiting(self, interest: Interest) {
         self.try_with(|conn| conn.stop_waiting(interest));
     }
 
     /// The future that waited to write was dropped.
-    pub(super) fn stop_writing(self) {
+    pub(crate) fn stop_writing(self) {
         self.try_with(|conn| {
             conn.set_writing(false);
             conn.stop_waiting(Interest::Space);

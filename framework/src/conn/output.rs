@@ -23,6 +23,15 @@ impl Output<'_> {
         self.len() == 0
     }
 
+    #[cfg(feature = "websocket")]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Chunk(chunk) => chunk,
+            Self::Slice(slice) => slice,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Chunk(chunk) => chunk.len(),

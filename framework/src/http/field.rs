@@ -18,7 +18,7 @@ const OWN: [&str; 8] = [
 /// A name or value that no header field may have, or a name that is not the application's to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an answer's header field is not sent: {0}")]
-pub struct InvalidField(pub(super) &'static str);
+pub struct InvalidField(pub(crate) &'static str);
 
 /// Writes a field line, if it is one: no byte of `name` or `value` can end it early.
 pub(super) fn write(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<(), InvalidField> {
@@ -30,7 +30,7 @@ pub(super) fn write(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<(), In
 }
 
 /// The same, of any name.
-pub(super) fn write_any(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<(), InvalidField> {
+pub(crate) fn write_any(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<(), InvalidField> {
     if name.is_empty() || !name.bytes().all(is_token) {
         return Err(InvalidField("its name is no token"));
     }
@@ -45,7 +45,7 @@ pub(super) fn write_any(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<()
 }
 
 /// RFC 9110, 5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     const TOKEN: [bool; 256] = class(b"!#$%&'*+-.^_`|~");
     TOKEN[usize::from(byte)]
 }

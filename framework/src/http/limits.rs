@@ -146,18 +146,18 @@ impl Limits {
 }
 
 /// A duration as the settings have it: "250ms", "30s".
-mod as_text {
+pub(crate) mod as_text {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
     use crate::config::{format_duration, parse_duration};
 
-    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&format_duration(*time))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
         parse_duration(&text).ok_or_else(|| {
             de::Error::custom(format!("found {text:?}, expected a duration, as \"30s\""))
@@ -166,7 +166,7 @@ mod as_text {
 }
 
 /// The same, where there may be none.
-mod as_text_or_none {
+pub(crate) mod as_text_or_none {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -174,14 +174,14 @@ mod as_text_or_none {
     #[derive(Serialize, Deserialize)]
     struct AsText(#[serde(with = "super::as_text")] Duration);
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         time: &Option<Duration>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         time.map(AsText).serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Duration>, D::Error> {
         let time = Option::<AsText>::deserialize(from)?;

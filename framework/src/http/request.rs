@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "websocket")]
+use crate::conn::handle::Handle;
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::http::head::Field;
@@ -46,6 +48,12 @@ pub enum Method<'r> {
 impl<'h> Request<'h> {
     pub(super) fn new(session: &'h mut Session) -> Self {
         Self { session }
+    }
+
+    /// Of its connection, for the protocol that it goes over to.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn handle(&self) -> Handle {
+        self.session.handle
     }
 
     /// The bytes of its head, the empty line at its end included.

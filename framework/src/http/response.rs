@@ -119,6 +119,17 @@ impl<'b> Response<'b> {
         }
     }
 
+    /// Names the protocol to go over to, as 426 must (RFC 9110, 15.5.22).
+    #[cfg(feature = "websocket")]
+    pub(crate) fn asks_for(mut self, protocol: &str) -> Self {
+        if let Err(InvalidField(why)) =
+            field::write_any("Upgrade", protocol.as_bytes(), &mut self.fields)
+        {
+            self.fault = Some(why);
+        }
+        self
+    }
+
     /// Its status.
     pub fn status(&self) -> Status {
         self.status

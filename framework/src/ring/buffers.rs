@@ -4,8 +4,9 @@
 //! A [`BufRef`], buf for short, is one counted reference to a part of one buffer. A buffer goes
 //! back when its last buf is released: a provided one to the kernel, a heap one to the spares or
 //! the allocator, one that is shared with others ([`BufferPool::share`]) to whoever still has it. A
-//! buffer is written only by the kernel while it is published (it has no buf then), or through its
-//! one and only buf ([`BufferPool::append`]).
+//! buffer is written only by the kernel while it is published (it has no buf then), behind its one and
+//! only buf ([`BufferPool::append`]), or where a buf lies, by who has that buf
+//! ([`BufferPool::bytes_mut`]): of a buffer that is not shared each byte has one buf at most.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -122,7 +123,7 @@ impl BufRef {
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: a buf covers initialised bytes of the buffer it refers to, in a pool that its
-        // holder keeps alive; nobody writes to them while it exists.
+        // holder keeps alive; nobody writes to them but through an exclusive borrow of this buf.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length as usize) }
     }
 
@@ -411,9 +412,14 @@ impl BufferPool {
         })
     }
 
-    /// One more buf of the same bytes.
+    /// One more buf of the same bytes, which are shared.
     pub(crate) fn again(&self, buf: &BufRef) -> BufRef {
-        self.state.borrow_mut().buffers[buf.buffer as usize].references += 1;
+        let buffer = &mut self.state.borrow_mut().buffers[buf.buffer as usize];
+        assert!(
+            buffer.capacity == 0,
+            "bytes that may be written have one buf"
+        );
+        buffer.references += 1;
         BufRef {
             start: buf.start,
             length: buf.length,
@@ -421,8 +427,26 @@ impl BufferPool {
         }
     }
 
+    /// The bytes of `buf`, to be changed where they lie; none if others have them, too.
+    #[cfg(any(test, feature = "websocket"))]
+    pub(crate) fn bytes_mut<'b>(&self, buf: &'b mut BufRef) -> Option<&'b mut [u8]> {
+        let state = self.state.borrow();
+        let buffer = state.buffers.get(buf.buffer as usize)?;
+        let offset = buf.start.as_ptr() as usize - buffer.base.as_ptr() as usize;
+        // Whatever a send reads ends there, so that what lies behind is nobody else's.
+        if buffer.capacity == 0 || offset < buffer.lent_end as usize {
+            return None;
+        }
+        // SAFETY: the buf covers initialised bytes of its buffer, in a pool that its holder keeps
+        // alive. No other buf covers any of them, for the buffer is not shared (`again` refuses
+        // others), and a split or a join leaves one buf a byte; the kernel does not write to a
+        // buffer that has a buf, and no send in flight reads them. The borrow of the buf keeps it
+        // so while the slice lives.
+        Some(unsafe { std::slice::from_raw_parts_mut(buf.start.as_ptr(), buf.length as usize) })
+    }
+
     /// `bytes` in a heap buffer of their own.
-    fn copy(&self, bytes: &[u8], owner: Option<Key>) -> BufRef {
+    pub(crate) fn copy(&self, bytes: &[u8], owner: Option<Key>) -> BufRef {
         let mut buf = self.allocate(bytes.len() as u32, owner);
         let copied = self.append(&mut buf, bytes);
         debug_assert_eq!(copied, bytes.len(), "the buffer was allocated for them");

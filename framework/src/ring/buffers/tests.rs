@@ -189,3 +189,30 @@ fn every_byte_in_use_is_on_an_account() {
         "a spare is in nobody's use"
     );
 }
+
+#[test]
+fn bytes_are_changed_where_they_lie_by_who_has_them_alone() {
+    let pool = BufferPool::new(4096, 16).expect("memory");
+    let mut tail = pool.copy_of(b"headtail");
+    let mut head = pool.split(&mut tail, 4);
+    let address = head.address();
+    pool.bytes_mut(&mut head).expect("its own").fill(b'H');
+    pool.bytes_mut(&mut tail).expect("its own").fill(b'T');
+    assert_eq!((head.bytes(), tail.bytes()), (&b"HHHH"[..], &b"TTTT"[..]));
+    assert_eq!(head.address(), address);
+    // What a send reads is not changed, and what lies behind it is.
+    let lent = pool.lend(&head);
+    assert!(pool.bytes_mut(&mut head).is_none());
+    assert!(pool.bytes_mut(&mut tail).is_some());
+    pool.take_back(lent);
+    assert!(pool.bytes_mut(&mut head).is_some());
+    pool.release(head);
+    pool.release(tail);
+    let mut shared = pool.share(Arc::from(&b"shared"[..])).expect("it is short");
+    let mut again = pool.again(&shared);
+    assert!(pool.bytes_mut(&mut shared).is_none() && pool.bytes_mut(&mut again).is_none());
+    pool.release(shared);
+    pool.release(again);
+    let mut none = BufRef::NONE;
+    assert!(pool.bytes_mut(&mut none).is_none());
+}
