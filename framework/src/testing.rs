@@ -40,6 +40,8 @@
 
 mod accept;
 mod bench;
+#[cfg(test)]
+mod http_answers;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod http_properties;
 mod kernel;

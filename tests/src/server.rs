@@ -84,9 +84,22 @@ impl Launch {
     /// The echo server with the settings of `file`, which say where it listens.
     #[must_use]
     pub fn echo_with(file: &Path) -> Self {
-        let launch = Self::bare(Program::Echo);
-        let launch = launch.argument(&file.display().to_string());
+        Self::bare(Program::Echo).with(file)
+    }
+
+    /// The same as the echo server that fails as `failpoints` says.
+    #[must_use]
+    pub fn faulty_with(file: &Path, failpoints: &str) -> Self {
+        Self::bare(Program::Faulty).with(file).failing(failpoints)
+    }
+
+    fn with(self, file: &Path) -> Self {
+        let launch = self.argument(&file.display().to_string());
         launch.set("log.format=\"json\"")
+    }
+
+    fn failing(self, failpoints: &str) -> Self {
+        self.under(&["env", &format!("CORELANE_FAILPOINTS={failpoints}")])
     }
 
     /// The ping server.
@@ -154,7 +167,7 @@ impl Launch {
     /// The echo server that fails as `failpoints` says: `framework/src/failpoint.rs`.
     #[must_use]
     pub fn faulty(failpoints: &str) -> Self {
-        Self::new(Program::Faulty).under(&["env", &format!("CORELANE_FAILPOINTS={failpoints}")])
+        Self::new(Program::Faulty).failing(failpoints)
     }
 
     /// With `--set setting`.

@@ -435,7 +435,10 @@ fn settings_that_want_other_listeners_are_refused_but_for_more_shards() {
     let from = failing.begin();
     failing.goes_on(from, "exit status: 2");
     let said = failing.server.log().text();
-    assert!(said.contains("cannot take 2 listeners"), "{said}");
+    assert!(
+        said.contains("cannot take 2 sockets of one listener"),
+        "{said}"
+    );
     write("[server]\nshards = 3\n");
     drop(failing.client);
     failing.server.restart();

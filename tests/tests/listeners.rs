@@ -15,7 +15,31 @@ use corelane::{
     CloseReason, Conn, Endpoint, Error, Server, ServerHandle, Settings, ShardContext, from_fn,
 };
 use tests::listeners::{Directory, Stream, THREE, other, unix};
-use tests::{BOUND, Client, connect, needs, within};
+use tests::{BOUND, Client, Launch, connect, needs, within};
+
+/// By the other listener nobody comes, so its accept says nothing of the pause.
+#[test]
+fn accepting_goes_on_at_a_listener_whose_accepts_have_failed() {
+    const TWO: &str = "
+        [server]
+        shards = 1
+        [limits]
+        accepts_in_flight_max = 2
+        [[listener]]
+        name = 'busy'
+        listen = '127.0.0.1:0'
+        [[listener]]
+        name = 'quiet'
+        listen = '127.0.0.1:0'
+    ";
+    let directory = Directory::new();
+    let server = Launch::faulty_with(&directory.file(TWO), "accept=ENFILE*3").start();
+    server.connect().ask(b"at last", b"at last");
+    let mut quiet = Client::connect(other(&server, "quiet"));
+    quiet.ask(b"and here", b"and here");
+    drop(quiet);
+    assert_eq!(server.stop().accepts_failed, 3);
+}
 
 #[test]
 fn listeners_of_tcp_and_unix_serve_at_once() {

@@ -218,6 +218,7 @@ fn nobody_new_is_let_in_while_draining() {
 fn stuck(drain: &str) -> (Server, Client) {
     let server = Launch::hostile()
         .alone()
+        .set("server.shards=1")
         .set(&format!("timeouts.drain={drain:?}"))
         .start();
     let mut client = server.connect();

@@ -201,8 +201,8 @@ impl Handle {
         self.stop_writing();
     }
 
-    pub(super) fn fail(self, reason: CloseReason) {
-        self.with(|conn| conn.fail(reason));
+    pub(crate) fn fail(self, reason: CloseReason) {
+        self.try_with(|conn| conn.fail(reason));
     }
 
     /// The `Conn` is gone, perhaps at the thread's very end.
@@ -215,7 +215,8 @@ impl Handle {
         Shard::with(|shard| shard.core().conns.get(self.key).as_mut().map(act))
     }
 
-    fn try_with(self, act: impl FnOnce(&mut ConnMut<'_>)) {
+    /// The same, perhaps at the thread's very end.
+    pub(crate) fn try_with(self, act: impl FnOnce(&mut ConnMut<'_>)) {
         Shard::try_with(|shard| shard.core().conns.get(self.key).as_mut().map(act));
     }
 

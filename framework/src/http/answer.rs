@@ -34,34 +34,29 @@ impl Session {
     fn make<'b>(&mut self, response: Response<'b>, now: Tick, is_last: bool) -> &'b [u8] {
         let keeps_alive = self.keeps_alive(is_last, response.closes);
         let exchange = self.exchange_mut();
-        let content = match response.status {
-            Status::RESET_CONTENT => Content::Slice(&[]), // RFC 9110, 15.3.6
-            status if status.has_no_content() => Content::Slice(&[]),
-            _ => response.content,
-        };
         exchange.begin_head(response.status, now, &response.fields);
-        if !response.status.has_no_content() {
-            exchange.write_length(content.len() as u64);
+        let length = response.content.len() as u64;
+        if let Some(length) = response.status.length_of(Some(length)) {
+            exchange.write_length(length);
         }
         exchange.end_head(keeps_alive);
         exchange.reply = Reply::Sending;
         exchange.then = Reply::Whole;
-        let content = if exchange.said.is_head {
-            Content::Slice(&[])
-        } else {
-            content
+        let content = match exchange.sends_content(response.status) {
+            true => response.content,
+            false => Content::Slice(&[]),
         };
         let rest = exchange.add(content);
         Response::recycle_fields(response.fields);
         rest
     }
 
-    /// Writes what the exchange has and then `rest` as far as there is room, so that hardly any
-    /// answer is waited for. What is left of `rest` is the exchange's.
+    /// Writes what the exchange still has and then `rest` as far as there is room, so that hardly
+    /// any answer is waited for. What is left of `rest` is the exchange's.
     fn write_at_once(&mut self, conn: &mut ConnMut<'_>, mut rest: &[u8]) {
         let exchange = self.exchange_mut();
         if conn.output_refusal().is_none() && conn.has_room() {
-            exchange.written = conn.collect_output(&exchange.out);
+            exchange.written += conn.collect_output(&exchange.out[exchange.written..]);
             if exchange.written == exchange.out.len() {
                 rest = &rest[conn.collect_output(rest)..];
             }
@@ -71,10 +66,31 @@ impl Session {
 
     /// Makes a part of an answer, as it is framed, and writes what there is room for.
     pub(super) fn answer_part(&mut self, part: Content<'_>) {
+        if !self.takes_part() {
+            return;
+        }
         let (handle, rest) = (self.handle, self.exchange_mut().add_part(part));
         if self.reply() == Reply::Sending {
             handle.with(|conn| self.write_at_once(conn, rest));
         }
+    }
+
+    /// Makes the end of an answer whose content has come in parts.
+    pub(super) fn answer_end(&mut self) {
+        if self.takes_part() {
+            self.exchange_mut().add_end();
+        }
+    }
+
+    /// Whether the part before is written. If it was dropped half-way nobody knows how much of it is
+    /// out, and nothing may come behind it.
+    fn takes_part(&mut self) -> bool {
+        match self.reply() {
+            Reply::Streamed => return true,
+            Reply::Invalid(_) => {}
+            _ => self.invalid("a part was not brought to its end"),
+        }
+        false
     }
 
     /// Makes the head of an answer whose content comes in parts.
@@ -84,9 +100,8 @@ impl Session {
             return self.invalid(why);
         }
         let exchange = self.exchange_mut();
-        let has_none = response.status.has_no_content();
         let parts = match response.length {
-            _ if has_none || exchange.said.is_head => Parts::Unsent,
+            _ if !exchange.sends_content(response.status) => Parts::Unsent,
             Some(length) => Parts::Length(length),
             None if exchange.said.is_1_0 => Parts::UntilClose,
             None => Parts::Chunked,
@@ -94,10 +109,9 @@ impl Session {
         let keeps_alive = self.keeps_alive(is_last, response.closes || parts == Parts::UntilClose);
         let exchange = self.exchange_mut();
         exchange.begin_head(response.status, now, &response.fields);
-        match response.length {
-            _ if has_none => {}
+        match response.status.length_of(response.length) {
             Some(length) => exchange.write_length(length),
-            None if exchange.said.is_1_0 => {}
+            None if exchange.said.is_1_0 || response.status.has_no_content() => {}
             None => exchange
                 .out
                 .extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -157,7 +171,7 @@ impl Session {
         }
     }
 
-    /// Nothing of the answer is sent.
+    /// Nothing of the answer is sent, or nothing more.
     fn invalid(&mut self, why: &'static str) {
         self.end();
         self.exchange_mut().reply = Reply::Invalid(why);
@@ -221,6 +235,11 @@ impl Exchange {
         self.out.extend_from_slice(fields);
     }
 
+    /// Whether an answer of `status` has content. What its handler gives for it is else not sent.
+    fn sends_content(&self, status: Status) -> bool {
+        !self.said.is_head && !status.has_no_content()
+    }
+
     fn write_length(&mut self, length: u64) {
         self.out.extend_from_slice(b"Content-Length: ");
         field::write_number(length, 10, &mut self.out);
@@ -251,7 +270,6 @@ impl Exchange {
     fn add_part<'b>(&mut self, part: Content<'b>) -> &'b [u8] {
         let length = part.len() as u64;
         match &mut self.parts {
-            _ if self.reply != Reply::Streamed => return &[],
             Parts::Unsent => return &[],
             _ if length == 0 => return &[], // a chunk of none would be the last one
             Parts::UntilClose => {}
@@ -279,9 +297,8 @@ impl Exchange {
     }
 
     /// The end of the content.
-    pub(super) fn add_end(&mut self) {
+    fn add_end(&mut self) {
         match self.parts {
-            _ if self.reply != Reply::Streamed => return,
             Parts::Length(1..) => {
                 self.reply = Reply::Invalid("less content than the answer has announced");
                 return;

@@ -89,7 +89,7 @@ impl Future for NextChunk<'_> {
 
 impl Drop for NextChunk<'_> {
     fn drop(&mut self) {
-        if let Some(session) = &self.0 {
+        if let Some(session) = &mut self.0 {
             session.stop_waiting();
         }
     }

@@ -115,7 +115,7 @@ impl<'h> Future for NextRequest<'h> {
 
 impl Drop for NextRequest<'_> {
     fn drop(&mut self) {
-        if let Some(session) = &self.0 {
+        if let Some(session) = &mut self.0 {
             session.stop_waiting();
         }
     }

@@ -162,6 +162,16 @@ impl Session {
         clock.unwrap_or_default()
     }
 
+    /// It is waited for no more, for now.
+    pub(super) fn stop_watch(&mut self) {
+        let handle = self.handle;
+        if let Some(exchange) = self.exchange.as_deref_mut()
+            && exchange.body.waits_since.is_some()
+        {
+            handle.try_with(|conn| exchange.body.has_waited_until(conn.clock()));
+        }
+    }
+
     /// Reads the rest of a body that nobody wants. False: it is too long, and the connection ends.
     pub(super) fn poll_skip(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         let unread_max = self.limits.unread_body_max;

@@ -21,14 +21,13 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use corelane::http::Limits;
 ///
-/// let limits = Limits {
-///     body_max: 10 << 20,
-///     ..Limits::default()
-/// };
+/// let mut limits = Limits::default();
+/// limits.body_max = 10 << 20;
 /// assert!(limits.check().is_empty());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes of a request's head, from its first to the empty line at its end: 8192, at most 65535.
     /// Past it the answer is 431, or 414 if not even the request line has ended. Chunk extensions of
@@ -59,7 +58,7 @@ pub struct Limits {
     pub requests_max: Option<u32>,
     /// Requests that a peer sends ahead and that are answered before any of these answers is on its
     /// way: 64, at most 255. Then they are sent before the next is read.
-    pub pipelined_max: u32,
+    pub pipelined_max: u8,
     /// Bytes of a body that its handler has not read, and that are read and thrown away so that the
     /// connection can go on: 65536. With more to come the answer says `Connection: close`.
     pub unread_body_max: u32,
@@ -138,7 +137,7 @@ impl Limits {
             head_max: self.head_max.clamp(64, HEAD_MAX),
             fields_max: self.fields_max.clamp(1, FIELDS_MAX as u32),
             body_rate_min: self.body_rate_min.max(1),
-            pipelined_max: self.pipelined_max.clamp(1, u8::MAX.into()),
+            pipelined_max: self.pipelined_max.max(1),
             requests_max: self.requests_max.map(|most| most.max(1)),
             ..self.clone()
         }
@@ -209,6 +208,8 @@ mod tests {
         let wrong = toml::from_str::<Limits>("body_timeout = \"soon\"").map_err(|e| e.to_string());
         assert!(wrong.is_err_and(|why| why.contains("expected a duration")));
         assert!(toml::from_str::<Limits>("head_maximum = 1").is_err());
+        let wrong = toml::from_str::<Limits>("pipelined_max = 256").map_err(|e| e.to_string());
+        assert!(wrong.is_err_and(|why| why.contains("256")));
     }
 
     #[test]
@@ -216,9 +217,11 @@ mod tests {
         let wrong = Limits {
             head_max: 70_000,
             fields_max: 0,
-            pipelined_max: 256,
+            pipelined_max: 0,
             requests_max: Some(0),
             header_timeout: Duration::ZERO,
+            body_timeout: Duration::ZERO,
+            keep_alive: Some(Duration::ZERO),
             ..Limits::default()
         };
         let told: Vec<_> = wrong.check().into_iter().map(|(name, _)| name).collect();
@@ -228,10 +231,14 @@ mod tests {
             "pipelined_max",
             "requests_max",
             "header_timeout",
+            "body_timeout",
+            "keep_alive",
         ];
         assert_eq!(told, names);
         let cut = Limits {
             header_timeout: Duration::from_secs(1),
+            body_timeout: Duration::from_secs(1),
+            keep_alive: None,
             ..wrong.clamped()
         };
         assert_eq!(cut.check(), []);

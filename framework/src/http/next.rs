@@ -66,7 +66,7 @@ impl Session {
 
     /// What comes next; none at the end of the input.
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Found>, Error>> {
-        if u32::from(self.in_hand) >= self.limits.pipelined_max {
+        if self.in_hand >= self.limits.pipelined_max {
             ready!(self.handle.poll_flush(context))?;
             self.in_hand = 0;
         }

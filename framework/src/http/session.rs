@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use crate::close_reason::CloseReason;
 use crate::conn::connection::Conn;
 use crate::conn::handle::Handle;
 use crate::conn::output::Output;
@@ -148,15 +149,20 @@ impl Session {
         self.exchange_mut().reply = Reply::Refused(refusal.why);
     }
 
-    /// A future that waited was dropped.
-    pub(super) fn stop_waiting(&self) {
+    /// A future that waited was dropped. What its handler does from now on is no wait for a body.
+    pub(super) fn stop_waiting(&mut self) {
         self.handle.stop_all();
+        self.stop_watch();
     }
 }
 
-/// The connection is its handler's again, with all that it has not seen.
+/// The connection is its handler's again, with all that it has not seen; behind an answer that is
+/// not whole nothing can follow, and a FIN would say that it is.
 impl Drop for Session {
     fn drop(&mut self) {
         self.give_back();
+        if let Reply::Sending | Reply::Streamed | Reply::Invalid(_) = self.reply() {
+            self.handle.fail(CloseReason::HandlerFailed);
+        }
     }
 }

@@ -80,9 +80,22 @@ impl Status {
         self.0
     }
 
-    /// Whether an answer of it never has content (RFC 9110, 6.4.1).
+    /// Whether an answer of it never has content (RFC 9110, 6.4.1 and 15.3.6).
     pub(super) fn has_no_content(self) -> bool {
-        matches!(self, Self::NO_CONTENT | Self::NOT_MODIFIED)
+        matches!(
+            self,
+            Self::NO_CONTENT | Self::RESET_CONTENT | Self::NOT_MODIFIED
+        )
+    }
+
+    /// What its answer gives for `Content-Length`, `content` being the length that is known of what
+    /// its handler gives. The head of a 205 does not end the answer (RFC 9112, 6.3), so 0 is told.
+    pub(super) fn length_of(self, content: Option<u64>) -> Option<u64> {
+        match self {
+            Self::NO_CONTENT | Self::NOT_MODIFIED => None,
+            Self::RESET_CONTENT => Some(0),
+            _ => content,
+        }
     }
 
     /// The status line, its end included (RFC 9112, 4).

@@ -11,8 +11,8 @@ use crate::http::send::Sending;
 use crate::http::session::Session;
 
 /// The content of an answer, on its way out: of [`Request::respond_streamed`]. Dropped before
-/// [`finish`](Self::finish) it is cut, and the connection with it, so that its reader does not take
-/// it for the whole.
+/// [`finish`](Self::finish) it is cut, and the connection with it, whatever its handler does then, so
+/// that its reader does not take it for the whole.
 ///
 /// [`Request::respond_streamed`]: super::Request::respond_streamed
 #[derive(Debug)]
@@ -27,12 +27,14 @@ impl<'h> Streamed<'h> {
     }
 
     /// Writes a part. It goes out when the handler waits for anything; while the peer takes nothing
-    /// of what was written, this waits.
+    /// of what was written, this waits. Dropped before its end it ends the answer: nothing can be
+    /// written behind half a part.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] as for [`Conn::write`](crate::Conn::write), [`Error::Handler`] for more than
-    /// [`Response::length`](super::Response::length) has announced.
+    /// [`Response::length`](super::Response::length) has announced, and behind a part that was
+    /// dropped.
     pub fn write<'b>(&mut self, part: impl Into<Content<'b>>) -> Sending<'_> {
         self.session.answer_part(part.into());
         Sending::new(self.session)
@@ -67,7 +69,7 @@ impl<'h> Streamed<'h> {
     ///
     /// As for [`write`](Self::write), and for less than was announced.
     pub fn finish(self) -> Sending<'h> {
-        self.session.exchange_mut().add_end();
+        self.session.answer_end();
         Sending::new(self.session)
     }
 }

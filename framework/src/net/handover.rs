@@ -83,34 +83,56 @@ impl Entry {
 /// What the new process says.
 const READY: &[u8] = b"ready";
 
-/// Sends all of it. The socket keeps messages whole and in order.
+/// Sends all of it, while the other end receives. The socket keeps messages whole and in order.
 ///
 /// # Errors
 ///
-/// When the kernel does not take them.
-pub(crate) fn send(socket: BorrowedFd<'_>, all: &[(Entry, BorrowedFd<'_>)]) -> io::Result<()> {
+/// When the other end closes, or has not received all by `until`.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    all: &[(Entry, BorrowedFd<'_>)],
+    until: Instant,
+) -> io::Result<()> {
     for part in all.chunks(DESCRIPTORS_MAX) {
         let lines = part.iter().map(|(entry, _)| format!("\n{entry}"));
         let text = VERSION.to_owned() + &lines.collect::<String>();
         let descriptors: Vec<BorrowedFd<'_>> =
             part.iter().map(|(_, descriptor)| *descriptor).collect();
-        send_message(socket, &text, &descriptors)?;
+        send_message(socket, &text, &descriptors, until)?;
     }
-    send_message(socket, &format!("{VERSION}\n{END}"), &[])
+    send_message(socket, &format!("{VERSION}\n{END}"), &[], until)
 }
 
-fn send_message(socket: BorrowedFd<'_>, text: &str, along: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn send_message(
+    socket: BorrowedFd<'_>,
+    text: &str,
+    along: &[BorrowedFd<'_>],
+    until: Instant,
+) -> io::Result<()> {
+    loop {
+        match try_send_message(socket, text, along) {
+            Err(Errno::AGAIN) => wait_for(socket, PollFlags::OUT, until)?,
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+fn try_send_message(
+    socket: BorrowedFd<'_>,
+    text: &str,
+    along: &[BorrowedFd<'_>],
+) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !along.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(along));
     }
     let text = [IoSlice::new(text.as_bytes())];
-    sendmsg(socket, &text, &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    sendmsg(socket, &text, &mut ancillary, flags).map(drop)
 }
 
-/// Receives all of it; what comes must have been sent already.
+/// Receives all of it, as it comes.
 ///
 /// # Errors
 ///
@@ -143,17 +165,7 @@ pub(crate) fn tell_ready(socket: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// When it is not there by `until`, or says something else.
 pub(crate) fn wait_ready(socket: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).ok();
-        let mut set = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
-        match poll(&mut set, left.as_ref()) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Err(Errno::INTR) => {}
-            Ok(_) => break,
-            Err(error) => return Err(error.into()),
-        }
-    }
+    wait_for(socket, PollFlags::IN, until)?;
     let mut bytes = [0; READY.len() + 1];
     match rustix::net::recv(socket, &mut bytes, RecvFlags::empty()) {
         Ok((length, _)) if &bytes[..length] == READY => Ok(true),
@@ -163,16 +175,29 @@ pub(crate) fn wait_ready(socket: BorrowedFd<'_>, until: Instant) -> io::Result<b
     }
 }
 
+fn wait_for(socket: BorrowedFd<'_>, what: PollFlags, until: Instant) -> io::Result<()> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        let mut set = [PollFd::from_borrowed_fd(socket, what)];
+        match poll(&mut set, left.as_ref()) {
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 fn receive_message(socket: BorrowedFd<'_>) -> io::Result<(String, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0; MESSAGE_MAX];
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let message = recvmsg(
         socket,
         &mut [IoSliceMut::new(&mut bytes)],
         &mut ancillary,
-        flags,
+        RecvFlags::CMSG_CLOEXEC,
     )?;
     let mut along = Vec::new();
     for part in ancillary.drain() {
@@ -210,6 +235,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::os::fd::AsFd;
+    use std::time::Duration;
 
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -224,12 +250,12 @@ mod tests {
     fn the_most_descriptors_that_there_may_be_arrive_in_their_order() {
         let (ours, theirs) = pair();
         let null = std::fs::File::open("/dev/null").unwrap();
-        let listeners = (0..1024).map(|shard| Entry {
+        let listeners = (0..16 * 1024).map(|number| Entry {
             role: Role::Listener {
                 name: "x".repeat(32),
-                shard,
+                shard: number % 1024,
             },
-            kept: shard % 2 == 0,
+            kept: number % 2 == 0,
         });
         let others = [Role::Stdin, Role::Admin, Role::Steering];
         let others = others.map(|role| Entry { role, kept: false });
@@ -238,10 +264,17 @@ mod tests {
             .iter()
             .map(|entry| (entry.clone(), null.as_fd()))
             .collect();
-        send(ours.as_fd(), &all).unwrap();
-        let received = receive(theirs.as_fd()).unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        let received = std::thread::scope(|scope| {
+            scope.spawn(|| send(ours.as_fd(), &all, until).unwrap());
+            receive(theirs.as_fd()).unwrap()
+        });
         let received: Vec<Entry> = received.into_iter().map(|(entry, _)| entry).collect();
         assert_eq!(received, entries);
+        let late = send(ours.as_fd(), &all, Instant::now()).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut, "nobody receives");
+        drop(theirs);
+        assert!(send(ours.as_fd(), &all, until).is_err());
     }
 
     #[test]
@@ -258,7 +291,7 @@ mod tests {
         ] {
             let (ours, theirs) = pair();
             if !text.is_empty() {
-                send_message(ours.as_fd(), text, &[]).unwrap();
+                send_message(ours.as_fd(), text, &[], Instant::now()).unwrap();
             }
             drop(ours);
             let error = receive(theirs.as_fd()).unwrap_err().to_string();

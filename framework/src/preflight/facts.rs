@@ -12,7 +12,7 @@ use crate::cgroup;
 use crate::config::{Config, Endpoint, ListenerSettings};
 use crate::handler::AppBytes;
 use crate::meminfo::Meminfo;
-use crate::net::inherited::Inherited;
+use crate::net::inherited::{Inherited, Passed};
 use crate::preflight::inherited::{self, Moved};
 use crate::preflight::{admin, port};
 use crate::ring;
@@ -35,9 +35,8 @@ pub(super) struct Facts {
     pub(super) memlock: u64,
     /// Whether that limit is not asked: CAP_IPC_LOCK in the first user namespace.
     pub(super) memlock_is_free: bool,
-    /// Shards and admin servers of the process before, which has its part of it until it ends: as
-    /// many as listeners came from there.
-    pub(super) before: Option<[u64; 2]>,
+    /// The process before has its part of it until it ends.
+    pub(super) before: Option<Before>,
     /// Soft RLIMIT_NOFILE; `u64::MAX` when there is none.
     pub(super) nofile: u64,
     /// Cores this process may run on, by number.
@@ -69,6 +68,21 @@ pub(super) struct Facts {
     pub(super) wmem_max: Option<u32>,
 }
 
+/// What the process before has started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    /// None: it does not show.
+    pub(super) shards: Option<u64>,
+    pub(super) admins: u64,
+}
+
+/// As many as sockets of a port came from there; of a Unix socket one comes, however many there are.
+fn shards_before(passed: &[Passed]) -> Option<u64> {
+    let is_port = |passed: &&Passed| matches!(passed.endpoint(), Some(Endpoint::Tcp(_)));
+    let ports = passed.iter().filter(is_port);
+    ports.map(|passed| passed.sockets.len() as u64).max()
+}
+
 impl Facts {
     /// The addresses of what is `inherited` are in use, and ours.
     pub(super) fn gather(config: &Config, app_bytes: AppBytes, inherited: &Inherited) -> Self {
@@ -79,9 +93,9 @@ impl Facts {
         Self {
             unable: unable(&listeners, inherited),
             admin: admin::probe(config, &inherited.admin),
-            before: inherited.of_parent.then(|| {
-                let admins = inherited.admin.iter().flatten().count();
-                [most as u64, admins as u64]
+            before: inherited.of_parent.then(|| Before {
+                shards: shards_before(&inherited.listeners),
+                admins: inherited.admin.iter().flatten().count() as u64,
             }),
             inherited: most,
             moved: inherited::moved(&listeners, &inherited.listeners),

@@ -6,13 +6,13 @@ use crate::config::{Endpoint, ListenerSettings};
 use crate::net::inherited::{Fault, Passed, is_at};
 use crate::preflight::problem::Problem;
 
-/// More listeners than shards: clients would wait in those that nobody serves.
-pub(super) fn surplus(listeners: usize, shards: u32) -> Option<Problem> {
-    (listeners > shards as usize).then(|| {
+/// More sockets of one listener than shards: clients would wait at those that nobody serves.
+pub(super) fn surplus(sockets: usize, shards: u32) -> Option<Problem> {
+    (sockets > shards as usize).then(|| {
         Problem::new(
-            format!("cannot take {listeners} listeners"),
-            format!("server.shards comes to {shards}, and each listener needs a shard"),
-            format!("set server.shards to {listeners}, or stop the server and start it instead of a restart"),
+            format!("cannot take {sockets} sockets of one listener"),
+            format!("server.shards comes to {shards}, and each socket needs a shard"),
+            format!("set server.shards to {sockets}, or stop the server and start it instead of a restart"),
         )
     })
 }

@@ -4,7 +4,7 @@
 //! CAP_IPC_LOCK in the first user namespace (`io_account_mem` in io_uring/rsrc.c).
 
 use crate::config::Config;
-use crate::preflight::facts::Facts;
+use crate::preflight::facts::{Before, Facts};
 use crate::preflight::problem::Problem;
 use crate::preflight::{admin, kernel};
 use crate::{ring, runtime};
@@ -61,7 +61,8 @@ impl Need {
     /// Bytes that the process before has of the limit, if it is like this one.
     fn held(self, facts: &Facts) -> u64 {
         match facts.before {
-            Some([shards, admins]) if !self.is_free => {
+            Some(Before { shards, admins }) if !self.is_free => {
+                let shards = shards.unwrap_or(self.shards);
                 shards * self.shard_bytes + admins * self.admin_bytes + TRIED_BYTES
             }
             _ => 0,

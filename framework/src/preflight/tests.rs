@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{Endpoint, ListenerSettings, Server, Upstream};
 use crate::handler::AppBytes;
+use crate::preflight::facts::Before;
 use crate::preflight::inherited::Moved;
 use crate::proxy::Versions;
 use crate::ring::ProbeError;
@@ -270,7 +271,8 @@ fn too_little_locked_memory_says_have_need_and_remedy() {
 
 #[test]
 fn admin_servers_and_the_process_before_have_their_part_of_locked_memory() {
-    let told = |kib, before: Option<[u64; 2]>| {
+    let told = |kib, shards: Option<Option<u64>>| {
+        let before = shards.map(|shards| Before { shards, admins: 1 });
         let config = settings(|config| {
             config.server.shards = 1;
             config.admin.listen = Some(Endpoint::Unix("/run/a".into()));
@@ -282,10 +284,14 @@ fn admin_servers_and_the_process_before_have_their_part_of_locked_memory() {
     let is = "memlock limit is 512 KiB, 1 shard of 284 KiB and an admin server of 256 KiB need 572 KiB without";
     assert!(message.starts_with(is), "{message}");
     assert_eq!(told(572, None), None);
-    let message = told(572, Some([2, 1])).expect("refused");
+    let message = told(572, Some(Some(2))).expect("refused");
     let is = "256 KiB, beside 856 KiB of the process before, need 1428 KiB without";
     assert!(message.contains(is), "{message}");
-    assert_eq!(told(1428, Some([2, 1])), None);
+    assert_eq!(told(1428, Some(Some(2))), None);
+    // Behind a Unix socket there are as many as here, for all that is known.
+    let message = told(1143, Some(None)).expect("refused");
+    assert!(message.contains("need 1144 KiB without"), "{message}");
+    assert_eq!(told(1144, Some(None)), None);
 }
 
 #[test]
@@ -706,7 +712,7 @@ fn listeners_that_are_open_already_must_have_a_shard_each_and_the_address_of_the
     let problems = plan(&config, &with(3, Vec::new())).unwrap_err();
     assert_eq!(
         problems[0].to_string(),
-        "cannot take 3 listeners, server.shards comes to 2, and each listener needs a shard: set \
+        "cannot take 3 sockets of one listener, server.shards comes to 2, and each socket needs a shard: set \
          server.shards to 3, or stop the server and start it instead of a restart"
     );
     let (from, to) = (([127, 0, 0, 1], 1), ([127, 0, 0, 1], 7007));

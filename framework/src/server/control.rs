@@ -266,7 +266,9 @@ impl Control {
         if self.waiting > 0 || !matches!(self.stage, Stage::Starting { .. }) {
             return;
         }
-        self.service.set_up_listeners();
+        let steer = self.settings.in_force.config.server.steer;
+        let plans = self.shards.iter().map(|shard| &shard.plan);
+        self.service.set_up_listeners(steer, plans);
         self.shards.iter().for_each(ShardHandle::serve);
         self.start_admin();
         timeout_summary::log(&self.settings.in_force.config);

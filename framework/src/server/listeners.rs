@@ -1,5 +1,6 @@
 //! Listeners that are open, with the plan of who will serve them.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::config::{Config, InForce, ListenerSettings, Steer};
@@ -40,8 +41,8 @@ impl Listening {
             open(listener, passed, plan.shards.len())
         });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let steered = listeners.iter();
-        steered.for_each(|listener| steer(config.server.steer, &plan, listener));
+        let opened = listeners.iter();
+        opened.for_each(|listener| steer_opened(config.server.steer, &plan, listener));
         let admin = open_admin(config, inherited.admin)?;
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
@@ -77,24 +78,33 @@ fn open(
     Ok(opened)
 }
 
-/// Has the kernel choose among the sockets of a listener as the settings say.
-fn steer(steer: Steer, plan: &Plan, listener: &OpenListener) {
-    let [first, _, ..] = &listener.sockets[..] else {
+/// Has the kernel choose among the sockets of a listener that was just opened as the settings say.
+/// Those of the process before are as they were until this one serves.
+fn steer_opened(steer: Steer, plan: &Plan, listener: &OpenListener) {
+    if listener.kept && steer == Steer::Cpu {
+        // In an order of its own.
+        tracing::warn!("clients are not steered: the service manager has opened the listeners");
+    } else if !listener.inherited && !listener.endpoint.is_unix() {
+        steer_sockets(steer, plan.shards.iter(), &listener.sockets, false);
+    }
+}
+
+/// Has the kernel choose among the `sockets` of a listener, one of each shard of `plans`.
+/// `inherited`: another process may have had it choose in another way.
+pub(super) fn steer_sockets<'p>(
+    steer: Steer,
+    plans: impl Iterator<Item = &'p ShardPlan>,
+    sockets: &[OwnedFd],
+    inherited: bool,
+) {
+    let [first, _, ..] = sockets else {
         return; // there is nothing to choose
     };
-    if listener.endpoint.is_unix() {
-        return; // its shards share one socket
-    }
-    let cores = || -> Option<Vec<usize>> { plan.shards.iter().map(ShardPlan::cpu).collect() };
-    let outcome = match (steer, listener.inherited) {
-        // In an order of its own.
-        (Steer::Cpu, true) if listener.kept => {
-            tracing::warn!("clients are not steered: the service manager has opened the listeners");
-            Ok(())
-        }
-        (Steer::Cpu, _) => steer::by_core(first, &cores().unwrap_or_default()),
-        (Steer::Hash, true) if !listener.kept => steer::by_hash(first),
-        (Steer::Hash, _) => Ok(()),
+    let cores = || -> Option<Vec<usize>> { plans.map(ShardPlan::cpu).collect() };
+    let outcome = match steer {
+        Steer::Cpu => steer::by_core(first, &cores().unwrap_or_default()),
+        Steer::Hash if inherited => steer::by_hash(first),
+        Steer::Hash => Ok(()),
     };
     if let Err(error) = outcome {
         tracing::warn!(%error, "the kernel steers clients as before");

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+use crate::config::Steer;
 use crate::metrics::Metrics;
 use crate::net::inherited;
+use crate::preflight::plan::ShardPlan;
 use crate::server::event::Event;
-use crate::server::listeners::Listening;
+use crate::server::listeners::{Listening, steer_sockets};
 use crate::server::notify::{self, Notifier};
 use crate::server::predecessor::Predecessor;
 use crate::server::successor::Successors;
@@ -75,13 +77,20 @@ impl Service {
 
     /// The shards are about to serve: listeners that others have opened become as the settings want
     /// them.
-    pub(crate) fn set_up_listeners(&self) {
+    pub(crate) fn set_up_listeners<'p>(
+        &self,
+        steer: Steer,
+        plans: impl Iterator<Item = &'p ShardPlan> + Clone,
+    ) {
         let listeners = self.successors.iter().flat_map(Successors::listeners);
         for listener in listeners.filter(|listener| listener.inherited) {
             for socket in &listener.sockets {
                 if let Err(error) = inherited::set_up(socket, &listener.settings) {
                     tracing::warn!(%error, "a listener keeps the options that it was passed with");
                 }
+            }
+            if !listener.kept {
+                steer_sockets(steer, plans.clone(), &listener.sockets, true);
             }
         }
     }

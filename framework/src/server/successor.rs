@@ -41,9 +41,15 @@ pub(super) struct Successors {
     program: Option<PathBuf>,
     /// As this process was called, its own name first.
     words: Vec<OsString>,
+    passed: Arc<Passed>,
+    starting: Option<Starting>,
+}
+
+/// What a new process is given.
+#[derive(Debug)]
+struct Passed {
     listeners: Vec<Copies>,
     admin: Vec<(Entry, OwnedFd)>,
-    starting: Option<Starting>,
 }
 
 /// The sockets of one listener, to be passed on.
@@ -53,7 +59,7 @@ pub(super) struct Copies {
     pub(super) sockets: Vec<OwnedFd>,
     /// Another process has opened them.
     pub(super) inherited: bool,
-    kept: bool,
+    pub(super) kept: bool,
 }
 
 /// One that starts now.
@@ -89,17 +95,20 @@ impl Successors {
             let copy = opened.listener.try_clone();
             Some(copy.map(|copy| (entry(role, opened.kept), copy)))
         });
+        let passed = Passed {
+            listeners: copies.collect::<io::Result<_>>()?,
+            admin: admin.collect::<io::Result<_>>()?,
+        };
         Ok(Self {
             program: program(words.first()).ok(),
             words,
-            listeners: copies.collect::<io::Result<_>>()?,
-            admin: admin.collect::<io::Result<_>>()?,
+            passed: Arc::new(passed),
             starting: None,
         })
     }
 
     pub(super) fn listeners(&self) -> &[Copies] {
-        &self.listeners
+        &self.passed.listeners
     }
 
     /// Starts one, which has to be ready `within` so long. `events` is told what became of it.
@@ -111,7 +120,9 @@ impl Successors {
         if self.starting.is_some() {
             return Err("another new process starts already".to_owned());
         }
-        let (ours, theirs) = self.pass().map_err(|error| error.to_string())?;
+        let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+        let pair = socketpair(family, kind, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = pair.map_err(|error| error.to_string())?;
         let ours = Arc::new(ours);
         let program = self.program.as_ref();
         let program = program.ok_or("where the program lies is hidden")?;
@@ -127,9 +138,10 @@ impl Successors {
         let cancelled = Arc::<AtomicBool>::default();
         let (socket, is_cancelled, events) =
             (Arc::clone(&ours), Arc::clone(&cancelled), events.clone());
+        let passed = Arc::clone(&self.passed);
         let thread = std::thread::Builder::new().name("restart".to_owned());
         let thread = thread.spawn(move || {
-            let outcome = run(command, socket.as_fd(), within, &is_cancelled);
+            let outcome = run(command, passed, socket.as_fd(), within, &is_cancelled);
             tell(&events, Event::Successor(outcome));
         });
         self.starting = Some(Starting {
@@ -144,11 +156,11 @@ impl Successors {
     pub(super) fn settled(&mut self) {
         self.starting = None;
     }
+}
 
-    /// A socket with everything sent into it, and its other end.
-    fn pass(&self) -> io::Result<(OwnedFd, OwnedFd)> {
-        let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
-        let (ours, theirs) = socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
+impl Passed {
+    /// Sends all of it, while the new process receives.
+    fn send(&self, socket: BorrowedFd<'_>, until: Instant) -> io::Result<()> {
         let stdin = io::stdin();
         let mut all = vec![(entry(Role::Stdin, false), stdin.as_fd())];
         for listener in &self.listeners {
@@ -160,8 +172,7 @@ impl Successors {
         }
         let admin = self.admin.iter();
         all.extend(admin.map(|(entry, listener)| (entry.clone(), listener.as_fd())));
-        handover::send(ours.as_fd(), &all)?;
-        Ok((ours, theirs))
+        handover::send(socket, &all, until)
     }
 }
 
@@ -195,6 +206,7 @@ fn program(name: Option<&OsString>) -> io::Result<PathBuf> {
 /// Starts it, and gives its number once it is ready.
 fn run(
     mut command: Command,
+    passed: Arc<Passed>,
     socket: BorrowedFd<'_>,
     within: Duration,
     cancelled: &AtomicBool,
@@ -205,7 +217,14 @@ fn run(
     drop(command);
     let mut child = child.map_err(|error| format!("it cannot be started: {error}"))?;
     tracing::info!(pid = child.id(), "a new process starts");
-    match handover::wait_ready(socket, until) {
+    let sent = passed.send(socket, until);
+    drop(passed); // before anybody hears of the outcome: closed with the others
+    // It has closed its end if it ended before it had received all: that is told below.
+    let outcome = match sent {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(error),
+        _ => handover::wait_ready(socket, until),
+    };
+    match outcome {
         Ok(true) => Ok(Pid::from_child(&child)),
         Ok(false) if cancelled.load(Ordering::Acquire) => {
             end(&mut child, Duration::ZERO);

@@ -54,10 +54,10 @@ impl Core {
         let Some(socket) = queue.listener.as_ref().map(AsRawFd::as_raw_fd) else {
             return false;
         };
-        if queue.recalled || self.acceptor.in_flight() >= self.acceptor.back_off.accepts_max() {
+        let in_flight = queue.in_flight();
+        if queue.recalled || in_flight >= self.acceptor.back_off.accepts_max() {
             return false;
         }
-        let in_flight = queue.in_flight();
         if in_flight >= self.accepts_allowed(listener) {
             return false;
         }

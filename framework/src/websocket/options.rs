@@ -23,15 +23,14 @@ use crate::http::limits::{as_text, as_text_or_none};
 /// ```
 /// use corelane::websocket::Options;
 ///
-/// let options = Options {
-///     message_max: 64 * 1024,
-///     subprotocols: vec!["chat.v2".to_owned(), "chat.v1".to_owned()],
-///     ..Options::default()
-/// };
+/// let mut options = Options::default();
+/// options.message_max = 64 * 1024;
+/// options.subprotocols = vec!["chat.v2".to_owned(), "chat.v1".to_owned()];
 /// assert!(options.check().is_empty());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Options {
     /// Bytes of a message, its fragments in sum, and inflated: 1048576, at most 1073741824. Past it
     /// the peer is told 1009, before anything of the frame that passes it is read. What is kept of a

@@ -210,6 +210,12 @@ impl ConnMut<'_> {
     pub(crate) fn finish(&mut self, outcome: Option<CloseReason>) {
         self.forget_waits();
         self.set_run(RunState::Idle);
+        // An answer that was found cut: its handler may tell why, and what is before it is sent.
+        let cut = self
+            .slot
+            .failed
+            .take_if(|reason| *reason == CloseReason::HandlerFailed);
+        let outcome = outcome.or(cut);
         self.slot.reason = match (outcome, self.slot.failed) {
             (Some(CloseReason::HandlerPanicked), _) => CloseReason::HandlerPanicked,
             (_, Some(failure)) => failure,

@@ -82,7 +82,8 @@ impl BackOff {
         }
     }
 
-    /// Accepts that may be posted: after a pause one, to see whether it was long enough.
+    /// Accepts that may be posted of each listener: after a pause one, to see whether it was long
+    /// enough. Of each, for one by whom nobody comes says nothing.
     pub(crate) fn accepts_max(&self) -> u32 {
         if self.pause.is_none() { u32::MAX } else { 1 }
     }
