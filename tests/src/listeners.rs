@@ -5,9 +5,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::{BOUND, Launch, Server};
+
+/// Requests of a connection at most.
+const REQUESTS_MAX: usize = 5;
 
 /// Three listeners, the first of TCP over IPv4.
 pub const THREE: &str = "
@@ -122,4 +125,34 @@ pub fn other(server: &Server, name: &str) -> SocketAddr {
     let mut others = others.split(' ').filter_map(|other| other.split_once('='));
     let (_, address) = others.find(|(called, _)| *called == name).unwrap();
     address.parse().unwrap()
+}
+
+/// Connects, asks a few times and leaves, again and again. A request of a fresh connection has to be
+/// answered. One that meets the end of a connection that was served already has not been heard: it
+/// is asked anew, as any pool of connections does it.
+///
+/// # Panics
+/// When a request is lost.
+pub fn come_and_go<S: Stream>(open: impl Fn() -> S, over: &AtomicBool, answered: &AtomicU64) {
+    for round in 0_usize.. {
+        let mut stream = open();
+        stream.bound();
+        for request in 0..=round % REQUESTS_MAX {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            let asked = format!("{round} {request}\n");
+            let sent = stream.write_all(asked.as_bytes());
+            let mut reply = vec![0; asked.len()];
+            match sent.and_then(|()| stream.read(&mut reply)) {
+                Ok(0) if request > 0 => break,
+                Ok(first) if first > 0 => {
+                    stream.read_exact(&mut reply[first..]).unwrap();
+                    assert_eq!(reply, asked.as_bytes());
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                other => panic!("request {request} of connection {round}: {other:?}"),
+            }
+        }
+    }
 }

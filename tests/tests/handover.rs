@@ -5,7 +5,6 @@
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,12 +14,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tests::admin::{ask, request};
+use tests::listeners::come_and_go;
 use tests::{
     BOUND, Client, Launch, Line, Program, Server, connect, descriptors, has_ended, within,
 };
-
-/// Requests of a connection at most.
-const REQUESTS_MAX: u64 = 5;
 
 /// Requests between two restarts: 2 000, unless `CORELANE_TESTS_RESTART_REQUESTS` says otherwise.
 fn requests() -> u64 {
@@ -58,32 +55,6 @@ fn wait_for(server: &Server, from: usize, message: &str) -> Line {
 
 // ---- nobody is lost ----
 
-/// Connects, asks a few times and leaves, again and again. A request of a fresh connection has to be
-/// answered. One that meets the end of a connection that was served already has not been heard: it
-/// is asked anew, as any pool of connections does it.
-fn come_and_go(address: SocketAddr, number: u64, over: &AtomicBool, answered: &AtomicU64) {
-    for round in 0.. {
-        let mut stream = connect(address).unwrap();
-        for request in 0..=(number + round) % REQUESTS_MAX {
-            if over.load(Ordering::Relaxed) {
-                return;
-            }
-            let asked = format!("{number} {round} {request}\n");
-            let sent = stream.write_all(asked.as_bytes());
-            let mut reply = vec![0; asked.len()];
-            match sent.and_then(|()| stream.read(&mut reply)) {
-                Ok(0) if request > 0 => break,
-                Ok(first) if first > 0 => {
-                    stream.read_exact(&mut reply[first..]).unwrap();
-                    assert_eq!(reply, asked.as_bytes());
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-                other => panic!("request {request} of connection {round}: {other:?}"),
-            }
-        }
-    }
-}
-
 #[test]
 fn ten_restarts_under_load_lose_nobody() {
     const CLIENTS: u64 = 16;
@@ -95,9 +66,9 @@ fn ten_restarts_under_load_lose_nobody() {
     let (over, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     let address = server.addr();
     thread::scope(|scope| {
-        let clients = (0..CLIENTS).map(|number| {
+        let clients = (0..CLIENTS).map(|_| {
             let (over, answered) = (&over, &answered);
-            scope.spawn(move || come_and_go(address, number, over, answered))
+            scope.spawn(move || come_and_go(|| connect(address).unwrap(), over, answered))
         });
         let clients: Vec<_> = clients.collect();
         for restart in 1..=RESTARTS {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
-use tests::listeners::{Directory, Stream, THREE, other, unix};
+use tests::listeners::{Directory, Stream, THREE, come_and_go, other, unix};
 use tests::{BOUND, Client, Exit, Launch, Line, connect, within};
 
 // ---- the file of a Unix socket ----
@@ -117,32 +117,6 @@ fn a_port_that_is_taken_is_told_by_the_key_of_its_listener() {
 }
 
 // ---- restart, drain, reload ----
-
-/// Connects, asks a few times and leaves, again and again. A request of a fresh connection has to be
-/// answered; one that meets the end of a connection that was served already is asked anew.
-fn come_and_go<S: Stream>(open: impl Fn() -> S, over: &AtomicBool, answered: &AtomicU64) {
-    for round in 0_usize.. {
-        let mut stream = open();
-        stream.bound();
-        for request in 0..=round % 4 {
-            if over.load(Ordering::Relaxed) {
-                return;
-            }
-            let asked = format!("{round} {request}\n");
-            let sent = stream.write_all(asked.as_bytes());
-            let mut reply = vec![0; asked.len()];
-            match sent.and_then(|()| stream.read(&mut reply)) {
-                Ok(0) if request > 0 => break,
-                Ok(first) if first > 0 => {
-                    stream.read_exact(&mut reply[first..]).unwrap();
-                    assert_eq!(reply, asked.as_bytes());
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-                other => panic!("request {request} of connection {round}: {other:?}"),
-            }
-        }
-    }
-}
 
 #[test]
 fn restarts_under_load_lose_nobody_at_any_listener() {

@@ -113,31 +113,37 @@ pub(crate) fn set_options(socket: SockRef<'_>, settings: &config::Socket) -> io:
 
 /// Clients that wait in the queues of the listeners on `address`, this server's or others':
 /// connected, and not accepted yet.
-///
-/// The kernel's table of sockets has the listeners first, and of each the length of its queue in
-/// the column `rx_queue` (proc(5), /proc/net/tcp); its other lines are not looked at, however many
-/// connections there are.
 pub(crate) fn queued(address: SocketAddr) -> Option<u64> {
     let (table, address) = (
         if address.is_ipv4() { "tcp" } else { "tcp6" },
         in_table(address),
     );
-    let mut sum = 0;
-    for line in BufReader::new(File::open(format!("/proc/self/net/{table}")).ok()?)
-        .lines()
-        .skip(1)
-    {
+    let own = listening(table)
+        .ok()?
+        .filter(|(local, _)| *local == address);
+    own.map(|(_, queue)| queue).sum()
+}
+
+/// The listeners of a table of sockets, `tcp` or `tcp6`: the address of each as [`in_table`] has it,
+/// and the length of its queue, if that can be read.
+///
+/// The kernel's table has the listeners first, and of each the length of its queue in the column
+/// `rx_queue` (proc(5), /proc/net/tcp); its other lines are not looked at, however many connections
+/// there are.
+///
+/// # Errors
+///
+/// Where /proc is hidden.
+pub(crate) fn listening(table: &str) -> io::Result<impl Iterator<Item = (String, Option<u64>)>> {
+    let lines = BufReader::new(File::open(format!("/proc/self/net/{table}"))?).lines();
+    Ok(lines.skip(1).map_while(|line| {
         let line = line.ok()?;
         let mut fields = line.split_whitespace().skip(1);
         let (local, state, queues) = (fields.next()?, fields.nth(1)?, fields.next()?);
-        if state != LISTENING {
-            break;
-        }
-        if local == address {
-            sum += u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
-        }
-    }
-    Some(sum)
+        let queue = queues.split_once(':').map(|(_, queue)| queue);
+        let queue = queue.and_then(|queue| u64::from_str_radix(queue, 16).ok());
+        (state == LISTENING).then(|| (local.to_owned(), queue))
+    }))
 }
 
 /// An address as that table has it: words of four bytes as the machine reads them, then the port,

@@ -1,13 +1,13 @@
 //! What [`Facts`](crate::preflight::facts::Facts) leave out because no start depends on it. Nothing
 //! here decides anything, and nothing is opened but files of /proc and /sys.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::fs;
 use std::path::PathBuf;
 
 use rustix::thread::CapabilitySet;
 
 use crate::cgroup;
+use crate::net::listen::listening;
 use crate::preflight::facts::{has_capability, is_capable, number};
 
 /// Of this machine. What could not be learned is `None`.
@@ -74,21 +74,9 @@ fn numbers(path: &str) -> Vec<u64> {
     words.map_while(|word| word.parse().ok()).collect()
 }
 
-/// The kernel's table of sockets has the listeners first (proc(5), /proc/net/tcp); its other lines
-/// are not looked at, however many connections there are.
 fn is_listened_on(table: &str, port: u16) -> bool {
-    const LISTENING: &str = "0A";
-    let Ok(file) = File::open(format!("/proc/self/net/{table}")) else {
-        return false;
-    };
-    let lines = BufReader::new(file).lines().skip(1).map_while(Result::ok);
-    let mut listeners = lines.map_while(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, state) = (fields.next()?.to_owned(), fields.nth(1)?);
-        (state == LISTENING).then_some(local)
-    });
     let port = format!(":{port:04X}");
-    listeners.any(|local| local.ends_with(&port))
+    listening(table).is_ok_and(|mut listeners| listeners.any(|(local, _)| local.ends_with(&port)))
 }
 
 #[cfg(test)]
