@@ -34,9 +34,9 @@ fn accepting_goes_on_at_a_listener_whose_accepts_have_failed() {
     ";
     let directory = Directory::new();
     let server = Launch::faulty_with(&directory.file(TWO), "accept=ENFILE*3").start();
-    server.connect().ask(b"at last", b"at last");
+    server.connect().ask(b"at last\n", b"at last\n");
     let mut quiet = Client::connect(other(&server, "quiet"));
-    quiet.ask(b"and here", b"and here");
+    quiet.ask(b"and here\n", b"and here\n");
     drop(quiet);
     assert_eq!(server.stop().accepts_failed, 3);
 }

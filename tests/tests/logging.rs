@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tests::{BOUND, Client, Launch, Line, Log, Program, Random, connect, needs, skip, within};
 
 /// Lines about one thing that a shard logs in a second, unless the settings say otherwise.
@@ -451,9 +452,11 @@ fn an_outbound_connection_says_why_it_ended() {
 
 #[test]
 fn a_connect_that_failed_says_its_error() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    // A port that is taken, or the proxy might get it, and at which nobody listens.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    taken.bind(&any.into()).unwrap();
+    let address = taken.local_addr().unwrap().as_socket().unwrap();
     let proxy = Launch::proxy(address).debug().start();
     drop(proxy.connect());
     let ended = proxy.wait_for_log("outbound connection closed", BOUND);

@@ -409,7 +409,7 @@ fn a_wrong_count_or_another_process_is_refused() {
     let launch = Launch::echo().set("server.shards=1");
     let exit = launch.pass("one", first).pass("two", second).run();
     assert!(
-        refusal(&exit).contains("cannot take 2 listeners, server.shards comes to 1"),
+        refusal(&exit).contains("cannot take 2 sockets of one listener, server.shards comes to 1"),
         "{}",
         exit.stderr
     );
