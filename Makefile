@@ -71,7 +71,7 @@ faulty: ## The server with failpoints, for the tests: alone, for cargo would giv
 test: faulty ## Every test, the black-box ones against optimised binaries
 	cargo build --profile tests --workspace
 	$(MAKE) --no-print-directory baseline-go BIN=$(TESTS_BIN)
-	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(TESTS_BIN)) cargo test --workspace --no-fail-fast
+	$(RAISE) CORELANE_TESTS_BIN=$(abspath $(TESTS_BIN)) tests/run.sh
 
 # Elsewhere than $(BIN), so that an instrumented build has them too.
 clients: $(CLIENTS)/python/installed $(CLIENTS)/node/installed ## redis-py, node-redis, ioredis, WebSocket clients, kubernetes-validate and Grafana's schema for the tests (needs python3-venv, npm, node 20)

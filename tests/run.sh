@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# `cargo test --workspace`, and what failed once more: alone, twice. What `make test` runs.
+#
+# A thousand tests run beside each other on whatever the machine has. One of them may meet a moment that its author did not think of, and
+# fail where nothing is broken. It is named at the end, as a thing to mend; the run has failed all the same if it fails again,
+# or if there are more than RACES_MAX of its kind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+readonly RACES_MAX=2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+main() {
+  cargo test --workspace --no-fail-fast 2>&1 | tee "$log" && return
+  # As libtest and cargo name them: "test NAME ... FAILED", and "    `-p PACKAGE --test FILE`" in the list of what failed.
+  mapfile -t tests < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | sort -u)
+  mapfile -t targets < <(sed -n 's/^    `-p [^ ]* \(--.*\)`$/\1/p' "$log" | sort -u)
+  ((${#tests[@]} > 0 && ${#targets[@]} > 0)) || fail "what was to be tested could not be built or run"
+  ((${#tests[@]} <= RACES_MAX)) || fail "${#tests[@]} tests failed: ${tests[*]}"
+  echo "== once more, alone: ${tests[*]}"
+  for _ in first second; do
+    passed=0
+    for target in "${targets[@]}"; do
+      # All of the workspace, or its crates would be built anew with fewer features. A target is one word or two.
+      # shellcheck disable=SC2086
+      cargo test --workspace --no-fail-fast $target -- --exact --test-threads=1 "${tests[@]}" 2>&1 | tee "$log" || fail "it fails alone too"
+      passed=$((passed + $(grep -c '^test .* \.\.\. ok$' "$log" || true)))
+    done
+    ((passed >= ${#tests[@]})) || fail "only $passed of ${#tests[@]} tests were found again"
+  done
+  printf '== TO BE MENDED: %s failed beside the others and passed twice alone\n' "${tests[@]}"
+}
+
+fail() {
+  echo "== $1" >&2
+  exit 1
+}
+
+main
