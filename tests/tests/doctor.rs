@@ -94,7 +94,7 @@ fn a_control_group_binds_and_the_forecast_is_what_starts() {
 
 #[test]
 fn a_queue_shorter_than_the_settings_want_is_told() {
-    needs!("unshare");
+    needs!("unshare", "ip");
     let script = "echo 100 > /proc/sys/net/core/somaxconn && ip link set lo up; exec \"$@\"";
     let wrapper = ["unshare", "-n", "sh", "-c", script, "sh"];
     let exit = doctor(Launch::echo().under(&wrapper));
