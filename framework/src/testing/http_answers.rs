@@ -282,8 +282,9 @@ fn an_answer_that_is_taken_over_is_the_handlers_to_write_and_to_end() {
 fn an_answer_without_chunks_is_not_taken_over() {
     let head = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
     let unread = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
-    let ok = || Response::ok();
-    let cases: [(&str, fn() -> Response<'static>); 6] = [
+    type Make = fn() -> Response<'static>;
+    let ok: Make = Response::ok;
+    let cases: [(&str, Make); 6] = [
         (GET_1_0, ok),
         (head, ok),
         (unread, ok),
