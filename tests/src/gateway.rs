@@ -113,13 +113,21 @@ impl Publisher {
     /// # Panics
     /// When it was not published.
     pub fn publish(&mut self, topic: &str, message: &[u8]) -> Value {
+        let (status, told) = self.ask(topic, message);
+        assert_eq!(status, 200, "{told}");
+        serde_json::from_str(&told).unwrap()
+    }
+
+    /// Asks to publish, and gives what is answered.
+    ///
+    /// # Panics
+    /// When nothing is.
+    pub fn ask(&mut self, topic: &str, message: &[u8]) -> (u16, String) {
         let path = format!("/publish/{topic}");
-        self.stream
-            .write_all(&request("POST", &path, "", message))
-            .unwrap();
+        let asks = request("POST", &path, "", message);
+        self.stream.write_all(&asks).unwrap();
         let answer = self.answers.next(false).unwrap();
-        assert_eq!(answer.status, 200, "{answer:?}");
-        serde_json::from_slice(&answer.content).unwrap()
+        (answer.status, String::from_utf8(answer.content).unwrap())
     }
 
     /// Until the outcome is that so many were reached, each time with a message.

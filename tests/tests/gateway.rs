@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
+use std::iter;
 use std::net::Shutdown;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -175,6 +176,61 @@ fn a_long_history_waits_for_its_reader() {
     wait_for_subscribers(&server, "event_stream", 1);
     let told = publisher.publish("a", b"new");
     assert_eq!(stream.event(), an_event(&told["id"], "new"));
+    server.stop();
+}
+
+/// Where mailboxes have room for two a message waits between the one way of coming and the other. What
+/// was published comes both ways, and what was refused neither.
+#[test]
+fn with_no_room_a_message_comes_to_all_or_to_nobody() {
+    const PUBLISHERS: usize = 8;
+    const MESSAGES: usize = 30;
+    let server = gateway().set("mailbox.capacity=2").start();
+    let mut streams: Vec<Events> = (0..2).map(|_| events(&server, "a")).collect();
+    let mut sockets: Vec<Socket> = (0..2).map(|_| socket(&server, "a")).collect();
+    wait_for_subscribers(&server, "websocket", 2);
+    wait_for_subscribers(&server, "event_stream", 2);
+    let address = server.addr();
+    let publish = |publisher: usize| {
+        let mut connection = Publisher::at(address);
+        let said = (0..MESSAGES).map(|number| format!("{publisher} {number}"));
+        let mut is_published = |said: &String| match connection.ask("a", said.as_bytes()) {
+            (200, told) => told.contains("\"reached\":4,"),
+            (503, told) => !told.contains("was not published"),
+            other => panic!("{other:?}"),
+        };
+        said.filter(|said| is_published(said))
+            .collect::<Vec<String>>()
+    };
+    let published: BTreeSet<String> = thread::scope(|scope| {
+        let publishers = (0..PUBLISHERS).map(|publisher| scope.spawn(move || publish(publisher)));
+        let publishers: Vec<_> = publishers.collect();
+        let published = publishers
+            .into_iter()
+            .map(|publisher| publisher.join().unwrap());
+        published.flatten().collect()
+    });
+    let mut last = Publisher::to(&server);
+    within(BOUND, "the last one is published", || {
+        (last.ask("a", b"last").0 == 200).then_some(())
+    });
+    let mut in_order: Vec<String> = Vec::new();
+    for stream in &mut streams {
+        let one = iter::from_fn(|| Some(stream.event().unwrap().data));
+        let one: Vec<String> = one.take_while(|data| data != "last").collect();
+        assert_eq!(one.len(), published.len());
+        assert!(
+            one.iter().all(|data| published.contains(data)),
+            "one was refused"
+        );
+        in_order = one;
+    }
+    for socket in &mut sockets {
+        in_order
+            .iter()
+            .for_each(|data| socket.expect(0x81, data.as_bytes()));
+        socket.expect(0x81, b"last");
+    }
     server.stop();
 }
 
@@ -394,7 +450,7 @@ impl Drop for Curl {
 fn curl_publishes_and_subscribes() {
     needs!("curl");
     let path = file(DIRECTORY, "tokens-of-curl", &tokens());
-    let server = gateway().set(&setting("app.tokens_file", &path)).start();
+    let mut server = gateway().set(&setting("app.tokens_file", &path)).start();
     let header = format!("Authorization: Bearer {ADA}");
     let mut subscriber = Curl::subscribe(&server, "a", &["-H", &header]);
     subscriber.wait_for("id: 0");
@@ -419,6 +475,7 @@ fn curl_publishes_and_subscribes() {
         subscriber.process.try_wait().unwrap()
     });
     assert!(status.success(), "the stream is whole: {status}");
+    assert_eq!(server.wait_exit(2 * BOUND), Some(0));
     server.counts().assert_balanced();
 }
 

@@ -89,6 +89,8 @@ fn behind_bearer<'v>(values: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]>
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -113,5 +115,18 @@ mod tests {
     fn of_several_fields_none_counts() {
         assert_eq!(one([&b"a"[..]].into_iter()), Some(&b"a"[..]));
         assert_eq!(one([&b"a"[..], b"a"].into_iter()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn of_any_field_a_token_is_a_part_or_there_is_none(
+            value in "(Bearer|bearer|BEARER|Basic|)[ ,]{0,2}\\PC{0,8}[ ,]{0,2}(bearer|)[, ]{0,2}[a-z]{0,3}",
+        ) {
+            let bytes = value.as_bytes();
+            for token in [behind_scheme(bytes), behind_bearer([bytes].into_iter())].into_iter().flatten() {
+                prop_assert!(bytes.windows(token.len().max(1)).any(|part| part == token) || token.is_empty());
+                prop_assert_eq!(token, token.trim_ascii());
+            }
+        }
     }
 }

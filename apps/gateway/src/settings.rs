@@ -9,6 +9,8 @@ use crate::tokens::TokenFile;
 
 /// Largest of the largest messages: a message is in memory as a whole, on each shard.
 const MESSAGE_MAX: u32 = 1024 * 1024;
+/// Most messages that are retained: a stream that comes again has them gone through.
+const RETAINED_MAX: u16 = 1024;
 const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3600);
 
@@ -55,17 +57,21 @@ impl AppSettings for GatewaySettings {
         let tokens = self.tokens_file.fault().map(|why| ("tokens_file", why));
         let origins = self.origins.iter().filter_map(|one| origin::fault(one));
         let origins = origins.map(|why| ("origins", why));
-        let (size, beat) = (self.message_max, self.heartbeat);
+        let (size, kept, beat) = (self.message_max, self.retained_messages, self.heartbeat);
         let message = (!(1..=MESSAGE_MAX).contains(&size)).then(|| {
             (
                 "message_max",
                 format!("is {size}, must be 1 to {MESSAGE_MAX}"),
             )
         });
+        let retained = (kept > RETAINED_MAX).then(|| {
+            let what = format!("is {kept}, must be 0 to {RETAINED_MAX}");
+            ("retained_messages", what)
+        });
         let heartbeat = (!(HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&beat))
             .then(|| ("heartbeat", "must be 1s to 1h".to_owned()));
         let all = tokens.into_iter().chain(origins).chain(message);
-        all.chain(heartbeat).collect()
+        all.chain(retained).chain(heartbeat).collect()
     }
 
     fn file_marks(&self) -> Vec<(&'static str, String)> {
@@ -100,7 +106,7 @@ impl AppSettings for GatewaySettings {
                 "Messages of a topic that each shard keeps for event streams that come again with \
                 Last-Event-ID. Together with message_max and topic.topics_per_shard_max it bounds \
                 what is kept.",
-                "a whole number of messages from 0 to 65535",
+                "a whole number of messages from 0 to 1024",
             ),
             (
                 "heartbeat",
@@ -148,11 +154,15 @@ mod tests {
             let settings = GatewaySettings {
                 origins: vec!["example.org".to_owned()],
                 message_max: size,
+                retained_messages: RETAINED_MAX + 1,
                 heartbeat: Duration::from_secs(beat),
                 ..GatewaySettings::default()
             };
             let keys: Vec<_> = settings.check().into_iter().map(|(key, _)| key).collect();
-            assert_eq!(keys, ["origins", "message_max", "heartbeat"]);
+            assert_eq!(
+                keys,
+                ["origins", "message_max", "retained_messages", "heartbeat"]
+            );
         }
     }
 

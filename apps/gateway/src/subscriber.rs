@@ -11,6 +11,10 @@ use futures_lite::future::or;
 use crate::event;
 use crate::publisher::{Order, events, frames};
 
+/// Messages that a stream which catches up holds at a time. No key: of a slow one that many stay in
+/// memory for it, and with fewer the list is gone through more often.
+const CATCH_UP_MAX: usize = 16;
+
 /// What the subscribers of a shard have in common.
 pub(crate) struct Subscribers {
     shard: ShardContext<Order>,
@@ -92,18 +96,24 @@ async fn subscribe(
     let newest = || topic.kept().last().and_then(|frame| event::id_of(frame));
     let mut last = last_id.or_else(newest).unwrap_or(0);
     conn.write(event::opening(last)).await?;
-    while let Some((id, frame)) = kept_behind(topic, last) {
-        last = id;
-        conn.write(frame).await?;
+    loop {
+        let frames = kept_behind(topic, last);
+        if frames.is_empty() {
+            return Ok(topic.subscribe_to_new(conn.id()));
+        }
+        for (id, frame) in frames {
+            last = id;
+            conn.write(frame).await?;
+        }
     }
-    Ok(topic.subscribe_to_new(conn.id()))
 }
 
-/// The oldest message that is retained behind number `last`.
-fn kept_behind(topic: &Topic, last: u64) -> Option<(u64, Arc<[u8]>)> {
+/// The oldest messages that are retained behind number `last`.
+fn kept_behind(topic: &Topic, last: u64) -> Vec<(u64, Arc<[u8]>)> {
     let frames = topic.kept().into_iter();
-    let mut numbered = frames.filter_map(|frame| Some((event::id_of(&frame)?, frame)));
-    numbered.find(|(id, _)| *id > last)
+    let numbered = frames.filter_map(|frame| Some((event::id_of(&frame)?, frame)));
+    let behind = numbered.filter(|(id, _)| *id > last);
+    behind.take(CATCH_UP_MAX).collect()
 }
 
 /// Until the peer ends or says anything, or the server drains.

@@ -210,6 +210,8 @@ impl<'de> Deserialize<'de> for TokenFile {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const ADA: &str = "0123456789abcdef";
@@ -302,6 +304,34 @@ mod tests {
             (b"bb", b"ab"),
         ] {
             assert!(!is_same(one, other));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_tokens_or_a_line_that_is_named(
+            text in "((ada|#|) {0,2}[a-f0-9]{14,18}(/|) (publish|subscribe|,|publish,subscribe|x)(\n|\r\n| |)){0,4}|\\PC{0,40}",
+            given in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            match parse(&text) {
+                Ok(tokens) => {
+                    prop_assert!(!tokens.is_empty());
+                    for token in &tokens {
+                        let publishes = judge(&tokens, &token.secret, Right::Publish);
+                        prop_assert_eq!(publishes == Verdict::Allowed, token.may_publish);
+                    }
+                    prop_assert_eq!(judge(&tokens, &given, Right::Publish), Verdict::Unknown);
+                }
+                Err(why) => prop_assert!(!why.is_empty()),
+            }
+        }
+
+        #[test]
+        fn tokens_are_the_same_if_their_bytes_are(
+            one in proptest::collection::vec(any::<u8>(), 0..4),
+            other in proptest::collection::vec(any::<u8>(), 0..4),
+        ) {
+            prop_assert_eq!(is_same(&one, &other), one == other);
         }
     }
 }
