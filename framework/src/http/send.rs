@@ -69,8 +69,11 @@ impl Future for Sending<'_> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if self.session.reply() == Reply::Sending {
-            self.session.stop_waiting();
+        match self.session.reply() {
+            Reply::Sending => self.session.stop_waiting(),
+            // The layer may stay for as long as its connection: it is not to hold the head's buffer.
+            Reply::Upgraded => self.session.put_exchange(),
+            _ => {}
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::http::{Http, LAST_CHUNK, Limits, Request, Response, Status, chunk_fra
 use crate::settings::Settings;
 use crate::shard::futures::sleep::sleep;
 use crate::shard::futures::timeout::timeout;
+use crate::shard::handle::Shard;
 use crate::testing::{Peer, block_on, block_on_with, serve};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -302,6 +303,30 @@ fn an_answer_without_chunks_is_not_taken_over() {
             peer.send(request);
             assert_eq!(peer.receive_to_end().await, b"", "{request}");
             assert_eq!(peer.closed().await, CloseReason::HandlerFailed, "{request}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_has_gone_over_holds_no_buffer() {
+    block_on(async || {
+        let taken_over = "GET /taken HTTP/1.1\r\nHost: a\r\n\r\n";
+        let upgraded = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: b\r\n\r\n";
+        for asks in [taken_over, upgraded] {
+            let mut peer = serve_one(async |request| {
+                match request.path() {
+                    "/taken" => request.take_over(Response::ok()).await?,
+                    _ => request.upgrade("b", &[]).await?,
+                }
+                sleep(SECOND * 2).await; // its layer is still there
+                Ok(())
+            });
+            peer.send(asks);
+            sleep(SECOND).await;
+            assert!(!peer.receive(1).await.is_empty());
+            assert_eq!(Shard::with(|shard| shard.buffers.referenced()), 0, "{asks}");
+            peer.finish();
+            peer.closed().await;
         }
     });
 }
