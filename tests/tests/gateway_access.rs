@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -83,6 +83,29 @@ fn each_request_has_its_answer() {
         );
     }
     server.stop();
+}
+
+/// A request that has begun before the drain is answered in it.
+#[test]
+fn in_a_drain_it_is_not_healthy() {
+    let mut server = gateway().start();
+    let mut stream = connect(server.addr()).unwrap();
+    let begun = b"GET /health HTTP/1.1\r\nHost: a\r\n";
+    stream.write_all(begun).unwrap();
+    within(BOUND, "the server has its beginning", || {
+        let received = server.metric("corelane_received_bytes_total");
+        (received >= begun.len() as f64).then_some(())
+    });
+    server.signal(Signal::TERM);
+    within(BOUND, "no shard listens", || {
+        TcpStream::connect(server.addr()).err()
+    });
+    stream.write_all(b"\r\n").unwrap();
+    let answer = Answers::of(&stream).next(false).unwrap();
+    assert_eq!((answer.status, &*answer.content), (503, &b"draining\n"[..]));
+    assert!(answer.closes());
+    drop(stream);
+    assert_eq!(server.wait_exit(2 * BOUND), Some(0));
 }
 
 #[test]
