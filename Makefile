@@ -51,17 +51,22 @@ run-chat: ## chat on 127.0.0.1:7008, settings in configs/chat.toml
 	cargo build --release -p chat
 	$(RAISE) exec $(BIN)/chat configs/chat.toml
 
+run-gateway: ## gateway on http://127.0.0.1:7080, a page to try it there, settings in configs/gateway.toml
+	cargo build --release -p gateway
+	$(RAISE) exec $(BIN)/gateway configs/gateway.toml
+
 check: ## Formatting, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p tests --features failpoints --bin faulty -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-configs: ## Write configs/echo.toml, configs/ping.toml, configs/chat.toml and docs/settings.md from the table of keys in framework/src/config/keys
-	cargo build -p echo -p ping -p chat
+configs: ## Write configs/echo.toml, ping.toml, chat.toml, gateway.toml and docs/settings.md from the table of keys in framework/src/config/keys
+	cargo build -p echo -p ping -p chat -p gateway
 	$(DEBUG)/echo --print-example > configs/echo.toml
 	$(DEBUG)/ping --print-example > configs/ping.toml
 	$(DEBUG)/chat --print-example > configs/chat.toml
+	$(DEBUG)/gateway --print-example > configs/gateway.toml
 	$(DEBUG)/ping --print-reference > docs/settings.md
 
 faulty: ## The server with failpoints, for the tests: alone, for cargo would give all that it builds along with it that feature
@@ -184,7 +189,7 @@ asan: export CORELANE_TESTS_SLACK = 50
 asan: ## The library's tests and the black-box tests under AddressSanitizer
 	cargo build --release --workspace --target x86_64-unknown-linux-gnu
 	cargo build --release -p tests --features failpoints --bin faulty --target x86_64-unknown-linux-gnu
-	$(RAISE) cargo test --release -p corelane -p ping -p chat -p top -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
+	$(RAISE) cargo test --release -p corelane -p ping -p chat -p gateway -p top -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
 simulate: export CARGO_TARGET_DIR = target/sim
 simulate: export CARGO_PROFILE_TESTS_DEBUG_ASSERTIONS = true
@@ -220,6 +225,6 @@ fuzz-smoke: ## Each fuzzer for half a minute, from the kept corpus on (FUZZ_SECO
 clean: ## Remove what was built
 	cargo clean
 
-.PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
+.PHONY: help build servers run run-ping run-chat run-gateway check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
   compare-redis-shared compare-push compare-mail compare-http compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
   compare-fanout compare-chat simulate loom reloads restarts clean

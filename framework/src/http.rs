@@ -72,6 +72,6 @@ pub use field::InvalidField;
 pub use limits::Limits;
 pub use request::{Method, Request};
 pub use response::{Content, Response};
-pub use send::Sending;
+pub use send::{LAST_CHUNK, Sending, chunk_frame};
 pub use status::Status;
 pub use streamed::Streamed;

@@ -140,3 +140,34 @@ impl Drop for Page {
         let _status = self.browser.wait();
     }
 }
+
+/// What stands on a page between the tags called `name`, of which there is one.
+///
+/// # Panics
+/// When there is none, or several.
+#[must_use]
+pub fn element<'p>(page: &'p str, name: &str) -> &'p str {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    assert_eq!(page.matches(&open).count(), 1, "{name}");
+    let (_, behind) = page.split_once(&open).unwrap();
+    behind.split_once(&close).unwrap().0
+}
+
+/// A script or a style as a policy of content names it.
+///
+/// # Panics
+/// Without `basenc` and `sha256sum`.
+#[must_use]
+pub fn sha256(text: &str) -> String {
+    let script = "sha256sum | cut -c1-64 | tr a-f A-F | basenc --base16 -d | base64 -w0";
+    let mut shell = Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = shell.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+    drop(stdin);
+    String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap()
+}

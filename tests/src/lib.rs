@@ -23,6 +23,8 @@ mod cage;
 pub mod chaos;
 mod client;
 pub mod duplex;
+pub mod events;
+pub mod gateway;
 pub mod http;
 pub mod latency;
 pub mod listeners;

@@ -14,6 +14,8 @@ pub enum Program {
     Ping,
     /// `apps/chat`
     Chat,
+    /// `apps/gateway`
+    Gateway,
     /// `apps/top`
     Top,
     /// `tests/src/bin/hostile.rs`
@@ -48,6 +50,7 @@ impl Program {
             Program::Echo => "echo",
             Program::Ping => "ping",
             Program::Chat => "chat",
+            Program::Gateway => "gateway",
             Program::Top => "top",
             Program::Hostile => "hostile",
             Program::Relay => "relay",
@@ -69,6 +72,7 @@ impl Program {
             Program::Echo
             | Program::Ping
             | Program::Chat
+            | Program::Gateway
             | Program::Top
             | Program::Loadtest
             | Program::TokioProxy => self.name(),

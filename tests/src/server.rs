@@ -114,6 +114,18 @@ impl Launch {
         Self::new(Program::Chat)
     }
 
+    /// The gateway.
+    #[must_use]
+    pub fn gateway() -> Self {
+        Self::new(Program::Gateway)
+    }
+
+    /// The gateway with the settings of `file`, which say where it listens.
+    #[must_use]
+    pub fn gateway_with(file: &Path) -> Self {
+        Self::bare(Program::Gateway).with(file)
+    }
+
     /// The server whose handler misbehaves.
     #[must_use]
     pub fn hostile() -> Self {

@@ -4,13 +4,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::admin::{ask, request};
-use tests::browser::Page;
+use tests::browser::{Page, element, sha256};
 use tests::{BOUND, Launch, Server, connect, needs, slack, within};
 
 /// A program's name that would be markup.
@@ -267,29 +266,6 @@ fn page(server: &Server) -> (String, String) {
     let answer = ask(server.admin_addr(), &request("GET", "/", fields));
     assert_eq!(answer.status, 200);
     (answer.head, answer.body)
-}
-
-/// What stands between the tags called `name`, of which there is one.
-fn element<'p>(page: &'p str, name: &str) -> &'p str {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    assert_eq!(page.matches(&open).count(), 1, "{name}");
-    let (_, behind) = page.split_once(&open).unwrap();
-    behind.split_once(&close).unwrap().0
-}
-
-/// As a policy names it.
-fn sha256(text: &str) -> String {
-    let script = "sha256sum | cut -c1-64 | tr a-f A-F | basenc --base16 -d | base64 -w0";
-    let mut shell = Command::new("sh")
-        .args(["-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = shell.stdin.take().unwrap();
-    stdin.write_all(text.as_bytes()).unwrap();
-    drop(stdin);
-    String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap()
 }
 
 #[test]

@@ -200,6 +200,7 @@ fn glommio_is_named_only_in_the_runtime() {
         "apps/echo",
         "apps/ping",
         "apps/chat",
+        "apps/gateway",
         "apps/top",
         "loadtest",
         "tests",
@@ -320,7 +321,7 @@ fn no_file_is_too_long_to_read() {
 
 #[test]
 fn the_main_files_of_the_apps_are_short() {
-    for app in ["echo", "ping", "chat", "top"] {
+    for app in ["echo", "ping", "chat", "gateway", "top"] {
         let lines = read(&PathBuf::from(format!("apps/{app}/src/main.rs")))
             .lines()
             .count();
@@ -443,6 +444,7 @@ fn every_key_of_the_shipped_files_exists_and_is_explained_there() {
         (Program::Echo, "loadtest.toml"),
         (Program::Ping, "ping.toml"),
         (Program::Chat, "chat.toml"),
+        (Program::Gateway, "gateway.toml"),
     ];
     assert_eq!(
         fs::read_dir(root().join("configs")).unwrap().count(),
@@ -475,6 +477,7 @@ fn the_generated_files_are_as_make_configs_writes_them() {
         (Program::Echo, "--print-example", "configs/echo.toml"),
         (Program::Ping, "--print-example", "configs/ping.toml"),
         (Program::Chat, "--print-example", "configs/chat.toml"),
+        (Program::Gateway, "--print-example", "configs/gateway.toml"),
         (Program::Ping, "--print-reference", "docs/settings.md"),
     ] {
         let printed = Launch::bare(program).argument(option).run();

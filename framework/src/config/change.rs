@@ -75,6 +75,17 @@ fn of_config(config: &Config) -> Values {
 
 fn of_app(app: &App) -> Values {
     let keys = app.written.iter();
-    keys.map(|(key, value)| ((APP.to_owned(), key.clone()), value.to_string()))
+    let told = |key: &str, value: &toml::Value| match file_mark(app, key) {
+        Some(mark) => format!("{value} ({mark})"),
+        None => value.to_string(),
+    };
+    keys.map(|(key, value)| ((APP.to_owned(), key.clone()), told(key, value)))
         .collect()
+}
+
+/// What marks the file that the key names.
+fn file_mark<'a>(app: &'a App, key: &str) -> Option<&'a str> {
+    let mut marks = app.file_marks.iter();
+    let (_, mark) = marks.find(|(name, _)| *name == key)?;
+    Some(mark)
 }

@@ -22,6 +22,8 @@ pub(crate) struct App {
     value: Arc<dyn Any + Send + Sync>,
     /// The same as an operator would write it; empty where TOML has no form for it.
     pub(super) written: toml::Table,
+    /// What marks the files that keys name.
+    pub(super) file_marks: Vec<(&'static str, String)>,
     /// The keys that the application's handlers change while they serve.
     pub(super) live: &'static [&'static str],
 }
@@ -34,6 +36,7 @@ impl InForce {
             app: App {
                 value: Arc::new(()),
                 written: toml::Table::new(),
+                file_marks: Vec::new(),
                 live: &[],
             },
         }
@@ -44,10 +47,12 @@ impl<S: AppSettings> Loaded<S> {
     /// These settings with those of the application both as they are and without their type.
     pub(crate) fn into_force(self) -> (InForce, Arc<S>) {
         let written = toml::Table::try_from(&self.app).unwrap_or_default();
+        let file_marks = self.app.file_marks();
         let value = Arc::new(self.app);
         let app = App {
             value: Arc::clone(&value) as Arc<dyn Any + Send + Sync>,
             written,
+            file_marks,
             live: S::LIVE,
         };
         let config = Arc::new(self.config);
@@ -62,10 +67,10 @@ impl App {
     }
 }
 
-/// As an operator sees it: by what is written.
+/// As an operator sees it: by what is written, and in which files.
 impl PartialEq for App {
     fn eq(&self, other: &Self) -> bool {
-        self.written == other.written
+        self.written == other.written && self.file_marks == other.file_marks
     }
 }
 

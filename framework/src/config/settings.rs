@@ -46,6 +46,28 @@ pub trait AppSettings:
         Vec::new()
     }
 
+    /// A mark for each file that a key names and that was read along with it, as (key, mark): a reload
+    /// that finds another mark under a [live](Self::LIVE) key tells the handlers, as if the key itself
+    /// had changed. Marks come to be in the log, so they tell nothing of a secret.
+    ///
+    /// ```
+    /// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+    /// # struct WordsSettings { file: String, #[serde(skip)] words: String }
+    /// # impl corelane::AppSettings for WordsSettings {
+    /// #     const NAME: &'static str = "words";
+    /// #     const ABOUT: &'static str = "";
+    /// #     const LISTEN: &'static str = "127.0.0.1:7007";
+    /// const LIVE: &'static [&'static str] = &["file"];
+    ///
+    /// fn file_marks(&self) -> Vec<(&'static str, String)> {
+    ///     vec![("file", format!("{} bytes", self.words.len()))]
+    /// }
+    /// # }
+    /// ```
+    fn file_marks(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// What each key of `[app]` does and which values it takes, for `--print-example` and
     /// `--print-reference`: (key, sentences, type and range such as `"a whole number of bytes from
     /// 64 to 1048576"`).

@@ -7,6 +7,7 @@ use crate::http::exchange::{Exchange, Parts, Place, Reply};
 use crate::http::field::{self, InvalidField};
 use crate::http::refusal::Refusal;
 use crate::http::response::{Content, Response};
+use crate::http::send::LAST_CHUNK;
 use crate::http::session::Session;
 use crate::http::status::Status;
 use crate::shard::conns::ConnMut;
@@ -121,6 +122,22 @@ impl Session {
         exchange.reply = Reply::Sending;
         exchange.then = Reply::Streamed;
         Response::recycle_fields(response.fields);
+    }
+
+    /// Makes the head of an answer whose chunks are written on the connection itself.
+    pub(super) fn answer_and_hand_over(&mut self, response: Response<'_>) {
+        let has_body = self.exchange_mut().body.place != Place::End;
+        self.answer_in_parts(response.close());
+        let exchange = self.exchange_mut();
+        if exchange.reply != Reply::Sending {
+            return;
+        }
+        if exchange.parts != Parts::Chunked || has_body {
+            exchange.out.clear();
+            return self.invalid("content in chunks is for HTTP/1.1, behind the request's body");
+        }
+        exchange.then = Reply::Upgraded;
+        self.give_back();
     }
 
     /// Makes the answer with which the connection goes over to `protocol` (RFC 9110, 7.8).
@@ -303,7 +320,7 @@ impl Exchange {
                 self.reply = Reply::Invalid("less content than the answer has announced");
                 return;
             }
-            Parts::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
+            Parts::Chunked => self.out.extend_from_slice(LAST_CHUNK),
             Parts::Length(0) | Parts::UntilClose | Parts::Unsent => {}
         }
         self.reply = Reply::Sending;

@@ -14,7 +14,8 @@ use crate::http::streamed::Streamed;
 use crate::http::target;
 
 /// A request whose head has come. It is answered by one of [`respond`](Self::respond),
-/// [`respond_streamed`](Self::respond_streamed) and [`upgrade`](Self::upgrade).
+/// [`respond_streamed`](Self::respond_streamed), [`take_over`](Self::take_over) and
+/// [`upgrade`](Self::upgrade).
 ///
 /// What it gives lies in the buffer that the kernel has received it into.
 pub struct Request<'h> {
@@ -190,6 +191,45 @@ impl<'h> Request<'h> {
         self.session.answer_in_parts(response);
         Sending::new(self.session).await?;
         Ok(Streamed::new(self.session))
+    }
+
+    /// Answers it with content that is the handler's to write on the connection itself: this sends
+    /// the head, with `Connection: close`, and then the connection is the handler's, as behind
+    /// [`upgrade`](Self::upgrade). So what is [published](crate::Topic) comes to the peer as a part of
+    /// the answer, framed once for all by [`chunk_frame`](super::chunk_frame). The handler ends it with
+    /// [`LAST_CHUNK`](super::LAST_CHUNK). The content that `response` has itself is not sent.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    ///
+    /// use corelane::http::{Http, LAST_CHUNK, Limits, Response};
+    /// use corelane::{Conn, Error, Topic};
+    ///
+    /// /// Sends the news as they come, until the peer goes or the server drains. Elsewhere:
+    /// /// `news.publish(corelane::http::chunk_frame(line))`.
+    /// async fn serve(conn: &mut Conn, limits: &Rc<Limits>, news: &Topic) -> Result<(), Error> {
+    ///     let mut http = Http::new(conn, limits);
+    ///     let Some(request) = http.next().await? else {
+    ///         return Ok(());
+    ///     };
+    ///     request.take_over(Response::ok().header("Content-Type", "text/plain")).await?;
+    ///     drop(http);
+    ///     news.subscribe(conn.id()).map_err(Error::handler)?;
+    ///     while conn.read().await?.is_some() {}
+    ///     news.unsubscribe(conn.id());
+    ///     conn.write(LAST_CHUNK).await
+    /// }
+    /// # let _ = serve;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`respond`](Self::respond); [`Error::Handler`] as well where the content could not be
+    /// sent in chunks: to HTTP/1.0 and for HEAD, with a [`length`](Response::length) or a status that
+    /// has none, or where the request's body is unread.
+    pub fn take_over(self, response: Response<'_>) -> Sending<'h> {
+        self.session.answer_and_hand_over(response);
+        Sending::new(self.session)
     }
 
     /// Whether its peer would speak `protocol` from here on (RFC 9110, 7.8).

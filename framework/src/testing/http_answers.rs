@@ -8,10 +8,11 @@ use crate::close_reason::CloseReason;
 use crate::conn::connection::Conn;
 use crate::error::Error;
 use crate::handler::from_fn;
-use crate::http::{Http, Limits, Request, Response, Status};
+use crate::http::{Http, LAST_CHUNK, Limits, Request, Response, Status, chunk_frame};
 use crate::settings::Settings;
 use crate::shard::futures::sleep::sleep;
 use crate::shard::futures::timeout::timeout;
+use crate::shard::handle::Shard;
 use crate::testing::{Peer, block_on, block_on_with, serve};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -249,6 +250,83 @@ fn an_answer_without_content_is_the_same_in_parts_and_at_once() {
                     assert_eq!(answer, expected, "{status}, {is_streamed}, {length:?}");
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_is_taken_over_is_the_handlers_to_write_and_to_end() {
+    block_on(async || {
+        let mut peer = serve(from_fn(async |conn: &mut Conn| {
+            let mut http = Http::new(conn, &Rc::default());
+            if let Some(request) = http.next().await? {
+                let content = Response::ok().header("X", "y").body("not sent");
+                request.take_over(content).await?;
+            }
+            assert!(http.next().await?.is_none(), "it ends as the head has said");
+            drop(http);
+            // What was sent behind the request is unread.
+            let behind = conn.read().await?;
+            conn.write(chunk_frame(behind.unwrap_or_default())).await?;
+            conn.write(chunk_frame("")).await?;
+            conn.write(LAST_CHUNK).await
+        }));
+        peer.send(format!("{GET}behind it"));
+        let answer = head_and_content(&peer.receive_to_end().await);
+        let head =
+            "HTTP/1.1 200 OK\r\nX: y\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        assert_eq!(answer, format!("{head}9\r\nbehind it\r\n0\r\n\r\n"));
+    });
+}
+
+#[test]
+fn an_answer_without_chunks_is_not_taken_over() {
+    let head = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let unread = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+    type Make = fn() -> Response<'static>;
+    let ok: Make = Response::ok;
+    let cases: [(&str, Make); 6] = [
+        (GET_1_0, ok),
+        (head, ok),
+        (unread, ok),
+        (GET, || Response::ok().length(1)),
+        (GET, || Response::new(Status::NO_CONTENT)),
+        (GET, || Response::ok().header("a b", "")),
+    ];
+    block_on(async || {
+        for (request, response) in cases {
+            let mut peer = serve_one(async move |request| {
+                let taken = request.take_over(response()).await;
+                assert!(matches!(taken, Err(Error::Handler(_))), "{taken:?}");
+                taken
+            });
+            peer.send(request);
+            assert_eq!(peer.receive_to_end().await, b"", "{request}");
+            assert_eq!(peer.closed().await, CloseReason::HandlerFailed, "{request}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_has_gone_over_holds_no_buffer() {
+    block_on(async || {
+        let taken_over = "GET /taken HTTP/1.1\r\nHost: a\r\n\r\n";
+        let upgraded = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: b\r\n\r\n";
+        for asks in [taken_over, upgraded] {
+            let mut peer = serve_one(async |request| {
+                match request.path() {
+                    "/taken" => request.take_over(Response::ok()).await?,
+                    _ => request.upgrade("b", &[]).await?,
+                }
+                sleep(SECOND * 2).await; // its layer is still there
+                Ok(())
+            });
+            peer.send(asks);
+            sleep(SECOND).await;
+            assert!(!peer.receive(1).await.is_empty());
+            assert_eq!(Shard::with(|shard| shard.buffers.referenced()), 0, "{asks}");
+            peer.finish();
+            peer.closed().await;
         }
     });
 }

@@ -27,6 +27,31 @@ impl Conns {
         name: &Arc<str>,
         behind: Behind,
     ) -> Result<(), SubscribeError> {
+        if self.add_subscription(conn, name, behind)? {
+            for bytes in self.shared.topics.kept(name) {
+                self.deliver(conn, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same without the retained values.
+    pub(crate) fn subscribe_to_new(
+        &mut self,
+        conn: ConnId,
+        name: &Arc<str>,
+        behind: Behind,
+    ) -> Result<(), SubscribeError> {
+        self.add_subscription(conn, name, behind).map(drop)
+    }
+
+    /// False: it is subscribed already.
+    fn add_subscription(
+        &mut self,
+        conn: ConnId,
+        name: &Arc<str>,
+        behind: Behind,
+    ) -> Result<bool, SubscribeError> {
         let key = self.key_of(conn).ok_or(SubscribeError::Gone)?;
         let topics = &mut self.shared.topics;
         let subscriptions_max = topics.bounds.subscriptions_max;
@@ -45,15 +70,10 @@ impl Conns {
             topic.behind = behind;
         }
         if !topics.subscriptions.add(index, key.slot) {
-            return Ok(());
+            return Ok(false);
         }
         topics.is_used(index);
-        let topic = topics.topics[index.0 as usize].as_ref();
-        let retained = topic.map(|topic| topic.retained.clone());
-        for bytes in retained.into_iter().flatten() {
-            self.deliver(conn, bytes);
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// False: it was not subscribed.
@@ -376,6 +396,26 @@ mod tests {
             conns.unsubscribe(id, &new);
             conns.subscribe(id, &old, Behind::Drop).expect("room");
             assert_eq!(take_all(conns, id), b"", "it was forgotten");
+        });
+    }
+
+    #[test]
+    fn who_has_seen_what_is_kept_and_subscribes_to_the_new_has_each_once() {
+        with_taker(|conns, id| {
+            let topic = Arc::from("topic");
+            conns.shared.bounds.write_queue_max = 4096; // all have room
+            publish(conns, b"a", 3);
+            publish(conns, b"b", 3);
+            conns.deliver_publications(); // the first is kept, the pass of the second has not begun
+            let kept = conns.shared.topics.kept(&topic).concat();
+            conns
+                .subscribe_to_new(id, &topic, Behind::Drop)
+                .expect("room");
+            publish(conns, b"c", 3);
+            let seen = [kept, take_all(conns, id)].concat();
+            assert_eq!(seen, b"abc");
+            assert_eq!(conns.shared.topics.kept(&topic).concat(), b"abc");
+            assert!(conns.shared.topics.kept("other").is_empty());
         });
     }
 

@@ -223,6 +223,13 @@ impl Topics {
         index.map_or(0, |index| self.subscriptions.members(*index))
     }
 
+    /// What the topic retains on this shard, in order.
+    pub(crate) fn kept(&self, name: &str) -> Vec<Arc<[u8]>> {
+        let index = self.by_name.get(name);
+        let topic = index.and_then(|index| self.topics[index.0 as usize].as_ref());
+        topic.map_or_else(Vec::new, |topic| topic.retained.iter().cloned().collect())
+    }
+
     /// Takes in what is published. It is delivered once this turn's tasks were polled.
     pub(crate) fn publish(&mut self, edition: Edition, publisher: Publisher) {
         let known = self.by_name.get(&edition.topic).copied();

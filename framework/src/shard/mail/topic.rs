@@ -112,6 +112,41 @@ impl Topic {
         })
     }
 
+    /// As [`subscribe`](Self::subscribe), without what is retained: for a handler that has written so
+    /// much of [`kept`](Self::kept) as its peer is to have. Between that and this nothing is missed
+    /// and nothing comes twice, unless the handler waits in between.
+    ///
+    /// # Errors
+    ///
+    /// As for [`subscribe`](Self::subscribe).
+    pub fn subscribe_to_new(&self, conn: ConnId) -> Result<(), SubscribeError> {
+        Shard::with(|shard| {
+            let mut core = shard.core();
+            core.conns.subscribe_to_new(conn, &self.name, self.behind)
+        })
+    }
+
+    /// What this shard retains of it, in order. Whoever has seen all of it and then subscribes
+    /// [to the new](Self::subscribe_to_new) has each publication once.
+    ///
+    /// ```
+    /// use corelane::{Conn, Error, Topic};
+    ///
+    /// /// Sends the news behind number `last`, the oldest first and as fast as the peer takes them.
+    /// async fn catch_up(conn: &mut Conn, news: &Topic, mut last: u64) -> Result<(), Error> {
+    ///     let number = |line: &[u8]| line.first().copied().map_or(0, u64::from);
+    ///     while let Some(line) = news.kept().into_iter().find(|line| number(line) > last) {
+    ///         last = number(&line);
+    ///         conn.write(line).await?; // others may come meanwhile: it looks again
+    ///     }
+    ///     news.subscribe_to_new(conn.id()).map_err(Error::handler)
+    /// }
+    /// # let _ = catch_up;
+    /// ```
+    pub fn kept(&self) -> Vec<Arc<[u8]>> {
+        Shard::with(|shard| shard.core().conns.shared.topics.kept(&self.name))
+    }
+
     /// Ends the subscription of a connection of this shard; what waits for it of this topic is
     /// dropped. False: it had none.
     pub fn unsubscribe(&self, conn: ConnId) -> bool {
