@@ -166,6 +166,8 @@ pub use conn::handle::{Flush, Read, Write};
 pub use conn::next::{Event, Next};
 pub use conn::output::Output;
 pub use conn::split::{ReadHalf, WriteHalf};
+#[cfg(feature = "tls")]
+pub use conn::tls_info::{TlsInfo, TlsVersion};
 pub use error::Error;
 pub use escape::Escaped;
 pub use handler::{
@@ -175,6 +177,8 @@ pub use handler::{
 pub use id::{ConnId, ShardId};
 pub use metrics::Snapshot;
 pub use metrics::custom::{Counter, Gauge, Histogram};
+#[cfg(feature = "tls")]
+pub use metrics::tls::{HandshakeFailure, TlsSnapshot};
 pub use net::listener::ListenerAddr;
 pub use proxy::{Proxied, ProxySsl, ProxyVersion};
 pub use server::builder::{Bound, Server, ServerBuilder};
@@ -200,6 +204,10 @@ pub use shard::mail::ticket::ThreadReceipt;
 pub use shard::mail::topic::Topic;
 pub use start_error::{Problem, ProblemKind, StartError};
 pub use step::Step;
+#[cfg(feature = "tls")]
+pub use tls::client::ClientTls;
 pub use upstream::connector::{Connect, Connector};
 pub use upstream::pool::{Pool, Pooled};
+#[cfg(feature = "tls")]
+pub use upstream::tls_connector::TlsConnector;
 pub use upstream_error::{UpstreamError, UpstreamFailure};
