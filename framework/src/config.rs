@@ -29,11 +29,13 @@ mod kind;
 mod listener_name;
 mod listeners;
 mod listeners_check;
+mod lists;
 mod load;
 mod names;
 mod nearest;
 mod networks;
 mod numbers;
+mod paths;
 mod print;
 mod probe;
 mod problem;
@@ -43,6 +45,7 @@ pub(crate) mod properties;
 mod proptests;
 mod raw;
 mod reference;
+mod section_names;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -60,7 +63,7 @@ pub(crate) use self::example::example;
 pub(crate) use self::in_force::{App, InForce};
 pub(crate) use self::keys::{
     Buffers, CONNECTIONS_MAX, Clients, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull,
-    SHARD_CONNECTIONS_MAX, Socket, Steer, Upstream,
+    SHARD_CONNECTIONS_MAX, Socket, Steer, Tls, TlsVersion, Upstream,
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};
