@@ -44,7 +44,7 @@
 //!    `metrics`, `affinity`, `cgroup`, `meminfo`, `blocking` (threads for what blocks),
 //!    `failpoint`, `step` (what parsers say), `codec` (framing), `proxy` (the PROXY protocol).
 //! 2. `config`: settings, of files and arguments; `settings`: those of code; `arguments`: the
-//!    command line; `log`.
+//!    command line; `log`; `tls`: what connections shake hands by.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 4. `net`: listening sockets and socket options; `runtime`: glommio, and what must be known of
 //!    it.
@@ -110,6 +110,7 @@ mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;
+mod tls;
 mod upstream;
 mod upstream_error;
 #[cfg(feature = "websocket")]

@@ -109,6 +109,9 @@ impl Shard {
         if let Some(settings) = self.commands.take_settings() {
             core.reload(settings);
         }
+        if let Some(tls) = self.commands.take_tls() {
+            core.conns.shared.tls.renew(&tls);
+        }
         if let Some(queue) = self.commands.says_drain()
             && !core.conns.shared.is_draining
         {
