@@ -80,7 +80,8 @@ impl ListenerSettings {
         self.key(&format!("{TLS}.{key}"))
     }
 
-    pub(super) fn tls_section(&self) -> String {
+    /// Its section of TLS.
+    pub(crate) fn tls_section(&self) -> String {
         if self.is_named {
             tls_section(&self.section())
         } else {

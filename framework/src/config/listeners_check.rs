@@ -147,10 +147,11 @@ fn tls_contradicts(listener: &ListenerSettings, checker: &mut Checker<'_>) {
         let help = "name the key of each certificate, in the same order";
         checker.contradiction(&[&key("key"), &key("certificate")], what, help);
     }
-    if tls.client_ca.is_none() {
-        let what = "no client is asked for a certificate, for client_ca is \"off\"";
+    if tls.client_ca.is_none() && tls.client_required.is_some() {
+        let what = "no client is asked for a certificate, for client_ca is \"off\"".to_owned();
         let help = "leave it out, or name the file of those who vouch for clients in client_ca";
-        checker.refuse_written(&key("client_required"), what, help);
+        let keys = [key("client_required"), key("client_ca")];
+        checker.contradiction(&[&keys[0], &keys[1]], what, help);
     }
     if !tls.tickets && tls.ticket_key_file.is_some() {
         let what = "there are no tickets to keep keys of".to_owned();

@@ -6,3 +6,4 @@ mod documents;
 mod listeners;
 mod refused;
 mod rig;
+mod tls;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::choices::Flag;
+use crate::config::choices::{Flag, FlagOr};
 use crate::config::declare::section;
 use crate::config::lists::{TextList, WordList};
 use crate::config::numbers::Whole;
@@ -59,8 +59,9 @@ section! {
         /// asked for a certificate, and one that none of them vouches for is refused.
         documented client_ca: Option<PathBuf> = FileOrOff, None, live;
 
-        /// Whether a client without a certificate is refused, where one is asked for.
-        documented client_required: bool = Flag, true, live;
+        /// Whether a client without a certificate is refused. `"auto"` refuses it where one is asked
+        /// for, which is with `client_ca`. With `false` the handler sees whether there is one.
+        documented client_required: Option<bool> = FlagOr("auto"), None, live;
 
         /// Protocols that the server speaks, the one it likes best first, like
         /// `["h2", "http/1.1"]` (ALPN). A client that names others only is refused. With an empty
@@ -89,5 +90,16 @@ section! {
         /// its directory must be one that the server may write to. Whoever can read it can read what
         /// was resumed by TLS 1.2. With `"off"` the keys end with the process.
         documented ticket_key_file: Option<PathBuf> = FileOrOff, None, live;
+    }
+}
+
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(dead_code, reason = "nobody is asked for one")
+)]
+impl Tls {
+    /// Whether a client that is asked for a certificate must have one.
+    pub(crate) fn requires_certificate(&self) -> bool {
+        self.client_required.unwrap_or(true)
     }
 }
