@@ -63,10 +63,12 @@ pub(crate) use self::example::example;
 pub(crate) use self::in_force::{App, InForce};
 pub(crate) use self::keys::{
     Buffers, CONNECTIONS_MAX, Clients, Keepalive, Limits, Log, LogFormat, Mailbox, OnFull,
-    SHARD_CONNECTIONS_MAX, Socket, Steer, Tls, TlsVersion, Upstream,
+    SHARD_CONNECTIONS_MAX, Socket, Steer, Upstream,
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};
+#[cfg(feature = "tls")]
+pub(crate) use self::keys::{Tls, TlsVersion};
 pub(crate) use self::listener_name::ONLY;
 pub(crate) use self::listeners::ListenerSettings;
 pub(crate) use self::load::{load, load_again, load_from};

@@ -166,6 +166,8 @@ pub use conn::handle::{Flush, Read, Write};
 pub use conn::next::{Event, Next};
 pub use conn::output::Output;
 pub use conn::split::{ReadHalf, WriteHalf};
+#[cfg(feature = "tls")]
+pub use conn::tls_info::{TlsInfo, TlsVersion};
 pub use error::Error;
 pub use escape::Escaped;
 pub use handler::{
@@ -175,6 +177,8 @@ pub use handler::{
 pub use id::{ConnId, ShardId};
 pub use metrics::Snapshot;
 pub use metrics::custom::{Counter, Gauge, Histogram};
+#[cfg(feature = "tls")]
+pub use metrics::tls::{HandshakeFailure, TlsSnapshot};
 pub use net::listener::ListenerAddr;
 pub use proxy::{Proxied, ProxySsl, ProxyVersion};
 pub use server::builder::{Bound, Server, ServerBuilder};
@@ -204,4 +208,6 @@ pub use step::Step;
 pub use tls::client::{ClientTls, ClientTlsBuilder, ClientTlsError};
 pub use upstream::connector::{Connect, Connector};
 pub use upstream::pool::{Pool, Pooled};
+#[cfg(feature = "tls")]
+pub use upstream::tls_connector::TlsConnector;
 pub use upstream_error::{UpstreamError, UpstreamFailure};

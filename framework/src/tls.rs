@@ -45,7 +45,6 @@ mod watch;
 #[cfg(not(feature = "tls"))]
 pub(crate) use self::absent::{Keeper, Made, expires_on, judge};
 #[cfg(feature = "tls")]
-#[expect(unused_imports, reason = "for whoever shakes hands")]
 pub(crate) use self::acceptance::Acceptance;
 pub(crate) use self::acceptance::{Acceptances, Look};
 #[cfg(feature = "tls")]

@@ -124,6 +124,7 @@ impl Shard {
         if !std::mem::replace(&mut core.is_watched, true) {
             core.conns.shared.ring.watch(&self.wake);
         }
+        core.conns.grant_handshakes();
         core.assess_overload(self.commands.memory_is_short());
         core.evict();
         if self.commands.is_asked() {
@@ -451,6 +452,7 @@ impl Core {
         let ticks = self.tickers.is_due(shared.clock);
         let is_paced_due = self.rates_are_due() || cools || evicts || ticks || self.can_survey();
         let has_task = !shared.run_queue.is_empty() || shared.topics.have_work();
+        let has_task = has_task || shared.tls.waiting() > 0;
         has_task || self.sweep_is_due() || is_paced_due
     }
 

@@ -4,11 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::rig::refusals;
+use super::rig::{accepted, refusals};
 use crate::config::keys::{Tls, TlsVersion};
-
-#[cfg(feature = "tls")]
-use super::rig::accepted;
 
 const ONE: &str = r#"
 [listener]
@@ -35,24 +32,6 @@ listen = "127.0.0.1:7008"
 "#;
 
 #[test]
-#[cfg(not(feature = "tls"))]
-fn a_program_without_tls_says_so() {
-    for (text, section) in [(ONE, "listener.tls"), (TWO, "listener.public.tls")] {
-        let told = refusals(text, &[]);
-        assert_eq!(told.len(), 1, "{told:#?}");
-        assert!(
-            told[0].contains(&format!("{section}: this program was built without TLS")),
-            "{told:#?}"
-        );
-        assert!(
-            told[0].contains("help: build it with the feature tls"),
-            "{told:#?}"
-        );
-    }
-}
-
-#[test]
-#[cfg(feature = "tls")]
 fn each_listener_has_the_table_that_stands_behind_it() {
     let config = accepted(ONE, &["listener.tls.alpn=['x']"]).config;
     let only = &config.listeners()[0];
@@ -83,7 +62,6 @@ fn each_listener_has_the_table_that_stands_behind_it() {
 }
 
 #[test]
-#[cfg(feature = "tls")]
 fn what_is_printed_loads_as_the_same() {
     for text in [ONE, TWO] {
         let loaded = accepted(text, &[]);
@@ -99,7 +77,6 @@ fn what_is_printed_loads_as_the_same() {
 }
 
 #[test]
-#[cfg(feature = "tls")]
 fn its_keys_change_by_a_reload_and_the_table_as_such_does_not() {
     let in_force = |text: &str| accepted(text, &[]).into_force().0;
     let changes = |before: &str, after: &str| {
@@ -123,7 +100,6 @@ fn its_keys_change_by_a_reload_and_the_table_as_such_does_not() {
 }
 
 #[test]
-#[cfg(feature = "tls")]
 fn what_does_not_go_together_is_refused() {
     for (from, to, told) in [
         (
@@ -154,7 +130,6 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
-#[cfg(feature = "tls")]
 fn what_is_misspelt_is_told_with_its_place() {
     for (text, told) in [
         (
