@@ -205,7 +205,7 @@ pub use shard::mail::topic::Topic;
 pub use start_error::{Problem, ProblemKind, StartError};
 pub use step::Step;
 #[cfg(feature = "tls")]
-pub use tls::client::ClientTls;
+pub use tls::client::{ClientTls, ClientTlsBuilder, ClientTlsError};
 pub use upstream::connector::{Connect, Connector};
 pub use upstream::pool::{Pool, Pooled};
 #[cfg(feature = "tls")]

@@ -1,37 +1,52 @@
 //! What connections shake hands by: made by the control thread, shared by all shards.
 //!
+//! Of a listener's table `[listener.tls]` [`loaded`] reads the files: [`certificates`] (PEM) with
+//! their [`validity`], found by the client's [`names`]. Its tickets are made by a [`ticketer`] of
+//! [`ticket_keys`], which are in a [`ticket_store`] and, if there is to be one, a [`ticket_file`].
+//! [`keeper`] has all of it, and makes it anew when a [`watch`] finds that files have changed.
+//! [`client`] is the other end, for connections that a shard opens, with [`client_roots`] of whom it
+//! trusts. Whatever cannot be used is a [`problem`].
+//!
 //! Without the feature `tls` there is no [`Acceptance`], so that nobody else asks for the feature.
 
+#[cfg(not(feature = "tls"))]
+mod absent;
+mod acceptance;
+#[cfg(feature = "tls")]
+mod certificates;
 #[cfg(feature = "tls")]
 pub(crate) mod client;
-
-use std::sync::Arc;
 #[cfg(feature = "tls")]
-use std::time::Duration;
-
-use crate::config::ListenerSettings;
-
-/// What the connections of a listener shake hands by.
+mod client_roots;
 #[cfg(feature = "tls")]
-#[derive(Debug)]
-pub(crate) struct Acceptance {
-    /// Its `Debug` hides the keys.
-    pub(crate) config: Arc<rustls::ServerConfig>,
-    /// From the first wait for a handshake to its end.
-    pub(crate) handshake_timeout: Duration,
-    /// Steps of handshakes that a shard computes in a turn, at most.
-    pub(crate) handshakes_per_turn_max: u32,
-}
+mod files;
+#[cfg(feature = "tls")]
+mod keeper;
+#[cfg(feature = "tls")]
+mod loaded;
+#[cfg(feature = "tls")]
+mod names;
+mod problem;
+#[cfg(all(test, feature = "tls"))]
+pub(crate) mod scratch;
+#[cfg(feature = "tls")]
+mod ticket_file;
+#[cfg(feature = "tls")]
+mod ticket_keys;
+#[cfg(feature = "tls")]
+mod ticket_store;
+#[cfg(feature = "tls")]
+mod ticketer;
+#[cfg(feature = "tls")]
+mod validity;
+#[cfg(feature = "tls")]
+mod watch;
 
-/// There is none.
 #[cfg(not(feature = "tls"))]
-#[derive(Debug)]
-pub(crate) enum Acceptance {}
-
-/// Of each listener, in the order of the start; none: its connections are plain.
-pub(crate) type Acceptances = Arc<[Option<Arc<Acceptance>>]>;
-
-/// Those of the listeners' settings.
-pub(crate) fn acceptances(listeners: &[ListenerSettings]) -> Acceptances {
-    listeners.iter().map(|_| None).collect()
-}
+pub(crate) use self::absent::{Keeper, Made, expires_on, judge};
+#[cfg(feature = "tls")]
+pub(crate) use self::acceptance::Acceptance;
+pub(crate) use self::acceptance::{Acceptances, Look};
+#[cfg(feature = "tls")]
+pub(crate) use self::keeper::{Keeper, Made, expires_on, judge};
+pub(crate) use self::problem::FileProblem;

@@ -25,7 +25,7 @@ use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
 use crate::shard::state::acceptor::ListenSocket;
 use crate::shard::task::bell::{Bell, Bells};
-use crate::tls::Acceptances;
+use crate::tls::{Acceptances, Keeper};
 
 const UNSPECIFIED: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
@@ -58,13 +58,13 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     started: Instant,
     events: &Sender<Event>,
     factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
-) -> Result<(Vec<ShardHandle>, Arc<Mesh<M>>), String> {
+) -> Result<(Vec<ShardHandle>, Arc<Mesh<M>>, Keeper), String> {
     let (settings, factory) = (listening.settings, Arc::new(factory));
     let config = &settings.config;
     let first = listening.listeners.first();
     let local_addr = first.map_or(UNSPECIFIED, |first| first.endpoint.socket_addr());
     let listeners_count = listening.listeners.len();
-    let count = listening.plan.shards.len();
+    let (count, tls) = (listening.plan.shards.len(), listening.tls.acceptances());
     let wakes = (0..count)
         .map(|_| WakeFd::new())
         .collect::<io::Result<Vec<_>>>();
@@ -92,7 +92,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
             plan: plan.clone(),
             context,
             listeners,
-            tls: Acceptances::clone(&listening.tls),
+            tls: Acceptances::clone(&tls),
             wake,
             started,
         };
@@ -106,7 +106,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
             }
         }
     }
-    Ok((shards, mesh))
+    Ok((shards, mesh, listening.tls))
 }
 
 /// Each shard's sockets: one of each listener.
