@@ -265,12 +265,7 @@ fn sslyze_finds_nothing_wrong() {
             "--reneg",
             "--robot",
         ])
-        .args([
-            "--early_data",
-            "--fallback",
-            "--elliptic_curves",
-            "--ems",
-        ])
+        .args(["--early_data", "--fallback", "--elliptic_curves", "--ems"])
         .arg(handle.local_addr().to_string())
         .output()
         .unwrap();

@@ -32,6 +32,10 @@ impl ConnMut<'_> {
     /// Seals what is to be sent next. Nothing is in the kernel. False: the session seals nothing any
     /// more, and the connection has failed.
     pub(in crate::shard::conns) fn seal_output(&mut self) -> bool {
+        let (slot, bytes) = (self.key.slot, self.slot.output_bytes);
+        if !self.shared.tls.has_unsealed(slot, bytes) {
+            return true;
+        }
         let Shared {
             tls,
             segments,
@@ -40,13 +44,9 @@ impl ConnMut<'_> {
             ..
         } = &mut *self.shared;
         let mut scratch = std::mem::take(&mut tls.scratch);
-        let Some(tls) = tls.get_mut(self.key.slot) else {
+        let Some(tls) = tls.get_mut(slot) else {
             return true;
         };
-        if tls.sealed == self.slot.output_bytes && tls.end != OutputEnd::Ending {
-            self.shared.tls.scratch = scratch;
-            return true;
-        }
         let mut sealing = Sealing {
             key: self.key,
             tls,
