@@ -26,6 +26,10 @@ use crate::time::{Tick, Ticks};
 /// records of any length.
 const INPUT_BYTES_MAX: usize = 96 * 1024;
 
+/// The alert for a peer that speaks something else, which a client of TLS would understand:
+/// unexpected_message, fatal (RFC 8446, 6).
+const NOT_TLS: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
+
 /// Whether connections to this shard shake hands, those of some listener at least.
 pub(crate) fn is_expected() -> bool {
     Shard::with(|shard| shard.core().conns.shared.tls.are_accepted())
@@ -75,6 +79,9 @@ pub(crate) async fn accept(conn: &mut Conn) -> Result<bool, Error> {
             Err(error)
         }
         Err(failed) => {
+            if matches!(failed, Failed::NotTls) {
+                conn.write(&NOT_TLS).await?;
+            }
             // The alert, if the peer still takes it.
             conn.flush().await?;
             Err(refuse(conn, &failed))
@@ -243,7 +250,8 @@ impl Handshake {
             let Some(chunk) = poll_fn(|context| handle.poll_raw(context)).await? else {
                 return Err(Failed::Left);
             };
-            if self.input.len() + chunk.len() > INPUT_BYTES_MAX {
+            let held = self.input.len() + self.session.held_bytes();
+            if held + chunk.len() > INPUT_BYTES_MAX {
                 return Err(Failed::TooLong);
             }
             self.input.extend_from_slice(&chunk);

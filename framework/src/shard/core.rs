@@ -57,8 +57,7 @@ pub(crate) struct Core {
     pub(crate) reclaim: Option<Reclaim>,
     pub(crate) attempts: Attempts,
     pub(crate) drain: Drain,
-    /// Connections that were served and have ended since it was told last: those of one turn at
-    /// most.
+    /// Accepted connections that have ended since it was told last: those of one turn at most.
     pub(crate) left: Vec<Ended>,
     /// What the admin server has asked, and is being answered.
     pub(crate) surveys: Vec<Survey>,

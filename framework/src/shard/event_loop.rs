@@ -353,9 +353,7 @@ impl Core {
             Some(ended) if ended.origin == Origin::Outbound => self.outbound_closed(&ended),
             Some(ended) => {
                 self.accepted_closed(&ended);
-                if ended.is_served {
-                    self.left.push(ended);
-                }
+                self.left.push(ended);
             }
             None => {}
         }

@@ -10,8 +10,6 @@ mod input;
 mod output;
 mod record;
 pub(crate) mod session;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;

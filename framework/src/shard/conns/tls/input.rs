@@ -10,9 +10,9 @@ use crate::shard::conns::tls::Tls;
 use crate::shard::policy::log_limit::LogKind;
 use crate::time::Tick;
 
-/// What a session keeps of records that have begun: a message of the handshake may be of 64 KiB
-/// (RFC 8446, 4; rustls keeps to it), in records that are no longer than another 18.
-const PARTIAL_BYTES_MAX: u32 = 96 * 1024;
+/// What a session holds of a message of the handshake that is not whole. The largest that comes
+/// behind the handshake is a ticket.
+const HELD_BYTES_MAX: usize = 36 * 1024;
 
 /// What was found in some input, beside its plaintext.
 struct Found {
@@ -101,7 +101,7 @@ impl ConnMut<'_> {
             buffers.release(std::mem::replace(last, exact));
         }
         tls.is_over = opened.is_over;
-        let is_too_much = input.len() - opened.consumed as u32 > PARTIAL_BYTES_MAX
+        let is_too_much = tls.session.held_bytes() > HELD_BYTES_MAX
             || !tls.silent_records.take(opened.without_data, now);
         let failure = opened.failure.map(Broken::Tls);
         let failure = failure.or(is_too_much.then_some(Broken::TooMany));

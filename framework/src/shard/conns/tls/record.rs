@@ -9,8 +9,8 @@ const TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 /// That of the handshake's records.
 const HANDSHAKE: u8 = 22;
 /// What protecting one record adds, in any suite: the header, an explicit nonce of 8 bytes, a type
-/// and a tag of 16, and some to spare.
-pub(super) const OVERHEAD_MAX: u32 = 48;
+/// and a tag of 16; and a change of keys ahead of it, 27 bytes; and some to spare.
+pub(super) const OVERHEAD_MAX: u32 = 64;
 /// The plaintext of a record at most.
 pub(super) const PLAINTEXT_MAX: u32 = 1 << 14;
 

@@ -25,9 +25,9 @@ pub(crate) struct Session {
     side: Side,
     /// By which name the client has asked for us (RFC 6066, 3); of a server's.
     server_name: Option<Box<str>>,
-    /// Bytes at the front of the next input that rustls has seen: a message of the handshake goes
-    /// on in a further record.
-    seen: u32,
+    /// Records whose message of the handshake goes on in a further one. rustls has seen them, and
+    /// counts on them: it is to have them in front of whatever comes, and if nothing does.
+    held: Vec<u8>,
 }
 
 enum Side {
@@ -78,7 +78,7 @@ impl Session {
         Self {
             side,
             server_name: None,
-            seen: 0,
+            held: Vec::new(),
         }
     }
 
@@ -103,8 +103,7 @@ impl Session {
 
     /// Whether [`Self::open`] would find something to do.
     pub(crate) fn can_go_on(&self, input: &[u8]) -> bool {
-        let fresh = input.get(self.seen as usize..).unwrap_or_default();
-        record::next(fresh) != Next::Partial
+        record::next(input) != Next::Partial
     }
 
     /// The client's first flight goes to `own`.
@@ -128,49 +127,66 @@ impl Session {
             is_over: false,
             failure: None,
         };
-        let mut end = (self.seen as usize).min(input.len());
-        loop {
-            let next = record::next(&input[end..]);
-            end += match next {
+        while was_handshaking == self.is_handshaking() {
+            let rest = &mut input[opened.consumed..];
+            let next = record::next(rest);
+            let length = match next {
                 Next::Partial => break,
-                Next::Whole(bytes) => bytes,
-                Next::Invalid => input.len() - end, // rustls finds the words for it
+                Next::Whole(length) => length,
+                Next::Invalid => rest.len(), // rustls finds the words for it
             };
-            self.note_server_name(&input[opened.consumed..end]);
             let mut has_data = false;
             let mut sink = |bytes: &[u8]| {
                 has_data |= !bytes.is_empty();
                 data(bytes);
             };
-            let (discard, settled) = self.settle(&mut input[opened.consumed..end], own, &mut sink);
-            opened.consumed += discard;
+            let settled = self.open_record(&mut rest[..length], own, &mut sink);
+            opened.consumed += length;
             opened.without_data += u32::from(!has_data);
-            let no_record = Error::InvalidMessage(InvalidMessage::InvalidContentType);
-            let settled = settled.and_then(|is_over| match next {
-                Next::Invalid => Err(no_record),
-                _ => Ok(is_over),
-            });
             match settled {
+                Ok(false) if next == Next::Invalid => {
+                    let failure = Error::InvalidMessage(InvalidMessage::InvalidContentType);
+                    opened.failure = Some(failure);
+                    break;
+                }
                 Ok(false) => {}
                 Ok(true) => {
                     // What comes behind it is ignored (RFC 8446, 6.1).
                     opened.is_over = true;
                     opened.consumed = input.len();
-                    end = input.len();
                     break;
                 }
                 Err(error) => {
-                    self.settle_failed(own);
+                    self.take_alert(own);
                     opened.failure = Some(error);
-                    return opened;
+                    break;
                 }
             }
-            if was_handshaking && !self.is_handshaking() {
-                break;
-            }
         }
-        self.seen = (end - opened.consumed) as u32;
         opened
+    }
+
+    /// One whole record. What rustls is not done with it is to have again, in front of what comes.
+    fn open_record(
+        &mut self,
+        record: &mut [u8],
+        own: &mut Vec<u8>,
+        data: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, Error> {
+        if self.held.is_empty() {
+            self.note_server_name(record);
+            let (discard, settled) = self.settle(record, own, data);
+            self.held.extend_from_slice(&record[discard..]);
+            return settled;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(record);
+        let (discard, settled) = self.settle(&mut held, own, data);
+        held.drain(..discard);
+        if !held.is_empty() {
+            self.held = held;
+        }
+        settled
     }
 
     /// Until rustls has no more to say of `input`. Gives how much of that is done with, and whether
@@ -200,18 +216,33 @@ impl Session {
         (consumed, Err(endless))
     }
 
-    /// The alert that tells of a failure goes to `own`.
-    fn settle_failed(&mut self, own: &mut Vec<u8>) {
-        let _same = self.settle(&mut [], own, &mut |_| {});
+    /// What tells the peer of a failure goes to `own`.
+    fn take_alert(&mut self, own: &mut Vec<u8>) {
+        for _ in 0..STEPS_MAX {
+            // Without anything to send it would look at its input anew.
+            if !self.common().wants_write() {
+                return;
+            }
+            let held = &mut self.held;
+            let (_, _step) = match &mut self.side {
+                Side::Server(conn) => step(conn.process_tls_records(held), own, &mut |_| {}),
+                Side::Client(conn) => step(conn.process_tls_records(held), own, &mut |_| {}),
+            };
+        }
     }
 
     /// The first record of a server's session is looked at for the name, before rustls has it.
-    fn note_server_name(&mut self, records: &[u8]) {
+    fn note_server_name(&mut self, record: &[u8]) {
         let is_hello =
             matches!(self.side, Side::Server(_)) && self.common().protocol_version().is_none();
         if is_hello && self.server_name.is_none() {
-            self.server_name = hello::server_name(records);
+            self.server_name = hello::server_name(record);
         }
+    }
+
+    /// Bytes that are held until the rest of a message comes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held.len()
     }
 
     // ---- output ----
@@ -219,30 +250,33 @@ impl Session {
     /// Protects `plaintext`, one record's at most, into `room`; gives how much of that it takes.
     /// What rustls has to send first is before it.
     pub(crate) fn seal(&mut self, plaintext: &[u8], room: &mut [u8]) -> Result<usize, Unsealed> {
-        self.with_traffic(|traffic| traffic.encrypt(plaintext, room))
+        self.with_traffic(room, |traffic, room| traffic.encrypt(plaintext, room))
     }
 
     /// Our last words: nothing is sealed behind them.
     pub(crate) fn seal_end(&mut self, room: &mut [u8]) -> Result<usize, Unsealed> {
-        self.with_traffic(|traffic| traffic.queue_close_notify(room))
+        self.with_traffic(room, |traffic, room| traffic.queue_close_notify(room))
     }
 
     fn with_traffic(
         &mut self,
-        mut act: impl FnMut(&mut dyn Traffic) -> Result<usize, EncryptError>,
+        room: &mut [u8],
+        mut act: impl FnMut(&mut dyn Traffic, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<usize, Unsealed> {
+        let mut written = 0;
         for _ in 0..STEPS_MAX {
-            let done = match &mut self.side {
-                Side::Server(conn) => traffic(conn.process_tls_records(&mut []), &mut act),
-                Side::Client(conn) => traffic(conn.process_tls_records(&mut []), &mut act),
+            let (held, room) = (&mut self.held, &mut room[written..]);
+            let (discard, sent) = match &mut self.side {
+                Side::Server(conn) => traffic(conn.process_tls_records(held), room, &mut act),
+                Side::Client(conn) => traffic(conn.process_tls_records(held), room, &mut act),
             };
-            match done {
-                None => {}
-                Some(Ok(bytes)) => return Ok(bytes),
-                Some(Err(EncryptError::InsufficientSize(size))) => {
-                    return Err(Unsealed::NeedsRoom(size.required_size));
-                }
-                Some(Err(EncryptError::EncryptExhausted)) => return Err(Unsealed::Over),
+            self.held.drain(..discard);
+            match sent {
+                Sent::Own(bytes) => written += bytes,
+                Sent::All(bytes) => return Ok(written + bytes),
+                // What was written is not to be written again.
+                Sent::NeedsRoom(size) if written == 0 => return Err(Unsealed::NeedsRoom(size)),
+                Sent::NeedsRoom(_) | Sent::Over => return Err(Unsealed::Over),
             }
         }
         Err(Unsealed::Over)
@@ -274,23 +308,40 @@ impl<Data> Traffic for WriteTraffic<'_, Data> {
     }
 }
 
-/// None: another call is to be asked.
+/// What one call has written.
+enum Sent {
+    /// Something of rustls's own, or nothing: there is more.
+    Own(usize),
+    All(usize),
+    NeedsRoom(usize),
+    Over,
+}
+
+/// Writes into `room` what is to be sent next. Gives the bytes of the input that are done with
+/// besides.
 fn traffic<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
-    act: &mut impl FnMut(&mut dyn Traffic) -> Result<usize, EncryptError>,
-) -> Option<Result<usize, EncryptError>> {
-    match status.state {
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => Some(act(&mut traffic)),
-        Ok(ConnectionState::TransmitTlsData(mut transmit)) => {
-            let done = transmit
-                .may_encrypt_app_data()
-                .map(|mut traffic| act(&mut traffic));
+    room: &mut [u8],
+    act: &mut impl FnMut(&mut dyn Traffic, &mut [u8]) -> Result<usize, EncryptError>,
+) -> (usize, Sent) {
+    let sent = match status.state {
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => match act(&mut traffic, room) {
+            Ok(bytes) => Sent::All(bytes),
+            Err(EncryptError::InsufficientSize(size)) => Sent::NeedsRoom(size.required_size),
+            Err(EncryptError::EncryptExhausted) => Sent::Over,
+        },
+        Ok(ConnectionState::EncodeTlsData(mut encode)) => match encode.encode(room) {
+            Ok(bytes) => Sent::Own(bytes),
+            Err(_) => Sent::Over,
+        },
+        Ok(ConnectionState::TransmitTlsData(transmit)) => {
             transmit.done();
-            done
+            Sent::Own(0)
         }
-        Ok(ConnectionState::PeerClosed) => None,
-        Ok(_) | Err(_) => Some(Err(EncryptError::EncryptExhausted)),
-    }
+        Ok(ConnectionState::PeerClosed) => Sent::Own(0),
+        Ok(_) | Err(_) => Sent::Over,
+    };
+    (status.discard, sent)
 }
 
 /// What one call of rustls says. Gives the bytes of the input that are done with besides.
