@@ -135,13 +135,28 @@ fn queries(dashboard: &Value) -> Vec<String> {
     targets.map(filled_in).collect()
 }
 
+/// A server with TLS, some metrics of which no other has.
+fn with_tls() -> Server {
+    let folder = Folder::new("certificate");
+    let issued = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+    let certificate = folder.write("a.crt", &issued.cert.pem());
+    let key = folder.write("a.key", &issued.signing_key.serialize_pem());
+    Launch::echo()
+        .set(&format!("listener.tls.certificate={certificate:?}"))
+        .set(&format!("listener.tls.key={key:?}"))
+        .set("admin.listen=\"127.0.0.1:0\"")
+        .start()
+}
+
 #[test]
 fn alerts_and_dashboard_name_no_metric_that_is_not_there() {
     let server = Launch::relay(([127, 0, 0, 1], 9).into())
         .set("admin.listen=\"127.0.0.1:0\"")
         .start();
-    let page = server.admin_get("/metrics").body;
-    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    let with_tls = with_tls();
+    let pages = [&server, &with_tls].map(|server| server.admin_get("/metrics").body);
+    let samples = pages.iter().flat_map(|page| page.lines());
+    let samples = samples.filter(|line| !line.starts_with('#'));
     let there: BTreeSet<String> = samples
         .filter_map(|line| Some(line.split(['{', ' ']).next()?.to_owned()))
         .collect();
