@@ -135,13 +135,28 @@ fn queries(dashboard: &Value) -> Vec<String> {
     targets.map(filled_in).collect()
 }
 
+/// With TLS by a new certificate in the folder.
+fn with_tls(launch: Launch, folder: &Folder) -> Launch {
+    let issued = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+    let key = folder.write("a.key", &issued.signing_key.serialize_pem());
+    let certificate = folder.write("a.crt", &issued.cert.pem());
+    launch
+        .set(&format!("listener.tls.certificate={certificate:?}"))
+        .set(&format!("listener.tls.key={key:?}"))
+}
+
 #[test]
 fn alerts_and_dashboard_name_no_metric_that_is_not_there() {
     let server = Launch::relay(([127, 0, 0, 1], 9).into())
         .set("admin.listen=\"127.0.0.1:0\"")
         .start();
-    let page = server.admin_get("/metrics").body;
-    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    // Some metrics are there with TLS alone.
+    let folder = Folder::new("certificate");
+    let secured = with_tls(Launch::echo(), &folder).set("admin.listen=\"127.0.0.1:0\"");
+    let secured = secured.start();
+    let pages = [&server, &secured].map(|server| server.admin_get("/metrics").body);
+    let samples = pages.iter().flat_map(|page| page.lines());
+    let samples = samples.filter(|line| !line.starts_with('#'));
     let there: BTreeSet<String> = samples
         .filter_map(|line| Some(line.split(['{', ' ']).next()?.to_owned()))
         .collect();
@@ -691,6 +706,32 @@ fn under_the_seccomp_profile_a_server_starts_serves_and_drains() {
     let refused = confined(&folder.write("without.json", &without.to_string())).run();
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("io_uring"), "{}", refused.stderr);
+}
+
+#[test]
+fn under_the_seccomp_profile_certificates_and_ticket_keys_are_renewed() {
+    needs!("python3");
+    if !Path::new("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").exists() {
+        skip!("needs the numbers of x86-64's system calls: linux-libc-dev");
+    }
+    let folder = Folder::new("confined-tls");
+    let tickets = folder.0.join("tickets");
+    let launch = confined(&deploy("kubernetes/seccomp/corelane.json"))
+        .set(&format!("listener.tls.ticket_key_file={tickets:?}"))
+        .set("listener.tls.ticket_key_lifetime=\"1s\"");
+    let server = with_tls(launch, &folder).start();
+    let first = fs::read_to_string(&tickets).unwrap();
+    within(2 * BOUND, "another key of tickets", || {
+        (fs::read_to_string(&tickets).unwrap() != first).then_some(())
+    });
+    let _same_files = with_tls(Launch::echo(), &folder);
+    server.wait_for_log("a certificate is in force", 2 * BOUND);
+    let lines = server.log().lines();
+    let warnings = lines
+        .iter()
+        .filter(|line| line.message().contains("not noticed"));
+    assert_eq!(warnings.count(), 0);
+    server.stop();
 }
 
 /// The words of the command that stands behind `key` in a text, as a list in JSON.
