@@ -604,12 +604,13 @@ fn under_the_seccomp_profile_certificates_and_ticket_keys_are_renewed() {
     within(2 * BOUND, "another key of tickets", || {
         (tickets() != first).then_some(())
     });
-    files.issue("server", &["a.test"]);
-    wait_until_shown(
-        server.addr(),
-        &files.client(&["server"]),
-        &files.certificate("server"),
-    );
+    files.issue("new", &["a.test"]);
+    let client = files.client(&["server", "new"]);
+    for kind in ["key", "crt"] {
+        let [from, to] = ["new", "server"].map(|name| files.path(&format!("{name}.{kind}")));
+        fs::copy(from, to).unwrap();
+    }
+    wait_until_shown(server.addr(), &client, &files.certificate("new"));
     let lines = server.log().lines();
     assert!(
         !lines
