@@ -708,32 +708,6 @@ fn under_the_seccomp_profile_a_server_starts_serves_and_drains() {
     assert!(refused.stderr.contains("io_uring"), "{}", refused.stderr);
 }
 
-#[test]
-fn under_the_seccomp_profile_certificates_and_ticket_keys_are_renewed() {
-    needs!("python3");
-    if !Path::new("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").exists() {
-        skip!("needs the numbers of x86-64's system calls: linux-libc-dev");
-    }
-    let folder = Folder::new("confined-tls");
-    let tickets = folder.0.join("tickets");
-    let launch = confined(&deploy("kubernetes/seccomp/corelane.json"))
-        .set(&format!("listener.tls.ticket_key_file={tickets:?}"))
-        .set("listener.tls.ticket_key_lifetime=\"1s\"");
-    let server = with_tls(launch, &folder).start();
-    let first = fs::read_to_string(&tickets).unwrap();
-    within(2 * BOUND, "another key of tickets", || {
-        (fs::read_to_string(&tickets).unwrap() != first).then_some(())
-    });
-    let _same_files = with_tls(Launch::echo(), &folder);
-    server.wait_for_log("a certificate is in force", 2 * BOUND);
-    let lines = server.log().lines();
-    let warnings = lines
-        .iter()
-        .filter(|line| line.message().contains("not noticed"));
-    assert_eq!(warnings.count(), 0);
-    server.stop();
-}
-
 /// The words of the command that stands behind `key` in a text, as a list in JSON.
 fn command_after(text: &str, key: &str) -> Vec<String> {
     let rest = text.split_once(key).unwrap_or_else(|| panic!("no {key}")).1;

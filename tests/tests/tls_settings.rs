@@ -17,7 +17,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
-use tests::{BOUND, Exit, Launch, Line, Server, connect, needs, within};
+use tests::{BOUND, Exit, Launch, Line, Server, connect, needs, skip, within};
 
 /// A directory of certificates, gone with the value.
 struct Files(PathBuf);
@@ -583,6 +583,41 @@ fn a_client_without_a_certificate_is_refused_where_one_is_required() {
         .start();
     assert!(may_come(&server, &known) && may_come(&server, &none));
     assert!(!may_come(&server, &unknown));
+}
+
+#[test]
+fn under_the_seccomp_profile_certificates_and_ticket_keys_are_renewed() {
+    needs!("python3");
+    if !Path::new("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").exists() {
+        skip!("needs the numbers of x86-64's system calls: linux-libc-dev");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let script = root.join("tests/clients/under_seccomp.py");
+    let profile = root.join("deploy/kubernetes/seccomp/corelane.json");
+    let [script, profile] = [&script, &profile].map(|path| path.to_str().unwrap());
+    let files = Files::with_server();
+    let keys = "ticket_key_file = 'DIR/tickets'\nticket_key_lifetime = '1s'\n";
+    let confined = files.launch(keys).under(&["python3", script, profile]);
+    let server = confined.start();
+    let tickets = || fs::read_to_string(files.path("tickets")).unwrap();
+    let first = tickets();
+    within(2 * BOUND, "another key of tickets", || {
+        (tickets() != first).then_some(())
+    });
+    files.issue("new", &["a.test"]);
+    let client = files.client(&["server", "new"]);
+    for kind in ["key", "crt"] {
+        let [from, to] = ["new", "server"].map(|name| files.path(&format!("{name}.{kind}")));
+        fs::copy(from, to).unwrap();
+    }
+    wait_until_shown(server.addr(), &client, &files.certificate("new"));
+    let lines = server.log().lines();
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.message().contains("not noticed"))
+    );
+    server.stop();
 }
 
 /// The packages that a build of the framework needs, with these features.
