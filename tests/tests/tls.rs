@@ -139,6 +139,7 @@ fn plain_text_is_answered_by_an_alert() {
     client.read_to_end(&mut said).unwrap();
     assert_eq!(said[..5], [21, 3, 3, 0, 2], "an alert");
     wait_for_closed(&handle, CloseReason::TlsFailed, 1);
+    assert_eq!(CloseReason::TlsFailed.as_str(), "tls_failed");
     let failed = handle
         .stats()
         .tls
@@ -185,6 +186,7 @@ fn a_handshake_that_trickles_in_has_its_time() {
     assert!(cut.is_some(), "500 bytes at 50 a second take ten");
     assert!(begun.elapsed() >= timeout);
     wait_for_closed(&handle, CloseReason::TlsTimeout, 1);
+    assert_eq!(CloseReason::TlsTimeout.as_str(), "tls_timeout");
     let failed = handle
         .stats()
         .tls

@@ -6,7 +6,7 @@ use crate::error::CloseReason;
 use crate::ring::buffers::BufRef;
 use crate::shard::conns::conn_mut::{ConnMut, Shared};
 use crate::shard::conns::interest::{Interest, RunState};
-use crate::shard::conns::tls::Tls;
+use crate::shard::conns::tls::sessions::Tls;
 use crate::shard::policy::log_limit::LogKind;
 use crate::time::Tick;
 

@@ -9,7 +9,7 @@ use crate::shard::conns::queue::{Queue, Segments};
 use crate::shard::conns::slot::{Phase, SendState};
 use crate::shard::conns::tls::record::{OVERHEAD_MAX, PLAINTEXT_MAX};
 use crate::shard::conns::tls::session::{Session, Unsealed};
-use crate::shard::conns::tls::{OutputEnd, Tls};
+use crate::shard::conns::tls::sessions::{OutputEnd, Tls};
 
 /// What is sealed for one send, at most: four records. A send takes more only if the peer does, and
 /// the shard's others wait meanwhile.
