@@ -1,11 +1,14 @@
 //! The page of metrics.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::CloseReason;
-use crate::metrics::Snapshot;
 use crate::metrics::custom::Value;
 use crate::metrics::histogram::{TURN_BOUNDS, TurnReading};
+#[cfg(feature = "tls")]
+use crate::metrics::tls::HandshakeFailure;
+use crate::metrics::{Counter, Snapshot};
 use crate::net::listener::queued_at;
 use crate::server::admin::process;
 use crate::server::admin::text_format::Exposition;
@@ -23,6 +26,8 @@ pub(super) fn page(view: &View) -> String {
     turns(&mut to, view);
     summed(&mut to, &sum);
     upstreams(&mut to, &sum);
+    #[cfg(feature = "tls")]
+    handshakes(&mut to, &sum);
     process::expose(&mut to);
     custom(&mut to, view);
     to.into_text()
@@ -50,6 +55,7 @@ fn server(to: &mut Exposition, view: &View) {
     )
     .value(view.log_lines_dropped.get());
     listeners(to, view);
+    tls(to, view);
 }
 
 /// Each of these has a line for each listener.
@@ -76,6 +82,32 @@ fn listeners(to: &mut Exposition, view: &View) {
     for (name, queued) in queued {
         waiting.labelled(&[("listener", name)], queued);
     }
+}
+
+/// Nothing where no listener has TLS.
+fn tls(to: &mut Exposition, view: &View) {
+    let expiries = view.tls.expires.iter().map(Counter::get);
+    let expiries = view.listeners.iter().zip(expiries);
+    let expiries: Vec<_> = expiries.filter(|(_, expires)| *expires > 0).collect();
+    if expiries.is_empty() {
+        return;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    let mut left = to.gauge(
+        "corelane_tls_certificate_expires_seconds",
+        "Seconds until the first certificate of the listener expires, less than 0 once it has.",
+    );
+    for (listener, expires) in expiries {
+        let left_seconds = i128::from(expires) - i128::from(now);
+        left.labelled(&[("listener", &listener.name)], left_seconds);
+    }
+    to.counter(
+        "corelane_tls_reloads_total",
+        "Times that other certificates were put into force, and that files could not be.",
+    )
+    .labelled(&[("outcome", &"changed")], view.tls.changed.get())
+    .labelled(&[("outcome", &"failed")], view.tls.failed.get());
 }
 
 /// How near the end of the memory is. What is not known has no line.
@@ -271,6 +303,35 @@ fn summed(to: &mut Exposition, sum: &Snapshot) {
         "Bytes written that the kernel has not taken.",
     )
     .value(sum.unsent_bytes);
+}
+
+/// Handshakes of accepted connections.
+#[cfg(feature = "tls")]
+fn handshakes(to: &mut Exposition, sum: &Snapshot) {
+    let tls = &sum.tls;
+    to.counter(
+        "corelane_tls_handshakes_total",
+        "TLS handshakes of accepted connections that were completed.",
+    )
+    .labelled(&[("kind", &"full")], tls.handshakes_full)
+    .labelled(&[("kind", &"resumed")], tls.handshakes_resumed);
+    let mut failed = to.counter(
+        "corelane_tls_handshakes_failed_total",
+        "TLS handshakes of accepted connections that were not, by reason.",
+    );
+    for why in HandshakeFailure::ALL {
+        failed.labelled(&[("reason", &why)], tls.handshakes_failed(why));
+    }
+    to.gauge(
+        "corelane_tls_handshakes_waiting",
+        "Connections that wait for a turn in which their handshake goes on.",
+    )
+    .value(tls.handshakes_waiting);
+    to.gauge(
+        "corelane_tls_handshake_steps_per_turn",
+        "The most steps of handshakes that a shard has computed in one turn.",
+    )
+    .value(tls.handshake_steps_per_turn);
 }
 
 /// Connections that the shards have opened. A server without upstreams may have its own connectors.
