@@ -13,6 +13,14 @@ DURATION ?= 30s
 RATE ?= 5000
 REPORT ?= target/loadtest.html
 LOADTEST ?=
+# What the load tester speaks, and the server and package that speak it too.
+PROTOCOL ?= echo
+SERVER = $(or $(SERVER_$(PROTOCOL)),$(error PROTOCOL=$(PROTOCOL): want echo, ping, http or websocket))
+SERVER_echo := echo
+SERVER_ping := ping
+SERVER_http := http_echo
+SERVER_websocket := websocket_echo
+SERVER_PACKAGE = $(if $(filter %_echo,$(SERVER)),servers,$(SERVER))
 ROOMS ?= 100
 CHAT ?= chat
 CHAT_FLAGS ?=
@@ -36,8 +44,8 @@ help: ## This list
 build: ## All binaries, optimised
 	cargo build --release --workspace
 
-servers: ## What a load test needs, optimised: echo and the load tester
-	cargo build --release -p echo -p loadtest
+servers: ## What a load test needs, optimised: a server of PROTOCOL= and the load tester
+	cargo build --release -p $(SERVER_PACKAGE) -p loadtest
 
 run: ## echo on 127.0.0.1:7007, settings in configs/echo.toml
 	cargo build --release -p echo
@@ -87,15 +95,16 @@ $(CLIENTS)/node/installed: tests/clients/package.json
 	npm install --prefix $(@D) --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
-loadtest: servers ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
-	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
+loadtest: servers ## Start a server, load it, show the report (PROTOCOL=echo, ping, http or websocket, CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
+	$(RAISE) loadtest/loadtest.sh $(BIN) $(SERVER) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) --protocol $(PROTOCOL) $(LOADTEST)
 
 c1m: CONNECTIONS = 1000000
 c1m: DURATION = 60s
 c1m: RATE = 60000
 c1m: REPORT = target/c1m.html
-c1m: servers ## The same with a million connections; wants 8 GB of memory (LOADTEST=flags)
-	$(RAISE) loadtest/c1m.sh $(BIN) echo $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) --interval 30s --rest 20s $(LOADTEST)
+c1m: servers ## The same with a million connections; wants 8 GB of memory (PROTOCOL=websocket, LOADTEST=flags)
+	$(RAISE) loadtest/c1m.sh $(BIN) $(SERVER) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) --protocol $(PROTOCOL) --interval 30s \
+	  --rest 20s $(LOADTEST)
 
 c1m-push: CONNECTIONS = 1000000
 c1m-push: DURATION = 60s

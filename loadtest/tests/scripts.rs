@@ -7,21 +7,25 @@ use std::env;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use rig::{binaries, text};
 
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-fn script(binaries: &Path, report: &Path) -> Child {
+/// One test at a time has ports that a script would try.
+static PORTS: Mutex<()> = Mutex::new(());
+
+fn script(binaries: &Path, [program, protocol]: [&str; 2], report: &Path) -> Child {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("loadtest.sh");
     let mut command = Command::new(script);
     command
         .arg(binaries)
-        .args(["10", "2s", "1000"])
+        .args([program, "10", "2s", "1000"])
         .arg(report)
-        .args(["--warmup", "20ms", "--json"]);
+        .args(["--protocol", protocol, "--warmup", "20ms", "--json"]);
     command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -34,7 +38,7 @@ fn port(report: &str) -> u16 {
     assert_eq!(report["connections"]["served"], 10, "{report}");
     assert!(
         !report["server_shards"].as_array().unwrap().is_empty(),
-        "echo names its shards"
+        "the server names its shards"
     );
     report["load"]["target"]
         .as_str()
@@ -48,6 +52,7 @@ fn port(report: &str) -> u16 {
 
 #[test]
 fn the_servers_port_is_none_that_connections_get_and_none_in_use() {
+    let _alone = PORTS.lock();
     let range: Vec<u16> = fs::read_to_string(RANGE)
         .unwrap()
         .split_whitespace()
@@ -58,16 +63,10 @@ fn the_servers_port_is_none_that_connections_get_and_none_in_use() {
         return;
     }
     let binaries = binaries();
-    let report = |number: u32| {
-        env::temp_dir().join(format!(
-            "loadtest-script-{}-{number}.html",
-            std::process::id()
-        ))
-    };
     // The first that the script tries, if nobody has it already.
     let _taken = TcpListener::bind(("127.0.0.1", range[0] - 1));
     let scripts: Vec<Child> = (0..2)
-        .map(|number| script(&binaries, &report(number)))
+        .map(|number| script(&binaries, ["echo", "echo"], &report(number)))
         .collect();
     let mut ports = Vec::new();
     for (number, script) in (0..).zip(scripts) {
@@ -92,6 +91,28 @@ fn the_servers_port_is_none_that_connections_get_and_none_in_use() {
             .all(|port| !(range[0]..=range[1]).contains(port)),
         "{ports:?}"
     );
+}
+
+#[test]
+fn a_server_of_each_protocol_is_loaded() {
+    let _alone = PORTS.lock();
+    let binaries = binaries();
+    for (number, spoken) in (2..).zip([["http_echo", "http"], ["websocket_echo", "websocket"]]) {
+        let output = script(&binaries, spoken, &report(number))
+            .wait_with_output()
+            .unwrap();
+        fs::remove_file(report(number)).unwrap();
+        let json = String::from_utf8(output.stdout).unwrap();
+        port(&json);
+        let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(found["failures"], serde_json::json!([]), "{spoken:?}");
+        assert_eq!(found["load"]["protocol"], spoken[1]);
+    }
+}
+
+fn report(number: u32) -> PathBuf {
+    let name = format!("loadtest-script-{}-{number}.html", std::process::id());
+    env::temp_dir().join(name)
 }
 
 /// Programs that stand for the load tester and for both chats, by name. A chat tells an address,

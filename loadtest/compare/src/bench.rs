@@ -118,11 +118,7 @@ pub(super) fn load_plan(arguments: &CompareArguments, target: SocketAddr, shape:
     Plan {
         connections,
         cpus: vec![arguments.cpu_client],
-        workload: Workload {
-            protocol: Protocol::Echo,
-            payload: arguments.payload,
-            pipeline,
-        },
+        workload: Workload::new(Protocol::Echo, arguments.payload, pipeline),
         warmup: arguments.warmup,
         duration: arguments.duration,
         ..Plan::to(target)

@@ -12,7 +12,7 @@ use crate::machine::{self, Demand, Facts, destinations};
 use crate::output;
 use crate::rooms::{Rooms, Speakers};
 use crate::token::Participant;
-use crate::workload::Workload;
+use crate::workload::{PATH_DEFAULT, Workload};
 
 pub(crate) const PAYLOAD_DEFAULT: u32 = 64;
 /// Receive buffers of all shards together, and the bounds of a shard's and of a buffer's bytes:
@@ -109,11 +109,7 @@ impl Plan {
             rooms: run.rooms.unwrap_or(1),
             run: run_number(),
             cycles: run.cycles,
-            workload: Workload {
-                protocol: run.protocol,
-                payload: run.payload.unwrap_or(PAYLOAD_DEFAULT),
-                pipeline: run.pipeline,
-            },
+            workload: workload(run),
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
@@ -173,7 +169,7 @@ impl Plan {
         };
         let share = (BUFFERS / self.shards).next_power_of_two();
         let buffers = share.clamp(BUFFERS_SHARD.0, BUFFERS_SHARD.1);
-        let replies = self.workload.reply_length() * u64::from(self.workload.pipeline);
+        let replies = self.workload.reply_size() * u64::from(self.workload.pipeline);
         let buffer_size = replies.clamp(BUFFER_SIZE.0, BUFFER_SIZE.1);
         let in_flight = self.in_flight_max.div_ceil(self.shards).clamp(1, 1024);
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
@@ -236,12 +232,22 @@ impl Plan {
                 true => "lines".to_owned(),
                 false => word(&self.workload.protocol),
             },
-            payload_bytes: self.workload.request_length() as u32,
+            payload_bytes: self.workload.request_payload() as u32,
             pipeline: self.workload.pipeline,
             connect_rate: self.rate,
             interval_s: self.mode.has_turns().then_some(self.interval.as_secs_f64()),
             duration_s: self.duration.as_secs_f64(),
         }
+    }
+}
+
+fn workload(run: &RunArguments) -> Workload {
+    let payload = run.payload.unwrap_or(PAYLOAD_DEFAULT);
+    let path = run.path.as_deref().unwrap_or(PATH_DEFAULT);
+    let workload = Workload::new(run.protocol, payload, run.pipeline).at(&run.target, path);
+    match &run.expect {
+        Some(body) => workload.expecting(body.as_bytes()),
+        None => workload,
     }
 }
 
