@@ -153,10 +153,13 @@ compare-chat: ## CPU of a delivery and its p99 in a chat beside one on tokio, in
 	cargo build --release -p chat -p baseline_tokio_chat -p loadtest
 	$(RAISE) loadtest/compare-chat.sh $(BIN) $(DURATION) $(or $(ROUNDS),5) $(CHAT_FLAGS)
 
-compare-http: ## CPU of a request by HTTP beside a raw loop of epoll and httparse, in turn: 100 connections, and 100x16 (ROUNDS=; needs wrk, h2load)
-	cargo build --release -p baseline_epoll_http -p loadtest
-	cargo build --release -p corelane --features http --example http_hello
-	$(RAISE) loadtest/compare-http.sh $(BIN) $(or $(ROUNDS),5)
+compare-http: ## CPU of a GET by HTTP beside a raw loop of epoll and httparse, and hyper, in turn (ROUNDS=, COMPARE=flags such as --assert)
+	cargo build --release -p servers -p compare -p baseline_epoll_http -p baseline_hyper
+	$(RAISE) $(BIN)/compare --suite http --rounds $(or $(ROUNDS),12) $(COMPARE)
+
+compare-ws: ## CPU of a message by WebSocket beside plain echo, and fastwebsockets on tokio, in turn (ROUNDS=, COMPARE=flags such as --assert)
+	cargo build --release -p servers -p echo -p compare -p baseline_tokio_websocket
+	$(RAISE) $(BIN)/compare --suite websocket --rounds $(or $(ROUNDS),12) $(COMPARE)
 
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
@@ -230,5 +233,5 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
-  compare-redis-shared compare-push compare-mail compare-http compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
+  compare-redis-shared compare-push compare-mail compare-http compare-ws compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
   compare-fanout compare-chat simulate loom reloads restarts clean

@@ -28,7 +28,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Load one server: open connections, hold them, speak over them, and report what happened.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Become a program that is killed when the process that started it dies: how a server is
     /// started that must not be left behind.
     #[command(hide = true)]

@@ -199,7 +199,7 @@ fn a_pong_answers_a_ping_and_an_error_does_not() {
         }
     });
     let report = run(&Plan {
-        workload,
+        workload: workload.clone(),
         ..plan(target)
     });
     assert!(report.is_clean(), "{report}");

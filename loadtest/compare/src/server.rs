@@ -9,11 +9,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::kind::ServerKind;
+use super::suite::Suite;
 use loadtest::Stop;
 use loadtest::error::Error;
 use loadtest::launch::launched;
@@ -40,16 +40,23 @@ impl Binaries {
         Ok(Self(directory.unwrap_or(beside).to_owned()))
     }
 
-    /// The servers asked for; if none was, every one, without the Go one where it is not built.
+    /// The servers asked for; if none was, every one of the suite, without the Go one where it is not built.
     /// Refused unless all of them are here.
-    pub(super) fn choose(&self, wanted: &[ServerKind]) -> Result<Vec<ServerKind>, Error> {
+    pub(super) fn choose(
+        &self,
+        suite: Suite,
+        wanted: &[ServerKind],
+    ) -> Result<Vec<ServerKind>, Error> {
         let mut servers = wanted.to_vec();
         if wanted.is_empty() {
-            servers.extend(
-                ServerKind::value_variants()
-                    .iter()
-                    .filter(|&&server| self.is_offered(server)),
-            );
+            let all = suite.servers().iter();
+            servers.extend(all.filter(|&&server| self.is_offered(server)));
+        }
+        if let Some(other) = servers.iter().find(|one| !suite.servers().contains(one)) {
+            let names: Vec<&str> = suite.servers().iter().map(|one| one.name()).collect();
+            let names = names.join(", ");
+            let why = format!("--servers {other} does something else: this --suite has {names}");
+            return Err(Error::Refused(why));
         }
         match servers.iter().find(|&&server| !self.has(server)) {
             None => Ok(servers),
@@ -83,15 +90,15 @@ impl Binaries {
 
     fn command(&self, server: ServerKind, core: usize) -> Command {
         let mut command = launched(&self.path(server));
-        match server {
-            ServerKind::Echo => {
+        match server.is_ours() {
+            true => {
                 let listen = format!("server.listen=\"{LISTEN}\"");
                 let cpus = format!("server.cpus=[{core}]");
                 for set in [&*listen, &*cpus, "server.shards=1", "log.format=\"json\""] {
                     command.args(["--set", set]);
                 }
             }
-            _ => {
+            false => {
                 command.args([LISTEN, &core.to_string()]);
             }
         }
@@ -99,17 +106,20 @@ impl Binaries {
     }
 }
 
-/// Also the name of its package.
+/// Of a baseline also the name of its package.
 fn binary(server: ServerKind) -> String {
-    match server {
-        ServerKind::Echo => "echo".to_owned(),
-        baseline => format!("baseline_{baseline}"),
+    match server.is_ours() {
+        true => server.to_string(),
+        false => format!("baseline_{server}"),
     }
 }
 
 fn build_command(server: ServerKind) -> String {
     match server {
         ServerKind::GoNetpoller => "make baseline-go".to_owned(),
+        ServerKind::HttpEcho | ServerKind::WebsocketEcho => {
+            "cargo build --release -p servers".to_owned()
+        }
         server => format!("cargo build --release -p {}", binary(server)),
     }
 }

@@ -21,6 +21,13 @@ const RESETS: usize = 300;
 /// More than a socket's buffers at both ends hold.
 const FLOOD_BYTES_MAX: usize = 64 << 20;
 const BASELINES: [&str; 5] = ["raw_uring", "raw_epoll", "tokio", "monoio", "glommio"];
+/// Baselines that speak HTTP or WebSocket, and the package of ours that does.
+const FRAMED: [&str; 4] = [
+    "baseline_epoll_http",
+    "baseline_hyper",
+    "baseline_tokio_websocket",
+    "servers",
+];
 /// Built by `make`, where there is a Go compiler.
 const OPTIONAL: &str = "go_netpoller";
 
@@ -42,10 +49,18 @@ fn binary(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
     BUILD.call_once(|| {
         let packages = BASELINES.map(|name| format!("baseline_{name}"));
-        let missing = |package: &&str| !profile_directory().join(package).exists();
+        let missing = |package: &&str| {
+            let program = if *package == "servers" {
+                "http_echo"
+            } else {
+                package
+            };
+            !profile_directory().join(program).exists()
+        };
         let missing: Vec<&str> = packages
             .iter()
             .map(String::as_str)
+            .chain(FRAMED)
             .chain(["echo", "compare"])
             .filter(missing)
             .collect();
@@ -240,6 +255,55 @@ fn a_comparison_measures_every_server_under_every_load() {
 }
 
 #[test]
+fn servers_by_http_and_websocket_are_compared_and_a_bound_that_breaks_is_an_error() {
+    binary("echo");
+    for (suite, servers) in [
+        ("http", ["http_echo", "epoll_http", "hyper"]),
+        ("websocket", ["websocket_echo", "echo", "tokio_websocket"]),
+    ] {
+        let output = compare(&["--suite", suite, "--connections", "2,10x4", "--json"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{suite}: {said}");
+        let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(comparison["suite"], suite);
+        for case in comparison["cases"].as_array().unwrap() {
+            for (row, name) in case["servers"].as_array().unwrap().iter().zip(servers) {
+                assert_eq!(row["server"], name);
+                assert!(row["ratio"]["median"].as_f64().unwrap() > 0.0, "{row}");
+            }
+        }
+    }
+    // Ours as baseline_hyper, from which it cannot be told: it is not below 0.8 of itself.
+    let directory = env::temp_dir().join(format!("loadtest-bound-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let stand_in = format!(
+        "#!/bin/sh\nexec '{}' --set \"server.listen='$1'\" --set \"server.cpus=[$2]\" \
+         --set server.shards=1 --set \"log.format='json'\"\n",
+        binary("http_echo").display()
+    );
+    fs::write(directory.join("baseline_hyper"), stand_in).unwrap();
+    let executable = Permissions::from_mode(0o755);
+    fs::set_permissions(directory.join("baseline_hyper"), executable).unwrap();
+    for name in ["http_echo", "baseline_epoll_http"] {
+        symlink(binary(name), directory.join(name)).unwrap();
+    }
+    let arguments = [
+        "--suite",
+        "http",
+        "--connections",
+        "100",
+        "--assert",
+        "--bin-dir",
+        directory.to_str().unwrap(),
+    ];
+    let output = compare(&arguments);
+    fs::remove_dir_all(&directory).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("of hyper, not below 0.8"), "{said}");
+}
+
+#[test]
 fn a_server_that_dies_in_the_middle_of_a_comparison_is_named_and_ends_it() {
     let echo = binary("echo");
     let directory = env::temp_dir().join(format!("loadtest-dies-{}", std::process::id()));
@@ -306,6 +370,17 @@ fn a_comparison_that_cannot_be_made_is_refused() {
         ])
         .contains("--assert is about")
     );
+    assert!(
+        refused(&[
+            "--suite",
+            "http",
+            "--servers",
+            "http_echo,hyper",
+            "--assert"
+        ])
+        .contains("--assert is about http_echo, epoll_http, hyper")
+    );
+    assert!(refused(&["--suite", "websocket", "--servers", "tokio"]).contains("websocket_echo"));
     assert!(refused(&["--connections", "100x0"]).contains("100x16"));
     assert!(refused(&["--html", "/nowhere/page.html"]).contains("mkdir -p /nowhere"));
 }
