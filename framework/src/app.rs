@@ -102,6 +102,13 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
         return print(&loaded.to_toml());
     }
     if arguments.check {
+        let (problems, warnings) = plan::files(&loaded.config);
+        if !problems.is_empty() {
+            return refuse(S::NAME, &problems);
+        }
+        for warning in warnings {
+            complain(S::NAME, format!("warning: {warning}"));
+        }
         let memory = plan::memory(&loaded.config, app_bytes);
         return print(&format!(
             "the settings are fine\nmemory_bound_bytes={} {memory}\n",

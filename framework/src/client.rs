@@ -24,6 +24,7 @@ use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
 use crate::shard::task::bell::Bells;
 use crate::start_error::{ProblemKind, StartError};
+use crate::tls::Acceptances;
 
 /// The shards of a client, each running the same program.
 ///
@@ -198,6 +199,7 @@ fn start_shard<F: Future<Output = ()> + 'static>(
         memory: plan.memory,
         config: Arc::clone(config),
         listeners: Vec::new(),
+        tls: Acceptances::default(),
         wake: WakeFd::new()?,
         commands: Arc::<Commands>::default(),
         bells: Bells::default(),

@@ -68,13 +68,20 @@ pub enum CloseReason {
     ProxyInvalid,
     /// The PROXY header was not there within `listener.proxy_timeout`.
     ProxyTimeout,
+    /// The TLS handshake was not over within `listener.tls.handshake_timeout`.
+    TlsTimeout,
+    /// The TLS handshake has failed: what came was none, or had nothing in common with what the
+    /// listener's settings allow, or the client's certificate was not accepted.
+    TlsFailed,
+    /// A TLS session could not go on: a record was none of it, or too many came without data.
+    TlsInvalid,
     /// Any other error of the socket.
     SocketError,
 }
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::PeerClosed,
         Self::HandlerClosed,
         Self::PeerReset,
@@ -102,6 +109,9 @@ impl CloseReason {
         Self::ProxyUntrusted,
         Self::ProxyInvalid,
         Self::ProxyTimeout,
+        Self::TlsTimeout,
+        Self::TlsFailed,
+        Self::TlsInvalid,
         Self::SocketError,
     ];
 
@@ -135,6 +145,9 @@ impl CloseReason {
             Self::ProxyUntrusted => "proxy_untrusted",
             Self::ProxyInvalid => "proxy_invalid",
             Self::ProxyTimeout => "proxy_timeout",
+            Self::TlsTimeout => "tls_timeout",
+            Self::TlsFailed => "tls_failed",
+            Self::TlsInvalid => "tls_invalid",
             Self::SocketError => "socket_error",
         }
     }
@@ -155,7 +168,8 @@ impl CloseReason {
             | Self::Overloaded
             | Self::SlowSubscriber
             | Self::ClosedByOperator
-            | Self::ProxyTimeout => true,
+            | Self::ProxyTimeout
+            | Self::TlsTimeout => true,
             Self::PeerClosed
             | Self::HandlerClosed
             | Self::PeerReset
@@ -169,6 +183,8 @@ impl CloseReason {
             | Self::Aborted
             | Self::ProxyUntrusted
             | Self::ProxyInvalid
+            | Self::TlsFailed
+            | Self::TlsInvalid
             | Self::SocketError => false,
         }
     }
@@ -184,6 +200,9 @@ impl CloseReason {
             | Self::AddressLimit => false,
             Self::Reclaimed | Self::FirstByteTimeout | Self::IdleTimeout => false,
             Self::ProxyUntrusted | Self::ProxyTimeout => false,
+            // An end without the session's last words says it already, and a reset might overtake
+            // the alert that says why.
+            Self::TlsTimeout | Self::TlsFailed | Self::TlsInvalid => false,
             Self::ReadTimeout
             | Self::RequestTimeout
             | Self::WriteTimeout

@@ -29,11 +29,13 @@ mod kind;
 mod listener_name;
 mod listeners;
 mod listeners_check;
+mod lists;
 mod load;
 mod names;
 mod nearest;
 mod networks;
 mod numbers;
+mod paths;
 mod print;
 mod probe;
 mod problem;
@@ -43,6 +45,7 @@ pub(crate) mod properties;
 mod proptests;
 mod raw;
 mod reference;
+mod section_names;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -64,6 +67,8 @@ pub(crate) use self::keys::{
 };
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};
+#[cfg(feature = "tls")]
+pub(crate) use self::keys::{Tls, TlsVersion};
 pub(crate) use self::listener_name::ONLY;
 pub(crate) use self::listeners::ListenerSettings;
 pub(crate) use self::load::{load, load_again, load_from};

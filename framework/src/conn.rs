@@ -15,3 +15,7 @@ pub(crate) mod output;
 pub(crate) mod proxy_header;
 pub(crate) mod split;
 mod streams;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+#[cfg(feature = "tls")]
+pub(crate) mod tls_info;

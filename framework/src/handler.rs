@@ -13,6 +13,8 @@ use std::time::Duration;
 use crate::config::{App, AppSettings, InForce, Upstream};
 use crate::conn::connection::Conn;
 use crate::conn::proxy_header;
+#[cfg(feature = "tls")]
+use crate::conn::tls;
 use crate::error::{CloseReason, Error};
 use crate::id::{ConnId, Key, ShardId};
 use crate::metrics::custom::{Counter, Gauge, Histogram};
@@ -509,6 +511,10 @@ pub(crate) fn serve<M: Send + 'static, H: Handler<M>>(
     async move {
         // Boxed, so that it takes no room while the handler has the connection.
         if proxy_header::is_expected() && !Box::pin(proxy_header::read(&mut conn)).await? {
+            return Ok(());
+        }
+        #[cfg(feature = "tls")]
+        if tls::is_expected() && !Box::pin(tls::accept(&mut conn)).await? {
             return Ok(());
         }
         handler.serve(&mut conn).await

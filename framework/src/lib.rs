@@ -44,7 +44,7 @@
 //!    `metrics`, `affinity`, `cgroup`, `meminfo`, `blocking` (threads for what blocks),
 //!    `failpoint`, `step` (what parsers say), `codec` (framing), `proxy` (the PROXY protocol).
 //! 2. `config`: settings, of files and arguments; `settings`: those of code; `arguments`: the
-//!    command line; `log`.
+//!    command line; `log`; `tls`: what connections shake hands by.
 //! 3. `ring`: the io_uring and its buffers, the only `unsafe` code.
 //! 4. `net`: listening sockets and socket options; `runtime`: glommio, and what must be known of
 //!    it.
@@ -110,6 +110,7 @@ mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;
+mod tls;
 mod upstream;
 mod upstream_error;
 #[cfg(feature = "websocket")]
@@ -165,6 +166,8 @@ pub use conn::handle::{Flush, Read, Write};
 pub use conn::next::{Event, Next};
 pub use conn::output::Output;
 pub use conn::split::{ReadHalf, WriteHalf};
+#[cfg(feature = "tls")]
+pub use conn::tls_info::{TlsInfo, TlsVersion};
 pub use error::Error;
 pub use escape::Escaped;
 pub use handler::{
@@ -174,6 +177,8 @@ pub use handler::{
 pub use id::{ConnId, ShardId};
 pub use metrics::Snapshot;
 pub use metrics::custom::{Counter, Gauge, Histogram};
+#[cfg(feature = "tls")]
+pub use metrics::tls::{HandshakeFailure, TlsSnapshot};
 pub use net::listener::ListenerAddr;
 pub use proxy::{Proxied, ProxySsl, ProxyVersion};
 pub use server::builder::{Bound, Server, ServerBuilder};
@@ -199,6 +204,10 @@ pub use shard::mail::ticket::ThreadReceipt;
 pub use shard::mail::topic::Topic;
 pub use start_error::{Problem, ProblemKind, StartError};
 pub use step::Step;
+#[cfg(feature = "tls")]
+pub use tls::client::{ClientTls, ClientTlsBuilder, ClientTlsError};
 pub use upstream::connector::{Connect, Connector};
 pub use upstream::pool::{Pool, Pooled};
+#[cfg(feature = "tls")]
+pub use upstream::tls_connector::TlsConnector;
 pub use upstream_error::{UpstreamError, UpstreamFailure};

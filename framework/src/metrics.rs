@@ -3,6 +3,8 @@
 pub(crate) mod counter;
 pub(crate) mod custom;
 pub(crate) mod histogram;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,6 +83,9 @@ pub(crate) struct Metrics {
     pub(crate) surveyed_slots: Counter,
     /// How long turns have lasted, where somebody asked for it.
     pub(crate) turns: TurnDurations,
+    /// Handshakes of TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: tls::TlsCounters,
     /// Of each listener, in the order of the settings.
     pub(crate) listeners: Vec<ListenerCounters>,
     /// By the upstream's name.
@@ -178,6 +183,9 @@ pub struct Snapshot {
     pub unsent_bytes: u64,
     /// Receive buffers that hold something, as of the last turn.
     pub buffers_in_use: u64,
+    /// Handshakes of TLS.
+    #[cfg(feature = "tls")]
+    pub tls: tls::TlsSnapshot,
     upstreams: BTreeMap<String, UpstreamReading>,
 }
 
@@ -231,6 +239,8 @@ impl Metrics {
             unread_bytes: self.unread.get(),
             unsent_bytes: self.unsent.get(),
             buffers_in_use: self.buffers_in_use.get(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.read(),
             upstreams: self
                 .upstreams
                 .iter()
@@ -293,6 +303,8 @@ impl Snapshot {
         self.unread_bytes += other.unread_bytes;
         self.unsent_bytes += other.unsent_bytes;
         self.buffers_in_use += other.buffers_in_use;
+        #[cfg(feature = "tls")]
+        self.tls.add(&other.tls);
         for (name, more) in &other.upstreams {
             let sum = self.upstreams.entry(name.clone()).or_default();
             sum.in_use += more.in_use;

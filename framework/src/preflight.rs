@@ -3,7 +3,7 @@
 //! `facts` asks the machine, in one place; everything else is pure: settings and facts in, a
 //! [`Plan`](plan::Plan) or the whole list of [`Problem`](problem::Problem)s out. `kernel` judges Linux and its io_uring, `limits`
 //! the descriptors and cores, `memlock` the locked memory, `memory` the memory, `port` the address, `admin` the other
-//! one, `inherited` the listeners that are open already. `doctor` tells people all of it.
+//! one, `inherited` the listeners that are open already, `tls` certificates and keys. `doctor` tells people all of it.
 
 pub(crate) mod admin;
 pub(crate) mod doctor;
@@ -16,3 +16,4 @@ pub(crate) mod memory;
 pub(crate) mod plan;
 pub(crate) mod port;
 pub(crate) mod problem;
+pub(crate) mod tls;

@@ -4,7 +4,8 @@
 //! [`listeners`] opens what clients connect to; [`control`] is the thread around the shards, with
 //! `shards` (what it has of each), [`event`] (what it hears of, [`signals`] and [`mod@reload`] among
 //! that) and [`progress`] (who waits for it). It looks after `watchdog`, `memory`, `readiness` and `report`;
-//! `timeout_summary` is said at the start. `admin` serves what it keeps in `view`. Of a process of its
+//! `timeout_summary` is said at the start. [`mod@tls`] has the
+//! certificates. `admin` serves what it keeps in `view`. Of a process of its
 //! own, [`service`] tells the service manager by `notify`; it takes over from a [`predecessor`], and
 //! hands over to a `successor`. [`probe`] asks a server of another process.
 
@@ -28,5 +29,6 @@ mod shards;
 pub(crate) mod signals;
 mod successor;
 mod timeout_summary;
+mod tls;
 mod view;
 mod watchdog;

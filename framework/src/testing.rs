@@ -46,6 +46,10 @@ mod http_answers;
 pub(crate) mod http_properties;
 mod kernel;
 mod peer;
+#[cfg(all(test, feature = "tls"))]
+mod tls_peer;
+#[cfg(all(test, feature = "tls"))]
+mod tls_tests;
 #[cfg(all(any(test, fuzzing), feature = "websocket"))]
 pub(crate) mod websocket_properties;
 mod wire;

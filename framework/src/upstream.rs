@@ -13,3 +13,5 @@ mod health;
 mod inner;
 mod permits;
 pub(crate) mod pool;
+#[cfg(feature = "tls")]
+pub(crate) mod tls_connector;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::checked::{Config, is_listener, is_live};
+use super::checked::{Config, is_live};
 use super::in_force::{App, InForce};
 use super::names::APP;
+use super::section_names::{is_listener, is_tls};
 
 /// A key whose value a reload has changed. Its `Display` is `timeouts.idle "5m" -> "10s"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +43,14 @@ impl InForce {
         let changes = keys.filter_map(|key| {
             let (old, new) = (before.get(key), after.get(key));
             let (section, name) = key;
-            // One that comes or goes is told of once, by its address.
-            let is_whole = is_listener(section) && (old.is_none() || new.is_none());
-            (old != new && (!is_whole || name == "listen")).then(|| SettingChange {
+            // One that comes or goes is told of once, by its address, and TLS by its certificate.
+            let is_whole = old.is_none() || new.is_none();
+            let is_told = match is_whole {
+                true if is_listener(section) => name == "listen",
+                true if is_tls(section) => name == "certificate",
+                _ => true,
+            };
+            (old != new && is_told).then(|| SettingChange {
                 key: format!("{section}.{name}"),
                 is_live: old.is_some() && new.is_some() && is_live(section, name)
                     || section == APP && self.app.live.contains(&name.as_str()),

@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::checker::Checker;
-use super::entry::{Group, Section};
+use super::entry::{Group, Section, Written};
 use super::keys::{
-    Admin, Buffers, Limits, Listener, Log, Mailbox, OnFull, Server, Socket, Timeouts, Topic,
+    Admin, Buffers, Limits, Listener, Log, Mailbox, OnFull, Server, Socket, Timeouts, Tls, Topic,
     Upstream,
 };
 use super::listeners::{self, ListenerSettings};
-use super::raw::{LISTENER, NAMED, Raw};
-use super::value::Value;
-
-/// The name of a section, and every key of it with its value.
-pub(super) type Written = (String, Vec<(&'static str, Value)>);
+use super::raw::Raw;
+use super::section_names::{LISTENER, NAMED, TLS_SECTION, is_listener, is_tls};
 
 macro_rules! sections {
     ($( $(#[doc = $doc:literal])+ $section:ident: $Section:ident, )+) => {
@@ -25,6 +22,8 @@ macro_rules! sections {
             /// Servers that handlers ask, by the operator's names. Shared with every shard's
             /// context.
             pub upstreams: Arc<BTreeMap<String, Upstream>>,
+            /// Of the one listener of `server.listen`; `None`: it is plain.
+            pub(crate) tls: Option<Arc<Tls>>,
             /// Each `[[listener]]`; empty: there is the one of `server.listen`.
             pub(crate) several: Arc<[ListenerSettings]>,
         }
@@ -45,6 +44,7 @@ macro_rules! sections {
                 let mut config = Self {
                     $( $section: $Section::read(stringify!($section), checker), )+
                     upstreams: Arc::new(upstreams(raw, checker)),
+                    tls: listeners::read_tls(raw, TLS_SECTION, checker),
                     several: Arc::default(),
                 };
                 let (socket, clients) = (&config.socket, &config.limits.admission.clients);
@@ -56,9 +56,10 @@ macro_rules! sections {
             pub(super) fn write(&self) -> Vec<Written> {
                 let mut written =
                     vec![$( (stringify!($section).to_owned(), self.$section.write()), )+];
+                written.extend(listeners::write_tls(TLS_SECTION, self.tls.as_deref()));
                 if !self.several.is_empty() {
                     leave_only_listener_out(&mut written);
-                    written.extend(self.several.iter().map(listeners::write));
+                    written.extend(self.several.iter().flat_map(listeners::write));
                 }
                 let upstreams = self.upstreams.iter();
                 written.extend(upstreams.map(|(name, keys)| (section_of(name), keys.write())));
@@ -102,6 +103,16 @@ impl Config {
         listeners::keys()
     }
 
+    /// The section of a listener's TLS.
+    pub(super) fn tls_section() -> Section {
+        Section::of::<Tls>(TLS_SECTION)
+    }
+
+    /// Every key of it.
+    pub(super) fn tls_keys() -> Vec<&'static str> {
+        Tls::keys()
+    }
+
     /// The section of sections with names of the operator's choice.
     pub(super) fn named_section() -> Section {
         Section::of::<Upstream>(NAMED)
@@ -112,12 +123,12 @@ impl Config {
         if !self.several.is_empty() {
             return self.several.to_vec();
         }
-        let (listen, clients) = (self.server.listen, &self.limits.admission.clients);
         vec![ListenerSettings::only(
-            listen,
+            self.server.listen,
             &self.listener,
             &self.socket,
-            clients,
+            &self.limits.admission.clients,
+            self.tls.clone(),
         )]
     }
 
@@ -181,6 +192,10 @@ pub(super) fn is_live(section: &str, name: &str) -> bool {
         let mut entries = listeners::entries().into_iter();
         return entries.any(|entry| entry.key == name && entry.live);
     }
+    if is_tls(section) {
+        let mut entries = Tls::entries().into_iter();
+        return entries.any(|entry| entry.key == name && entry.live);
+    }
     let is_named = section.starts_with(&section_of(""));
     let mut sections = Config::sections()
         .into_iter()
@@ -188,13 +203,6 @@ pub(super) fn is_live(section: &str, name: &str) -> bool {
     let section = sections.find(|known| known.name == section || is_named && known.name == NAMED);
     let entries = section.map_or(Vec::new(), |section| section.entries);
     entries.iter().any(|entry| entry.key == name && entry.live)
-}
-
-/// Whether it is the section of one `[[listener]]`.
-pub(super) fn is_listener(section: &str) -> bool {
-    section
-        .strip_prefix(LISTENER)
-        .is_some_and(|name| name.starts_with('.'))
 }
 
 /// Every key that a reload can change, those of upstreams and of `[[listener]]` aside.

@@ -85,6 +85,12 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Refuses a whole section.
+    pub(super) fn refuse_section(&mut self, section: &str, what: String, help: &str) {
+        let at = self.raw.section(section);
+        self.fault(section, at, what, Some(help.to_owned()));
+    }
+
     fn fault(&mut self, key: &str, at: Range<usize>, what: String, help: Option<String>) {
         self.failed.push(key.to_owned());
         self.faults.push(Fault {

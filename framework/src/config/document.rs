@@ -11,7 +11,7 @@ use toml::de::{DeTable as Table, DeValue};
 
 use super::listener_name::name_of;
 use super::problem::{Fault, PROBLEMS_MAX, Problem, Sources, cut, line_range};
-use super::raw::LISTENER;
+use super::section_names::LISTENER;
 
 /// Largest settings file, in bytes. A thousand times what ours are; anything more is a mistaken
 /// path.

@@ -58,6 +58,9 @@ impl Section {
     }
 }
 
+/// The name of a section, and every key of it with its value.
+pub(super) type Written = (String, Vec<(&'static str, Value)>);
+
 /// Settings that stand together, in a section of their own or within one.
 pub(super) trait Group: Sized {
     /// The lines of the comment on all of them.

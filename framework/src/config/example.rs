@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::checked::Config;
 use super::entry::{Entry, Section};
 use super::explained::{sections, sentence, wrap};
+use super::section_names::TLS_SECTION;
 use super::settings::AppSettings;
 
 /// Longest line, in characters.
@@ -14,10 +15,14 @@ const WIDTH: usize = 100;
 pub(crate) fn example<S: AppSettings>() -> String {
     let mut file = header(S::NAME);
     for section in sections::<S>() {
-        file.push_str(&shown(&section));
+        file.push_str(&match section.name {
+            TLS_SECTION => absent(&section, TLS_SECTION, &section.about.join(" ")),
+            _ => shown(&section),
+        });
     }
     for (name, about) in S::UPSTREAMS {
-        file.push_str(&upstream(name, about));
+        let named = Config::named_section();
+        file.push_str(&absent(&named, &format!("upstream.{name}"), about));
     }
     file
 }
@@ -67,13 +72,12 @@ fn setting(entry: &Entry) -> String {
 }
 
 /// A section that is not there by default, as a comment.
-fn upstream(name: &str, about: &str) -> String {
-    let mut section = format!("\n{}# [upstream.{name}]\n", comment(about));
-    let named = Config::named_section();
-    for entry in named.entries.iter().filter(|entry| entry.shipped) {
-        let _ = write!(section, "{}# {}", explanation(entry), setting(entry));
+fn absent(section: &Section, name: &str, about: &str) -> String {
+    let mut text = format!("\n{}# [{name}]\n", comment(about));
+    for entry in section.entries.iter().filter(|entry| entry.shipped) {
+        let _ = write!(text, "{}# {}", explanation(entry), setting(entry));
     }
-    section
+    text
 }
 
 /// Text as lines of a comment, without the marks of code.

@@ -5,6 +5,7 @@ use super::checked::Config;
 use super::entry::{Entry, Section};
 use super::names::APP;
 use super::probe::known_keys;
+use super::section_names::LISTENER;
 use super::settings::AppSettings;
 
 /// The framework's sections, with the defaults of the application `S`, and `[app]` if it has keys.
@@ -14,6 +15,8 @@ pub(super) fn sections<S: AppSettings>() -> Vec<Section> {
     if let Some(listen) = entries.find(|entry| entry.key == "listen") {
         listen.default = toml::Value::from(S::LISTEN).to_string();
     }
+    let behind = sections.iter().position(|section| section.name == LISTENER);
+    sections.insert(behind.map_or(0, |place| place + 1), Config::tls_section());
     sections.extend(app::<S>());
     sections
 }

@@ -5,25 +5,26 @@ use std::fmt;
 use toml::de::{DeTable as Table, DeValue};
 
 use super::kind::{Expect, Kind};
+use super::section_names::TLS;
 use super::value::Value;
 
 /// The name of the one listener where there is no `[[listener]]`.
 pub(crate) const ONLY: &str = "1";
 /// Longest name, in characters.
 const NAME_MAX: usize = 32;
-/// What the admin server's descriptors are called (`FileDescriptorName=`): a listener of that name
-/// would be taken for it.
-const RESERVED: [&str; 2] = ["admin", "steer"];
+/// What the admin server's descriptors are called (`FileDescriptorName=`), and the table of TLS: a
+/// listener of that name would be taken for it.
+const RESERVED: [&str; 3] = ["admin", "steer", TLS];
 
 /// A name that needs no quotes in TOML, and none in a log or as a label.
 pub(super) struct ListenerName;
 
 impl fmt::Display for ListenerName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [one, other] = RESERVED;
+        let [one, other, third] = RESERVED;
         write!(
             out,
-            "a name of 1 to {NAME_MAX} letters, digits, - and _, other than \"{one}\" and \"{other}\""
+            "a name of 1 to {NAME_MAX} letters, digits, - and _, other than \"{one}\", \"{other}\" and \"{third}\""
         )
     }
 }

@@ -2,14 +2,15 @@
 //! or the one of `server.listen` and `[listener]`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::checker::Checker;
 use super::endpoint::Endpoint;
-use super::entry::{Entry, Group, Section};
-use super::keys::{Bind, Clients, Listener, Socket};
+use super::entry::{Entry, Group, Section, Written};
+use super::keys::{Bind, Clients, Listener, Socket, Tls};
 use super::listener_name::ONLY;
-use super::raw::{LISTENER, Raw};
-use super::value::Value;
+use super::raw::Raw;
+use super::section_names::{LISTENER, TLS, tls_section};
 
 /// Keys of TCP, and those of Unix sockets.
 const TCP_KEYS: [&str; 2] = ["v6_only", "proxy_trusted"];
@@ -23,6 +24,8 @@ pub(crate) struct ListenerSettings {
     pub(crate) queue: Listener,
     pub(crate) socket: Socket,
     pub(crate) clients: Clients,
+    /// `None`: its connections are plain.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Its keys stand in a `[[listener]]`.
     pub(super) is_named: bool,
 }
@@ -34,6 +37,7 @@ impl ListenerSettings {
         queue: &Listener,
         socket: &Socket,
         clients: &Clients,
+        tls: Option<Arc<Tls>>,
     ) -> Self {
         Self {
             bind: Bind {
@@ -44,6 +48,7 @@ impl ListenerSettings {
             queue: queue.clone(),
             socket: socket.clone(),
             clients: clients.clone(),
+            tls: tls,
             is_named: false,
         }
     }
@@ -67,6 +72,20 @@ impl ListenerSettings {
             self.key(key)
         } else {
             format!("socket.{key}")
+        }
+    }
+
+    /// The same of a key of its TLS.
+    pub(crate) fn tls_key(&self, key: &str) -> String {
+        self.key(&format!("{TLS}.{key}"))
+    }
+
+    /// Its section of TLS.
+    pub(crate) fn tls_section(&self) -> String {
+        if self.is_named {
+            tls_section(&self.section())
+        } else {
+            tls_section(LISTENER)
         }
     }
 
@@ -121,15 +140,22 @@ pub(super) fn read(
             queue: Listener::read(section, checker),
             socket: Socket::read_over(socket, section, checker),
             clients: Clients::read_over(clients, section, checker),
+            tls: read_tls(raw, &tls_section(section), checker),
             is_named: true,
         }
     });
     read.collect()
 }
 
+/// The table of TLS that is the section `section`, if it was written.
+pub(super) fn read_tls(raw: &Raw, section: &str, checker: &mut Checker<'_>) -> Option<Arc<Tls>> {
+    raw.has_tls(section)
+        .then(|| Arc::new(Tls::read(section, checker)))
+}
+
 /// Its section and keys as an operator would write them, those aside that are not for its kind of
-/// address.
-pub(super) fn write(listener: &ListenerSettings) -> (String, Vec<(&'static str, Value)>) {
+/// address; and its TLS.
+pub(super) fn write(listener: &ListenerSettings) -> Vec<Written> {
     let mut written = listener.bind.write();
     written.extend(listener.queue.write());
     if !listener.is_unix() {
@@ -142,5 +168,11 @@ pub(super) fn write(listener: &ListenerSettings) -> (String, Vec<(&'static str, 
         &UNIX_KEYS
     };
     written.retain(|(key, _)| !others.contains(key));
-    (listener.section(), written)
+    let tls = write_tls(&listener.tls_section(), listener.tls.as_deref());
+    let keys = (listener.section(), written);
+    [keys].into_iter().chain(tls).collect()
+}
+
+pub(super) fn write_tls(section: &str, tls: Option<&Tls>) -> Option<Written> {
+    Some((section.to_owned(), tls?.write()))
 }

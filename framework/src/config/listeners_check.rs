@@ -15,6 +15,7 @@ pub(super) fn contradict(config: &Config, checker: &mut Checker<'_>) {
     for listener in &listeners {
         foreign_contradict(listener, checker);
         proxies_contradict(listener, checker);
+        tls_contradicts(listener, checker);
     }
     for (index, listener) in listeners.iter().enumerate() {
         let before = listeners[..index].iter();
@@ -125,6 +126,37 @@ fn proxies_contradict(listener: &ListenerSettings, checker: &mut Checker<'_>) {
             checker.contradiction(&[trusted_key, proxy_key], what, &help);
         }
         _ => {}
+    }
+}
+
+/// What its TLS asks for against the rest of it, and against this program.
+fn tls_contradicts(listener: &ListenerSettings, checker: &mut Checker<'_>) {
+    let Some(tls) = &listener.tls else {
+        return;
+    };
+    if cfg!(not(feature = "tls")) {
+        let what = "this program was built without TLS".to_owned();
+        let help = "build it with the feature tls of corelane, or leave the table out";
+        checker.refuse_section(&listener.tls_section(), what, help);
+        return;
+    }
+    let key = |key: &str| listener.tls_key(key);
+    let (certificates, keys) = (tls.certificate.len(), tls.key.len());
+    if certificates != keys {
+        let what = format!("{certificates} certificates, but {keys} keys");
+        let help = "name the key of each certificate, in the same order";
+        checker.contradiction(&[&key("key"), &key("certificate")], what, help);
+    }
+    if tls.client_ca.is_none() && tls.client_required.is_some() {
+        let what = "no client is asked for a certificate, for client_ca is \"off\"".to_owned();
+        let help = "leave it out, or name the file of those who vouch for clients in client_ca";
+        let keys = [key("client_required"), key("client_ca")];
+        checker.contradiction(&[&keys[0], &keys[1]], what, help);
+    }
+    if !tls.tickets && tls.ticket_key_file.is_some() {
+        let what = "there are no tickets to keep keys of".to_owned();
+        let help = "leave ticket_key_file out, or set tickets to true";
+        checker.contradiction(&[&key("ticket_key_file"), &key("tickets")], what, help);
     }
 }
 

@@ -1,9 +1,9 @@
 //! The names of sections and keys, and what to say to someone who misspelt one.
 
-use super::checked::{Config, is_listener};
+use super::checked::Config;
 use super::nearest::nearest;
 use super::probe::known_keys;
-use super::raw::{LISTENER, NAMED};
+use super::section_names::{LISTENER, NAMED, TLS_SECTION, is_listener, is_tls};
 use super::settings::AppSettings;
 
 /// The application's own section.
@@ -25,6 +25,11 @@ impl Known {
     /// The keys of a `[[listener]]`.
     pub(super) fn listener_keys() -> Vec<&'static str> {
         Config::listener_keys()
+    }
+
+    /// The keys of a listener's table of TLS.
+    pub(super) fn tls_keys() -> Vec<&'static str> {
+        Config::tls_keys()
     }
 
     /// `None`: no such section. `Some(None)`: a section that takes any key.
@@ -50,9 +55,11 @@ impl Known {
     /// goes by both names, and so does a `[[listener]]`.
     pub(super) fn nearest_key(&self, section: &str, written: &str) -> String {
         let kind = section.split('.').next().unwrap_or_default();
-        let of_listener = Self::listener_keys();
+        let (of_listener, of_tls) = (Self::listener_keys(), Self::tls_keys());
         let keys = if is_listener(section) {
             &of_listener
+        } else if is_tls(section) {
+            &of_tls
         } else {
             self.keys_of(kind).flatten().unwrap_or_default()
         };
@@ -75,8 +82,9 @@ impl Known {
 
     fn owner_of(&self, key: &str) -> Option<&'static str> {
         let has_it = |keys: &Option<Vec<&str>>| keys.as_ref().is_some_and(|k| k.contains(&key));
-        let (owner, _) = self.0.iter().find(|(_, keys)| has_it(keys))?;
-        Some(owner)
+        let owner = self.0.iter().find(|(_, keys)| has_it(keys));
+        let of_tls = || Self::tls_keys().contains(&key).then_some(TLS_SECTION);
+        owner.map(|(owner, _)| *owner).or_else(of_tls)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Checked settings as a file: `--print-config`.
 
-use super::checked::{Config, Written, is_listener};
+use super::checked::Config;
+use super::entry::Written;
 use super::load::Loaded;
 use super::names::APP;
-use super::raw::LISTENER;
+use super::section_names::{LISTENER, TLS_SECTION, is_listener, is_tls};
 use super::settings::AppSettings;
 
 impl<S: AppSettings> Loaded<S> {
@@ -39,6 +40,8 @@ fn section((name, keys): &Written) -> String {
         .map(|(key, value)| format!("{key} = {}\n", value.to_toml()));
     let header = if is_listener(name) {
         format!("[[{LISTENER}]]")
+    } else if is_tls(name) {
+        format!("[{TLS_SECTION}]") // of a [[listener]] it belongs to the one before
     } else {
         format!("[{name}]")
     };

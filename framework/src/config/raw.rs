@@ -9,21 +9,20 @@ use toml::de::{DeTable as Table, DeValue};
 use super::deserialise::deserialise;
 use super::listener_name::name_of;
 use super::problem::Fault;
+use super::section_names::{LISTENER, NAMED, TLS, tls_section};
 use super::value::Value;
-
-/// The section that holds sections with names of the operator's choice.
-pub(super) const NAMED: &str = "upstream";
-/// The section that may be several instead: `[[listener]]`.
-pub(super) const LISTENER: &str = "listener";
 
 /// The framework's own settings as they were written.
 pub(super) struct Raw {
-    /// By "section.key", "upstream.NAME.key" and "listener.NAME.key".
+    /// By "section.key", "upstream.NAME.key", "listener.NAME.key", "listener.tls.key" and
+    /// "listener.NAME.tls.key".
     items: BTreeMap<String, Spanned<Value>>,
     /// The sections with names of the operator's choice, and where each stood.
     named: BTreeMap<String, Range<usize>>,
     /// Each `[[listener]]`, in their order.
     listeners: Vec<RawListener>,
+    /// The sections of TLS, and where each stood.
+    tls: BTreeMap<String, Range<usize>>,
 }
 
 /// One `[[listener]]`.
@@ -41,10 +40,12 @@ impl Raw {
             items: BTreeMap::new(),
             named: BTreeMap::new(),
             listeners: Vec::new(),
+            tls: BTreeMap::new(),
         };
         for (section, value) in written {
             match (section.get_ref().as_ref(), value.into_inner()) {
                 (NAMED, DeValue::Table(table)) => raw.add_named(table, faults),
+                (LISTENER, DeValue::Table(table)) => raw.add_with_tls(LISTENER, table, faults),
                 (section, DeValue::Table(table)) => raw.add(section, table, faults),
                 (LISTENER, DeValue::Array(tables)) => {
                     for (number, table) in (1..).zip(tables) {
@@ -73,8 +74,16 @@ impl Raw {
         listeners.map(|listener| (listener.name.as_str(), listener.section.as_str()))
     }
 
-    /// Where the section `upstream.NAME` or `listener.NAME` stood.
+    /// Whether the table of TLS was written that is the section `section`.
+    pub(super) fn has_tls(&self, section: &str) -> bool {
+        self.tls.contains_key(section)
+    }
+
+    /// Where the section `upstream.NAME` or `listener.NAME` stood, or one of TLS.
     pub(super) fn section(&self, section: &str) -> Range<usize> {
+        if let Some(place) = self.tls.get(section) {
+            return place.clone();
+        }
         let mut listeners = self.listeners.iter();
         if let Some(listener) = listeners.find(|listener| listener.section == section) {
             return listener.place.clone();
@@ -118,12 +127,26 @@ impl Raw {
             name = format!("{name} ({number})");
         }
         let section = format!("{LISTENER}.{name}");
-        self.add(&section, table, faults);
+        self.add_with_tls(&section, table, faults);
         self.listeners.push(RawListener {
             name,
             section,
             place,
         });
+    }
+
+    /// A listener's section with its table of TLS, if it has one.
+    fn add_with_tls(&mut self, section: &str, mut table: Table<'_>, faults: &mut Vec<Fault>) {
+        let tls = table.remove(TLS);
+        self.add(section, table, faults);
+        let Some(tls) = tls else {
+            return;
+        };
+        let (section, place) = (tls_section(section), tls.span());
+        if let DeValue::Table(keys) = tls.into_inner() {
+            self.add(&section, keys, faults);
+            self.tls.insert(section, place);
+        }
     }
 
     fn add(&mut self, section: &str, table: Table<'_>, faults: &mut Vec<Fault>) {

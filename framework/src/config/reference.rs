@@ -4,7 +4,7 @@ use super::checked::Config;
 use super::entry::{Entry, Section};
 use super::explained::{sections, wrap};
 use super::names::placed;
-use super::raw::LISTENER;
+use super::section_names::LISTENER;
 use super::settings::AppSettings;
 
 /// Longest line, in characters.

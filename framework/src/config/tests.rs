@@ -6,3 +6,7 @@ mod documents;
 mod listeners;
 mod refused;
 mod rig;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+mod without_tls;

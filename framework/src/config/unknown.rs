@@ -6,7 +6,7 @@ use toml::de::{DeArray as Array, DeTable as Table, DeValue};
 use super::listener_name::name_of;
 use super::names::{Known, placed};
 use super::problem::{Fault, cut};
-use super::raw::{LISTENER, NAMED};
+use super::section_names::{LISTENER, NAMED, TLS, is_listener, tls_section};
 
 /// Longest name that an operator may give to a section, in characters.
 const NAME_MAX: usize = 64;
@@ -126,8 +126,13 @@ impl Strike<'_> {
 
     /// What is left of a section with these keys; `None`: it takes any key.
     fn keys<'i>(&mut self, table: Table<'i>, section: &str, keys: Option<&[&str]>) -> Table<'i> {
-        let entries = table.into_iter().filter(|(key, _)| {
+        let has_tls = section == LISTENER || is_listener(section);
+        let entries = table.into_iter().filter_map(|(key, value)| {
             let (name, at) = (key.get_ref().as_ref(), key.span().start);
+            if has_tls && name == TLS {
+                let left = self.tls(section, at, value)?;
+                return Some((key, left));
+            }
             let is_known = keys.is_none_or(|keys| keys.contains(&name));
             if !is_known {
                 let (full, help) = (
@@ -136,9 +141,28 @@ impl Strike<'_> {
                 );
                 self.report(at, full, "no such key".to_owned(), Some(help));
             }
-            is_known
+            is_known.then_some((key, value))
         });
         entries.collect()
+    }
+
+    /// What is left of a listener's table of TLS.
+    fn tls<'i>(
+        &mut self,
+        listener: &str,
+        at: usize,
+        value: Spanned<DeValue<'i>>,
+    ) -> Option<Spanned<DeValue<'i>>> {
+        let section = tls_section(listener);
+        let (found, span) = (value.get_ref().type_str(), value.span());
+        let DeValue::Table(table) = value.into_inner() else {
+            let what = format!("found {found}, expected the section [{LISTENER}.{TLS}]");
+            let help = "it names the files: certificate and key".to_owned();
+            self.report(at, section, what, Some(help));
+            return None;
+        };
+        let left = self.keys(table, &section, Some(&Known::tls_keys()));
+        Some(Spanned::new(span, DeValue::Table(left)))
     }
 
     fn report(&mut self, at: usize, key: String, what: String, help: Option<String>) {

@@ -207,6 +207,7 @@ impl Conn {
     ///
     /// [`Error::Closed`] as for [`write`](Self::write).
     pub async fn close(&mut self) -> Result<(), Error> {
+        self.handle.end_session();
         self.flush().await?;
         self.handle.close_output();
         Ok(())

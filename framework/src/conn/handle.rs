@@ -174,6 +174,12 @@ impl Handle {
         })
     }
 
+    /// Has our last words follow what was written, if the connection has a TLS session: to be called
+    /// before what is flushed ahead of [`Self::close_output`].
+    pub(crate) fn end_session(self) {
+        self.with(|conn| conn.end_session());
+    }
+
     /// Sends our FIN behind what the kernel has taken.
     pub(crate) fn close_output(self) {
         self.with(|conn| conn.shutdown_write());

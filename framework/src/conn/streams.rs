@@ -31,6 +31,7 @@ impl Handle {
     }
 
     fn poll_close(self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.end_session();
         ready!(self.poll_flush(context))?;
         self.close_output();
         Poll::Ready(Ok(()))

@@ -121,6 +121,7 @@ impl Session {
         if let Err(error) = ready!(self.poll_write(context)) {
             return Poll::Ready(error);
         }
+        self.handle.end_session();
         if let Err(error) = ready!(self.handle.poll_flush(context)) {
             return Poll::Ready(error);
         }

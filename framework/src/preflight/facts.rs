@@ -17,6 +17,7 @@ use crate::preflight::inherited::{self, Moved};
 use crate::preflight::{admin, port};
 use crate::ring;
 use crate::ring::ProbeError;
+use crate::tls::{self, FileProblem};
 
 /// Facts of this machine and this process. A fact that could not be learned is `None`, and nothing
 /// is made of it.
@@ -49,6 +50,8 @@ pub(super) struct Facts {
     pub(super) inherited: usize,
     /// Those of the process before that the settings want elsewhere, or not at all.
     pub(super) moved: Vec<Moved>,
+    /// Files of TLS that cannot be used, and what should be known of those that can.
+    pub(super) tls: (Vec<FileProblem>, Vec<String>),
     /// Bytes of the machine.
     pub(super) memory_total: Option<u64>,
     /// Bytes the kernel could still give to programs.
@@ -112,6 +115,7 @@ impl Facts {
         Self {
             ring: ring::probe(),
             tells_unacknowledged,
+            tls: tls::judge(&config.listeners()),
             ..Self::without_probes(app_bytes)
         }
     }
@@ -137,6 +141,7 @@ impl Facts {
             admin: Vec::new(),
             inherited: 0,
             moved: Vec::new(),
+            tls: (Vec::new(), Vec::new()),
             memory_total: meminfo.total,
             memory_available: meminfo.available,
             memory_max: cgroup::memory_groups()
@@ -233,6 +238,7 @@ impl Facts {
             admin: Vec::new(),
             inherited: 0,
             moved: Vec::new(),
+            tls: (Vec::new(), Vec::new()),
             memory_total: Some(64 << 30),
             memory_available: Some(8 << 30),
             memory_max: None,

@@ -6,7 +6,7 @@ use crate::net::inherited::Inherited;
 use crate::preflight::facts::Facts;
 use crate::preflight::memory::MemoryBound;
 use crate::preflight::problem::Problem;
-use crate::preflight::{admin, facts, inherited, kernel, limits, memlock, memory, port};
+use crate::preflight::{admin, facts, inherited, kernel, limits, memlock, memory, port, tls};
 use crate::shard::policy::bounds::MemoryShare;
 
 /// What will be started on this machine.
@@ -63,6 +63,12 @@ pub(crate) fn check(
 ) -> Result<Plan, Vec<Problem>> {
     facts::raise_limits();
     plan(config, &Facts::gather(config, app_bytes, inherited))
+}
+
+/// What is wrong with the files that the settings name, and what should be known of them.
+pub(crate) fn files(config: &Config) -> (Vec<Problem>, Vec<String>) {
+    let (problems, warnings) = crate::tls::judge(&config.listeners());
+    (problems.iter().map(tls::problem).collect(), warnings)
 }
 
 /// The most memory that the settings can take on this machine, whether it can run them or not.
@@ -122,6 +128,7 @@ pub(super) fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>>
     let admin = facts.admin.iter();
     problems.extend(admin.map(|(key, endpoint, error)| admin::problem(key, endpoint, error)));
     problems.extend(facts.moved.iter().map(inherited::moved_problem));
+    problems.extend(facts.tls.0.iter().map(tls::problem));
     let plan = limits::cores(config, facts).and_then(|cores| {
         let shards = shard_count(config, &cores);
         problems.extend(inherited::surplus(facts.inherited, shards));
@@ -137,7 +144,8 @@ pub(super) fn plan(config: &Config, facts: &Facts) -> Result<Plan, Vec<Problem>>
         problems.extend(buffers_problem.or(settled.problem.filter(|_| connections_max.is_ok())));
         connections_max?;
         let connections_max = settled.connections_max;
-        let warnings = limits::warnings(config, facts, &cores);
+        let mut warnings = limits::warnings(config, facts, &cores);
+        warnings.extend(facts.tls.1.iter().cloned());
         let shards = share_out(
             connections_max,
             shards,

@@ -127,6 +127,12 @@ impl BufRef {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length as usize) }
     }
 
+    /// Drops all but the first `length` bytes.
+    #[cfg(any(test, feature = "tls"))]
+    pub(crate) fn truncate(&mut self, length: u32) {
+        self.length = self.length.min(length);
+    }
+
     /// Drops the first `count` bytes.
     pub(crate) fn advance(&mut self, count: u32) {
         assert!(count <= self.length, "a buf is advanced within itself");
@@ -390,6 +396,17 @@ impl BufferPool {
         }
     }
 
+    /// So many zeros at the start of a heap buffer, to be written over.
+    #[cfg(any(test, feature = "tls"))]
+    pub(crate) fn zeroed(&self, length: u32, owner: Option<Key>) -> BufRef {
+        let mut buf = self.allocate(length, owner);
+        // SAFETY: the buffer has room for `length` bytes at its start, and nobody else has a buf of
+        // it.
+        unsafe { buf.start.write_bytes(0, length as usize) };
+        buf.length = length;
+        buf
+    }
+
     /// All of `bytes` where they lie, kept until the last span of them is released; none if they
     /// are 4 GiB or more.
     pub(crate) fn share(&self, bytes: Arc<[u8]>) -> Option<BufRef> {
@@ -428,7 +445,7 @@ impl BufferPool {
     }
 
     /// The bytes of `buf`, to be changed where they lie; none if others have them, too.
-    #[cfg(any(test, feature = "websocket"))]
+    #[cfg(any(test, feature = "tls", feature = "websocket"))]
     pub(crate) fn bytes_mut<'b>(&self, buf: &'b mut BufRef) -> Option<&'b mut [u8]> {
         let state = self.state.borrow();
         let buffer = state.buffers.get(buf.buffer as usize)?;

@@ -36,6 +36,7 @@ use crate::shard::handle::ShardListener;
 use crate::shard::mail::mesh::Mesh;
 use crate::shard::state::acceptor::ListenSocket;
 use crate::shard::task::bell::Bell;
+use crate::tls::Acceptances;
 
 /// How long its thread may take to begin, and to end. No key: past either something of ours is
 /// broken.
@@ -108,6 +109,7 @@ impl Admin {
             plan,
             context,
             listeners,
+            tls: Acceptances::default(),
             wake,
             started,
         };

@@ -29,11 +29,13 @@ use crate::server::service::Service;
 use crate::server::shards::{self, ShardHandle};
 use crate::server::signals::Request;
 use crate::server::timeout_summary;
+use crate::server::tls::TlsWatch;
 use crate::server::view::View;
 use crate::server::watchdog::Watchdog;
 use crate::shard::commands::Queue;
 use crate::shard::handle::describes_panics;
 use crate::shard::mail::mesh::Mesh;
+use crate::tls::Acceptances;
 
 /// How long a shard may take to become ready. No key, as for the next: past either something of
 /// ours is broken.
@@ -88,6 +90,7 @@ struct Watch {
     reporter: Reporter,
     memory: MemoryWatch,
     losses: Losses,
+    tls: TlsWatch,
 }
 
 impl Control {
@@ -119,12 +122,13 @@ impl Control {
         let files = opened.filter_map(|listener| listener.file.take());
         let files: Vec<SocketFile> = files.collect();
         let files_to_be = paths_to_own(&listening.listeners);
-        let (shards, mesh) = shards::start(listening, started, events, factory)?;
+        let (shards, mesh, tls) = shards::start(listening, started, events, factory)?;
         let watch = Watch {
             watchdog: Watchdog::new(&config, started),
             reporter: Reporter::new(config.log.stats_interval, started),
             memory: MemoryWatch::new(started),
             losses: Losses::new(started),
+            tls: TlsWatch::new(tls),
         };
         let metrics = shards.iter().map(|shard| Arc::clone(&shard.metrics));
         let view = Arc::new(View {
@@ -133,6 +137,7 @@ impl Control {
             connections_max,
             memory_bound,
             memory: watch.memory.seen(),
+            tls: watch.tls.seen(),
             server: mesh.server,
             shards: metrics.collect(),
             links: shards.iter().map(ShardHandle::link).collect(),
@@ -346,10 +351,15 @@ impl Control {
         if matches!(self.stage, Stage::Draining { .. }) {
             return Err(ReloadError::Draining);
         }
-        let changes = self.settings.reload(given)?;
+        let (new, changes) = self.settings.judge(given)?;
+        let tls = self.watch.tls.prepare(&new.config.listeners());
+        let tls = tls.map_err(ReloadError::Refused)?;
+        self.settings.in_force = new;
         if !changes.is_empty() {
             self.put_into_force(log);
         }
+        let tls = self.watch.tls.put_into_force(tls);
+        self.renew_tls(tls);
         Ok(changes)
     }
 
@@ -366,6 +376,14 @@ impl Control {
         shards.for_each(|shard| shard.reload(settings.clone()));
         let admin = self.admin.iter();
         admin.for_each(|admin| admin.reload(config));
+    }
+
+    fn renew_tls(&self, tls: Option<Acceptances>) {
+        let Some(tls) = tls else {
+            return;
+        };
+        let shards = self.shards.iter();
+        shards.for_each(|shard| shard.renew_tls(Acceptances::clone(&tls)));
     }
 
     /// Has a new process take over, once it serves.
@@ -446,6 +464,9 @@ impl Control {
             tracing::warn!(short, "memory nears its bound, or does so no more");
             shards.iter().for_each(|shard| shard.tell_memory(short));
         }
+        let settings = &self.settings.in_force;
+        let listeners = || settings.config.listeners();
+        let tls = watch.tls.look(Instant::now(), listeners);
         let stalled = watch.watchdog.stalled();
         let readiness = readiness(self.stage, self.dead, stalled);
         self.view.readiness.set(readiness);
@@ -462,6 +483,7 @@ impl Control {
         let status = || self.view.status();
         self.service
             .look(Instant::now(), self.started, status, metrics);
+        self.renew_tls(tls);
     }
 
     fn log_end(&self, log: Option<&LogHandle>) {
@@ -498,6 +520,7 @@ impl Watch {
             self.reporter.due(),
             Some(self.memory.due()),
             Some(self.losses.due()),
+            self.tls.due(),
         ];
         due.into_iter().flatten()
     }

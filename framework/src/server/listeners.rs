@@ -10,7 +10,8 @@ use crate::net::listener::{ListenerAddr, OpenListener};
 use crate::net::steer;
 use crate::preflight::plan::{Plan, ShardPlan};
 use crate::preflight::problem::Problem;
-use crate::preflight::{admin, port};
+use crate::preflight::{admin, port, tls};
+use crate::tls::Keeper;
 
 /// A server before its shards: clients may connect, and wait in the kernel's queue.
 pub(crate) struct Listening {
@@ -18,6 +19,8 @@ pub(crate) struct Listening {
     pub(crate) plan: Plan,
     /// In the order of the settings, each with a socket for each shard.
     pub(crate) listeners: Vec<OpenListener>,
+    /// Has what their connections shake hands by, in the same order.
+    pub(crate) tls: Keeper,
     /// Where these listen.
     pub(crate) addrs: Arc<[ListenerAddr]>,
     /// The admin server's: where it is looked at, and where it is steered.
@@ -36,6 +39,7 @@ impl Listening {
         mut inherited: Inherited,
     ) -> Result<Self, Problem> {
         let config = &*settings.config;
+        let tls = Keeper::open(&config.listeners()).map_err(|problems| tls::first(&problems))?;
         let listeners = config.listeners().into_iter().map(|listener| {
             let passed = inherited.take(listener.name());
             open(listener, passed, plan.shards.len())
@@ -52,6 +56,7 @@ impl Listening {
             plan,
             addrs: listeners.iter().map(OpenListener::addr).collect(),
             listeners,
+            tls,
             admin,
         })
     }

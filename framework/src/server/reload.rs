@@ -125,9 +125,15 @@ impl RunningSettings {
         }
     }
 
-    /// Puts `given` into force, or what the source has by now. What has changed; nothing has if
-    /// anything is wrong.
-    pub(crate) fn reload(&mut self, given: Option<InForce>) -> Answer {
+    /// What would be in force: `given`, or what the source has by now. With what that would change.
+    ///
+    /// # Errors
+    ///
+    /// If anything of it is wrong, or needs a restart.
+    pub(crate) fn judge(
+        &self,
+        given: Option<InForce>,
+    ) -> Result<(InForce, Vec<SettingChange>), ReloadError> {
         let new = match (given, &self.source) {
             (Some(given), _) => given,
             (None, Some(source)) => source().map_err(ReloadError::Refused)?,
@@ -142,8 +148,7 @@ impl RunningSettings {
         if !refused.is_empty() {
             return Err(ReloadError::Refused(refused));
         }
-        self.in_force = new;
-        Ok(changes)
+        Ok((new, changes))
     }
 
     /// Whether the change needs a restart, and why if that is not so of the key as such.
@@ -217,9 +222,16 @@ mod tests {
         RunningSettings::new(settings(sets), None, memory)
     }
 
+    /// Puts settings into force.
+    fn reload(running: &mut RunningSettings, given: Option<InForce>) -> Answer {
+        let (new, changes) = running.judge(given)?;
+        running.in_force = new;
+        Ok(changes)
+    }
+
     fn refused(running: &mut RunningSettings, sets: &[&str]) -> Vec<String> {
         let before = running.in_force.clone();
-        let outcome = running.reload(Some(settings(sets)));
+        let outcome = reload(running, Some(settings(sets)));
         let Err(ReloadError::Refused(problems)) = outcome else {
             panic!("{sets:?}: {outcome:?}");
         };
@@ -262,14 +274,18 @@ mod tests {
             &refuses[..],
             &["limits.write_queue_max=1048576"],
         ] {
-            assert!(running.reload(Some(settings(sets))).is_ok(), "{sets:?}");
+            assert!(
+                reload(&mut running, Some(settings(sets))).is_ok(),
+                "{sets:?}"
+            );
             assert_eq!(running.in_force, settings(sets));
         }
     }
 
     #[test]
     fn without_a_file_there_is_nothing_to_read_again() {
-        assert_eq!(running(&[]).reload(None), Err(ReloadError::NothingToRead));
+        let outcome = reload(&mut running(&[]), None);
+        assert_eq!(outcome, Err(ReloadError::NothingToRead));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
 use crate::shard::state::acceptor::ListenSocket;
 use crate::shard::task::bell::{Bell, Bells};
+use crate::tls::{Acceptances, Keeper};
 
 const UNSPECIFIED: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
@@ -45,6 +46,7 @@ pub(super) struct Start<M> {
     pub(super) plan: ShardPlan,
     pub(super) context: ShardContext<M>,
     pub(super) listeners: Vec<ShardListener>,
+    pub(super) tls: Acceptances,
     pub(super) wake: WakeFd,
     pub(super) started: Instant,
 }
@@ -56,13 +58,13 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     started: Instant,
     events: &Sender<Event>,
     factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
-) -> Result<(Vec<ShardHandle>, Arc<Mesh<M>>), String> {
+) -> Result<(Vec<ShardHandle>, Arc<Mesh<M>>, Keeper), String> {
     let (settings, factory) = (listening.settings, Arc::new(factory));
     let config = &settings.config;
     let first = listening.listeners.first();
     let local_addr = first.map_or(UNSPECIFIED, |first| first.endpoint.socket_addr());
     let listeners_count = listening.listeners.len();
-    let count = listening.plan.shards.len();
+    let (count, tls) = (listening.plan.shards.len(), listening.tls.acceptances());
     let wakes = (0..count)
         .map(|_| WakeFd::new())
         .collect::<io::Result<Vec<_>>>();
@@ -90,6 +92,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
             plan: plan.clone(),
             context,
             listeners,
+            tls: Acceptances::clone(&tls),
             wake,
             started,
         };
@@ -103,7 +106,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
             }
         }
     }
-    Ok((shards, mesh))
+    Ok((shards, mesh, listening.tls))
 }
 
 /// Each shard's sockets: one of each listener.
@@ -137,6 +140,7 @@ impl ShardHandle {
             plan,
             context,
             listeners,
+            tls,
             wake,
             started,
         } = start;
@@ -149,6 +153,7 @@ impl ShardHandle {
             memory: plan.memory,
             config: settings.config,
             listeners,
+            tls,
             wake: wake.clone(),
             commands: Arc::clone(&commands),
             bells: Bells::of(bells, context.id.0 as usize),
@@ -203,6 +208,12 @@ impl ShardHandle {
     /// The shard is under these settings from its next turn on.
     pub(crate) fn reload(&self, settings: InForce) {
         self.commands.reload(settings);
+        self.signal();
+    }
+
+    /// Connections that begin from the shard's next turn on shake hands by these.
+    pub(crate) fn renew_tls(&self, tls: Acceptances) {
+        self.commands.renew_tls(tls);
         self.signal();
     }
 

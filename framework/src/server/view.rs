@@ -11,6 +11,7 @@ use crate::ring::WakeFd;
 use crate::server::event::Event;
 use crate::server::memory::MemorySeen;
 use crate::server::readiness::{Readiness, Unready};
+use crate::server::tls::TlsSeen;
 use crate::shard::commands::Commands;
 
 /// The control thread writes, any thread reads.
@@ -25,6 +26,7 @@ pub(crate) struct View {
     /// kernel beside it, in bytes.
     pub(crate) memory_bound: [u64; 2],
     pub(crate) memory: Arc<MemorySeen>,
+    pub(crate) tls: Arc<TlsSeen>,
     pub(crate) server: ServerNumber,
     /// Of each shard.
     pub(crate) shards: Vec<Arc<Metrics>>,

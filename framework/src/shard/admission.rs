@@ -13,6 +13,8 @@ use crate::proxy::Proxied;
 use crate::shard::conns::Ended;
 use crate::shard::conns::proxied::Client;
 use crate::shard::conns::slot::Origin;
+#[cfg(feature = "tls")]
+use crate::shard::conns::tls::session::Session;
 use crate::shard::core::Core;
 use crate::shard::policy::admission::{Room, Verdict};
 use crate::shard::policy::log_limit::LogKind;
@@ -72,7 +74,7 @@ impl Core {
         reason: CloseReason,
     ) {
         let key = self.occupy(index, peer, listener, Origin::Overflow);
-        let text = self.admissions[listener.place()].refuse_with();
+        let text = self.refuse_with(key);
         if let Some(mut conn) = self.conns.get(key) {
             conn.refuse(reason, &text);
         }
@@ -95,10 +97,24 @@ impl Core {
         is_admitted
     }
 
-    /// What is sent to a client of `key` that is turned away.
+    /// What is sent to a client of `key` that is turned away; nothing where it would have to be in a
+    /// TLS session, for which it has to shake hands first.
     pub(crate) fn refuse_with(&mut self, key: Key) -> Rc<[u8]> {
         let listener = self.conns.shared.entrances.of(key.slot);
+        if self.conns.shared.tls.acceptance(listener).is_some() {
+            return Rc::default();
+        }
         self.admissions[listener.place()].refuse_with()
+    }
+
+    /// The handshake of `key` is over: from now on its client is heard, by `session`. `rest` has come
+    /// behind the handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) fn begin_session(&mut self, key: Key, session: Session, rest: &[u8]) {
+        if let Some(mut conn) = self.conns.get(key) {
+            conn.begin_session(session, rest);
+            self.remember_silent(key);
+        }
     }
 
     fn occupy(

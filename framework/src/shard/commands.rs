@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::config::InForce;
 use crate::shard::commands::survey::Survey;
+use crate::tls::Acceptances;
 
 /// Surveys that a shard is given before it has taken any. No key: the admin server bounds those that
 /// run.
@@ -34,6 +35,9 @@ pub(crate) struct Commands {
     is_reloaded: AtomicBool,
     /// The latest, whole: those before them, if it has not come to them, are no matter any more.
     settings: Mutex<Option<InForce>>,
+    /// The same of what connections shake hands by, which changes without other settings, too.
+    is_tls_renewed: AtomicBool,
+    tls: Mutex<Option<Acceptances>>,
 }
 
 impl Commands {
@@ -89,6 +93,25 @@ impl Commands {
         }
         self.is_reloaded.store(false, Ordering::Relaxed);
         self.settings().take()
+    }
+
+    /// Connections that begin from the shard's next turn on shake hands by these.
+    pub(crate) fn renew_tls(&self, tls: Acceptances) {
+        *self.tls() = Some(tls);
+        self.is_tls_renewed.store(true, Ordering::Relaxed); // the lock orders them
+    }
+
+    /// Those that the shard has not taken, if there are any; as [`Self::take_settings`].
+    pub(crate) fn take_tls(&self) -> Option<Acceptances> {
+        if !self.is_tls_renewed.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.is_tls_renewed.store(false, Ordering::Relaxed);
+        self.tls().take()
+    }
+
+    fn tls(&self) -> MutexGuard<'_, Option<Acceptances>> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is behind the lock is whole at any time.

@@ -38,6 +38,11 @@ pub(crate) mod table;
 #[cfg(test)]
 mod table_model;
 mod timeouts;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "conns/no_tls.rs"]
+pub(crate) mod tls;
 pub(crate) mod topics;
 mod wait;
 

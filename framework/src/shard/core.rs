@@ -20,6 +20,7 @@ use crate::shard::conns::own_timeouts::OwnTimeouts;
 use crate::shard::conns::proxied::Proxies;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::table::Table;
+use crate::shard::conns::tls::Sessions;
 use crate::shard::conns::topics::{self, Topics};
 use crate::shard::conns::{Conns, Ended, Inboxes, Places, Shared};
 use crate::shard::policy::admission::Admission;
@@ -41,6 +42,7 @@ use crate::shard::task::tickers::{TICKS_PER_TURN_MAX, Tickers};
 use crate::shard::task::timers::Timers;
 use crate::shard::task::wake::{ShardNumber, Waiter};
 use crate::time::Tick;
+use crate::tls::Acceptances;
 
 /// The state of a shard.
 pub(crate) struct Core {
@@ -55,8 +57,7 @@ pub(crate) struct Core {
     pub(crate) reclaim: Option<Reclaim>,
     pub(crate) attempts: Attempts,
     pub(crate) drain: Drain,
-    /// Connections that were served and have ended since it was told last: those of one turn at
-    /// most.
+    /// Accepted connections that have ended since it was told last: those of one turn at most.
     pub(crate) left: Vec<Ended>,
     /// What the admin server has asked, and is being answered.
     pub(crate) surveys: Vec<Survey>,
@@ -91,6 +92,7 @@ pub(crate) struct CoreParts {
     /// None: a shard of a client.
     pub(crate) listeners: Vec<ListenSocket>,
     pub(crate) entrances: Vec<Entrance>,
+    pub(crate) tls: Acceptances,
     pub(crate) buffers: Rc<BufferPool>,
     pub(crate) metrics: Arc<Metrics>,
     /// Since the server's start.
@@ -222,6 +224,7 @@ impl Shared {
             own_timeouts: OwnTimeouts::default(),
             entrances: Entrances::new(entrances, slots),
             proxies: Proxies::new(&config.listeners()),
+            tls: Sessions::new(&parts.tls),
             segments: Segments::new(),
             clock,
             now: Tick::at(clock),

@@ -109,6 +109,9 @@ impl Shard {
         if let Some(settings) = self.commands.take_settings() {
             core.reload(settings);
         }
+        if let Some(tls) = self.commands.take_tls() {
+            core.conns.shared.tls.renew(&tls);
+        }
         if let Some(queue) = self.commands.says_drain()
             && !core.conns.shared.is_draining
         {
@@ -121,6 +124,7 @@ impl Shard {
         if !std::mem::replace(&mut core.is_watched, true) {
             core.conns.shared.ring.watch(&self.wake);
         }
+        core.conns.grant_handshakes();
         core.assess_overload(self.commands.memory_is_short());
         core.evict();
         if self.commands.is_asked() {
@@ -349,9 +353,7 @@ impl Core {
             Some(ended) if ended.origin == Origin::Outbound => self.outbound_closed(&ended),
             Some(ended) => {
                 self.accepted_closed(&ended);
-                if ended.is_served {
-                    self.left.push(ended);
-                }
+                self.left.push(ended);
             }
             None => {}
         }
@@ -448,6 +450,7 @@ impl Core {
         let ticks = self.tickers.is_due(shared.clock);
         let is_paced_due = self.rates_are_due() || cools || evicts || ticks || self.can_survey();
         let has_task = !shared.run_queue.is_empty() || shared.topics.have_work();
+        let has_task = has_task || shared.tls.waiting() > 0;
         has_task || self.sweep_is_due() || is_paced_due
     }
 

@@ -27,6 +27,7 @@ use crate::shard::policy::log_limit::LogKind;
 use crate::shard::state::acceptor::ListenSocket;
 use crate::shard::task::bell::Bells;
 use crate::shard::task::wake::{Registered, ShardNumber, Waiter, named, wake_elsewhere};
+use crate::tls::Acceptances;
 
 thread_local! {
     /// The shard of this thread. It stands here and not in every connection and chunk because these
@@ -44,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
     /// In the order of the settings. None: a shard of a client.
     pub(crate) listeners: Vec<ShardListener>,
+    /// What their connections shake hands by, in the same order.
+    pub(crate) tls: Acceptances,
     pub(crate) wake: WakeFd,
     pub(crate) commands: Arc<Commands>,
     /// Of the server's shards, where they send each other messages.
@@ -128,6 +131,7 @@ impl Shard {
             config: Arc::clone(&setup.config),
             listeners: sockets.collect(),
             entrances,
+            tls: setup.tls,
             buffers: Rc::clone(&buffers),
             metrics: Arc::clone(&setup.metrics),
             clock: setup.started.elapsed(),

@@ -56,7 +56,7 @@ impl Shard {
             panics::as_handler(|| hooks.draining())
                 .unwrap_or_else(|panic| report_panic(Key::of_place(0), &*panic));
         }
-        for closed in &left {
+        for closed in left.iter().filter(|closed| closed.is_served) {
             panics::as_handler(|| hooks.closed(closed))
                 .unwrap_or_else(|panic| report_panic(closed.key, &*panic));
         }

@@ -22,6 +22,7 @@ use crate::shard::task::bell::Bells;
 use crate::shard::task_poller::TaskPoller;
 use crate::testing::kernel::Kernel;
 use crate::time;
+use crate::tls::Acceptances;
 
 /// Connections that are open at a time.
 const CONNECTIONS_MAX: u32 = 256;
@@ -131,6 +132,7 @@ impl Bench {
             },
             config: Arc::new(config),
             listeners: vec![ShardListener::stand_in(([127, 0, 0, 1], 7007).into())],
+            tls: Acceptances::default(),
             wake: WakeFd::new().expect("there is a descriptor left"),
             commands: Arc::default(),
             bells: Bells::default(),

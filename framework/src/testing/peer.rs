@@ -102,6 +102,16 @@ impl Peer {
         .await
     }
 
+    /// Waits for any bytes, and gives those that there are; none: the connection has ended.
+    #[cfg(all(test, feature = "tls"))]
+    pub(super) async fn receive_some(&mut self) -> Vec<u8> {
+        self.wait(|wire| {
+            let has_some = !wire.outbound.is_empty() || wire.is_over();
+            has_some.then(|| wire.outbound.drain(..).collect())
+        })
+        .await
+    }
+
     /// Waits for the end, and gives all that came by then.
     pub async fn receive_to_end(&mut self) -> Vec<u8> {
         self.wait(|wire| wire.is_over().then(|| wire.outbound.drain(..).collect()))

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::config::Upstream;
 use crate::id::Key;
 use crate::metrics::UpstreamCounters;
+#[cfg(feature = "tls")]
+use crate::tls::client::ClientTls;
 use crate::upstream::health::Health;
 use crate::upstream::permits::Permits;
 
@@ -16,6 +18,9 @@ use crate::upstream::permits::Permits;
 pub(super) struct Inner {
     pub(super) name: Arc<str>,
     /// As the settings in force describe it.
+    /// By what its connections shake hands; none: they are plain.
+    #[cfg(feature = "tls")]
+    pub(super) tls: RefCell<Option<ClientTls>>,
     pub(super) upstream: RefCell<Rc<Upstream>>,
     pub(super) permits: RefCell<Permits>,
     /// Connections checked in to the shard, the one used last at the back; at most `idle_max`. Some

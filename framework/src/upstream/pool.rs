@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,8 +28,12 @@ use crate::metrics::UpstreamCounters;
 use crate::shard::futures::sleep::sleep;
 use crate::shard::handle::Shard;
 use crate::step::Step;
+#[cfg(feature = "tls")]
+use crate::tls::client::ClientTls;
 use crate::upstream::acquire::{Acquire, Permit};
 use crate::upstream::attempt::Attempt;
+#[cfg(not(feature = "tls"))]
+use crate::upstream::connector::Connect;
 use crate::upstream::connector::Connector;
 use crate::upstream::failure::failure_of;
 use crate::upstream::inner::Inner;
@@ -142,6 +147,8 @@ impl Pool {
         .into();
         Self(Rc::new(Inner {
             name,
+            #[cfg(feature = "tls")]
+            tls: RefCell::default(),
             upstream: RefCell::new(Rc::new(upstream)),
             permits,
             idle: RefCell::default(),
@@ -153,6 +160,15 @@ impl Pool {
     /// The upstream's name in the settings.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// From now on its connections shake hands by these, within `connect_timeout`; none: they are
+    /// plain, as at the beginning. Those that are idle, and have begun otherwise, are closed.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, tls: impl Into<Option<ClientTls>>) {
+        self.0.tls.replace(tls.into());
+        let idle = self.0.idle.take();
+        idle.into_iter().for_each(discard);
     }
 
     /// Waits for a connection: an idle one, a new one, or one that comes free. It is the caller's
@@ -239,11 +255,24 @@ impl Inner {
             ..
         } = **upstream;
         let connector = Connector::new().timeout(connect_timeout);
-        let connect = source
-            .map_or(connector, |source| connector.source(source))
-            .connect(addr);
+        let connector = source.map_or(connector, |source| connector.source(source));
+        let connect = self.open(connector, addr);
         let outcome = or(connect, refused_after(connect_timeout)).await;
         attempt.end(outcome, Instant::now())
+    }
+
+    #[cfg(feature = "tls")]
+    async fn open(&self, connector: Connector, addr: SocketAddr) -> Result<Conn, Error> {
+        let tls = self.tls.borrow().clone();
+        match tls {
+            Some(tls) => connector.tls(tls).connect(addr).await,
+            None => connector.connect(addr).await,
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn open(&self, connector: Connector, addr: SocketAddr) -> Connect {
+        connector.connect(addr)
     }
 
     /// Keeps the connection for the next request, or closes it if it is not fit for one. The one

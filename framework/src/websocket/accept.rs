@@ -192,6 +192,7 @@ async fn refuse(request: Request<'_>, Refusal { status, why }: Refusal) -> Error
     if let Err(error) = request.respond(response).await {
         return error;
     }
+    handle.end_session();
     if let Err(error) = poll_fn(|context| handle.poll_flush(context)).await {
         return error;
     }

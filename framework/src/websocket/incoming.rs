@@ -319,6 +319,8 @@ impl Session {
                 sender.wake(); // to learn that it comes too late
             }
             ready!(self.poll_flush(context))?;
+            self.handle.end_session();
+            ready!(self.handle.poll_flush(context))?;
             self.handle.close_output();
             self.state = State::Over;
         }

@@ -58,7 +58,7 @@ section! {
     /// Which clients are let in. Each shard counts for itself, and each listener.
     struct Clients {
         /// Text that the server sends to a client that it turns away, at the limit or for its
-        /// address. An empty text sends nothing.
+        /// address. An empty text sends nothing, and no client of a listener with TLS is sent any.
         documented refuse_with: String = REFUSAL, String::new(), live;
 
         /// Connections from one address. The server turns one more away at once. Each shard counts

@@ -8,6 +8,7 @@ use crate::preflight::doctor::resource::{Resource, State};
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
 use crate::preflight::{limits, port};
+use crate::tls::{self, FileProblem};
 
 /// From where on a port is a connection's to take: what `ip_local_port_range` can be widened to.
 const PORTS: (u16, u16) = (1024, 65_535);
@@ -55,6 +56,26 @@ fn port_row(listener: &ListenerSettings, host: &Host) -> Option<Resource> {
     ];
     let problem: Option<Problem> = (!may).then(|| port::problem(listener, &refused));
     Some(Resource::judged(&listener.key("listen"), words, problem))
+}
+
+/// The certificates of each listener with TLS.
+pub(super) fn tls_rows(config: &Config) -> Vec<Resource> {
+    let listeners = config.listeners().into_iter();
+    let with_tls = listeners.filter(|listener| listener.tls.is_some());
+    with_tls.map(|listener| tls_row(&listener)).collect()
+}
+
+fn tls_row(listener: &ListenerSettings) -> Resource {
+    let (problems, _) = tls::judge(std::slice::from_ref(listener));
+    let until = tls::expires_on(listener).map(|day| format!("until {day}"));
+    let words = [
+        "certificate, key".to_owned(),
+        until.unwrap_or_else(|| "-".to_owned()),
+        "files".to_owned(),
+    ];
+    let told: Vec<String> = problems.iter().map(FileProblem::to_string).collect();
+    let problem = (!told.is_empty()).then(|| told.join("; "));
+    Resource::judged(&listener.tls_section(), words, problem)
 }
 
 /// A connection to an upstream takes a port of the local address.

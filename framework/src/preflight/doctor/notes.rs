@@ -8,6 +8,7 @@ use crate::preflight::limits;
 /// What is not a matter of enough or not, or cannot be known here.
 pub(super) fn of(config: &Config, facts: &Facts, host: &Host, shards: u32) -> Vec<String> {
     let mut notes = limits::remarks(config, facts, &facts.cores);
+    notes.extend(facts.tls.1.iter().cloned());
     let ports = config.ports();
     notes.extend(ports.iter().flat_map(|port| of_port(*port, host)));
     if host.tracked == Some(0)

@@ -32,6 +32,7 @@ pub(super) fn all(
     all.push(buffers_row(config, facts, shards));
     all.extend(network::kernel_bound_rows(config, facts));
     all.extend(network::port_rows(config, host));
+    all.extend(network::tls_rows(config));
     all.extend(network::upstream_rows(config, host, shards));
     all.extend(network::tracking_row(config, host, shards, connections));
     all

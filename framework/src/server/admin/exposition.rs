@@ -1,11 +1,12 @@
 //! The page of metrics.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::CloseReason;
-use crate::metrics::Snapshot;
 use crate::metrics::custom::Value;
 use crate::metrics::histogram::{TURN_BOUNDS, TurnReading};
+use crate::metrics::{Counter, Snapshot};
 use crate::net::listener::queued_at;
 use crate::server::admin::process;
 use crate::server::admin::text_format::Exposition;
@@ -50,6 +51,7 @@ fn server(to: &mut Exposition, view: &View) {
     )
     .value(view.log_lines_dropped.get());
     listeners(to, view);
+    tls(to, view);
 }
 
 /// Each of these has a line for each listener.
@@ -76,6 +78,32 @@ fn listeners(to: &mut Exposition, view: &View) {
     for (name, queued) in queued {
         waiting.labelled(&[("listener", name)], queued);
     }
+}
+
+/// Nothing where no listener has TLS.
+fn tls(to: &mut Exposition, view: &View) {
+    let expiries = view.tls.expires.iter().map(Counter::get);
+    let expiries = view.listeners.iter().zip(expiries);
+    let expiries: Vec<_> = expiries.filter(|(_, expires)| *expires > 0).collect();
+    if expiries.is_empty() {
+        return;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    let mut left = to.gauge(
+        "corelane_tls_certificate_expires_seconds",
+        "Seconds until the first certificate of the listener expires, less than 0 once it has.",
+    );
+    for (listener, expires) in expiries {
+        let left_seconds = i128::from(expires) - i128::from(now);
+        left.labelled(&[("listener", &listener.name)], left_seconds);
+    }
+    to.counter(
+        "corelane_tls_reloads_total",
+        "Times that other certificates were put into force, and that files could not be.",
+    )
+    .labelled(&[("outcome", &"changed")], view.tls.changed.get())
+    .labelled(&[("outcome", &"failed")], view.tls.failed.get());
 }
 
 /// How near the end of the memory is. What is not known has no line.

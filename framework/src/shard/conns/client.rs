@@ -42,12 +42,14 @@ impl ConnMut<'_> {
             && proxies.is_awaited(self.key.slot, self.entrance())
     }
 
-    /// Whether a header keeps it from its handler: one that has not come, or that names a client
-    /// above its cap.
+    /// Whether something keeps it from its handler: a header that has not come or that names a client
+    /// above its cap, a handshake that is not over.
     pub(super) fn is_kept_from_handler(&self) -> bool {
         let proxies = &self.shared.proxies;
         let header = proxies.of(self.key.slot);
-        proxies.rule(self.entrance()).is_some() && header.is_none_or(|header| !header.is_admitted)
+        let is_announced = proxies.rule(self.entrance()).is_some();
+        let is_kept = is_announced && header.is_none_or(|header| !header.is_admitted);
+        is_kept || self.awaits_handshake()
     }
 
     pub(super) fn client(&self) -> Client {

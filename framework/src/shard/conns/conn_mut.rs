@@ -19,6 +19,7 @@ use crate::shard::conns::proxied::Proxies;
 use crate::shard::conns::queue::Segments;
 use crate::shard::conns::slot::Slot;
 use crate::shard::conns::table::Table;
+use crate::shard::conns::tls::Sessions;
 use crate::shard::conns::topics::Topics;
 use crate::shard::policy::bounds::Bounds;
 use crate::shard::policy::log_limit::{LogKind, LogLimiter};
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) own_timeouts: OwnTimeouts,
     pub(crate) entrances: Entrances,
     pub(crate) proxies: Proxies,
+    pub(crate) tls: Sessions,
     pub(crate) segments: Segments,
     /// The time of this turn, since the server's start, and its tick.
     pub(crate) clock: Duration,

@@ -32,7 +32,9 @@ impl ConnMut<'_> {
         let is_unused = slot.input.is_empty() && slot.output.is_empty();
         let is_open = slot.phase == Phase::Serving && slot.failed.is_none();
         let both_ways = slot.recv != RecvState::Ended && slot.send == SendState::Idle;
-        is_unused && is_open && both_ways && slot.is_outbound()
+        let sessions = &self.shared.tls;
+        let is_over = sessions.is_over(self.key.slot) || sessions.has_partial(self.key.slot);
+        is_unused && is_open && both_ways && slot.is_outbound() && !is_over
     }
 
     /// Whether a pool has it.

@@ -49,7 +49,8 @@ impl ConnMut<'_> {
         bytes: &Arc<[u8]>,
         buffer: Option<&BufRef>,
     ) -> Delivery {
-        if self.slot.phase != Phase::Serving || self.output_refusal().is_some() {
+        let is_closed = self.output_refusal().is_some() || self.awaits_handshake();
+        if self.slot.phase != Phase::Serving || is_closed {
             return Delivery::Gone;
         }
         let slot = self.key.slot;

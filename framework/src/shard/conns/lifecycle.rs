@@ -50,6 +50,9 @@ impl Conns {
         shared.requests.reset(index);
         shared.min_rate.reset(index);
         shared.proxies.reset(index);
+        if origin != Origin::Outbound {
+            shared.tls.begin(index, shared.entrances.of(index));
+        }
         shared.recv_modes.begin(index);
         self.table.occupy(index, peer, origin, shared.now)
     }
@@ -93,6 +96,7 @@ impl Conns {
         shared.min_rate.reset(key.slot);
         shared.own_timeouts.reset(key.slot);
         shared.proxies.reset(key.slot);
+        shared.unread -= u64::from(shared.tls.end(key.slot, &shared.buffers));
         debug_assert!(
             shared.places.open() > 0 || (shared.unread, shared.unsent) == (0, 0),
             "what went into the queues has left them"
@@ -220,7 +224,7 @@ impl ConnMut<'_> {
             (Some(CloseReason::HandlerPanicked), _) => CloseReason::HandlerPanicked,
             (_, Some(failure)) => failure,
             (Some(reason), None) => reason,
-            (None, None) if self.slot.recv == RecvState::Ended => CloseReason::PeerClosed,
+            (None, None) if self.has_peer_ended() => CloseReason::PeerClosed,
             (None, None) if self.slot.peer_state == PeerState::Over => CloseReason::Drained,
             (None, None) => CloseReason::HandlerClosed,
         };
@@ -228,11 +232,16 @@ impl ConnMut<'_> {
             return self.begin_close();
         }
         self.count_leaving();
+        self.end_session();
         self.slot.phase = Phase::Flushing;
         self.release_input();
         self.release_inbox();
         self.flush();
         self.output_moved();
+    }
+
+    fn has_peer_ended(&self) -> bool {
+        self.slot.recv == RecvState::Ended || self.shared.tls.is_over(self.key.slot)
     }
 
     /// An outbound connection ends at once, for nobody uses it or whoever does has no use for it

@@ -15,8 +15,11 @@ use crate::time::Tick;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndOfInput {
-    /// The peer has sent its FIN.
+    /// The peer has said that nothing more comes: by its FIN or, of a TLS session, in it.
     Peer,
+    /// The peer has sent its FIN, and its TLS session was not over: whether it had more to say nobody
+    /// knows, for anybody on the way could have sent that.
+    Truncated,
     /// The server drains, and the peer was answered.
     Drain,
 }
@@ -155,7 +158,6 @@ impl ConnMut<'_> {
         let bytes = buffer.len();
         self.shared.metrics.bytes_in.add(u64::from(bytes));
         self.shared.recv_modes.spoke(self.key.slot, self.shared.now);
-        let buffer = self.shared.spare_buffers(buffer);
         if self.slot.phase != Phase::Serving || self.slot.failed.is_some() {
             self.shared.buffers.release(buffer);
             if self.slot.phase == Phase::Lingering {
@@ -163,21 +165,31 @@ impl ConnMut<'_> {
             }
             return;
         }
-        if self.slot.waits.run() == RunState::Pooled {
+        let disarmed = self.slot.recv == RecvState::Disarmed;
+        if self.shared.tls.has(self.key.slot) {
+            self.open_input(buffer);
+        } else if self.slot.waits.run() == RunState::Pooled {
             self.shared.buffers.release(buffer);
             // Nobody has asked for it, and it must not be taken for an answer.
             return self.fail(CloseReason::ProtocolError);
+        } else {
+            let buffer = self.shared.spare_buffers(buffer);
+            self.accept_input(buffer);
         }
+        if disarmed {
+            self.arm_receive();
+        }
+    }
+
+    /// What its reader is to have.
+    pub(super) fn accept_input(&mut self, buffer: BufRef) {
+        let bytes = buffer.len();
         self.queue_input(buffer);
         self.bound_input();
         if !self.slot.is_outbound() {
             self.begin_request(bytes);
         }
-        let disarmed = self.slot.recv == RecvState::Disarmed;
         self.fire(Interest::Input);
-        if disarmed {
-            self.arm_receive();
-        }
     }
 
     fn queue_input(&mut self, buffer: BufRef) {
@@ -288,12 +300,19 @@ impl ConnMut<'_> {
     /// As [`Self::input_is_over`] for a handler that passes a stream on and answers nothing: in a
     /// drain it is over once the peer has fallen silent.
     pub(crate) fn stream_is_over(&self) -> bool {
-        self.slot.recv == RecvState::Ended || self.slot.peer_state == PeerState::Over
+        let is_ended =
+            self.slot.recv == RecvState::Ended || self.slot.peer_state == PeerState::Over;
+        is_ended || self.shared.tls.is_over(self.key.slot)
     }
 
     /// Why no more comes behind what is unread, if so.
     pub(crate) fn end_of_input(&self) -> Option<EndOfInput> {
+        let slot = self.key.slot;
+        if self.shared.tls.is_over(slot) {
+            return Some(EndOfInput::Peer);
+        }
         match (self.slot.recv, self.slot.peer_state) {
+            (RecvState::Ended, _) if self.shared.tls.has(slot) => Some(EndOfInput::Truncated),
             (RecvState::Ended, _) => Some(EndOfInput::Peer),
             (_, PeerState::Over) => Some(EndOfInput::Drain),
             _ => None,

@@ -19,9 +19,10 @@ impl ConnMut<'_> {
     /// be sent is on the account of whom it is sent to.
     pub(crate) fn push_output(&mut self, mut buffer: BufRef) {
         self.touch();
+        let is_behind_sealed = self.is_sealed();
         self.count_output(buffer.len());
         let (buffers, segments) = (&self.shared.buffers, &mut self.shared.segments);
-        if let Some(last) = segments.back_mut(self.slot.output) {
+        if !is_behind_sealed && let Some(last) = segments.back_mut(self.slot.output) {
             if buffer.len() <= buffers.size() / SMALL_PART {
                 buffer.advance(buffers.append(last, buffer.bytes()) as u32);
             }
@@ -41,9 +42,10 @@ impl ConnMut<'_> {
     pub(crate) fn collect_output(&mut self, bytes: &[u8]) -> usize {
         self.touch();
         let bytes = &bytes[..self.output_room().min(bytes.len())];
+        let is_behind_sealed = self.is_sealed();
         let (buffers, segments) = (&self.shared.buffers, &mut self.shared.segments);
         let mut rest = bytes;
-        if let Some(last) = segments.back_mut(self.slot.output) {
+        if !is_behind_sealed && let Some(last) = segments.back_mut(self.slot.output) {
             rest = &rest[buffers.append(last, rest)..];
         }
         while !rest.is_empty() {
@@ -53,6 +55,12 @@ impl ConnMut<'_> {
         }
         self.count_output(bytes.len() as u32);
         bytes.len()
+    }
+
+    /// Whether all of the output is sealed for a TLS session: no plaintext goes into its buffers.
+    fn is_sealed(&self) -> bool {
+        let bytes = self.slot.output_bytes;
+        self.shared.tls.has_sealed(self.key.slot, bytes)
     }
 
     fn count_output(&mut self, bytes: u32) {
@@ -87,11 +95,8 @@ impl ConnMut<'_> {
 
     /// Why nothing can be written any more, if so.
     pub(crate) fn output_refusal(&self) -> Option<Error> {
-        let closed = self
-            .slot
-            .send
-            .has_fin()
-            .then_some(CloseReason::HandlerClosed);
+        let is_closed = self.slot.send.has_fin() || self.shared.tls.is_ending(self.key.slot);
+        let closed = is_closed.then_some(CloseReason::HandlerClosed);
         self.slot.failed.or(closed).map(Error::Closed)
     }
 
@@ -115,17 +120,53 @@ impl ConnMut<'_> {
 
     fn submit_send(&mut self, cqe: Cqe) {
         let in_flight = self.slot.send == SendState::InFlight;
-        if in_flight || self.slot.output.is_empty() || self.slot.failed.is_some() {
+        if in_flight || self.slot.failed.is_some() {
             self.shared.is_behind |= in_flight;
             return;
         }
+        let is_sealed = self.seal_output();
+        if !is_sealed || self.slot.output.is_empty() {
+            return;
+        }
         self.slot.send = SendState::InFlight;
+        let shared = &mut *self.shared;
+        let unsealed = shared.tls.unsealed(self.key.slot, self.slot.output_bytes);
+        if unsealed > 0 {
+            self.submit_sealed();
+        } else {
+            self.submit_all(cqe);
+        }
+    }
+
+    fn submit_all(&mut self, cqe: Cqe) {
         let shared = &mut *self.shared;
         let buffers = || shared.segments.iter(self.slot.output);
         // A send that leaves something behind must be told of, or nobody would send the rest.
         let leaves_rest = buffers().nth(SEND_VECTOR_MAX).is_some();
         let cqe = if leaves_rest { Cqe::Always } else { cqe };
         shared.ring.send(self.key, buffers(), cqe);
+        self.submitted(cqe);
+    }
+
+    /// What is sealed of the output; the rest follows it.
+    fn submit_sealed(&mut self) {
+        let shared = &mut *self.shared;
+        let unsealed = shared.tls.unsealed(self.key.slot, self.slot.output_bytes);
+        let mut left = self.slot.output_bytes - unsealed;
+        let is_sealed = |buffer: &&BufRef| {
+            let is_sealed = left > 0;
+            left = left.saturating_sub(buffer.len());
+            is_sealed
+        };
+        let buffers = shared.segments.iter(self.slot.output);
+        let sealed = buffers.clone().take_while(is_sealed).count();
+        let buffers = buffers.take(sealed);
+        shared.ring.send(self.key, buffers, Cqe::Always);
+        self.submitted(Cqe::Always);
+    }
+
+    fn submitted(&mut self, cqe: Cqe) {
+        let shared = &mut *self.shared;
         let write = shared.bounds.write;
         let own = &shared.own_timeouts;
         let write = own.of(self.key.slot, |own| own.write, write);
@@ -137,6 +178,7 @@ impl ConnMut<'_> {
     }
 
     pub(crate) fn sent(&mut self, completion: Completion) {
+        self.sealed_were_sent(completion.result.max(0) as u32);
         if self.sent_everything(completion) {
             return;
         }

@@ -46,7 +46,7 @@ impl ConnMut<'_> {
 
     /// So many bytes have come: a request may begin with them.
     pub(super) fn begin_request(&mut self, bytes: u32) {
-        if self.awaits_header() {
+        if self.awaits_header() || self.awaits_handshake() {
             return;
         }
         let now = self.shared.now;
@@ -75,7 +75,7 @@ impl ConnMut<'_> {
     }
 
     fn read_on_with(&mut self, reading: Reading, unread: bool) {
-        if self.slot.is_outbound() || self.awaits_header() {
+        if self.slot.is_outbound() || self.awaits_header() || self.awaits_handshake() {
             return;
         }
         let within_frame = self.slot.frame_deadline != Tick::NEVER;
@@ -147,13 +147,15 @@ impl ConnMut<'_> {
         let sending = slot.send == SendState::InFlight;
         let write = || shared.deadlines.of_send(self.key.slot);
         let reading = slot.waits.is_reading();
+        let record = shared.tls.partial_deadline(self.key.slot);
+        let due = slot.frame_deadline.min(record);
         match slot.phase {
             Phase::Connecting => slot.frame_deadline,
             // Whoever has set a deadline for an answer means the request to be sent by then, too.
             Phase::Serving if sending && slot.is_outbound() => write().min(slot.frame_deadline),
             Phase::Serving | Phase::Flushing if sending => write(),
             Phase::Serving if slot.waits.run() == RunState::Pooled => slot.frame_deadline,
-            Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => slot.frame_deadline,
+            Phase::Serving if reading && due != Tick::NEVER => due,
             Phase::Serving if reading && shared.is_draining && !slot.is_outbound() => {
                 now.after(bounds.drain_quiet)
             }
@@ -195,6 +197,9 @@ impl ConnMut<'_> {
             Verdict::Fail(CloseReason::ReadTimeout) if self.awaits_header() => {
                 self.fail(CloseReason::ProxyTimeout);
             }
+            Verdict::Fail(CloseReason::ReadTimeout) if self.awaits_handshake() => {
+                self.fail(CloseReason::TlsTimeout);
+            }
             Verdict::Fail(reason) => {
                 if reason == CloseReason::WriteTimeout {
                     self.log_write_limit();
@@ -229,6 +234,7 @@ impl ConnMut<'_> {
             lifetime: now >= self.lifetime_deadline(),
             request: now >= self.request_deadline(),
             answer: now >= self.slot.frame_deadline,
+            record: self.shared.tls.has_partial(self.key.slot),
         }
     }
 
@@ -305,6 +311,8 @@ struct Passed {
     request: bool,
     write: bool,
     answer: bool,
+    /// A record of TLS has begun, and is not whole.
+    record: bool,
 }
 
 fn verdict(slot: &Slot, passed: Passed, draining: bool) -> Verdict {
@@ -325,7 +333,7 @@ fn verdict(slot: &Slot, passed: Passed, draining: bool) -> Verdict {
         Phase::Serving if slot.waits.run() == RunState::Pooled => {
             Verdict::Fail(CloseReason::IdleTimeout)
         }
-        Phase::Serving if reading && slot.frame_deadline != Tick::NEVER => {
+        Phase::Serving if reading && (slot.frame_deadline != Tick::NEVER || passed.record) => {
             Verdict::Fail(CloseReason::ReadTimeout)
         }
         Phase::Serving if reading && draining && !outbound => Verdict::EndInput,

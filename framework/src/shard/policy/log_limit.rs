@@ -28,11 +28,15 @@ pub(crate) enum LogKind {
     UnderPressure,
     UpstreamDown,
     UpstreamBack,
+    #[cfg(feature = "tls")]
+    TlsRefused,
+    #[cfg(feature = "tls")]
+    TlsBroken,
 }
 
 impl LogKind {
     /// Those that are not [`Self::Closed`].
-    const OTHERS: [Self; 12] = [
+    const OTHERS: &[Self] = &[
         Self::OutboundClosed,
         Self::CloseFailed,
         Self::HandlerFailed,
@@ -45,6 +49,10 @@ impl LogKind {
         Self::UnderPressure,
         Self::UpstreamDown,
         Self::UpstreamBack,
+        #[cfg(feature = "tls")]
+        Self::TlsRefused,
+        #[cfg(feature = "tls")]
+        Self::TlsBroken,
     ];
     const COUNT: usize = CloseReason::ALL.len() + Self::OTHERS.len();
 
@@ -52,7 +60,7 @@ impl LogKind {
         CloseReason::ALL
             .into_iter()
             .map(Self::Closed)
-            .chain(Self::OTHERS)
+            .chain(Self::OTHERS.iter().copied())
     }
 
     fn index(self) -> usize {
@@ -71,6 +79,10 @@ impl LogKind {
             Self::UnderPressure => 9,
             Self::UpstreamDown => 10,
             Self::UpstreamBack => 11,
+            #[cfg(feature = "tls")]
+            Self::TlsRefused => 12,
+            #[cfg(feature = "tls")]
+            Self::TlsBroken => 13,
         };
         CloseReason::ALL.len() + other
     }
@@ -92,6 +104,10 @@ impl LogKind {
             | Self::UnderPressure
             | Self::UpstreamDown => Level::WARN,
             Self::HandlerPanicked | Self::CloseFailed => Level::ERROR,
+            #[cfg(feature = "tls")]
+            Self::TlsRefused => Level::INFO,
+            #[cfg(feature = "tls")]
+            Self::TlsBroken => Level::DEBUG,
         }
     }
 
@@ -121,6 +137,10 @@ impl fmt::Display for LogKind {
             Self::UnderPressure => formatter.write_str("under pressure"),
             Self::UpstreamDown => formatter.write_str("upstream down"),
             Self::UpstreamBack => formatter.write_str("upstream back"),
+            #[cfg(feature = "tls")]
+            Self::TlsRefused => formatter.write_str("tls refused"),
+            #[cfg(feature = "tls")]
+            Self::TlsBroken => formatter.write_str("tls broken"),
         }
     }
 }

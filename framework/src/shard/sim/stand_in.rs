@@ -11,6 +11,7 @@ use crate::ring::stand_in::StandIn;
 use crate::shard::handle::{Setup, Shard, ShardListener};
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::task::bell::Bells;
+use crate::tls::Acceptances;
 
 /// Connections that it accepts at most.
 pub(crate) const ACCEPTED_MAX: u32 = 4;
@@ -49,6 +50,7 @@ pub(crate) fn stand_in_shard_at(seat: Seat, config: Config, memory: MemoryShare)
         config: Arc::new(config),
         memory,
         listeners: vec![ShardListener::stand_in(([127, 0, 0, 1], 0).into())],
+        tls: Acceptances::default(),
         wake: seat.wake,
         commands: Arc::default(),
         bells: seat.bells,

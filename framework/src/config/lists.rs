@@ -1,0 +1,148 @@
+//! Lists: of words that are known, of texts that are not.
+
+use std::fmt;
+
+use super::kind::{Expect, Kind};
+use super::value::Value;
+
+/// Some of these words, each with what it stands for: one at least, and none twice.
+pub(super) struct WordList<T: 'static>(pub(super) &'static [(&'static str, T)]);
+
+impl<T> fmt::Display for WordList<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.0.iter().map(|(word, _)| format!("\"{word}\""));
+        let words = words.collect::<Vec<_>>().join(", ");
+        write!(
+            out,
+            "a list of some of {words}, one at least and none twice"
+        )
+    }
+}
+
+impl<T> Expect for WordList<T> {
+    fn help(&self, wrong: &Value) -> Option<String> {
+        match wrong {
+            Value::Text(text) if self.0.iter().any(|(word, _)| word == text) => {
+                Some(format!("write [\"{text}\"]"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<T: Clone + PartialEq> Kind<Vec<T>> for WordList<T> {
+    fn read(&self, value: &Value) -> Option<Vec<T>> {
+        let mut found = Vec::new();
+        for text in texts(value)? {
+            let (_, meaning) = self.0.iter().find(|(word, _)| *word == text)?;
+            if found.contains(meaning) {
+                return None;
+            }
+            found.push(meaning.clone());
+        }
+        (!found.is_empty()).then_some(found)
+    }
+
+    fn write(&self, setting: &Vec<T>) -> Value {
+        let words = self.0.iter();
+        let words = words.filter(|(_, meaning)| setting.contains(meaning));
+        Value::list(words.map(|(word, _)| Value::Text((*word).to_owned())))
+    }
+}
+
+/// Texts of at least one byte.
+pub(super) struct TextList {
+    /// What they are, as a plural.
+    pub(super) of: &'static str,
+    pub(super) bytes_max: usize,
+    pub(super) count_max: usize,
+}
+
+impl fmt::Display for TextList {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            of,
+            bytes_max,
+            count_max,
+        } = self;
+        write!(
+            out,
+            "a list of at most {count_max} {of}, each a text of 1 to {bytes_max} bytes"
+        )
+    }
+}
+
+impl Expect for TextList {
+    fn help(&self, wrong: &Value) -> Option<String> {
+        match wrong {
+            Value::Text(text) if !text.is_empty() && text.len() <= self.bytes_max => {
+                Some(format!("write [{}]", wrong.to_toml()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Kind<Vec<String>> for TextList {
+    fn read(&self, value: &Value) -> Option<Vec<String>> {
+        let texts = texts(value)?;
+        let fits = |text: &&str| (1..=self.bytes_max).contains(&text.len());
+        let fits = texts.len() <= self.count_max && texts.iter().all(fits);
+        fits.then(|| texts.into_iter().map(str::to_owned).collect())
+    }
+
+    fn write(&self, setting: &Vec<String>) -> Value {
+        Value::list(setting.iter().map(|text| Value::Text(text.clone())))
+    }
+}
+
+/// The items of a list, if it is one of texts.
+fn texts(value: &Value) -> Option<Vec<&str>> {
+    let Value::List(items) = value else {
+        return None;
+    };
+    let texts = items.iter().map(|item| match item.get_ref() {
+        Value::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBERS: WordList<u8> = WordList(&[("one", 1), ("two", 2)]);
+    const NAMES: TextList = TextList {
+        of: "names",
+        bytes_max: 3,
+        count_max: 2,
+    };
+
+    fn list(texts: &[&str]) -> Value {
+        Value::list(texts.iter().map(|text| Value::Text((*text).to_owned())))
+    }
+
+    #[test]
+    fn known_words_stand_for_something_and_none_twice() {
+        assert_eq!(NUMBERS.read(&list(&["two", "one"])), Some(vec![2, 1]));
+        assert_eq!(NUMBERS.write(&vec![2, 1]), list(&["one", "two"]));
+        for wrong in [&[][..], &["three"], &["one", "one"]] {
+            assert_eq!(NUMBERS.read(&list(wrong)), None, "{wrong:?}");
+        }
+        let help = NUMBERS.help(&Value::Text("one".to_owned()));
+        assert_eq!(help.as_deref(), Some("write [\"one\"]"));
+    }
+
+    #[test]
+    fn texts_are_bounded_in_length_and_number() {
+        for fits in [&[][..], &["a"], &["abc", "d"]] {
+            let read = NAMES.read(&list(fits)).expect("it fits");
+            assert_eq!(NAMES.write(&read), list(fits));
+        }
+        for wrong in [&[""][..], &["abcd"], &["a", "b", "c"]] {
+            assert_eq!(NAMES.read(&list(wrong)), None, "{wrong:?}");
+        }
+        assert_eq!(NAMES.read(&Value::Text("a".to_owned())), None);
+    }
+}

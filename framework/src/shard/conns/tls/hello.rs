@@ -1,0 +1,75 @@
+//! By which name a client asks for its server: rustls's unbuffered sessions do not tell it.
+
+/// Of a ClientHello's records, from the first byte (RFC 8446, 4.1.2; RFC 6066, 3); none if it names
+/// nobody, or is no whole ClientHello. rustls judges whether it is one.
+pub(super) fn server_name(records: &[u8]) -> Option<Box<str>> {
+    let message = handshake_bytes(records);
+    let mut hello = Reader(&message);
+    let [kind] = hello.array()?;
+    let body = hello.vector(3)?;
+    if kind != CLIENT_HELLO {
+        return None;
+    }
+    let mut body = Reader(body);
+    body.take(2 + 32)?; // version and random
+    body.vector(1)?; // session
+    body.vector(2)?; // suites
+    body.vector(1)?; // compression
+    let mut extensions = Reader(body.vector(2)?);
+    loop {
+        let kind = extensions.array::<2>()?;
+        let extension = extensions.vector(2)?;
+        if kind == SERVER_NAME {
+            return first_host(extension);
+        }
+    }
+}
+
+const CLIENT_HELLO: u8 = 1;
+const HANDSHAKE: u8 = 22;
+const SERVER_NAME: [u8; 2] = [0, 0];
+const HOST_NAME: u8 = 0;
+/// Of the Domain Name System (RFC 1035, 2.3.4).
+const NAME_BYTES_MAX: usize = 255;
+
+fn first_host(extension: &[u8]) -> Option<Box<str>> {
+    let mut names = Reader(Reader(extension).vector(2)?);
+    let [kind] = names.array()?;
+    let name = names.vector(2)?;
+    let is_name = kind == HOST_NAME && (1..=NAME_BYTES_MAX).contains(&name.len());
+    let name = std::str::from_utf8(name).ok().filter(|_| is_name)?;
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain.then(|| name.to_ascii_lowercase().into())
+}
+
+/// What the records of the handshake carry, one behind the other.
+fn handshake_bytes(records: &[u8]) -> Vec<u8> {
+    let (mut reader, mut message) = (Reader(records), Vec::new());
+    while let Some([HANDSHAKE, _, _]) = reader.array() {
+        let Some(body) = reader.vector(2) else { break };
+        message.extend_from_slice(body);
+    }
+    message
+}
+
+/// Takes bytes off the front.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    /// Bytes behind their number, which has `width` bytes.
+    fn vector(&mut self, width: usize) -> Option<&'a [u8]> {
+        let length = self.take(width)?.iter();
+        let length = length.fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        self.take(length)
+    }
+}

@@ -1,0 +1,391 @@
+//! The TLS of a server's listeners, as the control thread has it: made at the start, made anew when
+//! settings, files or ticket keys change, all of it or nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::config::{ListenerSettings, Tls};
+
+use super::acceptance::{Acceptance, Acceptances, Look};
+use super::loaded::{Loaded, day};
+use super::problem::FileProblem;
+use super::ticket_file;
+use super::ticket_store::{StoreName, TicketStore};
+use super::ticketer::Ticketer;
+use super::watch::Watcher;
+
+/// Between two looks at the files at the most; half of it if the thread is awake then anyway. No
+/// key: a certificate is renewed long before its end.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What is in force, and what it was made of.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// The listeners' names, in the order of the start.
+    names: Vec<String>,
+    made: Made,
+    watcher: Option<Watcher>,
+    next: Instant,
+    warnings: Vec<String>,
+}
+
+/// What settings and files have been made of, listener by listener.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    listeners: Vec<Option<Listener>>,
+    stores: Vec<TicketStore>,
+}
+
+#[derive(Clone, Debug)]
+struct Listener {
+    loaded: Arc<Loaded>,
+    acceptance: Arc<Acceptance>,
+}
+
+impl Keeper {
+    /// Reads the files of these listeners, and watches them from now on.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub(crate) fn open(listeners: &[ListenerSettings]) -> Result<Self, Vec<FileProblem>> {
+        let names = listeners.iter().map(|listener| listener.name().to_owned());
+        let mut keeper = Self {
+            names: names.collect(),
+            made: Made::default(),
+            watcher: None,
+            next: Instant::now(),
+            warnings: Vec::new(),
+        };
+        keeper.made = keeper.make(listeners, None)?;
+        if keeper.is_on() {
+            match Watcher::new() {
+                Ok(watcher) => keeper.watcher = Some(watcher),
+                Err(error) => keeper.warnings.push(format!(
+                    "changes of certificates are not noticed without a reload, for the kernel gives no inotify: {error}; \
+                     raise fs.inotify.max_user_instances"
+                )),
+            }
+        }
+        keeper.watch();
+        Ok(keeper)
+    }
+
+    /// By the listeners' order at the start.
+    pub(crate) fn acceptances(&self) -> Acceptances {
+        let listeners = self.made.listeners.iter();
+        let acceptances = listeners.map(|one| Some(Arc::clone(&one.as_ref()?.acceptance)));
+        acceptances.collect()
+    }
+
+    /// When the first certificate of each expires, in seconds since 1970; none: it has no TLS.
+    pub(crate) fn expiries(&self) -> Vec<Option<i64>> {
+        let listeners = self.made.listeners.iter();
+        let expiries = listeners.map(|one| one.as_ref()?.loaded.expires());
+        expiries.collect()
+    }
+
+    /// What has come up that people should know, once.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// What would be in force under these settings: the files are read again.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them. A certificate that has expired is, unless it is in use.
+    pub(crate) fn prepare(&self, listeners: &[ListenerSettings]) -> Result<Made, Vec<FileProblem>> {
+        self.make(listeners, Some(&self.made))
+    }
+
+    /// Puts it into force. A line for each certificate that is another.
+    pub(crate) fn put_into_force(&mut self, made: Made) -> Look {
+        let before = std::mem::replace(&mut self.made, made);
+        self.watch();
+        let pairs = before.listeners.iter().zip(&self.made.listeners);
+        let is_same = pairs.clone().all(|(before, now)| match (before, now) {
+            (Some(before), Some(now)) => Arc::ptr_eq(&before.acceptance, &now.acceptance),
+            (None, None) => true,
+            _ => false,
+        });
+        if is_same {
+            return Look::Same;
+        }
+        let news = pairs.flat_map(|(before, now)| {
+            let before = before.as_ref().map(|listener| &*listener.loaded);
+            now.iter().flat_map(move |now| news(before, &now.loaded))
+        });
+        Look::Changed(news.collect())
+    }
+
+    /// When to look next.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.is_on().then_some(self.next)
+    }
+
+    /// Looks whether files have changed, or ticket keys are due. `listeners` are the settings in
+    /// force.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        listeners: impl FnOnce() -> Vec<ListenerSettings>,
+    ) -> Look {
+        if !self.is_on() || now + LOOK_EVERY / 2 < self.next {
+            return Look::Same;
+        }
+        self.next = now + LOOK_EVERY;
+        let is_changed = self
+            .watcher
+            .as_mut()
+            .is_some_and(|watcher| watcher.look(now));
+        let has_new_keys = self.renew_keys(is_changed);
+        let looked = if is_changed {
+            match self.prepare(&listeners()) {
+                Ok(made) => self.put_into_force(made),
+                Err(problems) => Look::Failed(problems),
+            }
+        } else {
+            Look::Same
+        };
+        match looked {
+            Look::Same if has_new_keys => Look::Changed(Vec::new()),
+            looked => looked,
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.made.listeners.iter().any(Option::is_some)
+    }
+
+    /// Makes keys that are due, and takes those that another process has made. True: some listener
+    /// has others.
+    fn renew_keys(&mut self, is_changed: bool) -> bool {
+        let (now, mut others) = (seconds(), Vec::new());
+        for store in &mut self.made.stores {
+            let (mut is_other, fault) = store.renew(now);
+            let read = if is_changed {
+                store.read_again()
+            } else {
+                Ok(false)
+            };
+            is_other |= read.as_ref().is_ok_and(|is_newer| *is_newer);
+            let faults = [fault, read.err()].into_iter().flatten();
+            let file = store.name.file.clone().unwrap_or_default();
+            self.warnings.extend(faults.map(|(why, remedy)| {
+                let file = file.display();
+                format!("the ticket keys are not those of {file}, {why}: {remedy}")
+            }));
+            if is_other {
+                others.push(store.name.clone());
+            }
+        }
+        let stores = &self.made.stores;
+        for listener in self.made.listeners.iter_mut().flatten() {
+            let name = store_name(&listener.loaded.settings);
+            if name.is_some_and(|name| others.contains(&name)) {
+                listener.acceptance = acceptance(&listener.loaded, stores);
+            }
+        }
+        !others.is_empty()
+    }
+
+    /// Reads the files, takes over what is the same as `before`, and opens stores of keys last:
+    /// where anything else is wrong no file is made.
+    fn make(
+        &self,
+        listeners: &[ListenerSettings],
+        before: Option<&Made>,
+    ) -> Result<Made, Vec<FileProblem>> {
+        let mut problems = Vec::new();
+        let found = self.names.iter().map(|name| {
+            let listener = listeners.iter().find(|listener| listener.name() == name);
+            listener.and_then(|listener| Some((listener, listener.tls.as_ref()?)))
+        });
+        let found: Vec<Option<(&ListenerSettings, &Arc<Tls>)>> = found.collect();
+        let mut loaded = Vec::new();
+        for (listener, tls) in found.iter().copied().flatten() {
+            match Loaded::read(listener, tls) {
+                Ok(read) => {
+                    problems.extend(before.into_iter().flat_map(|before| before.expired(&read)));
+                    loaded.push(read);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut stores = Vec::new();
+        for (listener, tls) in found.iter().copied().flatten() {
+            if let Err(problem) = add_store(&mut stores, listener, tls, before) {
+                problems.push(problem);
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut loaded = loaded.into_iter();
+        let places = found.iter().enumerate();
+        let listeners = places.map(|(place, found)| {
+            let loaded = found.and_then(|_| loaded.next())?;
+            let before = before.and_then(|before| before.listeners.get(place)?.as_ref());
+            match before.filter(|before| loaded.is_as(&before.loaded)) {
+                Some(before) => Some(before.clone()),
+                None => Some(Listener {
+                    acceptance: acceptance(&loaded, &stores),
+                    loaded: Arc::new(loaded),
+                }),
+            }
+        });
+        Ok(Made {
+            listeners: listeners.collect(),
+            stores,
+        })
+    }
+
+    /// Watches the files of what is in force.
+    fn watch(&mut self) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let listeners = self.made.listeners.iter().flatten();
+        let files = listeners.flat_map(|listener| files(&listener.loaded.settings));
+        let failed = watcher.watch(files.collect());
+        self.warnings
+            .extend(failed.into_iter().map(|(directory, error)| {
+                let directory = directory.display();
+                format!("changes in {directory} are not noticed without a reload: {error}")
+            }));
+    }
+}
+
+impl Made {
+    /// Certificates that have expired and are not in use.
+    fn expired(&self, loaded: &Loaded) -> Vec<FileProblem> {
+        let in_use = self.listeners.iter().flatten();
+        let in_use = in_use.flat_map(|listener| &listener.loaded.leaves);
+        let (in_use, now) = (in_use.map(|leaf| &leaf.certificate), wall_seconds());
+        let in_use: Vec<_> = in_use.collect();
+        let leaves = loaded.leaves.iter();
+        let expired =
+            leaves.filter(|leaf| leaf.not_after < now && !in_use.contains(&&leaf.certificate));
+        let told = expired.map(|leaf| FileProblem {
+            what: format!("cannot use {}", leaf.told),
+            why: format!("it expired on {}", day(leaf.not_after)),
+            remedy: "have it renewed; the certificate before stays in use".to_owned(),
+        });
+        told.collect()
+    }
+}
+
+/// What is wrong with the files of these listeners, and what should be known of them. Nothing is
+/// made.
+pub(crate) fn judge(listeners: &[ListenerSettings]) -> (Vec<FileProblem>, Vec<String>) {
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    let with_tls = listeners
+        .iter()
+        .filter_map(|listener| Some((listener, listener.tls.as_ref()?)));
+    for (listener, tls) in with_tls {
+        match Loaded::read(listener, tls) {
+            Ok(loaded) => {
+                let now = wall_seconds();
+                let of_time = loaded.leaves.iter().filter_map(|leaf| leaf.warning(now));
+                warnings.extend(loaded.warnings.iter().cloned().chain(of_time));
+            }
+            Err(found) => problems.extend(found),
+        }
+        if let Some(file) = tls.ticket_key_file.as_deref().filter(|_| tls.tickets) {
+            let found = ticket_file::read(file);
+            let judged = found.and_then(|_keys| ticket_file::may_be_made(file));
+            let problem =
+                |fault| FileProblem::of(file, &listener.tls_key("ticket_key_file"), fault);
+            problems.extend(judged.err().map(problem));
+        }
+    }
+    (problems, warnings)
+}
+
+/// When the first certificate of a listener expires: a day.
+pub(crate) fn expires_on(listener: &ListenerSettings) -> Option<String> {
+    let loaded = Loaded::read(listener, listener.tls.as_ref()?).ok()?;
+    loaded.expires().map(day)
+}
+
+/// Adds the store that a listener asks for, if there is none of its name yet.
+fn add_store(
+    stores: &mut Vec<TicketStore>,
+    listener: &ListenerSettings,
+    tls: &Tls,
+    before: Option<&Made>,
+) -> Result<(), FileProblem> {
+    let Some(name) = store_name(tls) else {
+        return Ok(());
+    };
+    if stores.iter().any(|store| store.name == name) {
+        return Ok(());
+    }
+    let mut known = before.into_iter().flat_map(|before| &before.stores);
+    let store = match known.find(|store| store.name == name) {
+        Some(store) => store.clone(),
+        None => {
+            let file = name.file.clone().unwrap_or_default();
+            let opened = TicketStore::open(name, seconds());
+            opened.map_err(|fault| {
+                FileProblem::of(&file, &listener.tls_key("ticket_key_file"), fault)
+            })?
+        }
+    };
+    stores.push(store);
+    Ok(())
+}
+
+/// The store of a listener's keys; none: it gives no tickets.
+fn store_name(tls: &Tls) -> Option<StoreName> {
+    tls.tickets.then(|| StoreName {
+        file: tls.ticket_key_file.clone(),
+        lifetime: tls.ticket_key_lifetime,
+    })
+}
+
+fn acceptance(loaded: &Loaded, stores: &[TicketStore]) -> Arc<Acceptance> {
+    let name = store_name(&loaded.settings);
+    let store = name.and_then(|name| stores.iter().find(|store| store.name == name));
+    let tickets = store.map(|store| Ticketer::new(&store.keys, store.lifetime(), loaded.binding()));
+    Arc::new(loaded.acceptance(tickets))
+}
+
+/// A line for each certificate that was not there before.
+fn news(before: Option<&Loaded>, now: &Loaded) -> Vec<String> {
+    let known = before.map_or(&[][..], |before| &before.leaves);
+    let leaves = now.leaves.iter();
+    let new = leaves.filter(|leaf| known.iter().all(|old| old.certificate != leaf.certificate));
+    let told = new.map(|leaf| {
+        let (told, names, day) = (&leaf.told, leaf.names.join(" "), day(leaf.not_after));
+        format!("{told} is for {names} until {day}")
+    });
+    told.collect()
+}
+
+fn files(tls: &Tls) -> impl Iterator<Item = PathBuf> + use<> {
+    let others = [&tls.client_ca, &tls.ticket_key_file];
+    let pairs = tls.certificate.iter().chain(&tls.key);
+    let files: Vec<PathBuf> = pairs.chain(others.into_iter().flatten()).cloned().collect();
+    files.into_iter()
+}
+
+/// The time by the clock on the wall, which certificates and ticket keys go by: in seconds since
+/// 1970.
+fn seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn wall_seconds() -> i64 {
+    seconds().try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[path = "keeper/tests.rs"]
+mod tests;

@@ -1,0 +1,277 @@
+use std::fs;
+use std::io::{Read, Write};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
+
+use super::*;
+use crate::settings::Settings;
+use crate::tls::client::ClientTls;
+use crate::tls::scratch::{Issued, Scratch, listener};
+
+/// Listeners of these settings, in which DIR is the directory.
+fn listeners(scratch: &Scratch, text: &str) -> Vec<ListenerSettings> {
+    let text = text.replace("DIR", &scratch.directory().display().to_string());
+    let config = Settings::from_toml(text).load().expect("fine settings");
+    config.listeners()
+}
+
+fn opened(listeners: &[ListenerSettings]) -> Keeper {
+    Keeper::open(listeners).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+/// A client that trusts `NAME.crt`, and shows that certificate if it is asked for one.
+fn client(scratch: &Scratch, name: &str) -> Arc<ClientConfig> {
+    let (certificate, key) = (
+        scratch.path(&format!("{name}.crt")),
+        scratch.path(&format!("{name}.key")),
+    );
+    let builder = ClientTls::builder()
+        .roots_of_file(&certificate)
+        .certificate(certificate, key);
+    Arc::clone(builder.build().expect("fine files").config())
+}
+
+/// Shakes hands: how, or why not.
+fn shake(
+    keeper: &Keeper,
+    place: usize,
+    client: &Arc<ClientConfig>,
+) -> Result<HandshakeKind, rustls::Error> {
+    let acceptances = keeper.acceptances();
+    let acceptance = acceptances[place].as_ref().expect("it has TLS");
+    let mut server = ServerConnection::new(Arc::clone(&acceptance.config))?;
+    let name = ServerName::try_from("a.test").expect("a name");
+    let mut client = ClientConnection::new(Arc::clone(client), name)?;
+    for _ in 0..10 {
+        pass(|to| client.write_tls(to), |from| server.read_tls(from));
+        server.process_new_packets()?;
+        pass(|to| server.write_tls(to), |from| client.read_tls(from));
+        client.process_new_packets()?;
+    }
+    // What comes behind the handshake has come: tickets.
+    let kind = server.handshake_kind();
+    Ok(kind.expect("both ends have done all that they can"))
+}
+
+fn pass(
+    mut write: impl FnMut(&mut dyn Write) -> std::io::Result<usize>,
+    mut read: impl FnMut(&mut dyn Read) -> std::io::Result<usize>,
+) {
+    let mut bytes = Vec::new();
+    while write(&mut bytes).expect("memory takes all") > 0 {}
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        read(&mut rest).expect("memory gives all");
+    }
+}
+
+/// Looks until whatever has changed has settled.
+fn look(keeper: &mut Keeper, listeners: &[ListenerSettings]) -> Look {
+    let first = keeper.look(keeper.next, || listeners.to_vec());
+    if !matches!(first, Look::Same) {
+        return first;
+    }
+    keeper.look(keeper.next + LOOK_EVERY, || listeners.to_vec())
+}
+
+#[test]
+fn a_client_shakes_hands_in_full_and_then_by_its_ticket() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    for versions in ["['1.2']", "['1.3']"] {
+        let listener = [listener(&scratch, &format!("versions = {versions}\n"))];
+        let keeper = opened(&listener);
+        let client = client(&scratch, "server");
+        assert_eq!(
+            shake(&keeper, 0, &client),
+            Ok(HandshakeKind::Full),
+            "{versions}"
+        );
+        assert_eq!(
+            shake(&keeper, 0, &client),
+            Ok(HandshakeKind::Resumed),
+            "{versions}"
+        );
+    }
+    let without = [listener(&scratch, "tickets = false\n")];
+    let (keeper, client) = (opened(&without), client(&scratch, "server"));
+    for _ in 0..2 {
+        assert_eq!(shake(&keeper, 0, &client), Ok(HandshakeKind::Full));
+    }
+}
+
+#[test]
+fn a_ticket_is_good_at_its_listener_alone() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    let tls = "[listener.tls]\ncertificate = 'DIR/server.crt'\nkey = 'DIR/server.key'\n";
+    let text = format!(
+        "[[listener]]\nlisten = '127.0.0.1:1'\n{tls}\
+         [[listener]]\nlisten = '127.0.0.1:2'\n{tls}client_ca = 'DIR/server.crt'\n\
+         [[listener]]\nlisten = '127.0.0.1:3'\n"
+    );
+    let keeper = opened(&listeners(&scratch, &text));
+    assert_eq!(keeper.made.stores.len(), 1, "they share the keys");
+    let expiries = keeper.expiries();
+    assert!(expiries[0].is_some() && expiries[1] == expiries[0] && expiries[2].is_none());
+    assert!(keeper.acceptances()[2].is_none());
+    let client = client(&scratch, "server");
+    assert_eq!(shake(&keeper, 0, &client), Ok(HandshakeKind::Full));
+    assert_eq!(shake(&keeper, 0, &client), Ok(HandshakeKind::Resumed));
+    // It has a certificate, but nobody has asked for it yet.
+    assert_ne!(shake(&keeper, 1, &client), Ok(HandshakeKind::Resumed));
+}
+
+#[test]
+fn a_file_that_changes_is_in_force_at_the_next_look_and_a_bad_one_never() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    let listener = [listener(&scratch, "")];
+    let mut keeper = opened(&listener);
+    let old = client(&scratch, "server");
+    assert_eq!(shake(&keeper, 0, &old), Ok(HandshakeKind::Full));
+    assert!(matches!(look(&mut keeper, &listener), Look::Same));
+
+    let new = Issued::of(&["a.test", "b.test"]);
+    scratch.write("server.crt", new.certificate.pem());
+    let Look::Failed(problems) = look(&mut keeper, &listener) else {
+        panic!("the key is that of the certificate before");
+    };
+    assert!(
+        problems[0]
+            .to_string()
+            .contains("it is not the key of the certificate"),
+        "{problems:?}"
+    );
+    assert_eq!(
+        shake(&keeper, 0, &old),
+        Ok(HandshakeKind::Resumed),
+        "as it was"
+    );
+
+    scratch.issue("server", &new);
+    let Look::Changed(lines) = look(&mut keeper, &listener) else {
+        panic!("it fits");
+    };
+    assert!(
+        lines[0].contains("server.crt (listener.tls.certificate) is for a.test b.test until"),
+        "{lines:?}"
+    );
+    let trusts_new = client(&scratch, "server");
+    assert_eq!(shake(&keeper, 0, &trusts_new), Ok(HandshakeKind::Full));
+
+    scratch.issue("server", &new);
+    assert!(
+        matches!(look(&mut keeper, &listener), Look::Same),
+        "written again as it was"
+    );
+}
+
+#[test]
+fn an_expired_certificate_replaces_none_and_starts_all_the_same() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    let listener = [listener(&scratch, "")];
+    let mut keeper = opened(&listener);
+    scratch.issue(
+        "server",
+        &Issued::between(&["a.test"], (2001, 1, 1), (2002, 3, 4)),
+    );
+    let problems = keeper.prepare(&listener).expect_err("it has expired");
+    assert!(
+        problems[0].to_string().contains("it expired on 2002-03-04"),
+        "{problems:?}"
+    );
+    assert!(matches!(look(&mut keeper, &listener), Look::Failed(_)));
+    let started = opened(&listener);
+    assert!(
+        started.prepare(&listener).is_ok(),
+        "in use it is no reason to refuse a reload"
+    );
+    let (problems, warnings) = judge(&listener);
+    assert_eq!((problems.len(), warnings.len()), (0, 1));
+    assert!(
+        warnings[0].contains("expired on 2002-03-04"),
+        "{warnings:?}"
+    );
+    assert_eq!(expires_on(&listener[0]).as_deref(), Some("2002-03-04"));
+}
+
+#[test]
+fn tickets_outlive_a_change_of_key_and_a_restart_and_are_shared_by_two_processes() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    let file = "ticket_key_file = 'DIR/tickets'\n";
+    let listener = [listener(&scratch, file)];
+    assert_eq!(judge(&listener).0, []);
+    assert!(!scratch.path("tickets").exists(), "a look makes nothing");
+    let mut one = opened(&listener);
+    let mut other = opened(&listener);
+    let client = client(&scratch, "server");
+    assert_eq!(shake(&one, 0, &client), Ok(HandshakeKind::Full));
+    assert_eq!(shake(&other, 0, &client), Ok(HandshakeKind::Resumed));
+    // The first has a new key, as after its lifetime.
+    let old = &mut one.made.stores[0].keys.current.made;
+    *old -= 12 * 3600;
+    let text = fs::read_to_string(scratch.path("tickets")).expect("it is there");
+    let (_, key) = text.split_once('\n').expect("a line");
+    let (made, secret) = key.split_once(' ').expect("a key");
+    let made: u64 = made.parse().expect("a number");
+    let aged = format!("corelane ticket keys 1\n{} {secret}", made - 12 * 3600);
+    fs::write(scratch.path("tickets"), aged).expect("it is ours");
+    assert!(matches!(look(&mut one, &listener), Look::Changed(lines) if lines.is_empty()));
+    assert_eq!(
+        one.made.stores[0].keys.before.as_ref().map(|key| key.made),
+        Some(made - 12 * 3600)
+    );
+    assert_eq!(
+        shake(&one, 0, &client),
+        Ok(HandshakeKind::Resumed),
+        "by the key before"
+    );
+    assert!(matches!(look(&mut other, &listener), Look::Changed(_)));
+    assert_eq!(
+        shake(&other, 0, &client),
+        Ok(HandshakeKind::Resumed),
+        "by the new one"
+    );
+    assert_eq!(
+        shake(&opened(&listener), 0, &client),
+        Ok(HandshakeKind::Resumed)
+    );
+    fs::write(scratch.path("tickets"), "damaged").expect("it is ours");
+    let problems = Keeper::open(&listener).expect_err("it is damaged");
+    let told = problems[0].to_string();
+    assert!(
+        told.contains("(listener.tls.ticket_key_file), it is damaged"),
+        "{told}"
+    );
+    assert_eq!(judge(&listener).0, problems);
+}
+
+#[test]
+fn settings_change_what_clients_meet_and_a_wrong_file_among_them_changes_nothing() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    scratch.issue("client", &Issued::of(&["c.test"]));
+    let plain = [listener(&scratch, "")];
+    let mut keeper = opened(&plain);
+    let client = client(&scratch, "server");
+    assert_eq!(shake(&keeper, 0, &client), Ok(HandshakeKind::Full));
+    let asks = [listener(&scratch, "client_ca = 'DIR/client.crt'\n")];
+    let made = keeper.prepare(&asks).expect("fine");
+    assert!(matches!(keeper.put_into_force(made), Look::Changed(lines) if lines.is_empty()));
+    assert!(
+        shake(&keeper, 0, &client).is_err(),
+        "its ticket and certificate are of no use"
+    );
+    let missing = [listener(&scratch, "client_ca = 'DIR/none.crt'\n")];
+    assert!(keeper.prepare(&missing).is_err());
+    let made = keeper.prepare(&asks).expect("fine");
+    assert!(matches!(keeper.put_into_force(made), Look::Same));
+    let off = listeners(&scratch, "");
+    let made = keeper.prepare(&off).expect("fine");
+    assert!(matches!(keeper.put_into_force(made), Look::Changed(_)));
+    assert!(keeper.acceptances()[0].is_none() && keeper.due().is_none());
+}

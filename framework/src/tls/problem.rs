@@ -1,0 +1,41 @@
+//! What is wrong with a file that TLS needs.
+
+use std::fmt;
+use std::path::Path;
+
+/// A file that cannot be used. Its `Display` is "what, why: remedy".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileProblem {
+    pub(crate) what: String,
+    pub(crate) why: String,
+    pub(crate) remedy: String,
+}
+
+impl FileProblem {
+    /// Of the file that `key` of the settings names.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "no file is looked at")
+    )]
+    pub(super) fn of(path: &Path, key: &str, (why, remedy): Fault) -> Self {
+        Self {
+            what: format!("cannot use {} ({key})", path.display()),
+            why,
+            remedy,
+        }
+    }
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}, {}: {}", self.what, self.why, self.remedy)
+    }
+}
+
+/// Why a file cannot be used, and what to do about it.
+pub(super) type Fault = (String, String);
+
+#[cfg(feature = "tls")]
+pub(super) fn fault<T>(why: impl Into<String>, remedy: impl Into<String>) -> Result<T, Fault> {
+    Err((why.into(), remedy.into()))
+}
