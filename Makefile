@@ -161,6 +161,11 @@ compare-ws: ## CPU of a message by WebSocket beside plain echo, and fastwebsocke
 	cargo build --release -p servers -p echo -p compare -p baseline_tokio_websocket
 	$(RAISE) $(BIN)/compare --suite websocket --rounds $(or $(ROUNDS),12) $(COMPARE)
 
+compare-tls: DURATION = 2s
+compare-tls: ## CPU of an echo and of a handshake by TLS beside tokio-rustls, in turn, and p99 while 2 000 handshakes arrive (ROUNDS=, DURATION=, COMPARE=--assert; needs openssl)
+	cargo build --release -p echo -p loadtest -p compare -p baseline_tokio_rustls
+	$(RAISE) loadtest/compare-tls.sh $(BIN) $(or $(ROUNDS),12) $(DURATION) $(COMPARE)
+
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
 
@@ -233,5 +238,5 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build servers run run-ping run-chat check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
-  compare-redis-shared compare-push compare-mail compare-http compare-ws compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
+  compare-redis-shared compare-push compare-mail compare-http compare-ws compare-tls compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
   compare-fanout compare-chat simulate loom reloads restarts clean

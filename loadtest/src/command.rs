@@ -66,7 +66,7 @@ fn prepare(arguments: &RunArguments, stop: &Stop) -> Result<Plan, Error> {
 
 /// A plan against `target`, if the machine can carry it; tells the shortages that would slow it.
 fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<Plan, Error> {
-    let plan = Plan::of(arguments, target);
+    let plan = Plan::trusting(arguments, target)?;
     let findings = machine::check(&plan.demand());
     for warning in &findings.warnings {
         note(format_args!("warning: {warning}"));

@@ -1,4 +1,4 @@
-//! `loadtest run` by HTTP and WebSocket: against servers of ours, and against servers that answer
+//! `loadtest run` by HTTP, WebSocket and TLS: against servers of ours, and against servers that answer
 //! wrongly in every way that it is to find.
 #![allow(clippy::unwrap_used)]
 
@@ -6,18 +6,22 @@ mod rig;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use std::{env, fs, thread};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use loadtest::Stop;
 use loadtest::data::Report;
 use loadtest::engine::{self, Show};
-use loadtest::plan::{Mode, Plan};
+use loadtest::plan::{self, Mode, Plan};
 use loadtest::workload::{Protocol, Workload};
-use rig::{BOUND, binaries};
+use rcgen::{CertificateParams, KeyPair};
+use rig::{BOUND, binaries, output, program};
 use serde_json::Value;
 use sha1_smol::Sha1;
 
@@ -400,4 +404,127 @@ fn a_server_that_does_not_go_over_to_websocket_is_told() {
         ..plan(mute, websocket())
     });
     assert_failures(&report, "timed_out", "handshake");
+}
+
+/// The files of a certificate for 127.0.0.1 and of its key, gone with the value.
+struct Certificate(PathBuf);
+
+impl Certificate {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("loadtest-tls-{}-{number}", std::process::id());
+        let files = Self(env::temp_dir().join(name));
+        fs::create_dir(&files.0).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(files.path("certificate"), certificate.pem()).unwrap();
+        fs::write(files.path("key"), key.serialize_pem()).unwrap();
+        fs::set_permissions(files.path("key"), PermissionsExt::from_mode(0o600)).unwrap();
+        files
+    }
+
+    fn path(&self, what: &str) -> PathBuf {
+        self.0.join(what)
+    }
+
+    /// A server of ours that has it.
+    fn start(&self, name: &str) -> Ours {
+        let set = |what| format!("listener.tls.{what}='{}'", self.path(what).display());
+        Ours::start(name, &[&set("certificate"), &set("key")])
+    }
+
+    fn plan(&self, target: SocketAddr, workload: Workload) -> Plan {
+        Plan {
+            tls: Some(plan::trusting(&self.path("certificate")).unwrap()),
+            ..plan(target, workload)
+        }
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn echo() -> Workload {
+    Workload::new(Protocol::Echo, 8, 1)
+}
+
+#[test]
+fn every_protocol_is_verified_by_tls_at_every_size() {
+    let certificate = Certificate::new();
+    for (server, protocol) in [
+        ("echo", Protocol::Echo),
+        ("http_echo", Protocol::Http),
+        ("websocket_echo", Protocol::Websocket),
+    ] {
+        let server = certificate.start(server);
+        for (payload, pipeline) in [(1, 1), (64, 16), (16_384, 1), (65_536, 4)] {
+            let workload = Workload::new(protocol, payload, pipeline);
+            let report = run(certificate.plan(server.1, workload));
+            assert!(report.is_clean(), "{protocol:?}: {report}");
+            assert!(report.latency_us.count > 0, "{protocol:?}: {report}");
+            assert!(report.to_string().contains(" by TLS to "), "{report}");
+        }
+    }
+}
+
+#[test]
+fn every_mode_goes_by_tls_and_handshakes_are_counted() {
+    let certificate = Certificate::new();
+    let server = certificate.start("echo");
+    for mode in [Mode::Open, Mode::Idle, Mode::Slow] {
+        let report = run(Plan {
+            mode,
+            interval: Duration::from_millis(10),
+            ..certificate.plan(server.1, echo())
+        });
+        assert_eq!(report.failures_total(), 0, "{mode:?}: {report}");
+        let handshakes = report.handshakes.as_ref().unwrap();
+        assert_eq!(handshakes.full + handshakes.resumed, 3, "{report}");
+    }
+}
+
+#[test]
+fn a_storm_resumes_sessions_unless_it_is_told_not_to() {
+    let certificate = Certificate::new();
+    let (server, file) = (certificate.start("echo"), certificate.path("certificate"));
+    let storm = |options: &str| {
+        let target = server.1.to_string();
+        let mut command = program(&["run", "--target", &target, "--mode", "storm", "--json"]);
+        command
+            .args(["--cycles", "40", "--shards", "1", "--tls-ca"])
+            .arg(&file);
+        let output = output(command.args(options.split_whitespace()));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["connections"]["served"], 40, "{report}");
+        assert_eq!(report["failures"], serde_json::json!([]));
+        assert_eq!(report["load"]["tls"], true);
+        ["full", "resumed"].map(|kind| report["handshakes"][kind].as_u64().unwrap())
+    };
+    assert_eq!(storm("--tls-full"), [40, 0]);
+    assert_eq!(
+        storm(""),
+        [1, 39],
+        "one connection at a time, each leaves tickets"
+    );
+}
+
+#[test]
+fn who_is_not_trusted_or_speaks_no_tls_is_told() {
+    let (certificate, other) = (Certificate::new(), Certificate::new());
+    let server = certificate.start("echo");
+    let report = run(other.plan(server.1, echo()));
+    assert_failures(&report, "other", "certificate");
+    let plain = Ours::start("echo", &[]);
+    let report = run(certificate.plan(plain.1, echo()));
+    assert_eq!(report.connections.established, 0, "{report}");
+    assert_eq!(report.failures_total(), 3, "{report}");
+    // In the clear to one who wants TLS.
+    let report = run(plan(server.1, echo()));
+    assert_eq!(report.connections.served, 0, "{report}");
+    assert_eq!(report.failures_total(), 3, "{report}");
 }

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use corelane::ClientTls;
 use loadtest::Stop;
 use loadtest::data::Report;
 use loadtest::engine::{self, Observer, Show};
 use loadtest::error::Error;
 use loadtest::machine;
 use loadtest::output::{self, note};
-use loadtest::plan::{Plan, check};
+use loadtest::plan::{self, Plan, check};
 
 use super::args::CompareArguments;
 use super::assertion;
@@ -25,6 +26,8 @@ pub(super) struct Bench<'a> {
     pub(super) shapes: Vec<Shape>,
     pub(super) idle: u32,
     binaries: Binaries,
+    /// Whom the client trusts, by TLS.
+    tls: Option<ClientTls>,
     pub(super) stop: &'a Stop,
 }
 
@@ -57,12 +60,20 @@ impl<'a> Bench<'a> {
                 .chain(too_much(arguments, &shapes, idle))
                 .collect(),
         )?;
+        let certificate = arguments.certificate.as_deref();
+        let tls = certificate.map(plan::trusting).transpose()?;
+        if tls.is_none() && servers.iter().any(|server| server.has_tls()) {
+            let why =
+                "--suite tls has servers with a certificate: name one with --certificate and --key";
+            return Err(Error::Refused(why.to_owned()));
+        }
         Ok(Self {
             arguments,
             servers,
             shapes,
             idle,
             binaries,
+            tls,
             stop,
         })
     }
@@ -89,7 +100,8 @@ impl<'a> Bench<'a> {
 
     /// Starts a server on its core.
     pub(super) fn start(&self, kind: ServerKind) -> Result<Server, Error> {
-        Server::start(&self.binaries, kind, self.arguments.cpu_server, self.stop)
+        let command = self.binaries.command(kind, self.arguments);
+        Server::start(command, kind, self.stop)
     }
 
     /// Carry out the plan on the client's core.
@@ -99,6 +111,8 @@ impl<'a> Bench<'a> {
         plan: Plan,
         observer: &mut dyn Observer,
     ) -> Result<Report, Error> {
+        let tls = self.tls.clone().filter(|_| server.has_tls());
+        let plan = Plan { tls, ..plan };
         let report = engine::run(plan, Show::Nothing, self.stop, observer)?;
         if self.stop.is_set() {
             return Err(Error::Interrupted);

@@ -34,12 +34,24 @@ pub enum ServerKind {
     WebsocketEcho,
     /// fastwebsockets on tokio, on one thread
     TokioWebsocket,
+    /// The framework's echo application, by TLS
+    EchoTls,
+    /// tokio-rustls, on one thread
+    TokioRustls,
 }
 
 impl ServerKind {
     /// Whether it is an application on the framework, with its settings.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Echo | Self::HttpEcho | Self::WebsocketEcho)
+        matches!(
+            self,
+            Self::Echo | Self::HttpEcho | Self::WebsocketEcho | Self::EchoTls
+        )
+    }
+
+    /// Whether it has a certificate.
+    pub(crate) fn has_tls(self) -> bool {
+        matches!(self, Self::EchoTls | Self::TokioRustls)
     }
 
     /// Its word.
@@ -57,6 +69,8 @@ impl ServerKind {
             Self::Hyper => "hyper",
             Self::WebsocketEcho => "websocket_echo",
             Self::TokioWebsocket => "tokio_websocket",
+            Self::EchoTls => "echo_tls",
+            Self::TokioRustls => "tokio_rustls",
         }
     }
 }

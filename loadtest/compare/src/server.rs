@@ -12,6 +12,7 @@ use std::{env, thread};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::args::CompareArguments;
 use super::kind::ServerKind;
 use super::suite::Suite;
 use loadtest::Stop;
@@ -88,8 +89,11 @@ impl Binaries {
         self.0.join(binary(server))
     }
 
-    fn command(&self, server: ServerKind, core: usize) -> Command {
-        let mut command = launched(&self.path(server));
+    /// What starts it on its core.
+    pub(super) fn command(&self, server: ServerKind, arguments: &CompareArguments) -> Command {
+        let (mut command, core) = (launched(&self.path(server)), arguments.cpu_server);
+        let files = [&arguments.certificate, &arguments.key];
+        let files = files.into_iter().flatten().filter(|_| server.has_tls());
         match server.is_ours() {
             true => {
                 let listen = format!("server.listen=\"{LISTEN}\"");
@@ -97,9 +101,13 @@ impl Binaries {
                 for set in [&*listen, &*cpus, "server.shards=1", "log.format=\"json\""] {
                     command.args(["--set", set]);
                 }
+                for (key, file) in ["certificate", "key"].iter().zip(files) {
+                    let set = format!("listener.tls.{key}={:?}", file.display().to_string());
+                    command.args(["--set", &set]);
+                }
             }
             false => {
-                command.args([LISTEN, &core.to_string()]);
+                command.args([LISTEN, &core.to_string()]).args(files);
             }
         }
         command
@@ -109,6 +117,7 @@ impl Binaries {
 /// Of a baseline also the name of its package.
 fn binary(server: ServerKind) -> String {
     match server.is_ours() {
+        true if server.has_tls() => ServerKind::Echo.to_string(),
         true => server.to_string(),
         false => format!("baseline_{server}"),
     }
@@ -132,14 +141,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Start it on `core` and wait until it listens.
+    /// Start it and wait until it listens.
     pub(super) fn start(
-        binaries: &Binaries,
+        mut command: Command,
         kind: ServerKind,
-        core: usize,
         stop: &Stop,
     ) -> Result<Self, Error> {
-        let mut command = binaries.command(kind, core);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

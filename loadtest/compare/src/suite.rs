@@ -5,8 +5,8 @@ use loadtest::workload::{Protocol, Workload};
 use serde::Serialize;
 
 use super::kind::ServerKind::{
-    self, Echo, EpollHttp, Glommio, GoNetpoller, HttpEcho, Hyper, Monoio, RawEpoll, RawUring,
-    Tokio, TokioWebsocket, WebsocketEcho,
+    self, Echo, EchoTls, EpollHttp, Glommio, GoNetpoller, HttpEcho, Hyper, Monoio, RawEpoll,
+    RawUring, Tokio, TokioRustls, TokioWebsocket, WebsocketEcho,
 };
 
 /// What answers each GET.
@@ -24,6 +24,8 @@ pub enum Suite {
     Http,
     /// Binary messages by WebSocket come back; beside them echo without WebSocket
     Websocket,
+    /// What is sent by TLS comes back
+    Tls,
 }
 
 /// Of another server's processor time per request, ours takes no more.
@@ -66,6 +68,7 @@ impl Suite {
             ],
             Self::Http => &[HttpEcho, EpollHttp, Hyper],
             Self::Websocket => &[WebsocketEcho, Echo, TokioWebsocket],
+            Self::Tls => &[EchoTls, TokioRustls],
         }
     }
 
@@ -95,6 +98,7 @@ impl Suite {
             }
             Self::Http => const { &[at_most(1.1, EpollHttp), below(0.8, Hyper)] },
             Self::Websocket => const { &[at_most(1.15, Echo), below(0.8, TokioWebsocket)] },
+            Self::Tls => const { &[at_most(1.0, TokioRustls)] },
         }
     }
 
@@ -104,6 +108,7 @@ impl Suite {
             Self::Echo => "1,100,1000,10000,100x16,1000x16",
             Self::Http => "100,100x16",
             Self::Websocket => "100,1000",
+            Self::Tls => "100",
         }
     }
 
@@ -111,7 +116,7 @@ impl Suite {
     pub(super) fn idle(self) -> u32 {
         match self {
             Self::Echo => 15_000,
-            Self::Http | Self::Websocket => 0,
+            Self::Http | Self::Websocket | Self::Tls => 0,
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use rcgen::{CertificateParams, KeyPair};
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
 
@@ -21,10 +22,11 @@ const RESETS: usize = 300;
 /// More than a socket's buffers at both ends hold.
 const FLOOD_BYTES_MAX: usize = 64 << 20;
 const BASELINES: [&str; 5] = ["raw_uring", "raw_epoll", "tokio", "monoio", "glommio"];
-/// Baselines that speak HTTP or WebSocket, and the package of ours that does.
-const FRAMED: [&str; 4] = [
+/// Baselines that speak HTTP, WebSocket or TLS, and a package of ours that does.
+const FRAMED: [&str; 5] = [
     "baseline_epoll_http",
     "baseline_hyper",
+    "baseline_tokio_rustls",
     "baseline_tokio_websocket",
     "servers",
 ];
@@ -301,6 +303,44 @@ fn servers_by_http_and_websocket_are_compared_and_a_bound_that_breaks_is_an_erro
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("of hyper, not below 0.8"), "{said}");
+}
+
+#[test]
+fn servers_by_tls_are_compared_with_a_certificate_and_refused_without() {
+    binary("echo");
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let directory = env::temp_dir().join(format!("loadtest-tls-compare-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let [certificate_file, key_file] = ["certificate", "key"].map(|name| directory.join(name));
+    fs::write(&certificate_file, certificate.pem()).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    let output = compare(&[
+        "--suite",
+        "tls",
+        "--connections",
+        "2,10x4",
+        "--payload",
+        "16384",
+        "--json",
+        "--certificate",
+        certificate_file.to_str().unwrap(),
+        "--key",
+        key_file.to_str().unwrap(),
+    ]);
+    fs::remove_dir_all(&directory).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for case in comparison["cases"].as_array().unwrap() {
+        let servers = case["servers"].as_array().unwrap().iter();
+        let servers: Vec<&Value> = servers.map(|row| &row["server"]).collect();
+        assert_eq!(servers, ["echo_tls", "tokio_rustls"]);
+    }
+    let output = compare(&["--suite", "tls"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--certificate"));
 }
 
 #[test]

@@ -219,11 +219,18 @@ impl Shard {
         let begun = self.control.clock();
         loop {
             let tried = self.control.clock();
-            match connector.connect(target).await {
+            let connected = match self.plan.tls.clone() {
+                Some(tls) => connector.tls(tls).connect(target).await,
+                None => connector.connect(target).await,
+            };
+            match connected {
                 Ok(conn) => {
                     let now = self.control.clock();
                     self.in_time("connect", now.saturating_sub(tried))?;
                     self.delta().connected(now.saturating_sub(begun));
+                    if let Some(session) = conn.tls() {
+                        self.delta().shook_hands(session.is_resumed);
+                    }
                     return Ok(conn);
                 }
                 Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {

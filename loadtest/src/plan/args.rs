@@ -71,6 +71,18 @@ pub struct RunArguments {
     /// GET by HTTP instead of a POST whose body comes back: this, to the byte, is to answer it
     #[arg(long, value_name = "BODY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub expect: Option<String>,
+    /// TLS, to a server with a certificate of an authority that browsers trust
+    #[arg(long)]
+    pub tls: bool,
+    /// TLS, to a server with a certificate of this file (PEM): an authority's, or the server's own
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Whom the server's certificate is to name [default: the host of --target]
+    #[arg(long, value_name = "NAME")]
+    pub tls_name: Option<String>,
+    /// Every TLS handshake is a full one: none goes on from the session of an earlier connection
+    #[arg(long)]
+    pub tls_full: bool,
     /// Shards, each with a ring and a table of descriptors [default: one per core, more if the
     /// descriptor limit needs it]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -105,6 +117,12 @@ pub struct RunArguments {
     /// Write the report as a page, with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+impl RunArguments {
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls || self.tls_ca.is_some()
+    }
 }
 
 /// A mode of `loadtest run`.

@@ -98,6 +98,10 @@ fn meaningless(run: &RunArguments) -> Vec<String> {
             "--payload is the body of a POST: with --expect there are GETs, without any".to_owned(),
         ),
         (
+            (run.tls_name.is_some() || run.tls_full) && !run.has_tls(),
+            "--tls-name and --tls-full are about TLS: add --tls, or --tls-ca FILE".to_owned(),
+        ),
+        (
             has_repeats(&run.cpus),
             "--cpus names a core twice".to_owned(),
         ),
@@ -299,6 +303,8 @@ mod tests {
             "--mode chat --connections 4 --protocol http",
             "--mode push --connections 4 --protocol websocket",
             "--path /echo",
+            "--tls-full",
+            "--tls-name a.test",
             "--protocol ping --path /echo",
             "--protocol http --path echo",
             "--protocol http --path /a#b",
@@ -309,6 +315,7 @@ mod tests {
         }
         for right in [
             "--mode storm --cycles 9 --protocol ping",
+            "--tls-ca /x.pem --tls-full --tls-name a.test",
             "--mode slow --protocol websocket --path /echo?x",
             "--mode closed --protocol http --expect hello --pipeline 4",
         ] {

@@ -5,9 +5,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::Parser as _;
+use corelane::ClientTls;
 
 use super::args::{INTERVAL_DEFAULT, Mode, RunArguments, word};
+use super::trust;
 use crate::data::LoadShape;
+use crate::error::Error;
 use crate::machine::{self, Demand, Facts, destinations};
 use crate::output;
 use crate::rooms::{Rooms, Speakers};
@@ -56,6 +59,8 @@ pub struct Plan {
     pub cycles: Option<u64>,
     /// The requests.
     pub workload: Workload,
+    /// What the connections shake hands by; none: they speak in the clear.
+    pub tls: Option<ClientTls>,
     /// Seed of the payloads.
     pub seed: u64,
     /// Connects per second at most.
@@ -89,7 +94,15 @@ impl Plan {
         Self::of(&run, target)
     }
 
-    /// The plan of `run`, which has been checked, against the server at `target`.
+    /// The plan of `run`, which has been checked, against the server at `target`, by TLS if it says
+    /// so.
+    pub(crate) fn trusting(run: &RunArguments, target: SocketAddr) -> Result<Self, Error> {
+        let tls = trust::client(run)?;
+        let plan = Self::of(run, target);
+        Ok(Self { tls, ..plan })
+    }
+
+    /// The plan of `run`, which has been checked, against the server at `target`, without TLS.
     pub(crate) fn of(run: &RunArguments, target: SocketAddr) -> Self {
         let facts = Facts::read(Path::new("/"));
         // A shard that may have no connect on its way could do nothing.
@@ -110,6 +123,7 @@ impl Plan {
             run: run_number(),
             cycles: run.cycles,
             workload: workload(run),
+            tls: None,
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
@@ -232,6 +246,7 @@ impl Plan {
                 true => "lines".to_owned(),
                 false => word(&self.workload.protocol),
             },
+            tls: self.tls.is_some(),
             payload_bytes: self.workload.request_payload() as u32,
             pipeline: self.workload.pipeline,
             connect_rate: self.rate,
