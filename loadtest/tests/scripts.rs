@@ -1,4 +1,4 @@
-//! What `make loadtest` and `make compare-chat` run.
+//! What `make loadtest`, `make compare-chat` and `make compare-tls` run.
 #![allow(clippy::unwrap_used)]
 
 mod rig;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-use rig::{binaries, text};
+use rig::{binaries, have, text};
 
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
@@ -137,13 +137,7 @@ echo "server       chat (7): 0.10 cores, 1.0 MB resident, $cpu us per delivery$s
 
 #[test]
 fn a_chat_is_compared_by_what_the_reports_say() {
-    let directory = env::temp_dir().join(format!("loadtest-chats-{}", std::process::id()));
-    fs::create_dir(&directory).unwrap();
-    for (name, does) in STAND_INS {
-        let path = directory.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
-        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
-    }
+    let directory = stand_ins("chats", &STAND_INS);
     let compare = |cpu| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("compare-chat.sh");
         let mut command = Command::new(script);
@@ -160,4 +154,60 @@ fn a_chat_is_compared_by_what_the_reports_say() {
         }
     }
     fs::remove_dir_all(directory).unwrap();
+}
+
+/// The same for `make compare-tls`. Of ours, whose port is 7487, the load tester says so many
+/// handshakes.
+const TLS_STAND_INS: [(&str, &str); 4] = [
+    (
+        "loadtest",
+        r#"case "$*" in
+launch*) shift 4 && exec "$@" ;;
+*:7487\ *) rate="$HANDSHAKES" ;;
+*) rate=1000 ;;
+esac
+echo "handshakes   9 full (9/s), 0 resumed (0/s); $rate/s per core of the server"
+echo "latency      us: p50 10, p90 20, p99 40, p99.9 50, p99.99 60, max 70""#,
+    ),
+    (
+        "compare",
+        r#"case "$*" in *--assert*) exit "$ECHOES" ;; esac"#,
+    ),
+    ("echo", "exec sleep 60"),
+    ("baseline_tokio_rustls", "exec sleep 60"),
+];
+
+#[test]
+fn tls_is_compared_by_what_the_comparison_and_the_reports_say() {
+    if !have(&["openssl"]) {
+        return;
+    }
+    let directory = stand_ins("tls", &TLS_STAND_INS);
+    for (echoes, handshakes, code) in [("0", "1000", 0), ("0", "900", 1), ("1", "1200", 1)] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("compare-tls.sh");
+        let mut command = Command::new(script);
+        command.arg(&directory).args(["1", "1s", "--assert"]);
+        command.envs([("ECHOES", echoes), ("HANDSHAKES", handshakes)]);
+        let output = command.output().unwrap();
+        let (told, errors) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{told}{errors}");
+        assert!(
+            told.contains("arrive      40"),
+            "p99 is told: {told}{errors}"
+        );
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// A directory with them.
+fn stand_ins(of: &str, programs: &[(&str, &str)]) -> PathBuf {
+    let name = format!("loadtest-{of}-{}", std::process::id());
+    let directory = env::temp_dir().join(name);
+    fs::create_dir(&directory).unwrap();
+    for (name, does) in programs {
+        let path = directory.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    directory
 }

@@ -27,6 +27,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a wait looks at its condition, and for a signal.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Longer messages by TLS meet buffers of 16 KiB, as those of the server beside it.
+const BUFFER_SIZE_DEFAULT: u32 = 4096;
 /// Port 0: the kernel picks a free one, and the server says which.
 const LISTEN: &str = "127.0.0.1:0";
 
@@ -100,6 +102,9 @@ impl Binaries {
                 let cpus = format!("server.cpus=[{core}]");
                 for set in [&*listen, &*cpus, "server.shards=1", "log.format=\"json\""] {
                     command.args(["--set", set]);
+                }
+                if server.has_tls() && arguments.payload > BUFFER_SIZE_DEFAULT {
+                    command.args(["--set", "buffers.profile=\"medium\""]);
                 }
                 for (key, file) in ["certificate", "key"].iter().zip(files) {
                     let set = format!("listener.tls.{key}={:?}", file.display().to_string());
