@@ -13,6 +13,14 @@ DURATION ?= 30s
 RATE ?= 5000
 REPORT ?= target/loadtest.html
 LOADTEST ?=
+# What the load tester speaks, and the server and package that speak it too.
+PROTOCOL ?= echo
+SERVER = $(or $(SERVER_$(PROTOCOL)),$(error PROTOCOL=$(PROTOCOL): want echo, ping, http or websocket))
+SERVER_echo := echo
+SERVER_ping := ping
+SERVER_http := http_echo
+SERVER_websocket := websocket_echo
+SERVER_PACKAGE = $(if $(filter %_echo,$(SERVER)),servers,$(SERVER))
 ROOMS ?= 100
 CHAT ?= chat
 CHAT_FLAGS ?=
@@ -36,8 +44,8 @@ help: ## This list
 build: ## All binaries, optimised
 	cargo build --release --workspace
 
-servers: ## What a load test needs, optimised: echo and the load tester
-	cargo build --release -p echo -p loadtest
+servers: ## What a load test needs, optimised: a server of PROTOCOL= and the load tester
+	cargo build --release -p $(SERVER_PACKAGE) -p loadtest
 
 run: ## echo on 127.0.0.1:7007, settings in configs/echo.toml
 	cargo build --release -p echo
@@ -92,15 +100,16 @@ $(CLIENTS)/node/installed: tests/clients/package.json
 	npm install --prefix $(@D) --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
-loadtest: servers ## Start echo, load it, show the report (CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
-	$(RAISE) loadtest/loadtest.sh $(BIN) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) $(LOADTEST)
+loadtest: servers ## Start a server, load it, show the report (PROTOCOL=echo, ping, http or websocket, CONNECTIONS=, DURATION=, RATE=, REPORT=, LOADTEST=flags)
+	$(RAISE) loadtest/loadtest.sh $(BIN) $(SERVER) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) --protocol $(PROTOCOL) $(LOADTEST)
 
 c1m: CONNECTIONS = 1000000
 c1m: DURATION = 60s
 c1m: RATE = 60000
 c1m: REPORT = target/c1m.html
-c1m: servers ## The same with a million connections; wants 8 GB of memory (LOADTEST=flags)
-	$(RAISE) loadtest/c1m.sh $(BIN) echo $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) --interval 30s --rest 20s $(LOADTEST)
+c1m: servers ## The same with a million connections; wants 8 GB of memory (PROTOCOL=websocket, LOADTEST=flags)
+	$(RAISE) loadtest/c1m.sh $(BIN) $(SERVER) $(CONNECTIONS) $(DURATION) $(RATE) $(REPORT) --protocol $(PROTOCOL) --interval 30s \
+	  --rest 20s $(LOADTEST)
 
 c1m-push: CONNECTIONS = 1000000
 c1m-push: DURATION = 60s
@@ -149,10 +158,18 @@ compare-chat: ## CPU of a delivery and its p99 in a chat beside one on tokio, in
 	cargo build --release -p chat -p baseline_tokio_chat -p loadtest
 	$(RAISE) loadtest/compare-chat.sh $(BIN) $(DURATION) $(or $(ROUNDS),5) $(CHAT_FLAGS)
 
-compare-http: ## CPU of a request by HTTP beside a raw loop of epoll and httparse, in turn: 100 connections, and 100x16 (ROUNDS=; needs wrk, h2load)
-	cargo build --release -p baseline_epoll_http -p loadtest
-	cargo build --release -p corelane --features http --example http_hello
-	$(RAISE) loadtest/compare-http.sh $(BIN) $(or $(ROUNDS),5)
+compare-http: ## CPU of a GET by HTTP beside a raw loop of epoll and httparse, and hyper, in turn (ROUNDS=, COMPARE=flags such as --assert)
+	cargo build --release -p servers -p compare -p baseline_epoll_http -p baseline_hyper
+	$(RAISE) $(BIN)/compare --suite http --rounds $(or $(ROUNDS),12) $(COMPARE)
+
+compare-ws: ## CPU of a message by WebSocket beside plain echo, and fastwebsockets on tokio, in turn (ROUNDS=, COMPARE=flags such as --assert)
+	cargo build --release -p servers -p echo -p compare -p baseline_tokio_websocket
+	$(RAISE) $(BIN)/compare --suite websocket --rounds $(or $(ROUNDS),12) $(COMPARE)
+
+compare-tls: DURATION = 2s
+compare-tls: ## CPU of an echo and of a handshake by TLS beside tokio-rustls, in turn, and p99 while 2 000 handshakes arrive (ROUNDS=, DURATION=, COMPARE=--assert; needs openssl)
+	cargo build --release -p echo -p loadtest -p compare -p baseline_tokio_rustls
+	$(RAISE) loadtest/compare-tls.sh $(BIN) $(or $(ROUNDS),12) $(DURATION) $(COMPARE)
 
 compare-proxy: build ## CPU of a proxy on copy_bidirectional against tokio's, in turn: bulk and requests (ROUNDS=, PROXY=flags, such as --assert)
 	$(RAISE) $(BIN)/compare_proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(PROXY)
@@ -226,5 +243,6 @@ clean: ## Remove what was built
 	cargo clean
 
 .PHONY: help build servers run run-ping run-chat run-gateway check configs faulty test clients loadtest c1m baseline-go compare compare-redis \
-  compare-redis-shared compare-push compare-mail compare-http compare-proxy bench overload duplex soak asan fresh-machine fuzz-smoke c1m-push chat-load \
+  compare-redis-shared compare-push compare-mail compare-http compare-ws compare-tls compare-proxy bench overload duplex soak asan fresh-machine \
+  fuzz-smoke c1m-push chat-load \
   compare-fanout compare-chat simulate loom reloads restarts clean

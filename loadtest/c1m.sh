@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A million connections: starts a server with configs/c1m.toml, opens them all, and has them do what the flags say. `make c1m` lets each
-# speak to echo every 30 seconds for a minute and watches them in silence; `make c1m-push` publishes to all. Bounded: the ramp by its rate,
+# speak to an echo every 30 seconds for a minute and watches them in silence; `make c1m-push` publishes to all. Bounded: the ramp by its rate,
 # each wait by its timeout.
 set -euo pipefail
 

@@ -28,7 +28,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Load one server: open connections, hold them, speak over them, and report what happened.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Become a program that is killed when the process that started it dies: how a server is
     /// started that must not be left behind.
     #[command(hide = true)]
@@ -66,7 +66,7 @@ fn prepare(arguments: &RunArguments, stop: &Stop) -> Result<Plan, Error> {
 
 /// A plan against `target`, if the machine can carry it; tells the shortages that would slow it.
 fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<Plan, Error> {
-    let plan = Plan::of(arguments, target);
+    let plan = Plan::trusting(arguments, target)?;
     let findings = machine::check(&plan.demand());
     for warning in &findings.warnings {
         note(format_args!("warning: {warning}"));

@@ -17,7 +17,9 @@ pub struct Report {
     pub load: LoadShape,
     /// How many connections came how far.
     pub connections: Connections,
-    /// From the start of a connect to its end, in microseconds.
+    /// Its TLS handshakes, if it has any.
+    pub handshakes: Option<Handshakes>,
+    /// From the start of a connect to its end, a TLS handshake included, in microseconds.
     pub connect_us: Quantiles,
     /// Of the requests due in the window, whenever they were answered: in open mode from the
     /// intended send time, otherwise from the actual one, in microseconds.
@@ -111,8 +113,10 @@ pub struct LoadShape {
     pub mode: String,
     /// The mode in a sentence; a closed loop is said to be optimistic.
     pub mode_note: String,
-    /// "echo", "ping", or "lines" in rooms.
+    /// "echo", "ping", "http" or "websocket", or "lines" in rooms.
     pub protocol: String,
+    /// Whether that is by TLS.
+    pub tls: bool,
     /// Bytes of a request, of its payload alone.
     pub payload_bytes: u32,
     /// Requests that a connection has under way at once.
@@ -123,6 +127,23 @@ pub struct LoadShape {
     pub interval_s: Option<f64>,
     /// Length of the measured window in seconds.
     pub duration_s: f64,
+}
+
+/// TLS handshakes that were completed, and by which of them a connection went on from an earlier
+/// session.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Handshakes {
+    /// With certificates.
+    pub full: u64,
+    /// Without.
+    pub resumed: u64,
+    /// Full ones per second while connections were opened.
+    pub full_per_s: f64,
+    /// Others per second in that time.
+    pub resumed_per_s: f64,
+    /// Of a storm: both per second of the server's processor time, which the requests share. None if
+    /// the server is not on this machine.
+    pub per_core_s: Option<f64>,
 }
 
 /// How many connections came how far.
@@ -317,6 +338,7 @@ pub(crate) fn served(wanted: u64, served: u64) -> Report {
             mode: "closed".to_owned(),
             mode_note: String::new(),
             protocol: "echo".to_owned(),
+            tls: false,
             payload_bytes: 64,
             pipeline: 1,
             connect_rate: None,
@@ -329,6 +351,7 @@ pub(crate) fn served(wanted: u64, served: u64) -> Report {
             served,
             ..Connections::default()
         },
+        handshakes: None,
         connect_us: Quantiles::default(),
         latency_us: Quantiles::default(),
         latency_curve: Vec::new(),

@@ -44,6 +44,7 @@ impl FailureKind {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => Self::Reset,
+            io::ErrorKind::UnexpectedEof => Self::ClosedEarly,
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::AddrNotAvailable => Self::OutOfPorts,
             _ => Self::Other,

@@ -4,7 +4,7 @@
 //! In reading order: [`plan`] is the command line, judged, and its plan, [`machine`] whether
 //! this machine can carry it. [`command`] is `loadtest run`. An [`engine`] leads the shards through
 //! the stages of a run, each of which runs a `generator`: it opens connections, each of which sends
-//! the [`workload`] and verifies the replies, or speaks and listens in `rooms`, and counts failures
+//! the [`workload`] in its protocol (`wire`) and verifies the replies, or speaks and listens in `rooms`, and counts failures
 //! by [`failure`] kind. The outcome is [`data`], which a [`report`] shows as text, as JSON or as a
 //! page.
 
@@ -28,6 +28,7 @@ mod rooms;
 mod silenced;
 mod stop;
 mod token;
+mod wire;
 pub mod workload;
 
 pub use control::RunStage;

@@ -7,6 +7,7 @@ use proptest::test_runner::RngSeed;
 
 use crate::machine::{MemoryMarks, PortList, PortRange};
 use crate::plan::args::duration;
+use crate::wire::events;
 use crate::workload::{Protocol, StreamKey, Workload};
 
 /// The same cases on every run, unless PROPTEST_RNG_SEED says which.
@@ -35,7 +36,12 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {
-    prop_oneof![Just(Protocol::Echo), Just(Protocol::Ping)]
+    prop_oneof![
+        Just(Protocol::Echo),
+        Just(Protocol::Ping),
+        Just(Protocol::Http),
+        Just(Protocol::Websocket)
+    ]
 }
 
 proptest! {
@@ -82,11 +88,11 @@ proptest! {
         pieces in proptest::collection::vec(0..70_usize, 1..8),
         (piece, at, flip) in (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..=u8::MAX),
     ) {
-        let (workload, key) = (Workload { protocol, payload: 64, pipeline: 1 }, StreamKey::new(seed, 3));
+        let (workload, key) = (Workload::new(protocol, 64, 1), StreamKey::new(seed, 3));
         let reply = |offset: u64, length: usize| {
             let mut bytes = vec![0; length];
             match protocol {
-                Protocol::Echo => workload.fill(key, offset, &mut bytes),
+                Protocol::Echo | Protocol::Http | Protocol::Websocket => key.fill(offset, &mut bytes),
                 Protocol::Ping => bytes.iter_mut().zip(b"+PONG\r\n".iter().cycle().skip((offset % 7) as usize)).for_each(|(to, from)| *to = *from),
             }
             bytes
@@ -104,5 +110,48 @@ proptest! {
             }
             offset += *length as u64;
         }
+    }
+
+    #[test]
+    fn requests_are_the_same_in_any_pieces_and_carry_the_stream(
+        protocol in protocol(),
+        payload in prop_oneof![1..200_u32, 65_530..65_540_u32],
+        requests in 1..4_u64,
+        pieces in proptest::collection::vec(1..300_usize, 1..9),
+    ) {
+        let workload = Workload::new(protocol, payload, 1).at("a", "/b");
+        let (key, length) = (StreamKey::new(1, 3), workload.request_length());
+        let mut whole = vec![0; (length * requests) as usize];
+        workload.fill(key, 0, &mut whole);
+        let mut at = 0;
+        for piece in pieces.iter().cycle().take(if payload < 1000 { 2000 } else { 20 }) {
+            let mut bytes = vec![0; (*piece).min(whole.len() - at)];
+            workload.fill(key, at as u64, &mut bytes);
+            prop_assert!(bytes == whole[at..at + bytes.len()], "from {at}");
+            at += bytes.len();
+        }
+        if matches!(protocol, Protocol::Http | Protocol::Websocket) {
+            let mut carried = Vec::new();
+            for request in whole.chunks(length as usize) {
+                let (head, body) = request.split_at(request.len() - payload as usize);
+                let key = match protocol {
+                    Protocol::Websocket => head[head.len() - 4..].to_vec(),
+                    _ => vec![0; 4],
+                };
+                carried.extend(body.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+            }
+            prop_assert_eq!(workload.verify(key, 0, &carried), Ok(()));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_replies_or_none_and_nothing_of_them_is_lost(
+        protocol in prop_oneof![Just(Protocol::Http), Just(Protocol::Websocket)],
+        begin in prop_oneof![Just(&b""[..]), Just(&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"[..]), Just(&b"\x82\x7e"[..])],
+        bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\r'), Just(b'\n'), Just(0x82), Just(b'1')], 0..80),
+        step in 1..40_usize,
+    ) {
+        let bytes = [begin, &bytes].concat();
+        prop_assert_eq!(events(protocol, [&*bytes]), events(protocol, bytes.chunks(step)));
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! Requests and replies are two byte streams. Every byte of them follows from the connection's key
 //! and its offset, so no payload is kept in memory and a lost, repeated, swapped or foreign byte
-//! shows as a wrong one.
+//! shows as a wrong one. By HTTP and WebSocket the reply stream is what the replies carry one after
+//! the other; the [`wire`](crate::wire) takes off what is around it.
 
 use std::iter;
 use std::ops::Range;
+use std::sync::Arc;
 
 use clap::ValueEnum;
+
+use crate::wire::{http, websocket};
 
 /// The protocol of requests and replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -16,48 +20,146 @@ pub enum Protocol {
     Echo,
     /// PING as a Redis client sends it; +PONG comes back
     Ping,
+    /// HTTP/1.1 on connections that are kept: each payload is the body of a POST, and the same
+    /// bytes are that of its answer; or a GET, with --expect
+    Http,
+    /// WebSocket: each payload is a binary message, which comes back as one
+    Websocket,
+}
+
+impl Protocol {
+    /// Whether there is more on the wire than what is sent and expected back.
+    pub(crate) fn is_framed(self) -> bool {
+        matches!(self, Self::Http | Self::Websocket)
+    }
 }
 
 /// RESP2 array of one bulk string: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// RESP2 simple string.
 const PONG: &[u8] = b"+PONG\r\n";
+/// What is asked for, unless told otherwise.
+pub(crate) const PATH_DEFAULT: &str = "/";
 
 /// The requests of each connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Workload {
     /// The protocol of requests and replies.
-    pub protocol: Protocol,
-    /// Bytes per request; of no meaning for [`Protocol::Ping`].
-    pub payload: u32,
+    pub(crate) protocol: Protocol,
+    /// Bytes per request; of no meaning for [`Protocol::Ping`], nor with `expect`.
+    pub(crate) payload: u32,
     /// Requests sent in one go.
-    pub pipeline: u32,
+    pub(crate) pipeline: u32,
+    /// Of HTTP and WebSocket: whom is asked, and for what.
+    pub(crate) host: Arc<str>,
+    pub(crate) path: Arc<str>,
+    /// The body that answers each GET; none: a POST, whose body comes back.
+    pub(crate) expect: Option<Arc<[u8]>>,
+    /// What precedes the payload of each request.
+    head: Arc<[u8]>,
 }
 
 impl Workload {
-    /// Bytes of a request.
+    /// So many requests of `payload` bytes in one go, by HTTP and WebSocket for `/` of a host
+    /// without a name.
+    pub fn new(protocol: Protocol, payload: u32, pipeline: u32) -> Self {
+        Self {
+            protocol,
+            payload,
+            pipeline,
+            host: "".into(),
+            path: PATH_DEFAULT.into(),
+            expect: None,
+            head: [].into(),
+        }
+        .with_head()
+    }
+
+    /// Asks `host` for `path`, which begins with a slash, by HTTP or WebSocket.
+    #[must_use]
+    pub fn at(self, host: &str, path: &str) -> Self {
+        let (host, path) = (host.into(), path.into());
+        Self { host, path, ..self }.with_head()
+    }
+
+    /// By HTTP, GETs instead of POSTs, each of which `body` is to answer: one byte at least.
+    #[must_use]
+    pub fn expecting(self, body: &[u8]) -> Self {
+        let expect = Some(body.into());
+        Self { expect, ..self }.with_head()
+    }
+
+    fn with_head(self) -> Self {
+        let length = self.expect.is_none().then_some(self.payload);
+        let head = match self.protocol {
+            Protocol::Echo | Protocol::Ping => Vec::new(),
+            Protocol::Http => http::request_head(&self.host, &self.path, length),
+            // Before the key, which is another one for each.
+            Protocol::Websocket => websocket::message_head(self.payload.into()),
+        };
+        let head = head.into();
+        Self { head, ..self }
+    }
+
+    /// Bytes of a request, with all that the protocol adds.
     pub fn request_length(&self) -> u64 {
-        self.length(PING)
+        self.overhead() + self.request_payload()
     }
 
-    /// Bytes of a reply.
-    pub fn reply_length(&self) -> u64 {
-        self.length(PONG)
-    }
-
-    fn length(&self, word: &[u8]) -> u64 {
+    /// Bytes of a request that is sent for the reply, with which they are counted.
+    pub(crate) fn request_payload(&self) -> u64 {
         match self.protocol {
-            Protocol::Echo => self.payload.into(),
-            Protocol::Ping => word.len() as u64,
+            Protocol::Ping => PING.len() as u64,
+            _ if self.expect.is_some() => 0,
+            _ => self.payload.into(),
         }
     }
 
-    /// Bytes of the reply stream that `sent` bytes of the request stream have asked for.
+    /// Bytes of a request before its payload.
+    fn overhead(&self) -> u64 {
+        let key = match self.protocol {
+            Protocol::Websocket => websocket::KEY_LENGTH,
+            _ => 0,
+        };
+        (self.head.len() + key) as u64
+    }
+
+    /// Bytes of a reply, without what the protocol adds.
+    pub fn reply_length(&self) -> u64 {
+        match (self.protocol, &self.expect) {
+            (Protocol::Ping, _) => PONG.len() as u64,
+            (_, Some(body)) => body.len() as u64,
+            (_, None) => self.payload.into(),
+        }
+    }
+
+    /// The same with it, about.
+    pub(crate) fn reply_size(&self) -> u64 {
+        let head = match self.protocol {
+            Protocol::Echo | Protocol::Ping => 0,
+            Protocol::Http => http::HEAD_USUAL,
+            Protocol::Websocket => websocket::HEAD_MAX,
+        };
+        head as u64 + self.reply_length()
+    }
+
+    /// Bytes of the reply stream that must come for `sent` bytes of the request stream.
     pub fn replied(&self, sent: u64) -> u64 {
         match self.protocol {
             Protocol::Echo => sent,
-            Protocol::Ping => sent / self.request_length() * self.reply_length(),
+            _ => sent / self.request_length() * self.reply_length(),
         }
+    }
+
+    /// Bytes of the reply stream that may come for them: by HTTP and WebSocket what was sent of a
+    /// request may come back before the rest is sent.
+    pub(crate) fn may_reply(&self, sent: u64) -> u64 {
+        let begun = sent % self.request_length();
+        self.replied(sent)
+            + match (self.protocol, &self.expect) {
+                (Protocol::Echo | Protocol::Ping, _) | (_, Some(_)) => 0,
+                _ => begun.saturating_sub(self.overhead()),
+            }
     }
 
     /// Write the request stream from `offset` on into all of `out`.
@@ -68,20 +170,52 @@ impl Workload {
                 let bytes = out.iter_mut().zip(repeated(PING, offset));
                 bytes.for_each(|(byte, ping)| *byte = ping);
             }
+            Protocol::Http | Protocol::Websocket => self.fill_framed(key, offset, out),
+        }
+    }
+
+    /// Head, key and payload of one request after the other.
+    fn fill_framed(&self, key: StreamKey, offset: u64, mut out: &mut [u8]) {
+        let (length, head) = (self.request_length(), self.head.len() as u64);
+        let (overhead, payload) = (self.overhead(), self.request_payload());
+        let mut offset = offset;
+        while !out.is_empty() {
+            let (request, within) = (offset / length, offset % length);
+            let mask = key.mask(request);
+            let end = [head, overhead, length]
+                .into_iter()
+                .find(|end| within < *end);
+            let left = end.unwrap_or(length) - within;
+            let part = usize::try_from(left).map_or(out.len(), |left| left.min(out.len()));
+            let (piece, rest) = out.split_at_mut(part);
+            if within < head {
+                piece.copy_from_slice(&self.head[within as usize..within as usize + part]);
+            } else if within < overhead {
+                let at = (within - head) as usize;
+                piece.copy_from_slice(&mask[at..at + part]);
+            } else {
+                let at = within - overhead;
+                key.fill(request * payload + at, piece);
+                if self.protocol == Protocol::Websocket {
+                    websocket::mask(piece, mask, at);
+                }
+            }
+            (offset, out) = (offset + part as u64, rest);
         }
     }
 
     /// Compare `reply` with the reply stream from `offset` on.
     pub fn verify(&self, key: StreamKey, offset: u64, reply: &[u8]) -> Result<(), WrongByte> {
-        match self.protocol {
-            Protocol::Echo => key.verify(offset, reply),
-            Protocol::Ping => compare(offset, reply, repeated(PONG, offset)),
+        match (self.protocol, &self.expect) {
+            (Protocol::Ping, _) => compare(offset, reply, repeated(PONG, offset)),
+            (_, Some(body)) => compare(offset, reply, repeated(body, offset)),
+            (_, None) => key.verify(offset, reply),
         }
     }
 }
 
 /// The stream of one word after the other, from `offset` on.
-fn repeated(word: &'static [u8], offset: u64) -> impl Iterator<Item = u8> {
+fn repeated(word: &[u8], offset: u64) -> impl Iterator<Item = u8> {
     let begun = (offset % word.len() as u64) as usize;
     word.iter().copied().cycle().skip(begun)
 }
@@ -113,6 +247,11 @@ impl StreamKey {
     fn word(self, index: u64) -> [u8; WORD] {
         const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
         mix(self.0.wrapping_add(index.wrapping_mul(GOLDEN_RATIO))).to_le_bytes()
+    }
+
+    /// The key that request `index` is masked with: as the payload it follows from the seed.
+    pub(crate) fn mask(self, index: u64) -> [u8; websocket::KEY_LENGTH] {
+        (mix(!self.0 ^ mix(index)) as u32).to_le_bytes()
     }
 
     pub(crate) fn fill(self, offset: u64, out: &mut [u8]) {
@@ -178,20 +317,13 @@ fn mix(mut z: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const ECHO: Workload = Workload {
-        protocol: Protocol::Echo,
-        payload: 64,
-        pipeline: 1,
-    };
-    const RESP: Workload = Workload {
-        protocol: Protocol::Ping,
-        payload: 0,
-        pipeline: 1,
-    };
+    fn echo() -> Workload {
+        Workload::new(Protocol::Echo, 64, 1)
+    }
 
     fn stream(connection: u64) -> Vec<u8> {
         let mut bytes = vec![0; 100];
-        ECHO.fill(StreamKey::new(7, connection), 0, &mut bytes);
+        echo().fill(StreamKey::new(7, connection), 0, &mut bytes);
         bytes
     }
 
@@ -201,9 +333,9 @@ mod tests {
         for start in 0..whole.len() {
             for end in start..=whole.len() {
                 let mut part = vec![0; end - start];
-                ECHO.fill(key, start as u64, &mut part);
+                echo().fill(key, start as u64, &mut part);
                 assert_eq!(part, whole[start..end]);
-                assert_eq!(ECHO.verify(key, start as u64, &part), Ok(()));
+                assert_eq!(echo().verify(key, start as u64, &part), Ok(()));
             }
         }
     }
@@ -219,7 +351,7 @@ mod tests {
                 wanted: bytes[at] ^ 1,
                 got: bytes[at],
             };
-            assert_eq!(ECHO.verify(key, 0, &bytes), Err(wrong));
+            assert_eq!(echo().verify(key, 0, &bytes), Err(wrong));
         }
     }
 
@@ -227,23 +359,24 @@ mod tests {
     fn connections_and_messages_differ() {
         assert_ne!(stream(3), stream(4));
         assert_ne!(stream(3)[..32], stream(3)[32..64]);
-        ECHO.verify(StreamKey::new(8, 3), 0, &stream(3))
+        echo()
+            .verify(StreamKey::new(8, 3), 0, &stream(3))
             .expect_err("another seed, other bytes");
     }
 
     #[test]
     fn pings_are_resp_and_only_pongs_pass() {
-        let key = StreamKey::new(0, 0);
-        let mut requests = vec![0; 2 * RESP.request_length() as usize];
-        RESP.fill(key, 0, &mut requests);
+        let (key, resp) = (StreamKey::new(0, 0), Workload::new(Protocol::Ping, 0, 1));
+        let mut requests = vec![0; 2 * resp.request_length() as usize];
+        resp.fill(key, 0, &mut requests);
         assert_eq!(requests, b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
-        assert_eq!(RESP.verify(key, 0, b"+PONG\r\n+PONG\r\n+P"), Ok(()));
-        assert_eq!(RESP.verify(key, 8, b"PONG\r\n"), Ok(()));
+        assert_eq!(resp.verify(key, 0, b"+PONG\r\n+PONG\r\n+P"), Ok(()));
+        assert_eq!(resp.verify(key, 8, b"PONG\r\n"), Ok(()));
         let error = WrongByte {
             offset: 7,
             wanted: b'+',
             got: b'-',
         };
-        assert_eq!(RESP.verify(key, 7, b"-ERR unknown command\r\n"), Err(error));
+        assert_eq!(resp.verify(key, 7, b"-ERR unknown command\r\n"), Err(error));
     }
 }

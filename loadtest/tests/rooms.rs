@@ -217,11 +217,7 @@ fn every_line_is_heard_once_and_in_order_by_all_of_its_room() {
 #[test]
 fn lines_of_any_length_are_checked() {
     for payload in [48, 1000, 9000] {
-        let workload = Workload {
-            protocol: Protocol::Echo,
-            payload,
-            pipeline: 1,
-        };
+        let workload = Workload::new(Protocol::Echo, payload, 1);
         let report = run(Plan {
             workload,
             ..plan(chat(Fault::None), Mode::Chat)

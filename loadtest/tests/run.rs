@@ -71,11 +71,7 @@ fn an_echo_is_verified_at_every_size_and_depth() {
         (65_536, 1),
         (65_536, 16),
     ] {
-        let workload = Workload {
-            protocol: Protocol::Echo,
-            payload,
-            pipeline,
-        };
+        let workload = Workload::new(Protocol::Echo, payload, pipeline);
         let report = run(&Plan {
             workload,
             ..plan(target)
@@ -196,18 +192,14 @@ fn a_server_that_stops_replying_halfway_timed_out() {
 
 #[test]
 fn a_pong_answers_a_ping_and_an_error_does_not() {
-    let workload = Workload {
-        protocol: Protocol::Ping,
-        payload: 0,
-        pipeline: 4,
-    };
+    let workload = Workload::new(Protocol::Ping, 0, 4);
     let target = server(|mut stream| {
         while stream.read_exact(&mut [0; 14]).is_ok() {
             drop(stream.write_all(b"+PONG\r\n"));
         }
     });
     let report = run(&Plan {
-        workload,
+        workload: workload.clone(),
         ..plan(target)
     });
     assert!(report.is_clean(), "{report}");

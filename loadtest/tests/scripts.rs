@@ -1,4 +1,4 @@
-//! What `make loadtest` and `make compare-chat` run.
+//! What `make loadtest`, `make compare-chat` and `make compare-tls` run.
 #![allow(clippy::unwrap_used)]
 
 mod rig;
@@ -7,21 +7,25 @@ use std::env;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
-use rig::{binaries, text};
+use rig::{binaries, have, text};
 
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-fn script(binaries: &Path, report: &Path) -> Child {
+/// One test at a time has ports that a script would try.
+static PORTS: Mutex<()> = Mutex::new(());
+
+fn script(binaries: &Path, [program, protocol]: [&str; 2], report: &Path) -> Child {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("loadtest.sh");
     let mut command = Command::new(script);
     command
         .arg(binaries)
-        .args(["10", "2s", "1000"])
+        .args([program, "10", "2s", "1000"])
         .arg(report)
-        .args(["--warmup", "20ms", "--json"]);
+        .args(["--protocol", protocol, "--warmup", "20ms", "--json"]);
     command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -34,7 +38,7 @@ fn port(report: &str) -> u16 {
     assert_eq!(report["connections"]["served"], 10, "{report}");
     assert!(
         !report["server_shards"].as_array().unwrap().is_empty(),
-        "echo names its shards"
+        "the server names its shards"
     );
     report["load"]["target"]
         .as_str()
@@ -48,6 +52,7 @@ fn port(report: &str) -> u16 {
 
 #[test]
 fn the_servers_port_is_none_that_connections_get_and_none_in_use() {
+    let _alone = PORTS.lock();
     let range: Vec<u16> = fs::read_to_string(RANGE)
         .unwrap()
         .split_whitespace()
@@ -58,16 +63,10 @@ fn the_servers_port_is_none_that_connections_get_and_none_in_use() {
         return;
     }
     let binaries = binaries();
-    let report = |number: u32| {
-        env::temp_dir().join(format!(
-            "loadtest-script-{}-{number}.html",
-            std::process::id()
-        ))
-    };
     // The first that the script tries, if nobody has it already.
     let _taken = TcpListener::bind(("127.0.0.1", range[0] - 1));
     let scripts: Vec<Child> = (0..2)
-        .map(|number| script(&binaries, &report(number)))
+        .map(|number| script(&binaries, ["echo", "echo"], &report(number)))
         .collect();
     let mut ports = Vec::new();
     for (number, script) in (0..).zip(scripts) {
@@ -94,6 +93,28 @@ fn the_servers_port_is_none_that_connections_get_and_none_in_use() {
     );
 }
 
+#[test]
+fn a_server_of_each_protocol_is_loaded() {
+    let _alone = PORTS.lock();
+    let binaries = binaries();
+    for (number, spoken) in (2..).zip([["http_echo", "http"], ["websocket_echo", "websocket"]]) {
+        let output = script(&binaries, spoken, &report(number))
+            .wait_with_output()
+            .unwrap();
+        fs::remove_file(report(number)).unwrap();
+        let json = String::from_utf8(output.stdout).unwrap();
+        port(&json);
+        let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(found["failures"], serde_json::json!([]), "{spoken:?}");
+        assert_eq!(found["load"]["protocol"], spoken[1]);
+    }
+}
+
+fn report(number: u32) -> PathBuf {
+    let name = format!("loadtest-script-{}-{number}.html", std::process::id());
+    env::temp_dir().join(name)
+}
+
 /// Programs that stand for the load tester and for both chats, by name. A chat tells an address,
 /// and by that the load tester what it says of it.
 const STAND_INS: [(&str, &str); 3] = [
@@ -116,13 +137,7 @@ echo "server       chat (7): 0.10 cores, 1.0 MB resident, $cpu us per delivery$s
 
 #[test]
 fn a_chat_is_compared_by_what_the_reports_say() {
-    let directory = env::temp_dir().join(format!("loadtest-chats-{}", std::process::id()));
-    fs::create_dir(&directory).unwrap();
-    for (name, does) in STAND_INS {
-        let path = directory.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
-        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
-    }
+    let directory = stand_ins("chats", &STAND_INS);
     let compare = |cpu| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("compare-chat.sh");
         let mut command = Command::new(script);
@@ -139,4 +154,60 @@ fn a_chat_is_compared_by_what_the_reports_say() {
         }
     }
     fs::remove_dir_all(directory).unwrap();
+}
+
+/// The same for `make compare-tls`. Of ours, whose port is 7487, the load tester says so many
+/// handshakes.
+const TLS_STAND_INS: [(&str, &str); 4] = [
+    (
+        "loadtest",
+        r#"case "$*" in
+launch*) shift 4 && exec "$@" ;;
+*:7487\ *) rate="$HANDSHAKES" ;;
+*) rate=1000 ;;
+esac
+echo "handshakes   9 full (9/s), 0 resumed (0/s); $rate/s per core of the server"
+echo "latency      us: p50 10, p90 20, p99 40, p99.9 50, p99.99 60, max 70""#,
+    ),
+    (
+        "compare",
+        r#"case "$*" in *--assert*) exit "$ECHOES" ;; esac"#,
+    ),
+    ("echo", "exec sleep 60"),
+    ("baseline_tokio_rustls", "exec sleep 60"),
+];
+
+#[test]
+fn tls_is_compared_by_what_the_comparison_and_the_reports_say() {
+    if !have(&["openssl"]) {
+        return;
+    }
+    let directory = stand_ins("tls", &TLS_STAND_INS);
+    for (echoes, handshakes, code) in [("0", "1000", 0), ("0", "900", 1), ("1", "1200", 1)] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("compare-tls.sh");
+        let mut command = Command::new(script);
+        command.arg(&directory).args(["1", "1s", "--assert"]);
+        command.envs([("ECHOES", echoes), ("HANDSHAKES", handshakes)]);
+        let output = command.output().unwrap();
+        let (told, errors) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{told}{errors}");
+        assert!(
+            told.contains("arrive      40"),
+            "p99 is told: {told}{errors}"
+        );
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// A directory with them.
+fn stand_ins(of: &str, programs: &[(&str, &str)]) -> PathBuf {
+    let name = format!("loadtest-{of}-{}", std::process::id());
+    let directory = env::temp_dir().join(name);
+    fs::create_dir(&directory).unwrap();
+    for (name, does) in programs {
+        let path = directory.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    directory
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
@@ -50,6 +51,7 @@ impl ClientTls {
             certificate: None,
             alpn: Vec::new(),
             server_name: None,
+            resumes: true,
         }
     }
 
@@ -86,6 +88,7 @@ pub struct ClientTlsBuilder {
     certificate: Option<(PathBuf, PathBuf)>,
     alpn: Vec<Vec<u8>>,
     server_name: Option<String>,
+    resumes: bool,
 }
 
 impl ClientTlsBuilder {
@@ -122,6 +125,12 @@ impl ClientTlsBuilder {
         self
     }
 
+    /// Shakes hands anew on each connection: none goes on from the session of one before it.
+    pub fn without_resumption(mut self) -> Self {
+        self.resumes = false;
+        self
+    }
+
     /// Reads the files.
     ///
     /// # Errors
@@ -154,6 +163,9 @@ impl ClientTlsBuilder {
             return fault(why, "give it 1 to 255 bytes").map_err(|fault| told(None, fault));
         }
         config.alpn_protocols = self.alpn;
+        if !self.resumes {
+            config.resumption = Resumption::disabled();
+        }
         let server_name = self.server_name.map(|name| {
             ServerName::try_from(name.clone()).map_err(|_error| {
                 let why = format!(

@@ -2,39 +2,39 @@
 
 use super::args::CompareArguments;
 use super::comparison::{Case, Comparison, IdleCase, IdleRow};
-use super::kind::{REFERENCE, ServerKind};
+use super::kind::ServerKind;
 use super::shape::Shape;
+use super::suite::{Bound, Suite};
 use loadtest::error::Error;
 
-/// Of the reference's processor time, echo takes no more than this.
-const RATIO_MAX: f64 = 1.05;
-/// Servers that it undercuts. Not raw_epoll, which has no runtime: it is there to show the cost of
-/// one, as the reference is.
-const UNDERCUT: [ServerKind; 4] = [
-    ServerKind::Tokio,
-    ServerKind::Monoio,
-    ServerKind::Glommio,
-    ServerKind::GoNetpoller,
-];
 /// Its memory of an idle connection at most, in bytes.
 const IDLE_BYTES_MAX: f64 = 256.0;
 /// Fewer connections leave a server waiting most of the time; its cost is then mostly that of
 /// falling asleep and waking, and is not judged.
 const CONNECTIONS_MIN: u32 = 100;
 
-/// An assertion about nothing would hold, and be believed.
-pub(super) fn check(arguments: &CompareArguments, servers: &[ServerKind]) -> Result<(), Error> {
-    let large = arguments
-        .connections
-        .iter()
-        .any(|shape| shape.connections >= CONNECTIONS_MIN);
-    let measured = |server| servers.contains(&server);
-    if !arguments.assert || measured(ServerKind::Echo) && measured(REFERENCE) && large {
+/// An assertion about nothing would hold, and be believed. Of the servers that echo is to undercut
+/// some may be left out.
+pub(super) fn check(
+    arguments: &CompareArguments,
+    servers: &[ServerKind],
+    shapes: &[Shape],
+) -> Result<(), Error> {
+    let suite = arguments.suite;
+    let is_large = |shape: &Shape| shape.connections >= CONNECTIONS_MIN;
+    let needed = match suite {
+        Suite::Echo => &suite.servers()[..2],
+        _ => suite.servers(),
+    };
+    let are_measured = needed.iter().all(|server| servers.contains(server));
+    if !arguments.assert || are_measured && shapes.iter().any(is_large) {
         return Ok(());
     }
+    let needed: Vec<&str> = needed.iter().map(|server| server.name()).collect();
     Err(Error::Refused(format!(
-        "--assert is about echo and {REFERENCE} at {CONNECTIONS_MIN} connections or more: name both \
-         in --servers and such a load in --connections"
+        "--assert is about {} at {CONNECTIONS_MIN} connections or more: name all of them in \
+         --servers and such a load in --connections",
+        needed.join(", ")
     )))
 }
 
@@ -60,34 +60,39 @@ fn breaches_of(case: &Case) -> Vec<String> {
         connections,
         pipeline,
     };
-    let others = case
-        .servers
-        .iter()
-        .map(|row| row.server)
-        .filter(|&server| server != ServerKind::Echo);
-    let ratios =
-        others.filter_map(|other| Some((other, case.ratio(ServerKind::Echo, other)?.median)));
-    let breach = |(other, ratio): (ServerKind, f64)| match other {
-        REFERENCE if ratio > RATIO_MAX => Some(format!(
-            "{shape}: echo takes {ratio:.3} of {other}, above {RATIO_MAX}"
-        )),
-        _ if UNDERCUT.contains(&other) && ratio >= 1.0 => Some(format!(
-            "{shape}: echo takes {ratio:.3} of {other}, not less"
-        )),
-        _ => None,
+    let ours = case.suite.subject();
+    let breach = |bound: &Bound| {
+        let Bound {
+            other,
+            ratio_max,
+            is_below,
+        } = *bound;
+        let ratio = case.ratio(ours, other)?.median;
+        let holds = ratio < ratio_max || !is_below && ratio == ratio_max;
+        let told = match is_below {
+            true => "not below",
+            false => "above",
+        };
+        (!holds).then(|| format!("{shape}: {ours} takes {ratio:.3} of {other}, {told} {ratio_max}"))
     };
-    ratios.filter_map(breach).collect()
+    case.suite.bounds().iter().filter_map(breach).collect()
 }
 
+/// Memory is promised of echo alone.
 fn breaches_at_rest(idle: &IdleCase) -> Vec<String> {
     let bytes = |row: &IdleRow| row.bytes_per_connection.median;
     let Some(echo) = idle
         .servers
         .iter()
+        .filter(|_| idle.suite == Suite::Echo)
         .find(|row| row.server == ServerKind::Echo)
         .map(bytes)
     else {
         return Vec::new();
+    };
+    let is_undercut = |server| {
+        let mut bounds = idle.suite.bounds().iter();
+        bounds.any(|bound| bound.is_below && bound.other == server)
     };
     let own = (echo > IDLE_BYTES_MAX).then(|| {
         format!("idle: echo takes {echo:.0} bytes per connection, above {IDLE_BYTES_MAX}")
@@ -95,7 +100,7 @@ fn breaches_at_rest(idle: &IdleCase) -> Vec<String> {
     let others = idle
         .servers
         .iter()
-        .filter(|row| UNDERCUT.contains(&row.server) && bytes(row) <= echo);
+        .filter(|row| is_undercut(row.server) && bytes(row) <= echo);
     let others = others.map(|row| {
         format!(
             "idle: echo takes {echo:.0} bytes per connection, {} only {:.0}",
@@ -110,13 +115,14 @@ fn breaches_at_rest(idle: &IdleCase) -> Vec<String> {
 mod tests {
     use super::super::comparison::{Idle, Load};
     use super::*;
+    use crate::kind::ServerKind::RawUring;
 
     fn breaches_at(connections: u32, echo: f64) -> Vec<String> {
         breaches_beside(
             connections,
             echo,
             &[
-                (REFERENCE, 5.0),
+                (RawUring, 5.0),
                 (ServerKind::Tokio, 5.2),
                 (ServerKind::RawEpoll, 6.0),
             ],
@@ -124,17 +130,17 @@ mod tests {
     }
 
     fn breaches_beside(connections: u32, echo: f64, others: &[(ServerKind, f64)]) -> Vec<String> {
-        let loads: Vec<_> = [(ServerKind::Echo, echo)]
-            .iter()
-            .chain(others)
-            .copied()
-            .collect();
+        let ours = [(ServerKind::Echo, echo)];
+        breaches_among(Suite::Echo, connections, &[&ours, others].concat())
+    }
+
+    fn breaches_among(suite: Suite, connections: u32, loads: &[(ServerKind, f64)]) -> Vec<String> {
         let servers: Vec<_> = loads.iter().map(|&(server, _)| server).collect();
         let loads: Vec<_> = loads
-            .into_iter()
-            .map(|(server, cost)| Load::costing(server, cost))
+            .iter()
+            .map(|&(server, cost)| Load::costing(server, cost))
             .collect();
-        let cases = vec![Case::of(connections, 1, &servers, &loads)];
+        let cases = vec![Case::of(suite, (connections, 1), &servers, &loads)];
         breaches(&Comparison {
             cases,
             ..Comparison::default()
@@ -173,6 +179,34 @@ mod tests {
         assert!(breaches_beside(100, 5.0, &[(ServerKind::RawEpoll, 4.0)]).is_empty());
     }
 
+    #[test]
+    fn by_http_and_websocket_each_bound_is_told_when_it_breaks() {
+        use ServerKind::{Echo, EpollHttp, HttpEcho, Hyper, TokioWebsocket, WebsocketEcho};
+        let http = |ours, hyper| {
+            let loads = [(HttpEcho, ours), (EpollHttp, 4.0), (Hyper, hyper)];
+            breaches_among(Suite::Http, 100, &loads)
+        };
+        assert!(http(4.4, 5.6).is_empty());
+        assert_eq!(
+            http(4.5, 5.0),
+            [
+                "100 connections: http_echo takes 1.125 of epoll_http, above 1.1",
+                "100 connections: http_echo takes 0.900 of hyper, not below 0.8"
+            ]
+        );
+        assert_eq!(http(4.0, 5.0).len(), 1, "0.8 is not below it");
+        let websocket = |ours, tokio| {
+            let loads = [(WebsocketEcho, ours), (Echo, 4.0), (TokioWebsocket, tokio)];
+            breaches_among(Suite::Websocket, 1000, &loads)
+        };
+        assert!(websocket(4.6, 6.0).is_empty());
+        let told = websocket(4.7, 5.0);
+        assert!(
+            told.len() == 2 && told[0].ends_with("of echo, above 1.15"),
+            "{told:?}"
+        );
+    }
+
     fn breaches_with(idle: &[(ServerKind, f64)]) -> Vec<String> {
         let servers: Vec<_> = idle.iter().map(|&(server, _)| server).collect();
         let rounds: Vec<_> = idle
@@ -180,14 +214,14 @@ mod tests {
             .map(|&(server, bytes)| Idle::taking(server, bytes))
             .collect();
         breaches(&Comparison {
-            idle: Some(IdleCase::of(15_000, &servers, &rounds)),
+            idle: Some(IdleCase::of(Suite::Echo, 15_000, &servers, &rounds)),
             ..Comparison::default()
         })
     }
 
     #[test]
     fn an_idle_connection_takes_little_and_less_than_in_any_runtime_or_each_breach_is_told() {
-        let raw = (ServerKind::RawUring, 48.0);
+        let raw = (RawUring, 48.0);
         assert!(
             breaches_with(&[(ServerKind::Echo, 160.0), raw, (ServerKind::Tokio, 161.0)]).is_empty()
         );

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use corelane::ClientTls;
 use loadtest::Stop;
 use loadtest::data::Report;
 use loadtest::engine::{self, Observer, Show};
 use loadtest::error::Error;
 use loadtest::machine;
 use loadtest::output::{self, note};
-use loadtest::plan::{Plan, check};
-use loadtest::workload::{Protocol, Workload};
+use loadtest::plan::{self, Plan, check};
 
 use super::args::CompareArguments;
 use super::assertion;
@@ -23,7 +23,11 @@ use super::shape::Shape;
 pub(super) struct Bench<'a> {
     pub(super) arguments: &'a CompareArguments,
     pub(super) servers: Vec<ServerKind>,
+    pub(super) shapes: Vec<Shape>,
+    pub(super) idle: u32,
     binaries: Binaries,
+    /// Whom the client trusts, by TLS.
+    tls: Option<ClientTls>,
     pub(super) stop: &'a Stop,
 }
 
@@ -43,8 +47,9 @@ impl<'a> Bench<'a> {
             note("warning: this is a debug build: its client is slow, and so may be the servers");
         }
         let binaries = Binaries::beside(arguments.bin_dir.as_deref())?;
-        let servers = binaries.choose(&arguments.servers)?;
-        assertion::check(arguments, &servers)?;
+        let servers = binaries.choose(arguments.suite, &arguments.servers)?;
+        let (shapes, idle) = (shapes(arguments), idle(arguments));
+        assertion::check(arguments, &servers, &shapes)?;
         let twice =
             check::has_repeats(&servers).then(|| "--servers names a server twice".to_owned());
         let unwritable = arguments.html.as_deref().and_then(check::unwritable);
@@ -52,13 +57,23 @@ impl<'a> Bench<'a> {
             twice
                 .into_iter()
                 .chain(unwritable)
-                .chain(too_much(arguments))
+                .chain(too_much(arguments, &shapes, idle))
                 .collect(),
         )?;
+        let certificate = arguments.certificate.as_deref();
+        let tls = certificate.map(plan::trusting).transpose()?;
+        if tls.is_none() && servers.iter().any(|server| server.has_tls()) {
+            let why =
+                "--suite tls has servers with a certificate: name one with --certificate and --key";
+            return Err(Error::Refused(why.to_owned()));
+        }
         Ok(Self {
             arguments,
             servers,
+            shapes,
+            idle,
             binaries,
+            tls,
             stop,
         })
     }
@@ -72,6 +87,7 @@ impl<'a> Bench<'a> {
             ..
         } = *self.arguments;
         Comparison {
+            suite: self.arguments.suite,
             command: output::command_line(),
             began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             machine: machine::about(),
@@ -84,7 +100,8 @@ impl<'a> Bench<'a> {
 
     /// Starts a server on its core.
     pub(super) fn start(&self, kind: ServerKind) -> Result<Server, Error> {
-        Server::start(&self.binaries, kind, self.arguments.cpu_server, self.stop)
+        let command = self.binaries.command(kind, self.arguments);
+        Server::start(command, kind, self.stop)
     }
 
     /// Carry out the plan on the client's core.
@@ -94,6 +111,8 @@ impl<'a> Bench<'a> {
         plan: Plan,
         observer: &mut dyn Observer,
     ) -> Result<Report, Error> {
+        let tls = self.tls.clone().filter(|_| server.has_tls());
+        let plan = Plan { tls, ..plan };
         let report = engine::run(plan, Show::Nothing, self.stop, observer)?;
         if self.stop.is_set() {
             return Err(Error::Interrupted);
@@ -109,20 +128,33 @@ impl<'a> Bench<'a> {
     }
 }
 
+fn shapes(arguments: &CompareArguments) -> Vec<Shape> {
+    if !arguments.connections.is_empty() {
+        return arguments.connections.clone();
+    }
+    let usual = arguments.suite.connections().split(',');
+    usual.filter_map(|shape| shape.parse().ok()).collect()
+}
+
+fn idle(arguments: &CompareArguments) -> u32 {
+    arguments.idle.unwrap_or_else(|| arguments.suite.idle())
+}
+
 /// A closed loop from the client's core.
-pub(super) fn load_plan(arguments: &CompareArguments, target: SocketAddr, shape: Shape) -> Plan {
+pub(super) fn load_plan(
+    arguments: &CompareArguments,
+    (server, target): (ServerKind, SocketAddr),
+    shape: Shape,
+) -> Plan {
     let Shape {
         connections,
         pipeline,
     } = shape;
+    let (suite, payload) = (arguments.suite, arguments.payload);
     Plan {
         connections,
         cpus: vec![arguments.cpu_client],
-        workload: Workload {
-            protocol: Protocol::Echo,
-            payload: arguments.payload,
-            pipeline,
-        },
+        workload: suite.workload(server, &target.to_string(), payload, pipeline),
         warmup: arguments.warmup,
         duration: arguments.duration,
         ..Plan::to(target)
@@ -131,19 +163,22 @@ pub(super) fn load_plan(arguments: &CompareArguments, target: SocketAddr, shape:
 
 /// The loads that the machine cannot carry: better now than in some minutes. The servers' port is
 /// not known yet, and no matter.
-fn too_much(arguments: &CompareArguments) -> Vec<String> {
+fn too_much(arguments: &CompareArguments, shapes: &[Shape], idle: u32) -> Vec<String> {
     let idle = Shape {
-        connections: arguments.idle,
+        connections: idle,
         pipeline: 1,
     };
-    let most = arguments
-        .connections
+    let most = shapes
         .iter()
         .copied()
         .chain([idle])
         .max_by_key(|shape| shape.connections)
         .unwrap_or(idle);
-    let plan: Plan = load_plan(arguments, SocketAddr::from(([127, 0, 0, 1], 0)), most);
+    let server = (
+        arguments.suite.subject(),
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+    );
+    let plan = load_plan(arguments, server, most);
     machine::check(&plan.demand()).problems
 }
 

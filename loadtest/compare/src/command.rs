@@ -53,13 +53,13 @@ fn write_page(comparison: &Comparison, path: &Path) -> Result<(), Error> {
 }
 
 fn measure(bench: &Bench<'_>, comparison: &mut Comparison) -> Result<(), Error> {
-    for &shape in &bench.arguments.connections {
+    for &shape in &bench.shapes {
         let case = measure_case(bench, shape)?;
         let shown = show(bench, &case);
         comparison.cases.push(case);
         shown?;
     }
-    if bench.arguments.idle > 0 {
+    if bench.idle > 0 {
         let idle = measure_idle(bench)?;
         let shown = show(bench, &idle);
         comparison.idle = Some(idle);
@@ -85,18 +85,15 @@ fn measure_case(bench: &Bench<'_>, shape: Shape) -> Result<Case, Error> {
         loads.extend(of_round);
     }
     Ok(Case::of(
-        shape.connections,
-        shape.pipeline,
+        bench.arguments.suite,
+        (shape.connections, shape.pipeline),
         &bench.servers,
         &loads,
     ))
 }
 
 fn measure_idle(bench: &Bench<'_>) -> Result<IdleCase, Error> {
-    let (connections, rounds) = (
-        bench.arguments.idle,
-        bench.arguments.rounds.min(IDLE_ROUNDS_MAX),
-    );
+    let (connections, rounds) = (bench.idle, bench.arguments.rounds.min(IDLE_ROUNDS_MAX));
     let mut idles = Vec::new();
     for (round, server) in turns(&bench.servers, rounds) {
         let idle = idle::idle(bench, server)?;
@@ -106,7 +103,12 @@ fn measure_idle(bench: &Bench<'_>) -> Result<IdleCase, Error> {
         ));
         idles.push(idle);
     }
-    Ok(IdleCase::of(connections, &bench.servers, &idles))
+    Ok(IdleCase::of(
+        bench.arguments.suite,
+        connections,
+        &bench.servers,
+        &idles,
+    ))
 }
 
 fn show(bench: &Bench<'_>, table: &dyn fmt::Display) -> Result<(), Error> {

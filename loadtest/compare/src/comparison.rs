@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 
-use super::kind::{REFERENCE, ServerKind};
+use super::kind::ServerKind;
 use super::statistics::Spread;
+use super::suite::Suite;
 use loadtest::data::Machine;
 
 /// The results, as far as it got.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Comparison {
+    /// What is compared.
+    pub suite: Suite,
     /// The command line as typed.
     pub command: String,
     /// When it began (RFC 3339, UTC).
@@ -32,6 +35,8 @@ pub struct Comparison {
 /// The servers under one load.
 #[derive(Debug, Clone, Serialize)]
 pub struct Case {
+    /// What is compared.
+    pub suite: Suite,
     /// Connections, all of them busy.
     pub connections: u32,
     /// Requests that each sends in one go before it awaits the replies.
@@ -88,6 +93,8 @@ pub struct Load {
 /// The servers with connections that say nothing.
 #[derive(Debug, Clone, Serialize)]
 pub struct IdleCase {
+    /// What is compared.
+    pub suite: Suite,
     /// How many connections.
     pub connections: u32,
     /// One entry per server.
@@ -140,7 +147,12 @@ impl Case {
     }
 
     /// The rounds of all servers, summed up.
-    pub fn of(connections: u32, pipeline: u32, servers: &[ServerKind], loads: &[Load]) -> Self {
+    pub fn of(
+        suite: Suite,
+        (connections, pipeline): (u32, u32),
+        servers: &[ServerKind],
+        loads: &[Load],
+    ) -> Self {
         let rounds = |server| -> Vec<Load> {
             loads
                 .iter()
@@ -148,12 +160,13 @@ impl Case {
                 .cloned()
                 .collect()
         };
-        let reference = rounds(REFERENCE);
+        let reference = rounds(suite.reference());
         let servers = servers
             .iter()
             .map(|&server| Row::of(server, rounds(server), &reference))
             .collect();
         Self {
+            suite,
             connections,
             pipeline,
             servers,
@@ -193,7 +206,7 @@ impl Row {
 
 impl IdleCase {
     /// The rounds of all servers, summed up.
-    pub fn of(connections: u32, servers: &[ServerKind], idles: &[Idle]) -> Self {
+    pub fn of(suite: Suite, connections: u32, servers: &[ServerKind], idles: &[Idle]) -> Self {
         let rounds = |server| -> Vec<Idle> {
             idles
                 .iter()
@@ -201,12 +214,13 @@ impl IdleCase {
                 .cloned()
                 .collect()
         };
-        let reference = rounds(REFERENCE);
+        let reference = rounds(suite.reference());
         let servers = servers
             .iter()
             .map(|&server| IdleRow::of(server, rounds(server), &reference))
             .collect();
         Self {
+            suite,
             connections,
             servers,
         }
@@ -265,25 +279,21 @@ mod tests {
 
     #[test]
     fn the_ratio_is_the_median_of_the_rounds_own_ratios() {
+        use ServerKind::{Echo, RawUring};
         // The machine was twice as slow in the second round: the ratio of that round is not.
         let rounds = [(5.0, 5.0), (11.0, 10.0), (6.0, 5.0)];
         let loads: Vec<Load> = rounds
             .iter()
-            .flat_map(|&(echo, raw)| {
-                [
-                    Load::costing(ServerKind::Echo, echo),
-                    Load::costing(REFERENCE, raw),
-                ]
-            })
+            .flat_map(|&(echo, raw)| [Load::costing(Echo, echo), Load::costing(RawUring, raw)])
             .collect();
-        let case = Case::of(100, 1, &[ServerKind::Echo, REFERENCE], &loads);
+        let case = Case::of(Suite::Echo, (100, 1), &[Echo, RawUring], &loads);
         let ratio = Spread {
             median: 1.1,
             min: 1.0,
             max: 1.2,
         };
         assert_eq!(case.servers[0].ratio, Some(ratio));
-        assert_eq!(case.ratio(ServerKind::Echo, REFERENCE), Some(ratio));
+        assert_eq!(case.ratio(Echo, RawUring), Some(ratio));
         assert_eq!(
             case.servers[1].ratio,
             Some(Spread {
@@ -293,7 +303,7 @@ mod tests {
             })
         );
         assert_eq!(case.servers[0].cpu_us_per_request.median, 6.0);
-        assert_eq!(case.ratio(ServerKind::Echo, ServerKind::Tokio), None);
+        assert_eq!(case.ratio(Echo, ServerKind::Tokio), None);
     }
 
     #[test]
@@ -307,12 +317,13 @@ mod tests {
         };
         let comparison = Comparison {
             cases: vec![Case::of(
-                100,
-                16,
+                Suite::Echo,
+                (100, 16),
                 &[ServerKind::RawEpoll],
                 &[Load::costing(ServerKind::RawEpoll, 5.0)],
             )],
             idle: Some(IdleCase::of(
+                Suite::Echo,
                 7,
                 &[ServerKind::GoNetpoller],
                 &[idle(1.0), idle(3.0)],

@@ -9,7 +9,6 @@ use loadtest::error::Error;
 use loadtest::machine::Sample;
 use loadtest::plan::{Mode, Plan};
 
-use super::args::CompareArguments;
 use super::bench::{Bench, load_plan};
 use super::comparison::Idle;
 use super::kind::ServerKind;
@@ -33,7 +32,7 @@ const PRELUDE_SETTLE: Duration = Duration::from_secs(3);
 /// Hold `--idle` connections that say nothing to a server that has seen some load.
 pub(super) fn idle(bench: &Bench<'_>, kind: ServerKind) -> Result<Idle, Error> {
     let server = bench.start(kind)?;
-    let prelude = load_plan(bench.arguments, server.addr(), PRELUDE);
+    let prelude = load_plan(bench.arguments, (kind, server.addr()), PRELUDE);
     let prelude = Plan {
         duration: PRELUDE_DURATION,
         ..prelude
@@ -41,7 +40,7 @@ pub(super) fn idle(bench: &Bench<'_>, kind: ServerKind) -> Result<Idle, Error> {
     bench.client(kind, prelude, &mut ())?;
     thread::sleep(PRELUDE_SETTLE);
     let before = server.sample()?;
-    let plan = idle_plan(bench.arguments, server.addr());
+    let plan = idle_plan(bench, (kind, server.addr()));
     let connections = plan.connections;
     let mut sampler = Sampler {
         server: &server,
@@ -63,12 +62,12 @@ pub(super) fn idle(bench: &Bench<'_>, kind: ServerKind) -> Result<Idle, Error> {
     })
 }
 
-fn idle_plan(arguments: &CompareArguments, target: SocketAddr) -> Plan {
+fn idle_plan(bench: &Bench<'_>, server: (ServerKind, SocketAddr)) -> Plan {
     let plan = load_plan(
-        arguments,
-        target,
+        bench.arguments,
+        server,
         Shape {
-            connections: arguments.idle,
+            connections: bench.idle,
             pipeline: 1,
         },
     );

@@ -5,8 +5,6 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// The server that the others are compared with.
-pub(crate) const REFERENCE: ServerKind = ServerKind::RawUring;
 /// A server that can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,9 +24,36 @@ pub enum ServerKind {
     Glommio,
     /// Go, a goroutine per connection; left out by default where it is not built
     GoNetpoller,
+    /// HTTP on the framework
+    HttpEcho,
+    /// HTTP by epoll and httparse, without a runtime
+    EpollHttp,
+    /// hyper on tokio, on one thread
+    Hyper,
+    /// WebSocket on the framework
+    WebsocketEcho,
+    /// fastwebsockets on tokio, on one thread
+    TokioWebsocket,
+    /// The framework's echo application, by TLS
+    EchoTls,
+    /// tokio-rustls, on one thread
+    TokioRustls,
 }
 
 impl ServerKind {
+    /// Whether it is an application on the framework, with its settings.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::Echo | Self::HttpEcho | Self::WebsocketEcho | Self::EchoTls
+        )
+    }
+
+    /// Whether it has a certificate.
+    pub(crate) fn has_tls(self) -> bool {
+        matches!(self, Self::EchoTls | Self::TokioRustls)
+    }
+
     /// Its word.
     pub fn name(self) -> &'static str {
         match self {
@@ -39,6 +64,13 @@ impl ServerKind {
             Self::Monoio => "monoio",
             Self::Glommio => "glommio",
             Self::GoNetpoller => "go_netpoller",
+            Self::HttpEcho => "http_echo",
+            Self::EpollHttp => "epoll_http",
+            Self::Hyper => "hyper",
+            Self::WebsocketEcho => "websocket_echo",
+            Self::TokioWebsocket => "tokio_websocket",
+            Self::EchoTls => "echo_tls",
+            Self::TokioRustls => "tokio_rustls",
         }
     }
 }

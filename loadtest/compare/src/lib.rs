@@ -20,6 +20,7 @@ mod round;
 mod server;
 mod shape;
 mod statistics;
+mod suite;
 mod table;
 mod turns;
 
@@ -27,3 +28,4 @@ pub use comparison::{Case, Comparison, Idle, IdleCase, IdleRow, Load, Row};
 pub use kind::ServerKind;
 pub use shape::Shape;
 pub use statistics::Spread;
+pub use suite::Suite;

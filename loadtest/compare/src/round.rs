@@ -64,7 +64,11 @@ fn by_turns(
         let run = |(number, server)| {
             let plan = Plan {
                 participant: Some(token.participant(number)),
-                ..load_plan(bench.arguments, Server::addr(server), shape)
+                ..load_plan(
+                    bench.arguments,
+                    (Server::kind(server), Server::addr(server)),
+                    shape,
+                )
             };
             scope.spawn(move || bench.client(server.kind(), plan, &mut ()))
         };

@@ -9,11 +9,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::args::CompareArguments;
 use super::kind::ServerKind;
+use super::suite::Suite;
 use loadtest::Stop;
 use loadtest::error::Error;
 use loadtest::launch::launched;
@@ -26,6 +27,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a wait looks at its condition, and for a signal.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Longer messages by TLS meet buffers of 16 KiB, as those of the server beside it.
+const BUFFER_SIZE_DEFAULT: u32 = 4096;
 /// Port 0: the kernel picks a free one, and the server says which.
 const LISTEN: &str = "127.0.0.1:0";
 
@@ -40,16 +43,23 @@ impl Binaries {
         Ok(Self(directory.unwrap_or(beside).to_owned()))
     }
 
-    /// The servers asked for; if none was, every one, without the Go one where it is not built.
+    /// The servers asked for; if none was, every one of the suite, without the Go one where it is not built.
     /// Refused unless all of them are here.
-    pub(super) fn choose(&self, wanted: &[ServerKind]) -> Result<Vec<ServerKind>, Error> {
+    pub(super) fn choose(
+        &self,
+        suite: Suite,
+        wanted: &[ServerKind],
+    ) -> Result<Vec<ServerKind>, Error> {
         let mut servers = wanted.to_vec();
         if wanted.is_empty() {
-            servers.extend(
-                ServerKind::value_variants()
-                    .iter()
-                    .filter(|&&server| self.is_offered(server)),
-            );
+            let all = suite.servers().iter();
+            servers.extend(all.filter(|&&server| self.is_offered(server)));
+        }
+        if let Some(other) = servers.iter().find(|one| !suite.servers().contains(one)) {
+            let names: Vec<&str> = suite.servers().iter().map(|one| one.name()).collect();
+            let names = names.join(", ");
+            let why = format!("--servers {other} does something else: this --suite has {names}");
+            return Err(Error::Refused(why));
         }
         match servers.iter().find(|&&server| !self.has(server)) {
             None => Ok(servers),
@@ -81,35 +91,49 @@ impl Binaries {
         self.0.join(binary(server))
     }
 
-    fn command(&self, server: ServerKind, core: usize) -> Command {
-        let mut command = launched(&self.path(server));
-        match server {
-            ServerKind::Echo => {
+    /// What starts it on its core.
+    pub(super) fn command(&self, server: ServerKind, arguments: &CompareArguments) -> Command {
+        let (mut command, core) = (launched(&self.path(server)), arguments.cpu_server);
+        let files = [&arguments.certificate, &arguments.key];
+        let files = files.into_iter().flatten().filter(|_| server.has_tls());
+        match server.is_ours() {
+            true => {
                 let listen = format!("server.listen=\"{LISTEN}\"");
                 let cpus = format!("server.cpus=[{core}]");
                 for set in [&*listen, &*cpus, "server.shards=1", "log.format=\"json\""] {
                     command.args(["--set", set]);
                 }
+                if server.has_tls() && arguments.payload > BUFFER_SIZE_DEFAULT {
+                    command.args(["--set", "buffers.profile=\"medium\""]);
+                }
+                for (key, file) in ["certificate", "key"].iter().zip(files) {
+                    let set = format!("listener.tls.{key}={:?}", file.display().to_string());
+                    command.args(["--set", &set]);
+                }
             }
-            _ => {
-                command.args([LISTEN, &core.to_string()]);
+            false => {
+                command.args([LISTEN, &core.to_string()]).args(files);
             }
         }
         command
     }
 }
 
-/// Also the name of its package.
+/// Of a baseline also the name of its package.
 fn binary(server: ServerKind) -> String {
-    match server {
-        ServerKind::Echo => "echo".to_owned(),
-        baseline => format!("baseline_{baseline}"),
+    match server.is_ours() {
+        true if server.has_tls() => ServerKind::Echo.to_string(),
+        true => server.to_string(),
+        false => format!("baseline_{server}"),
     }
 }
 
 fn build_command(server: ServerKind) -> String {
     match server {
         ServerKind::GoNetpoller => "make baseline-go".to_owned(),
+        ServerKind::HttpEcho | ServerKind::WebsocketEcho => {
+            "cargo build --release -p servers".to_owned()
+        }
         server => format!("cargo build --release -p {}", binary(server)),
     }
 }
@@ -122,14 +146,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Start it on `core` and wait until it listens.
+    /// Start it and wait until it listens.
     pub(super) fn start(
-        binaries: &Binaries,
+        mut command: Command,
         kind: ServerKind,
-        core: usize,
         stop: &Stop,
     ) -> Result<Self, Error> {
-        let mut command = binaries.command(kind, core);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::comparison::{Case, IdleCase};
-use super::kind::REFERENCE;
 use super::shape::Shape;
 use super::statistics::Spread;
 
@@ -24,7 +23,7 @@ impl fmt::Display for Case {
         )?;
         writeln!(
             f,
-            "  {:<12} {:>10} {:>13} {:>19} {:>5} {:>8} {:>19} {:>8} {:>19} {:>9}",
+            "  {:<15} {:>10} {:>13} {:>19} {:>5} {:>8} {:>19} {:>8} {:>19} {:>9}",
             "server",
             "us CPU/req",
             "min-max",
@@ -40,7 +39,7 @@ impl fmt::Display for Case {
             let cpu = row.cpu_us_per_request;
             writeln!(
                 f,
-                "  {:<12} {:>10.2} {:>13} {:>19} {:>4.0}% {:>8.0} {:>19} {:>8.0} {:>19} {:>9.0}",
+                "  {:<15} {:>10.2} {:>13} {:>19} {:>4.0}% {:>8.0} {:>19} {:>8.0} {:>19} {:>9.0}",
                 row.server,
                 cpu.median,
                 format!("{:.2}-{:.2}", cpu.min, cpu.max),
@@ -55,7 +54,8 @@ impl fmt::Display for Case {
         }
         writeln!(
             f,
-            "  ratio: of what stands before it, the median of the rounds' own ratios to {REFERENCE}"
+            "  ratio: of what stands before it, the median of the rounds' own ratios to {}",
+            self.suite.reference()
         )
     }
 }
@@ -71,7 +71,7 @@ impl fmt::Display for IdleCase {
         writeln!(f, "{} idle connections", self.connections)?;
         writeln!(
             f,
-            "  {:<12} {:>15} {:>17} {:>16} {:>15} {:>23} {:>12}",
+            "  {:<15} {:>15} {:>17} {:>16} {:>15} {:>23} {:>12}",
             "server",
             "RSS before MiB",
             "RSS with them MiB",
@@ -84,7 +84,7 @@ impl fmt::Display for IdleCase {
             let bytes = row.bytes_per_connection;
             writeln!(
                 f,
-                "  {:<12} {:>15.2} {:>17.2} {:>16.0} {:>15} {:>23} {:>12.2}",
+                "  {:<15} {:>15.2} {:>17.2} {:>16.0} {:>15} {:>23} {:>12.2}",
                 row.server,
                 mebibytes(row.resident_bytes_before.median),
                 mebibytes(row.resident_bytes_after.median),

@@ -9,18 +9,30 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use rcgen::{CertificateParams, KeyPair};
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
 
 /// Far longer than anything here takes; a bound, not a pause.
 const BOUND: Duration = Duration::from_secs(30);
 const RESETS: usize = 300;
+/// Turns enough that each server answers in some of them.
+const LONG: &str = "1s";
 /// More than a socket's buffers at both ends hold.
 const FLOOD_BYTES_MAX: usize = 64 << 20;
 const BASELINES: [&str; 5] = ["raw_uring", "raw_epoll", "tokio", "monoio", "glommio"];
+/// Baselines that speak HTTP, WebSocket or TLS, and a package of ours that does.
+const FRAMED: [&str; 5] = [
+    "baseline_epoll_http",
+    "baseline_hyper",
+    "baseline_tokio_rustls",
+    "baseline_tokio_websocket",
+    "servers",
+];
 /// Built by `make`, where there is a Go compiler.
 const OPTIONAL: &str = "go_netpoller";
 
@@ -42,10 +54,18 @@ fn binary(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
     BUILD.call_once(|| {
         let packages = BASELINES.map(|name| format!("baseline_{name}"));
-        let missing = |package: &&str| !profile_directory().join(package).exists();
+        let missing = |package: &&str| {
+            let program = if *package == "servers" {
+                "http_echo"
+            } else {
+                package
+            };
+            !profile_directory().join(program).exists()
+        };
         let missing: Vec<&str> = packages
             .iter()
             .map(String::as_str)
+            .chain(FRAMED)
             .chain(["echo", "compare"])
             .filter(missing)
             .collect();
@@ -71,9 +91,14 @@ struct Server(Child, SocketAddr);
 
 impl Server {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    fn start_with(name: &str, files: &[String]) -> Self {
         let mut command = Command::new(binary(&format!("baseline_{name}")));
         let mut child = command
             .args(["127.0.0.1:0", &core()])
+            .args(files)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -240,6 +265,147 @@ fn a_comparison_measures_every_server_under_every_load() {
 }
 
 #[test]
+fn servers_by_http_and_websocket_are_compared_and_a_bound_that_breaks_is_an_error() {
+    binary("echo");
+    for (suite, connections, servers) in [
+        ("http", "10x4", ["http_echo", "epoll_http", "hyper"]),
+        (
+            "websocket",
+            "2",
+            ["websocket_echo", "echo", "tokio_websocket"],
+        ),
+    ] {
+        let arguments = ["--suite", suite, "--connections", connections, "--json"];
+        let output = compare_for(LONG, &arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{suite}: {said}");
+        let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(comparison["suite"], suite);
+        for case in comparison["cases"].as_array().unwrap() {
+            for (row, name) in case["servers"].as_array().unwrap().iter().zip(servers) {
+                assert_eq!(row["server"], name);
+                assert!(row["ratio"]["median"].as_f64().unwrap() > 0.0, "{row}");
+            }
+        }
+    }
+    // In the place of hyper one that takes less than ours, of which ours is not below 0.8.
+    let directory = env::temp_dir().join(format!("loadtest-bound-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let epoll = "baseline_epoll_http";
+    for (name, program) in [
+        ("http_echo", "http_echo"),
+        (epoll, epoll),
+        ("baseline_hyper", epoll),
+    ] {
+        symlink(binary(program), directory.join(name)).unwrap();
+    }
+    let arguments = [
+        "--suite",
+        "http",
+        "--connections",
+        "100x16",
+        "--assert",
+        "--bin-dir",
+        directory.to_str().unwrap(),
+    ];
+    let output = compare_for(LONG, &arguments);
+    fs::remove_dir_all(&directory).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("of hyper, not below 0.8"), "{said}");
+}
+
+#[test]
+fn servers_by_http_websocket_and_tls_survive_garbage_and_resets() {
+    binary("echo");
+    let certificate = Certificate::new();
+    for name in ["epoll_http", "hyper", "tokio_websocket", "tokio_rustls"] {
+        let server = Server::start_with(name, &certificate.files());
+        let rude: Vec<TcpStream> = (0..RESETS).map(|_| server.connect()).collect();
+        for mut stream in rude {
+            drop(stream.write_all(&[7; 5000]));
+            reset(stream);
+        }
+        // What is no request is answered, or just ended: either says that it is there.
+        let mut stream = server.connect();
+        stream.write_all(b"no request\r\n\r\n").unwrap();
+        let ended = stream.read_to_end(&mut Vec::new());
+        let is_reset = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+        assert!(
+            ended.as_ref().err().is_none_or(is_reset),
+            "{name}: {ended:?}"
+        );
+    }
+}
+
+/// The files of a certificate for 127.0.0.1 and of its key, gone with the value.
+struct Certificate(PathBuf);
+
+impl Certificate {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("loadtest-certificate-{}-{number}", std::process::id());
+        let directory = env::temp_dir().join(name);
+        fs::create_dir(&directory).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let made = Self(directory);
+        for (file, text) in made
+            .files()
+            .iter()
+            .zip([certificate.pem(), key.serialize_pem()])
+        {
+            fs::write(file, text).unwrap();
+        }
+        made
+    }
+
+    fn files(&self) -> [String; 2] {
+        ["certificate", "key"].map(|name| self.0.join(name).display().to_string())
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+#[test]
+fn servers_by_tls_are_compared_with_a_certificate_and_refused_without() {
+    binary("echo");
+    let made = Certificate::new();
+    let [certificate, key] = made.files();
+    let arguments = [
+        "--suite",
+        "tls",
+        "--connections",
+        "10x4",
+        "--payload",
+        "16384",
+        "--json",
+        "--certificate",
+        &certificate,
+        "--key",
+        &key,
+    ];
+    let output = compare_for(LONG, &arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for case in comparison["cases"].as_array().unwrap() {
+        let servers = case["servers"].as_array().unwrap().iter();
+        let servers: Vec<&Value> = servers.map(|row| &row["server"]).collect();
+        assert_eq!(servers, ["echo_tls", "tokio_rustls"]);
+    }
+    let output = compare(&["--suite", "tls"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--certificate"));
+}
+
+#[test]
 fn a_server_that_dies_in_the_middle_of_a_comparison_is_named_and_ends_it() {
     let echo = binary("echo");
     let directory = env::temp_dir().join(format!("loadtest-dies-{}", std::process::id()));
@@ -306,6 +472,17 @@ fn a_comparison_that_cannot_be_made_is_refused() {
         ])
         .contains("--assert is about")
     );
+    assert!(
+        refused(&[
+            "--suite",
+            "http",
+            "--servers",
+            "http_echo,hyper",
+            "--assert"
+        ])
+        .contains("--assert is about http_echo, epoll_http, hyper")
+    );
+    assert!(refused(&["--suite", "websocket", "--servers", "tokio"]).contains("websocket_echo"));
     assert!(refused(&["--connections", "100x0"]).contains("100x16"));
     assert!(refused(&["--html", "/nowhere/page.html"]).contains("mkdir -p /nowhere"));
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use clap::ValueEnum;
-use compare::{Comparison, ServerKind, page};
+use compare::{Comparison, ServerKind, Suite, page};
 
 #[path = "../examples/page/compared.rs"]
 mod compared;
@@ -48,7 +48,7 @@ fn every_server_is_drawn_and_told_under_every_load_and_idle() {
         2 * comparison.cases.len() + 2,
         "processor time and latency of each load, two forms of the idle memory"
     );
-    for server in ServerKind::value_variants().iter().map(names) {
+    for server in Suite::Echo.servers().iter().map(names) {
         assert!(
             drawings.iter().all(|drawing| drawing.contains(&server)),
             "some plot lacks {server}"
@@ -143,7 +143,7 @@ fn odd_figures_break_no_plot() {
         f64::MAX,
         f64::MIN_POSITIVE,
     ] {
-        for servers in [ServerKind::value_variants(), &[ServerKind::Tokio]] {
+        for servers in [Suite::Echo.servers(), &[ServerKind::Tokio]] {
             let (page, _) = parsed(&compared::of(servers, factor));
             assert!(
                 !page.contains("could not be drawn") && !page.contains("NaN"),

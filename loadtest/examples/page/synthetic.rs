@@ -60,6 +60,7 @@ pub(crate) fn even(connections: u64, samples: usize) -> Report {
         },
         latency_curve: curve(count),
         fanout: None,
+        handshakes: None,
         requests: Requests {
             total: count + connections,
             window_s,
@@ -180,6 +181,7 @@ fn load(connect_rate: u32, interval_s: f64, duration_s: f64) -> LoadShape {
                     the time a request was due."
             .to_owned(),
         protocol: "echo".to_owned(),
+        tls: false,
         payload_bytes: 64,
         pipeline: 1,
         connect_rate: Some(connect_rate),

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::observe::Machine;
 use crate::data::{
-    Connections, Fanout, Generator, Quantiles, Report, Requests, Sample, ShardShare,
+    Connections, Fanout, Generator, Handshakes, Quantiles, Report, Requests, Sample, ShardShare,
 };
 use crate::failure::Failures;
 use crate::generator::{Counts, Delta, Event, Times, times};
@@ -134,6 +134,7 @@ impl Totals {
             machine: machine::about(),
             load: plan.shape(),
             connections: self.connections(plan),
+            handshakes: plan.tls.is_some().then(|| self.handshakes(plan, machine)),
             connect_us: quantiles(&self.connect),
             latency_us: quantiles(&self.latency),
             latency_curve: curve(&self.latency),
@@ -183,10 +184,34 @@ impl Totals {
         }
     }
 
+    /// How long connections were opened for.
+    fn connected_in(&self) -> Duration {
+        match self.mode {
+            Mode::Storm => self.window,
+            _ => self.ramp,
+        }
+    }
+
+    fn handshakes(&self, plan: &Plan, machine: &Machine) -> Handshakes {
+        let (full, resumed) = (self.all.full, self.all.resumed);
+        let (connected_in, is_storm) = (self.connected_in(), plan.mode == Mode::Storm);
+        let server = machine.server(self.all.within_window);
+        let cores = server.map(|server| server.cpu_cores);
+        let cores = cores.filter(|cores| is_storm && *cores > 0.0);
+        Handshakes {
+            full,
+            resumed,
+            full_per_s: per_second(full, connected_in),
+            resumed_per_s: per_second(resumed, connected_in),
+            per_core_s: cores.map(|cores| per_second(full + resumed, connected_in) / cores),
+        }
+    }
+
     fn connections(&self, plan: &Plan) -> Connections {
-        let (wanted, connected_in) = match plan.mode {
-            Mode::Storm => (plan.cycles.unwrap_or(self.all.begun), self.window),
-            _ => (plan.connections.into(), self.ramp),
+        let connected_in = self.connected_in();
+        let wanted = match plan.mode {
+            Mode::Storm => plan.cycles.unwrap_or(self.all.begun),
+            _ => plan.connections.into(),
         };
         Connections {
             wanted,

@@ -4,17 +4,18 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelane::{Conn, Connector, Error, sleep};
+use corelane::{Conn, Connector, Error, sleep, timeout, websocket};
 
 use super::exchange::{Exchange, await_replies, drip};
 use super::member::Member;
-use super::session::Session;
+use super::session::{Session, closed_early};
 use super::shard::Shard;
 use super::turns::lag;
 use crate::control::RunStage;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::plan::Mode;
 use crate::token::Participant;
+use crate::workload::Protocol;
 
 /// How long a cycle of a storm waits when the connections of those before it have not closed yet.
 const ROOM_WAIT: Duration = Duration::from_millis(1);
@@ -60,7 +61,9 @@ async fn live(shard: &Shard, index: u32, reached: &mut Reached) -> Result<(), Fa
     *reached = Reached::End;
     shard.through();
     let is_over = || shard.control.stage.get() >= RunStage::Finishing;
-    session.hold_until(is_over).await
+    session.hold_until(is_over).await?;
+    session.bid_farewell().await;
+    Ok(())
 }
 
 /// In a room from its greeting to its end.
@@ -82,7 +85,7 @@ async fn enter(shard: &Shard, index: u32) -> Result<Member<'_>, Failure> {
 }
 
 async fn greet(shard: &Shard, index: u32) -> Result<Session<'_>, Failure> {
-    let conn = Box::pin(shard.connect(index)).await?;
+    let conn = Box::pin(shard.open(index)).await?;
     let mut session = Session::new(shard, conn, index);
     let now = shard.control.clock();
     Exchange::new(&mut session, 1, now, now).await?;
@@ -166,17 +169,43 @@ async fn storm(shard: &Shard, index: u32) {
 async fn cycle(shard: &Shard, index: u32, served: &mut bool) -> Result<(), Failure> {
     // The latency of a storm is that of its cycles, so the connect counts.
     let begun = shard.control.clock();
-    let connected = shard.connect(index).await;
+    let connected = shard.open(index).await;
     if connected.is_err() {
         shard.gave_up(1, begun);
     }
     let mut session = Session::new(shard, connected?, index);
     Exchange::new(&mut session, 1, begun, shard.control.clock()).await?;
     *served = true;
+    session.bid_farewell().await;
     Ok(())
 }
 
 impl Shard {
+    /// Connects, up to where requests can be sent.
+    async fn open(&self, index: u32) -> Result<Conn, Failure> {
+        let mut conn = self.connect(index).await?;
+        if self.plan.workload.protocol == Protocol::Websocket {
+            Box::pin(self.upgrade(&mut conn)).await?;
+        }
+        Ok(conn)
+    }
+
+    /// Goes over to WebSocket. What follows is framed here, with far less to remember.
+    async fn upgrade(&self, conn: &mut Conn) -> Result<(), Failure> {
+        let (workload, begun) = (&self.plan.workload, self.control.clock());
+        let (host, path) = (&workload.host, &workload.path);
+        let asked = websocket::connect(conn, host, path, &[], &self.websocket);
+        let asked = timeout(self.plan.timeout, asked).await;
+        self.in_time("handshake", self.control.clock().saturating_sub(begun))?;
+        let late = Failure::new(FailureKind::TimedOut, "no answer to the handshake");
+        match asked.map_err(|_| late)? {
+            Ok(_framed_elsewhere) => Ok(()),
+            Err(Error::Protocol(why)) => Err(Failure::new(FailureKind::WrongBytes, why)),
+            Err(Error::Truncated) => Err(closed_early("instead of a handshake")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn connect(&self, index: u32) -> Result<Conn, Failure> {
         let target = self.plan.target(self.number(index));
         let mut connector = Connector::new().timeout(self.plan.timeout);
@@ -190,11 +219,18 @@ impl Shard {
         let begun = self.control.clock();
         loop {
             let tried = self.control.clock();
-            match connector.connect(target).await {
+            let connected = match self.plan.tls.clone() {
+                Some(tls) => connector.tls(tls).connect(target).await,
+                None => connector.connect(target).await,
+            };
+            match connected {
                 Ok(conn) => {
                     let now = self.control.clock();
                     self.in_time("connect", now.saturating_sub(tried))?;
                     self.delta().connected(now.saturating_sub(begun));
+                    if let Some(session) = conn.tls() {
+                        self.delta().shook_hands(session.is_resumed);
+                    }
                     return Ok(conn);
                 }
                 Err(Error::Connect(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_io::AsyncWrite;
 
-use super::session::{Session, closed_early};
+use super::session::{Session, closed_early, is_over};
 use super::turns::latency;
 use crate::failure::Failure;
 
@@ -51,12 +51,13 @@ impl<'a, 'g> Exchange<'a, 'g> {
     /// Receives until there is nothing more, or all has come.
     fn poll_replies(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let session = &mut *self.session;
-        let (shard, stream) = (session.shard, &mut session.stream);
-        while stream.received < self.receive_end {
+        let shard = session.shard;
+        while session.stream.received < self.receive_end {
             let Some(chunk) = ready!(session.conn.poll_read(context))? else {
                 return Poll::Ready(Err(closed_early("before it had answered")));
             };
-            let replies = stream.take(&shard.plan.workload, &chunk)?;
+            let replies = session.stream.take(&shard.plan.workload, &chunk)?;
+            is_over(session.poll_pong(context))?;
             if replies > 0 {
                 let now = shard.control.clock();
                 if let Err(late) = shard.in_time("reply", now.saturating_sub(self.sent)) {
@@ -117,6 +118,7 @@ pub(super) async fn await_replies(session: &mut Session<'_>) -> Result<(), Failu
             return Err(closed_early("before it had answered"));
         };
         session.stream.take(workload, &chunk)?;
+        poll_fn(|context| Poll::Ready(is_over(session.poll_pong(context)))).await?;
     }
     session.conn.set_read_deadline(None);
     Ok(())
@@ -128,8 +130,10 @@ fn poll_send(
     end: u64,
     context: &mut Context<'_>,
 ) -> Poll<Result<(), Failure>> {
-    let (shard, stream) = (session.shard, &mut session.stream);
-    while stream.sent < end {
+    let shard = session.shard;
+    while session.stream.sent < end {
+        ready!(session.poll_pong(context))?;
+        let stream = &mut session.stream;
         let (mut scratch, workload) = (shard.scratch.borrow_mut(), &shard.plan.workload);
         scratch.resize((end - stream.sent).min(PIECE_MAX) as usize, 0);
         workload.fill(stream.key, stream.sent, &mut scratch);

@@ -30,6 +30,9 @@ pub(crate) struct Counts {
     pub(crate) established: u64,
     pub(crate) served: u64,
     pub(crate) ended: u64,
+    /// TLS handshakes that were full, and that went on from an earlier session.
+    pub(crate) full: u64,
+    pub(crate) resumed: u64,
     /// Requests answered in full and right, and those of them that were answered while the window
     /// was open, whenever they were due.
     pub(crate) requests: u64,
@@ -48,6 +51,8 @@ impl AddAssign for Counts {
         self.established += more.established;
         self.served += more.served;
         self.ended += more.ended;
+        self.full += more.full;
+        self.resumed += more.resumed;
         self.requests += more.requests;
         self.within_window += more.within_window;
         self.offered += more.offered;
@@ -86,6 +91,14 @@ impl Delta {
     pub(super) fn connected(&mut self, took: Duration) {
         self.counts.established += 1;
         record(&mut self.connect, took, 1);
+    }
+
+    pub(super) fn shook_hands(&mut self, is_resumed: bool) {
+        let of_its_kind = match is_resumed {
+            true => &mut self.counts.resumed,
+            false => &mut self.counts.full,
+        };
+        *of_its_kind += 1;
     }
 
     pub(super) fn answered(&mut self, requests: u64, latency: Duration, within_window: bool) {

@@ -1,10 +1,11 @@
 //! The state that the connections of a shard share: the plan, the orders, the counts.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane::{Notify, ShardContext, sleep_until};
+use corelane::{Notify, ShardContext, sleep_until, websocket};
 
 use super::heard::Heard;
 use super::recorder::{Delta, Recorder};
@@ -34,6 +35,8 @@ pub(super) struct Shard {
     pub(super) shards: u32,
     pub(super) count: u32,
     pub(super) rooms: Rooms,
+    /// What a handshake of WebSocket offers: nothing.
+    pub(super) websocket: Rc<websocket::Options>,
     /// Of no size in the modes that have no rooms.
     pub(super) heard: RefCell<Heard>,
     pub(super) recorder: RefCell<Recorder<Tell>>,
@@ -89,6 +92,7 @@ impl Shard {
             shards,
             count,
             rooms,
+            websocket: Rc::default(),
             heard: RefCell::new(heard),
             recorder: RefCell::new(Recorder::new(tell)),
             scratch: RefCell::new(Vec::new()),

@@ -56,7 +56,7 @@ pub struct RunArguments {
     /// Load that is not measured, before the window; 0s: none
     #[arg(long, default_value = "1s", value_parser = at_most_a_day)]
     pub warmup: Duration,
-    /// Bytes per request (echo only), or of a line [default: 64]
+    /// Bytes per request that come back (not for ping), or of a line [default: 64]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
     pub payload: Option<u32>,
     /// Requests sent in one go, before their replies are awaited
@@ -65,6 +65,24 @@ pub struct RunArguments {
     /// What is sent and expected back
     #[arg(long, value_enum, default_value_t = Protocol::Echo)]
     pub protocol: Protocol,
+    /// What is asked for by HTTP or WebSocket [default: /]
+    #[arg(long, value_parser = path)]
+    pub path: Option<String>,
+    /// GET by HTTP instead of a POST whose body comes back: this, to the byte, is to answer it
+    #[arg(long, value_name = "BODY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub expect: Option<String>,
+    /// TLS, to a server with a certificate of an authority that browsers trust
+    #[arg(long)]
+    pub tls: bool,
+    /// TLS, to a server with a certificate of this file (PEM): an authority's, or the server's own
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Whom the server's certificate is to name [default: the host of --target]
+    #[arg(long, value_name = "NAME")]
+    pub tls_name: Option<String>,
+    /// Every TLS handshake is a full one: none goes on from the session of an earlier connection
+    #[arg(long)]
+    pub tls_full: bool,
     /// Shards, each with a ring and a table of descriptors [default: one per core, more if the
     /// descriptor limit needs it]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -99,6 +117,12 @@ pub struct RunArguments {
     /// Write the report as a page, with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+impl RunArguments {
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls || self.tls_ca.is_some()
+    }
 }
 
 /// A mode of `loadtest run`.
@@ -159,6 +183,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}: want a number and a unit, such as 250ms, 30s or 5m"))?;
     at_most(duration, DURATION_MAX, "the longest is 365d")
+}
+
+/// A target in the form of a path (RFC 9112, 3.2.1).
+fn path(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_path && !text.contains('#') {
+        true => Ok(text.to_owned()),
+        false => Err("want a path, such as /echo, without spaces".to_owned()),
+    }
 }
 
 fn at_most_a_day(text: &str) -> Result<Duration, String> {

@@ -47,7 +47,8 @@ pub fn refuse_any(problems: Vec<String>) -> Result<(), Error> {
 
 /// Options that mean nothing together, or leave nothing to do for another.
 fn meaningless(run: &RunArguments) -> Vec<String> {
-    let (mode, in_flight) = (word(&run.mode), run.connects_in_flight);
+    let (mode, protocol) = (word(&run.mode), word(&run.protocol));
+    let in_flight = run.connects_in_flight;
     let is_storm = run.mode == Mode::Storm;
     let has_batches = matches!(run.mode, Mode::Open | Mode::Closed);
     told([
@@ -77,12 +78,28 @@ fn meaningless(run: &RunArguments) -> Vec<String> {
             "--rooms is for --mode chat: no other has any".to_owned(),
         ),
         (
-            run.protocol == Protocol::Ping && run.mode.has_rooms(),
-            format!("--protocol ping is for requests: --mode {mode} speaks by lines"),
+            run.protocol != Protocol::Echo && run.mode.has_rooms(),
+            format!("--protocol {protocol} is for requests: --mode {mode} speaks by lines"),
         ),
         (
             run.payload.is_some() && run.protocol == Protocol::Ping,
-            "--payload is for --protocol echo: a ping has none".to_owned(),
+            "--payload is for what comes back: a ping has none".to_owned(),
+        ),
+        (
+            run.path.is_some() && !run.protocol.is_framed(),
+            format!("--path is for --protocol http and websocket: {protocol} has none"),
+        ),
+        (
+            run.expect.is_some() && run.protocol != Protocol::Http,
+            format!("--expect is for --protocol http: --protocol {protocol} has no GET"),
+        ),
+        (
+            run.payload.is_some() && run.expect.is_some(),
+            "--payload is the body of a POST: with --expect there are GETs, without any".to_owned(),
+        ),
+        (
+            (run.tls_name.is_some() || run.tls_full) && !run.has_tls(),
+            "--tls-name and --tls-full are about TLS: add --tls, or --tls-ca FILE".to_owned(),
         ),
         (
             has_repeats(&run.cpus),
@@ -283,10 +300,27 @@ mod tests {
             "--mode push --connections 4 --rooms 2",
             "--mode chat --connections 4 --pipeline 2",
             "--mode chat --connections 4 --protocol ping",
+            "--mode chat --connections 4 --protocol http",
+            "--mode push --connections 4 --protocol websocket",
+            "--path /echo",
+            "--tls-full",
+            "--tls-name a.test",
+            "--protocol ping --path /echo",
+            "--protocol http --path echo",
+            "--protocol http --path /a#b",
+            "--protocol websocket --expect hello",
+            "--protocol http --expect hello --payload 5",
         ] {
             judged(wrong).expect_err(wrong);
         }
-        judged("--mode storm --cycles 9 --protocol ping").unwrap();
+        for right in [
+            "--mode storm --cycles 9 --protocol ping",
+            "--tls-ca /x.pem --tls-full --tls-name a.test",
+            "--mode slow --protocol websocket --path /echo?x",
+            "--mode closed --protocol http --expect hello --pipeline 4",
+        ] {
+            judged(right).unwrap();
+        }
     }
 
     #[test]

@@ -5,14 +5,17 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::Parser as _;
+use corelane::ClientTls;
 
 use super::args::{INTERVAL_DEFAULT, Mode, RunArguments, word};
+use super::trust;
 use crate::data::LoadShape;
+use crate::error::Error;
 use crate::machine::{self, Demand, Facts, destinations};
 use crate::output;
 use crate::rooms::{Rooms, Speakers};
 use crate::token::Participant;
-use crate::workload::Workload;
+use crate::workload::{PATH_DEFAULT, Workload};
 
 pub(crate) const PAYLOAD_DEFAULT: u32 = 64;
 /// Receive buffers of all shards together, and the bounds of a shard's and of a buffer's bytes:
@@ -56,6 +59,8 @@ pub struct Plan {
     pub cycles: Option<u64>,
     /// The requests.
     pub workload: Workload,
+    /// What the connections shake hands by; none: they speak in the clear.
+    pub tls: Option<ClientTls>,
     /// Seed of the payloads.
     pub seed: u64,
     /// Connects per second at most.
@@ -89,7 +94,15 @@ impl Plan {
         Self::of(&run, target)
     }
 
-    /// The plan of `run`, which has been checked, against the server at `target`.
+    /// The plan of `run`, which has been checked, against the server at `target`, by TLS if it says
+    /// so.
+    pub(crate) fn trusting(run: &RunArguments, target: SocketAddr) -> Result<Self, Error> {
+        let tls = trust::client(run)?;
+        let plan = Self::of(run, target);
+        Ok(Self { tls, ..plan })
+    }
+
+    /// The plan of `run`, which has been checked, against the server at `target`, without TLS.
     pub(crate) fn of(run: &RunArguments, target: SocketAddr) -> Self {
         let facts = Facts::read(Path::new("/"));
         // A shard that may have no connect on its way could do nothing.
@@ -109,11 +122,8 @@ impl Plan {
             rooms: run.rooms.unwrap_or(1),
             run: run_number(),
             cycles: run.cycles,
-            workload: Workload {
-                protocol: run.protocol,
-                payload: run.payload.unwrap_or(PAYLOAD_DEFAULT),
-                pipeline: run.pipeline,
-            },
+            workload: workload(run),
+            tls: None,
             seed: run.seed,
             rate: run.rate,
             in_flight_max: run.connects_in_flight,
@@ -173,7 +183,7 @@ impl Plan {
         };
         let share = (BUFFERS / self.shards).next_power_of_two();
         let buffers = share.clamp(BUFFERS_SHARD.0, BUFFERS_SHARD.1);
-        let replies = self.workload.reply_length() * u64::from(self.workload.pipeline);
+        let replies = self.workload.reply_size() * u64::from(self.workload.pipeline);
         let buffer_size = replies.clamp(BUFFER_SIZE.0, BUFFER_SIZE.1);
         let in_flight = self.in_flight_max.div_ceil(self.shards).clamp(1, 1024);
         let cpus: Vec<String> = self.cpus.iter().map(ToString::to_string).collect();
@@ -236,12 +246,23 @@ impl Plan {
                 true => "lines".to_owned(),
                 false => word(&self.workload.protocol),
             },
-            payload_bytes: self.workload.request_length() as u32,
+            tls: self.tls.is_some(),
+            payload_bytes: self.workload.request_payload() as u32,
             pipeline: self.workload.pipeline,
             connect_rate: self.rate,
             interval_s: self.mode.has_turns().then_some(self.interval.as_secs_f64()),
             duration_s: self.duration.as_secs_f64(),
         }
+    }
+}
+
+fn workload(run: &RunArguments) -> Workload {
+    let payload = run.payload.unwrap_or(PAYLOAD_DEFAULT);
+    let path = run.path.as_deref().unwrap_or(PATH_DEFAULT);
+    let workload = Workload::new(run.protocol, payload, run.pipeline).at(&run.target, path);
+    match &run.expect {
+        Some(body) => workload.expecting(body.as_bytes()),
+        None => workload,
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use crate::data::{Fanout, Quantiles, Report};
+use crate::data::{Fanout, Handshakes, Quantiles, Report};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let load = &self.load;
         let (protocol, target, note) = (&load.protocol, load.target, &load.mode_note);
         let shape = format!("{} bytes x {}", load.payload_bytes, load.pipeline);
-        writeln!(f, "{protocol} to {target}, {shape}, {note}")?;
+        let tls = if load.tls { " by TLS" } else { "" };
+        writeln!(f, "{protocol}{tls} to {target}, {shape}, {note}")?;
         let mut lines = outcome(self);
         lines.extend(failures(self));
         lines.extend(costs(self));
@@ -37,6 +38,8 @@ fn outcome(report: &Report) -> Vec<Line> {
         let took = quantiles(&report.connect_us);
         lines.push(("connects", format!("{per_s:.0}/s, {took}")));
     }
+    let handshakes = report.handshakes.as_ref().map(handshakes);
+    lines.extend(handshakes.map(|told| ("handshakes", told)));
     let due = |offered| format!(" of {offered:.0}/s due");
     let due = requests.offered_per_s.map(due);
     let missing = match requests.unanswered {
@@ -62,6 +65,17 @@ fn outcome(report: &Report) -> Vec<Line> {
             .flat_map(|fanout| lines_of(report, fanout)),
     );
     lines
+}
+
+fn handshakes(handshakes: &Handshakes) -> String {
+    let Handshakes { full, resumed, .. } = handshakes;
+    let [full_per_s, resumed_per_s] = [handshakes.full_per_s, handshakes.resumed_per_s];
+    let per_core = handshakes.per_core_s;
+    let per_core = per_core.map(|rate| format!("; {rate:.0}/s per core of the server"));
+    format!(
+        "{full} full ({full_per_s:.0}/s), {resumed} resumed ({resumed_per_s:.0}/s){}",
+        per_core.unwrap_or_default()
+    )
 }
 
 fn lines_of(report: &Report, fanout: &Fanout) -> Vec<Line> {

@@ -17,16 +17,25 @@ pub(crate) const BOUND: Duration = Duration::from_secs(60);
 /// The binary of the package that is tested.
 pub(crate) const PROGRAM: &str = env!(concat!("CARGO_BIN_EXE_", env!("CARGO_PKG_NAME")));
 
+/// The servers that are started, and their packages.
+const SERVERS: [(&str, &str); 3] = [
+    ("echo", "echo"),
+    ("http_echo", "servers"),
+    ("websocket_echo", "servers"),
+];
+
 /// The directory of the binaries: the one that `make test` names, else that of the program, with
-/// echo built first if it is not there.
+/// servers built first if they are not there.
 pub(crate) fn binaries() -> PathBuf {
     if let Some(given) = env::var_os("CORELANE_TESTS_BIN") {
         return given.into();
     }
     let directory = Path::new(PROGRAM).parent().unwrap().to_owned();
-    if !directory.join("echo").exists() {
+    let mut servers = SERVERS.iter();
+    if servers.any(|(server, _)| !directory.join(server).exists()) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap());
-        cargo.args(["build", "--package", "echo"]);
+        cargo.arg("build");
+        cargo.args(SERVERS.map(|(_, package)| ["--package", package]).concat());
         if directory.ends_with("release") {
             cargo.arg("--release");
         }

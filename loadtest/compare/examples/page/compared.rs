@@ -1,7 +1,6 @@
 //! Comparisons that never were.
 
-use clap::ValueEnum;
-use compare::{Case, Comparison, Idle, IdleCase, Load, ServerKind};
+use compare::{Case, Comparison, Idle, IdleCase, Load, ServerKind, Suite};
 use loadtest::data::Machine;
 
 const SHAPES: [(u32, u32); 4] = [(100, 1), (1000, 1), (10_000, 1), (100, 16)];
@@ -18,6 +17,7 @@ fn cost(server: ServerKind) -> (f64, f64) {
         ServerKind::Monoio => (1.12, 4_617.0),
         ServerKind::Glommio => (1.4, 4_992.0),
         ServerKind::GoNetpoller => (1.45, 11_813.0),
+        _ => (1.2, 200.0),
     }
 }
 
@@ -27,12 +27,13 @@ pub(crate) fn of(servers: &[ServerKind], factor: f64) -> Comparison {
         let loads: Vec<Load> = rounds(servers)
             .map(|(round, server)| load(server, pipeline, drift(round) * factor))
             .collect();
-        Case::of(connections, pipeline, servers, &loads)
+        Case::of(Suite::Echo, (connections, pipeline), servers, &loads)
     };
     let idles: Vec<Idle> = rounds(servers)
         .map(|(round, server)| idle(server, drift(round) * factor))
         .collect();
     Comparison {
+        suite: Suite::Echo,
         command: "compare --html '<comparison> & page.html'".to_owned(),
         began: "2026-01-15T09:26:53Z".to_owned(),
         machine: Machine {
@@ -45,13 +46,13 @@ pub(crate) fn of(servers: &[ServerKind], factor: f64) -> Comparison {
         window_s: 0.7,
         payload_bytes: 64,
         cases: SHAPES.iter().map(case).collect(),
-        idle: Some(IdleCase::of(IDLE_CONNECTIONS, servers, &idles)),
+        idle: Some(IdleCase::of(Suite::Echo, IDLE_CONNECTIONS, servers, &idles)),
     }
 }
 
 /// Of all servers.
 pub(crate) fn of_all() -> Comparison {
-    of(ServerKind::value_variants(), 1.0)
+    of(Suite::Echo.servers(), 1.0)
 }
 
 fn rounds(servers: &[ServerKind]) -> impl Iterator<Item = (u32, ServerKind)> {

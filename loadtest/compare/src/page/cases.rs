@@ -6,9 +6,10 @@ use maud::{Markup, html};
 
 use super::rows::{Dot, Row, Rows};
 use crate::comparison::{Case, IdleCase};
-use crate::kind::{REFERENCE, ServerKind};
+use crate::kind::ServerKind;
 use crate::shape::Shape;
 use crate::statistics::Spread;
+use crate::suite::Suite;
 
 /// Ratios have two decimals up to here, and three digits from here on.
 const RATIO_DECIMALS_BELOW: f64 = 10.0;
@@ -19,7 +20,7 @@ const READING: &str = "The dot is the median of the rounds, its line goes from t
 /// A load.
 pub(super) fn case(case: &Case) -> Markup {
     let costs = case.servers.iter().map(|row| {
-        let colour = own_colour(row.server);
+        let colour = own_colour(case.suite, row.server);
         Measured {
             server: row.server,
             values: vec![value("", colour, row.ratio, row.cpu_us_per_request)],
@@ -38,8 +39,12 @@ pub(super) fn case(case: &Case) -> Markup {
     };
     let costs: Vec<_> = costs.collect();
     let latencies: Vec<_> = latencies.collect();
-    let costs = half_figure("Processor time per request", READING, &rows(&unit, &costs));
-    let latencies = half_figure("Latency", READING, &rows(&unit, &latencies));
+    let costs = half_figure(
+        "Processor time per request",
+        READING,
+        &rows(case.suite, &unit, &costs),
+    );
+    let latencies = half_figure("Latency", READING, &rows(case.suite, &unit, &latencies));
     let shape = Shape {
         connections: case.connections,
         pipeline: case.pipeline,
@@ -51,7 +56,7 @@ pub(super) fn case(case: &Case) -> Markup {
 /// The idle connections.
 pub(super) fn idle(idle: &IdleCase) -> Markup {
     let memory = idle.servers.iter().map(|row| {
-        let colour = own_colour(row.server);
+        let colour = own_colour(idle.suite, row.server);
         Measured {
             server: row.server,
             values: vec![value("", colour, row.ratio, row.bytes_per_connection)],
@@ -62,15 +67,19 @@ pub(super) fn idle(idle: &IdleCase) -> Markup {
         axis: |title, values| Axis::bytes(title, values),
     };
     let memory: Vec<_> = memory.collect();
-    let memory = figure("Memory per idle connection", READING, &rows(&unit, &memory));
+    let memory = figure(
+        "Memory per idle connection",
+        READING,
+        &rows(idle.suite, &unit, &memory),
+    );
     let cards = [memory, idle_table(idle)];
     let title = format!("{} idle connections", count(idle.connections.into()));
     section(&title, &grid(cards))
 }
 
-/// echo stands out among those it is compared with.
-fn own_colour(server: ServerKind) -> Colour {
-    if server == ServerKind::Echo {
+/// Ours stands out among those it is compared with.
+fn own_colour(suite: Suite, server: ServerKind) -> Colour {
+    if server == suite.subject() {
         Colour::BLUE
     } else {
         Colour::SOFT
@@ -107,7 +116,7 @@ struct Unit {
 }
 
 /// Ratios to the reference's values if all have one, else the values themselves.
-fn rows(unit: &Unit, servers: &[Measured]) -> Rows {
+fn rows(suite: Suite, unit: &Unit, servers: &[Measured]) -> Rows {
     let values = || servers.iter().flat_map(|server| &server.values);
     let ratios: Option<Vec<Spread>> = values().map(|value| value.ratio).collect();
     let are_ratios = ratios.is_some();
@@ -116,7 +125,7 @@ fn rows(unit: &Unit, servers: &[Measured]) -> Rows {
         .iter()
         .flat_map(|spread| [spread.min, spread.median, spread.max]);
     let (x, words) = if are_ratios {
-        let axis = Axis::ratio(&format!("{REFERENCE} = 1"), extremes);
+        let axis = Axis::ratio(&format!("{} = 1", suite.reference()), extremes);
         (axis, times as fn(f64) -> String)
     } else {
         let axis = (unit.axis)("as measured", extremes.collect());

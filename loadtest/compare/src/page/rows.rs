@@ -9,7 +9,7 @@ const X_TICKS_APART: f64 = 48.0;
 /// Pixels between two dots of a row.
 const DOTS_APART: f64 = 9.0;
 /// Room for the names of rows before the plot, and between it and them.
-const NAMES_WIDTH: f64 = 96.0;
+const NAMES_WIDTH: f64 = 112.0;
 const NAMES_INSET: f64 = 10.0;
 /// Room for a column of values behind it, and for the heads of the columns above.
 const COLUMN_WIDTH: f64 = 54.0;

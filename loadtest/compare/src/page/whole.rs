@@ -12,7 +12,7 @@ use maud::{Markup, html as markup};
 
 use super::cases::{case, idle, times};
 use crate::comparison::{Case, Comparison};
-use crate::kind::{REFERENCE, ServerKind};
+use crate::kind::ServerKind;
 use crate::statistics::Spread;
 
 /// The page.
@@ -37,10 +37,11 @@ pub fn write(comparison: &Comparison, path: &Path) -> io::Result<()> {
 
 /// The outcome, plain text.
 fn sentence(comparison: &Comparison) -> String {
+    let (ours, reference) = (comparison.suite.subject(), comparison.suite.reference());
     let ratios = comparison
         .cases
         .iter()
-        .filter_map(|case| case.ratio(ServerKind::Echo, REFERENCE));
+        .filter_map(|case| case.ratio(ours, reference));
     let medians: Vec<f64> = ratios.map(|ratio| ratio.median).collect();
     let Spread { min, max, .. } = Spread::of(medians.iter().copied());
     match (medians.len(), comparison.cases.len()) {
@@ -48,11 +49,11 @@ fn sentence(comparison: &Comparison) -> String {
         (0, 0) => "What an idle connection costs each server.".to_owned(),
         (0, _) => "What a request costs each server.".to_owned(),
         _ if times(min) == times(max) => format!(
-            "A request costs echo {} of {REFERENCE}\u{2019}s processor time.",
+            "A request costs {ours} {} of {reference}\u{2019}s processor time.",
             times(min)
         ),
         _ => format!(
-            "A request costs echo {} to {} of {REFERENCE}\u{2019}s processor time.",
+            "A request costs {ours} {} to {} of {reference}\u{2019}s processor time.",
             times(min),
             times(max)
         ),
@@ -75,9 +76,10 @@ fn header(comparison: &Comparison) -> Markup {
 }
 
 fn note(comparison: &Comparison) -> String {
+    let reference = comparison.suite.reference();
     format!(
         "Servers and client had a core each, messages of {} in a closed loop. The servers took turns, {} rounds of {}; each round is set \
-         against {REFERENCE}\u{2019}s of the same turn, and what is shown is the median of those ratios, with the least and the greatest.",
+         against {reference}\u{2019}s of the same turn, and what is shown is the median of those ratios, with the least and the greatest.",
         bytes(comparison.payload_bytes.into()),
         comparison.rounds,
         seconds(comparison.window_s),
@@ -135,8 +137,9 @@ fn summary(comparison: &Comparison) -> Markup {
         .chain(cells)
         .collect()
     });
+    let reference = comparison.suite.reference();
     let caption = format!(
-        "To {REFERENCE}\u{2019}s processor time per request, or memory per connection; without it as measured. 100 \u{d7} 16: 100 \
+        "To {reference}\u{2019}s processor time per request, or memory per connection; without it as measured. 100 \u{d7} 16: 100 \
          connections, each of which sends 16 requests in one go."
     );
     table("Medians", &caption, &heads, cases.chain(idle))

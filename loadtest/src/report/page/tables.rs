@@ -89,7 +89,7 @@ fn load(report: &Report) -> Markup {
     html! {
         (pair("target", load.target))
         (pair("mode", &load.mode))
-        (pair("protocol", &load.protocol))
+        (pair("protocol", if load.tls { format!("{} by TLS", load.protocol) } else { load.protocol.clone() }))
         (pair("payload", bytes(load.payload_bytes.into())))
         (pair("requests under way per connection", count(load.pipeline.into())))
         (pair("connects asked for", connects.as_deref().unwrap_or("as fast as served")))
@@ -104,6 +104,10 @@ fn outcome(report: &Report) -> Markup {
     html! {
         (pair("began", moment(&report.began)))
         (pair("ramp", seconds(report.connections.ramp_s)))
+        @if let Some(handshakes) = &report.handshakes {
+            (pair("TLS handshakes, full", count(handshakes.full)))
+            (pair("TLS handshakes, resumed", count(handshakes.resumed)))
+        }
         (pair("window", seconds(requests.window_s)))
         (pair(&format!("{many} {done}, ramp included"), count(requests.total)))
         (pair(&format!("{many} {done} in the window"), format!("{answered} per second")))
