@@ -60,7 +60,7 @@ impl ConnMut<'_> {
     }
 
     /// Whether what comes is still its handshake, and nothing of its handler's.
-    pub(in crate::shard::conns) fn awaits_handshake(&self) -> bool {
+    pub(crate) fn awaits_handshake(&self) -> bool {
         self.shared.tls.is_shaking_hands(self.key.slot)
     }
 

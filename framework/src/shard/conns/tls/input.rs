@@ -28,7 +28,7 @@ enum Broken {
 
 impl ConnMut<'_> {
     /// Opens `buffer`, and queues what it says.
-    pub(in crate::shard::conns) fn open_input(&mut self, buffer: BufRef) {
+    pub(crate) fn open_input(&mut self, buffer: BufRef) {
         let had_partial = self.shared.tls.has_partial(self.key.slot);
         let Some(found) = self.open_records(buffer) else {
             return;

@@ -31,7 +31,7 @@ impl ConnMut<'_> {
 
     /// Seals what is to be sent next. Nothing is in the kernel. False: the session seals nothing any
     /// more, and the connection has failed.
-    pub(in crate::shard::conns) fn seal_output(&mut self) -> bool {
+    pub(crate) fn seal_output(&mut self) -> bool {
         let (slot, bytes) = (self.key.slot, self.slot.output_bytes);
         if !self.shared.tls.has_unsealed(slot, bytes) {
             return true;
@@ -96,7 +96,7 @@ impl ConnMut<'_> {
     }
 
     /// The kernel has taken `count` bytes.
-    pub(in crate::shard::conns) fn sealed_were_sent(&mut self, count: u32) {
+    pub(crate) fn sealed_were_sent(&mut self, count: u32) {
         if let Some(tls) = self.shared.tls.get_mut(self.key.slot) {
             debug_assert!(tls.sealed >= count || self.slot.send != SendState::Idle);
             tls.sealed = tls.sealed.saturating_sub(count);

@@ -103,14 +103,14 @@ impl Sessions {
     }
 
     /// An accepted connection begins.
-    pub(in crate::shard::conns) fn begin(&mut self, slot: SlotIndex, listener: ListenerIndex) {
+    pub(crate) fn begin(&mut self, slot: SlotIndex, listener: ListenerIndex) {
         if self.acceptance(listener).is_some() {
             self.shaking_hands.insert(slot);
         }
     }
 
     /// A connection has ended. Gives the bytes of it that were unread.
-    pub(in crate::shard::conns) fn end(&mut self, slot: SlotIndex, buffers: &BufferPool) -> u32 {
+    pub(crate) fn end(&mut self, slot: SlotIndex, buffers: &BufferPool) -> u32 {
         if !self.shaking_hands.is_empty() {
             self.shaking_hands.remove(&slot);
         }
@@ -138,21 +138,21 @@ impl Sessions {
         self.by_slot[at] = Some(Box::new(tls));
     }
 
-    pub(in crate::shard::conns) fn has(&self, slot: SlotIndex) -> bool {
+    pub(crate) fn has(&self, slot: SlotIndex) -> bool {
         self.get(slot).is_some()
     }
 
     /// Whether all of so many bytes of output are sealed: nothing is written behind them in place.
-    pub(in crate::shard::conns) fn has_sealed(&self, slot: SlotIndex, bytes: u32) -> bool {
+    pub(crate) fn has_sealed(&self, slot: SlotIndex, bytes: u32) -> bool {
         self.get(slot).is_some_and(|tls| tls.sealed == bytes)
     }
 
-    pub(in crate::shard::conns) fn is_over(&self, slot: SlotIndex) -> bool {
+    pub(crate) fn is_over(&self, slot: SlotIndex) -> bool {
         self.get(slot).is_some_and(|tls| tls.is_over)
     }
 
     /// Whether our last words are said, or to be said.
-    pub(in crate::shard::conns) fn is_ending(&self, slot: SlotIndex) -> bool {
+    pub(crate) fn is_ending(&self, slot: SlotIndex) -> bool {
         self.get(slot).is_some_and(|tls| tls.end != OutputEnd::Open)
     }
 
@@ -163,22 +163,22 @@ impl Sessions {
     }
 
     /// How many of so many bytes of output, the last ones, wait to be sealed.
-    pub(in crate::shard::conns) fn unsealed(&self, slot: SlotIndex, bytes: u32) -> u32 {
+    pub(crate) fn unsealed(&self, slot: SlotIndex, bytes: u32) -> u32 {
         self.get(slot).map_or(0, |tls| bytes - tls.sealed)
     }
 
     /// Whether a record has begun, and is not whole.
-    pub(in crate::shard::conns) fn has_partial(&self, slot: SlotIndex) -> bool {
+    pub(crate) fn has_partial(&self, slot: SlotIndex) -> bool {
         self.get(slot).is_some_and(|tls| !tls.partial.is_none())
     }
 
     /// When the record that has begun must be whole.
-    pub(in crate::shard::conns) fn partial_deadline(&self, slot: SlotIndex) -> Tick {
+    pub(crate) fn partial_deadline(&self, slot: SlotIndex) -> Tick {
         self.get(slot)
             .map_or(Tick::NEVER, |tls| tls.partial_deadline)
     }
 
-    pub(in crate::shard::conns) fn is_shaking_hands(&self, slot: SlotIndex) -> bool {
+    pub(crate) fn is_shaking_hands(&self, slot: SlotIndex) -> bool {
         !self.shaking_hands.is_empty() && self.shaking_hands.contains(&slot)
     }
 
