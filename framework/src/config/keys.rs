@@ -26,7 +26,9 @@ pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::server::{Listener, Server, Steer};
 pub(crate) use self::socket::{Keepalive, Socket};
 pub(crate) use self::timeouts::Timeouts;
-pub(crate) use self::tls::{Tls, TlsVersion};
+pub(crate) use self::tls::Tls;
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::TlsVersion;
 pub(crate) use self::topic::Topic;
 pub(crate) use self::units::SHARD_CONNECTIONS_MAX;
 pub(crate) use self::upstream::Upstream;

@@ -48,7 +48,7 @@ impl ListenerSettings {
             queue: queue.clone(),
             socket: socket.clone(),
             clients: clients.clone(),
-            tls: tls,
+            tls,
             is_named: false,
         }
     }

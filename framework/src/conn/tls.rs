@@ -100,8 +100,8 @@ pub(crate) async fn connect(conn: &mut Conn, session: Session) -> Result<(), Err
         }
         Err(Failed::Conn(error)) => Err(error),
         Err(failed) => {
+            // The alert; no reset overtakes it, for the connection is closed when it is dropped.
             conn.flush().await?;
-            conn.abort();
             let kind = match failed {
                 Failed::Left => std::io::ErrorKind::UnexpectedEof,
                 _ => std::io::ErrorKind::InvalidData,

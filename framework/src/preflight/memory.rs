@@ -11,7 +11,7 @@ use crate::preflight::admin;
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
 use crate::ring::buffers::BufferPool;
-use crate::shard::conns::{entrances, proxied};
+use crate::shard::conns::{entrances, proxied, tls};
 use crate::shard::mail::mesh::places as mailbox_places;
 use crate::shard::policy::bounds::MemoryShare;
 use crate::shard::policy::overload::OWN_BUFFERS;
@@ -402,7 +402,11 @@ fn entry_bytes(config: &Config) -> u64 {
         let each = proxied::BYTES + u64::from(queue.proxy_header_max);
         queue.proxy.map_or(0, |_| each)
     });
-    header.max().unwrap_or_default() + entrances::bytes(listeners.len())
+    let session = match listeners.iter().any(|listener| listener.tls.is_some()) {
+        true => tls::BYTES,
+        false => 0,
+    };
+    header.max().unwrap_or_default() + session + entrances::bytes(listeners.len())
 }
 
 fn with_allocator(bytes: u64) -> u64 {

@@ -51,6 +51,9 @@ pub(super) struct Start<M> {
     pub(super) started: Instant,
 }
 
+/// Shards that have started, what they tell each other by, and what goes on with their TLS.
+pub(crate) type Started<M> = (Vec<ShardHandle>, Arc<Mesh<M>>, Keeper);
+
 /// Starts a thread for each shard of `listening`; the text of the error names the one that could
 /// not be started, and the others have ended again.
 pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
@@ -58,7 +61,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     started: Instant,
     events: &Sender<Event>,
     factory: impl Fn(&ShardContext<M>) -> Result<H, String> + Send + Sync + 'static,
-) -> Result<(Vec<ShardHandle>, Arc<Mesh<M>>, Keeper), String> {
+) -> Result<Started<M>, String> {
     let (settings, factory) = (listening.settings, Arc::new(factory));
     let config = &settings.config;
     let first = listening.listeners.first();

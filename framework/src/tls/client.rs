@@ -64,14 +64,6 @@ impl ClientTls {
         let set = self.server_name.clone();
         set.unwrap_or(ServerName::IpAddress(address.into()))
     }
-
-    #[cfg(test)]
-    pub(crate) fn of(config: Arc<ClientConfig>, server_name: Option<ServerName<'static>>) -> Self {
-        Self {
-            config,
-            server_name,
-        }
-    }
 }
 
 /// Without a key.

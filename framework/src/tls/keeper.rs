@@ -27,6 +27,8 @@ pub(crate) struct Keeper {
     made: Made,
     watcher: Option<Watcher>,
     next: Instant,
+    /// Keys of tickets are others, and the shards are not told yet.
+    has_new_keys: bool,
     warnings: Vec<String>,
 }
 
@@ -56,6 +58,7 @@ impl Keeper {
             made: Made::default(),
             watcher: None,
             next: Instant::now(),
+            has_new_keys: false,
             warnings: Vec::new(),
         };
         keeper.made = keeper.make(listeners, None)?;
@@ -104,8 +107,8 @@ impl Keeper {
     pub(crate) fn put_into_force(&mut self, made: Made) -> Look {
         let before = std::mem::replace(&mut self.made, made);
         self.watch();
-        let pairs = before.listeners.iter().zip(&self.made.listeners);
-        let is_same = pairs.clone().all(|(before, now)| match (before, now) {
+        let mut pairs = before.listeners.iter().zip(&self.made.listeners);
+        let is_same = pairs.all(|(before, now)| match (before, now) {
             (Some(before), Some(now)) => Arc::ptr_eq(&before.acceptance, &now.acceptance),
             (None, None) => true,
             _ => false,
@@ -113,11 +116,21 @@ impl Keeper {
         if is_same {
             return Look::Same;
         }
-        let news = pairs.flat_map(|(before, now)| {
+        self.has_new_keys = false; // all that is in force is told
+        let pairs = before.listeners.iter().zip(&self.made.listeners);
+        let changed = pairs.filter_map(|(before, now)| {
             let before = before.as_ref().map(|listener| &*listener.loaded);
-            now.iter().flat_map(move |now| news(before, &now.loaded))
+            Some((before, &*now.as_ref()?.loaded))
         });
-        Look::Changed(news.collect())
+        let mut certificates = Vec::new();
+        for (before, now) in changed {
+            let news = news(before, now);
+            if !news.is_empty() {
+                self.warnings.extend(now.warnings_at(wall_seconds()));
+            }
+            certificates.extend(news);
+        }
+        Look::Changed(certificates)
     }
 
     /// When to look next.
@@ -140,7 +153,7 @@ impl Keeper {
             .watcher
             .as_mut()
             .is_some_and(|watcher| watcher.look(now));
-        let has_new_keys = self.renew_keys(is_changed);
+        self.has_new_keys |= self.renew_keys(is_changed);
         let looked = if is_changed {
             match self.prepare(&listeners()) {
                 Ok(made) => self.put_into_force(made),
@@ -150,7 +163,7 @@ impl Keeper {
             Look::Same
         };
         match looked {
-            Look::Same if has_new_keys => Look::Changed(Vec::new()),
+            Look::Same if std::mem::take(&mut self.has_new_keys) => Look::Changed(Vec::new()),
             looked => looked,
         }
     }
@@ -252,7 +265,11 @@ impl Keeper {
         };
         let listeners = self.made.listeners.iter().flatten();
         let files = listeners.flat_map(|listener| files(&listener.loaded.settings));
-        let failed = watcher.watch(files.collect());
+        let files: Vec<PathBuf> = files.collect();
+        if watcher.files() != files {
+            watcher.suspect(Instant::now());
+        }
+        let failed = watcher.watch(files);
         self.warnings
             .extend(failed.into_iter().map(|(directory, error)| {
                 let directory = directory.display();
@@ -290,9 +307,7 @@ pub(crate) fn judge(listeners: &[ListenerSettings]) -> (Vec<FileProblem>, Vec<St
     for (listener, tls) in with_tls {
         match Loaded::read(listener, tls) {
             Ok(loaded) => {
-                let now = wall_seconds();
-                let of_time = loaded.leaves.iter().filter_map(|leaf| leaf.warning(now));
-                warnings.extend(loaded.warnings.iter().cloned().chain(of_time));
+                warnings.extend(loaded.warnings_at(wall_seconds()));
             }
             Err(found) => problems.extend(found),
         }

@@ -37,8 +37,7 @@ pub(super) struct Loaded {
     pub(super) settings: Arc<Tls>,
     /// Of each certificate, in the order of the settings.
     pub(super) leaves: Vec<Leaf>,
-    /// What should be known of the files although they can be used.
-    pub(super) warnings: Vec<String>,
+    warnings: Vec<String>,
     config: ServerConfig,
     binding: Binding,
     /// A digest of all its files.
@@ -96,6 +95,12 @@ impl Loaded {
     /// Whether nothing is different from what was read before.
     pub(super) fn is_as(&self, before: &Self) -> bool {
         self.settings == before.settings && self.files == before.files
+    }
+
+    /// What should be known of the files although they can be used; `now` is in seconds since 1970.
+    pub(super) fn warnings_at(&self, now: i64) -> Vec<String> {
+        let of_time = self.leaves.iter().filter_map(|leaf| leaf.warning(now));
+        self.warnings.iter().cloned().chain(of_time).collect()
     }
 
     /// When the first of the certificates expires, in seconds since 1970.

@@ -100,6 +100,17 @@ impl Watcher {
         failed
     }
 
+    /// What it watches.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Takes the files for changed: they were read before they were watched.
+    pub(super) fn suspect(&mut self, now: Instant) {
+        let first = self.change.map_or(now, |change| change.first);
+        self.change = Some(Change { first, last: now });
+    }
+
     /// Whether any of the files may have changed, and nothing does any more.
     pub(super) fn look(&mut self, now: Instant) -> bool {
         if self.reads_change() {
@@ -107,8 +118,7 @@ impl Watcher {
             // before they were watched: this change is told in any case.
             let files = std::mem::take(&mut self.files);
             drop(self.watch(files));
-            let first = self.change.map_or(now, |change| change.first);
-            self.change = Some(Change { first, last: now });
+            self.suspect(now);
         }
         let is_settled = self.change.is_some_and(|change| {
             now.saturating_duration_since(change.last) >= SETTLED_AFTER

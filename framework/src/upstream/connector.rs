@@ -11,10 +11,6 @@ use crate::conn::connection::Conn;
 use crate::error::Error;
 use crate::shard::handle::Shard;
 use crate::shard::state::attempts::{ConnectStage, ConnectTarget};
-#[cfg(feature = "tls")]
-use crate::tls::client::ClientTls;
-#[cfg(feature = "tls")]
-use crate::upstream::tls_connector::TlsConnector;
 
 /// How long a connect may take unless told otherwise: longer than three lost SYNs (tcp(7): 1, 2 and
 /// 4 seconds apart).
@@ -92,13 +88,6 @@ impl Connector {
             speaks_first: true,
             ..self
         }
-    }
-
-    /// Has every connection begin with a TLS handshake. What it gives connects as this one does.
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn tls(self, tls: ClientTls) -> TlsConnector {
-        TlsConnector::new(self, tls)
     }
 
     /// How long a connect may take.

@@ -37,11 +37,18 @@ pub struct TlsConnector {
     tls: ClientTls,
 }
 
-impl TlsConnector {
-    pub(super) fn new(connector: Connector, tls: ClientTls) -> Self {
-        Self { connector, tls }
+impl Connector {
+    /// Has every connection begin with a TLS handshake. What it gives connects as this one does.
+    #[must_use]
+    pub fn tls(self, tls: ClientTls) -> TlsConnector {
+        TlsConnector {
+            connector: self,
+            tls,
+        }
     }
+}
 
+impl TlsConnector {
     /// As [`Connector::connect`]; the handshake is part of the connect, and of its timeout.
     ///
     /// # Errors

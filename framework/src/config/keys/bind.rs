@@ -12,7 +12,8 @@ section! {
     /// One of several listeners. Each table `[[listener]]` is one, up to 16, and they stand in the
     /// place of `server.listen` and `[listener]`: a file has either these tables or those.
     ///
-    /// A table takes every key of `[listener]`, with the same default. It takes the keys of
+    /// A table takes every key of `[listener]`, with the same default, and a table of TLS
+    /// (`[listener.tls]`) behind it. It takes the keys of
     /// `[socket]` and, of `[limits]`, `refuse_with`, `connections_per_address_max`,
     /// `address_prefix_v6`, `accepts_per_second_max` and `accepts_burst_max`: what it leaves out is as
     /// in those sections. Each listener counts addresses and accepts for itself. Limits on

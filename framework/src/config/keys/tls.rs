@@ -88,7 +88,7 @@ section! {
         /// File in which the server keeps the keys of its tickets, so that they are good after a
         /// restart too. It is the server's own: it makes it, and writes it anew with each new key, so
         /// its directory must be one that the server may write to. Whoever can read it can read what
-        /// was resumed by TLS 1.2. With `"off"` the keys end with the process.
+        /// clients say by TLS 1.2 with tickets. With `"off"` the keys end with the process.
         documented ticket_key_file: Option<PathBuf> = FileOrOff, None, live;
     }
 }

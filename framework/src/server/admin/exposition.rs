@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::CloseReason;
 use crate::metrics::custom::Value;
 use crate::metrics::histogram::{TURN_BOUNDS, TurnReading};
+#[cfg(feature = "tls")]
+use crate::metrics::tls::HandshakeFailure;
 use crate::metrics::{Counter, Snapshot};
 use crate::net::listener::queued_at;
 use crate::server::admin::process;
@@ -24,6 +26,8 @@ pub(super) fn page(view: &View) -> String {
     turns(&mut to, view);
     summed(&mut to, &sum);
     upstreams(&mut to, &sum);
+    #[cfg(feature = "tls")]
+    handshakes(&mut to, &sum);
     process::expose(&mut to);
     custom(&mut to, view);
     to.into_text()
@@ -299,6 +303,35 @@ fn summed(to: &mut Exposition, sum: &Snapshot) {
         "Bytes written that the kernel has not taken.",
     )
     .value(sum.unsent_bytes);
+}
+
+/// Handshakes of accepted connections.
+#[cfg(feature = "tls")]
+fn handshakes(to: &mut Exposition, sum: &Snapshot) {
+    let tls = &sum.tls;
+    to.counter(
+        "corelane_tls_handshakes_total",
+        "TLS handshakes of accepted connections that were completed.",
+    )
+    .labelled(&[("kind", &"full")], tls.handshakes_full)
+    .labelled(&[("kind", &"resumed")], tls.handshakes_resumed);
+    let mut failed = to.counter(
+        "corelane_tls_handshakes_failed_total",
+        "TLS handshakes of accepted connections that were not, by reason.",
+    );
+    for why in HandshakeFailure::ALL {
+        failed.labelled(&[("reason", &why)], tls.handshakes_failed(why));
+    }
+    to.gauge(
+        "corelane_tls_handshakes_waiting",
+        "Connections that wait for a turn in which their handshake goes on.",
+    )
+    .value(tls.handshakes_waiting);
+    to.gauge(
+        "corelane_tls_handshake_steps_per_turn",
+        "The most steps of handshakes that a shard has computed in one turn.",
+    )
+    .value(tls.handshake_steps_per_turn);
 }
 
 /// Connections that the shards have opened. A server without upstreams may have its own connectors.

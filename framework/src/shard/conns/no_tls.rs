@@ -6,6 +6,9 @@ use crate::shard::conns::conn_mut::{ConnMut, Conns};
 use crate::time::Tick;
 use crate::tls::Acceptances;
 
+/// Of no session.
+pub(crate) const BYTES: u64 = 0;
+
 /// No sessions.
 #[derive(Debug)]
 pub(crate) struct Sessions;

@@ -275,3 +275,54 @@ fn settings_change_what_clients_meet_and_a_wrong_file_among_them_changes_nothing
     assert!(matches!(keeper.put_into_force(made), Look::Changed(_)));
     assert!(keeper.acceptances()[0].is_none() && keeper.due().is_none());
 }
+
+#[test]
+fn what_changed_before_it_was_watched_is_found_all_the_same() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    let listener = [listener(&scratch, "")];
+    let mut keeper = opened(&listener);
+    // As if the files had been read before this was there.
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    keeper.watcher = Some(Watcher::new().expect("the kernel gives one"));
+    keeper.watch();
+    assert!(matches!(look(&mut keeper, &listener), Look::Changed(_)));
+    assert!(
+        matches!(look(&mut keeper, &listener), Look::Same),
+        "and once"
+    );
+    assert!(
+        keeper
+            .watcher
+            .as_mut()
+            .is_some_and(|watcher| !watcher.look(keeper.next + LOOK_EVERY))
+    );
+}
+
+#[test]
+fn new_keys_are_told_although_the_certificate_is_bad() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    let listener = [listener(&scratch, "")];
+    let mut keeper = opened(&listener);
+    assert!(matches!(look(&mut keeper, &listener), Look::Same));
+    keeper.made.stores[0].keys.current.made -= 12 * 3600;
+    scratch.write("server.crt", "");
+    assert!(matches!(look(&mut keeper, &listener), Look::Changed(lines) if lines.is_empty()));
+    let failed = matches!(look(&mut keeper, &listener), Look::Failed(_));
+    assert!(failed, "told apart, whichever comes first");
+    keeper.made.stores[0].keys.current.made -= 12 * 3600;
+    keeper
+        .watcher
+        .as_mut()
+        .expect("there is one")
+        .suspect(keeper.next - LOOK_EVERY);
+    assert!(matches!(
+        keeper.look(keeper.next, || listener.to_vec()),
+        Look::Failed(_)
+    ));
+    assert!(matches!(
+        keeper.look(keeper.next, || listener.to_vec()),
+        Look::Changed(_)
+    ));
+}

@@ -9,7 +9,7 @@ use crate::shard::conns::queue::{Queue, Segments};
 use crate::shard::conns::slot::{Phase, SendState};
 use crate::shard::conns::tls::record::{OVERHEAD_MAX, PLAINTEXT_MAX};
 use crate::shard::conns::tls::session::{Session, Unsealed};
-use crate::shard::conns::tls::{OutputEnd, Tls};
+use crate::shard::conns::tls::sessions::{OutputEnd, Tls};
 
 /// What is sealed for one send, at most: four records. A send takes more only if the peer does, and
 /// the shard's others wait meanwhile.
@@ -31,7 +31,11 @@ impl ConnMut<'_> {
 
     /// Seals what is to be sent next. Nothing is in the kernel. False: the session seals nothing any
     /// more, and the connection has failed.
-    pub(in crate::shard::conns) fn seal_output(&mut self) -> bool {
+    pub(crate) fn seal_output(&mut self) -> bool {
+        let (slot, bytes) = (self.key.slot, self.slot.output_bytes);
+        if !self.shared.tls.has_unsealed(slot, bytes) {
+            return true;
+        }
         let Shared {
             tls,
             segments,
@@ -40,13 +44,9 @@ impl ConnMut<'_> {
             ..
         } = &mut *self.shared;
         let mut scratch = std::mem::take(&mut tls.scratch);
-        let Some(tls) = tls.get_mut(self.key.slot) else {
+        let Some(tls) = tls.get_mut(slot) else {
             return true;
         };
-        if tls.sealed == self.slot.output_bytes && tls.end != OutputEnd::Ending {
-            self.shared.tls.scratch = scratch;
-            return true;
-        }
         let mut sealing = Sealing {
             key: self.key,
             tls,
@@ -96,7 +96,7 @@ impl ConnMut<'_> {
     }
 
     /// The kernel has taken `count` bytes.
-    pub(in crate::shard::conns) fn sealed_were_sent(&mut self, count: u32) {
+    pub(crate) fn sealed_were_sent(&mut self, count: u32) {
         if let Some(tls) = self.shared.tls.get_mut(self.key.slot) {
             debug_assert!(tls.sealed >= count || self.slot.send != SendState::Idle);
             tls.sealed = tls.sealed.saturating_sub(count);
