@@ -520,6 +520,12 @@ impl BufferPool {
         buf
     }
 
+    /// Whether it is none that the kernel has provided.
+    #[cfg(any(test, feature = "tls"))]
+    pub(crate) fn is_on_heap(&self, buf: &BufRef) -> bool {
+        buf.buffer >= self.count
+    }
+
     /// Moves the bytes of a provided buffer to a heap buffer just large enough, so that the
     /// provided one is free while they wait.
     pub(crate) fn copy_to_heap(&self, buf: BufRef) -> BufRef {

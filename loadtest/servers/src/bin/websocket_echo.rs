@@ -31,14 +31,17 @@ struct Echo {
 
 impl Handler for Echo {
     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
-        let accepted = websocket::accept(conn, &self.limits, &self.options, any).await?;
-        let Some(mut ws) = accepted else {
+        // One `let` here, and two below: so the compiler keeps least of a connection that waits.
+        let Some(mut ws) = websocket::accept(conn, &self.limits, &self.options, any).await? else {
             return Ok(());
         };
-        while let Some(message) = ws.next().await? {
+        loop {
+            let next = ws.next().await?;
+            let Some(message) = next else {
+                return Ok(());
+            };
             ws.send(message).await?;
         }
-        Ok(())
     }
 }
 

@@ -3,9 +3,12 @@
 use rustls::Error;
 
 use crate::error::CloseReason;
-use crate::ring::buffers::BufRef;
+use crate::id::Key;
+use crate::ring::buffers::{BufRef, BufferPool};
 use crate::shard::conns::conn_mut::{ConnMut, Shared};
 use crate::shard::conns::interest::{Interest, RunState};
+use crate::shard::conns::slot::Phase;
+use crate::shard::conns::tls::record;
 use crate::shard::conns::tls::sessions::Tls;
 use crate::shard::policy::log_limit::LogKind;
 use crate::time::Tick;
@@ -13,6 +16,10 @@ use crate::time::Tick;
 /// What a session holds of a message of the handshake that is not whole. The largest that comes
 /// behind the handshake is a ticket.
 const HELD_BYTES_MAX: usize = 36 * 1024;
+
+/// A record of which one in so many parts has come gets room for all of it, so that it is not moved
+/// each time that more comes. A peer that sends less is not given more than it has sent.
+const ROOM_PART: u32 = 8;
 
 /// What was found in some input, beside its plaintext.
 struct Found {
@@ -28,7 +35,21 @@ enum Broken {
 
 impl ConnMut<'_> {
     /// Opens `buffer`, and queues what it says.
-    pub(crate) fn open_input(&mut self, buffer: BufRef) {
+    pub(crate) fn open_input(&mut self, mut buffer: BufRef) {
+        // A record that has begun is completed first, and what is behind it is opened where it lies.
+        let missing = self.shared.tls.missing(self.key.slot);
+        if missing > 0 && missing < buffer.len() {
+            let head = self.shared.buffers.split(&mut buffer, missing);
+            self.open_whole(head);
+        }
+        if self.slot.phase == Phase::Serving && self.slot.failed.is_none() {
+            self.open_whole(buffer);
+        } else {
+            self.shared.buffers.release(buffer);
+        }
+    }
+
+    fn open_whole(&mut self, buffer: BufRef) {
         let had_partial = self.shared.tls.has_partial(self.key.slot);
         let Some(found) = self.open_records(buffer) else {
             return;
@@ -66,7 +87,7 @@ impl ConnMut<'_> {
             unread,
             ..
         } = &mut *self.shared;
-        let (mut plain, mut own) = (std::mem::take(&mut tls.plain), std::mem::take(&mut tls.own));
+        let (mut pieces, mut own) = (std::mem::take(&mut tls.plain), std::mem::take(&mut tls.own));
         let tls = tls.get_mut(key.slot).filter(|tls| !tls.is_over);
         let Some(tls) = tls else {
             buffers.release(buffer);
@@ -80,26 +101,22 @@ impl ConnMut<'_> {
             buffers.release(std::mem::replace(&mut input, copy));
         }
         own.clear();
-        let room = input.len().min(buffers.size());
+        // What is opened is no longer than what it was opened from, and what a session holds.
+        let room = input.len() + tls.session.held_bytes() as u32;
+        let mut plain = BufRef::NONE;
         let opened = {
             let bytes = buffers.bytes_mut(&mut input).unwrap_or_default();
-            tls.session.open(bytes, &mut own, |mut rest| {
-                while !rest.is_empty() {
-                    if let Some(last) = plain.last_mut() {
-                        rest = &rest[buffers.append(last, rest)..];
-                    }
-                    if !rest.is_empty() {
-                        plain.push(buffers.allocate(room, Some(key)));
-                    }
+            tls.session.open(bytes, &mut own, |data| {
+                if plain.is_none() && !data.is_empty() {
+                    plain = buffers.allocate(room, Some(key));
+                }
+                if !data.is_empty() {
+                    let taken = buffers.append(&mut plain, data);
+                    debug_assert_eq!(taken, data.len(), "there is room for all");
                 }
             })
         };
-        if let Some(last) = plain.last_mut()
-            && last.len() < room / 2
-        {
-            let exact = buffers.copy(last.bytes(), Some(key));
-            buffers.release(std::mem::replace(last, exact));
-        }
+        cut(buffers, key, plain, room, &mut pieces);
         tls.is_over = opened.is_over;
         let is_too_much = tls.session.held_bytes() > HELD_BYTES_MAX
             || !tls.silent_records.take(opened.without_data, now);
@@ -109,14 +126,8 @@ impl ConnMut<'_> {
             buffers.release(input);
             tls.partial_deadline = Tick::NEVER;
         } else {
-            tls.partial = match opened.consumed {
-                0 => buffers.copy_to_heap(input),
-                consumed => {
-                    let rest = buffers.copy(&input.bytes()[consumed..], Some(key));
-                    buffers.release(input);
-                    rest
-                }
-            };
+            input.advance(opened.consumed as u32);
+            tls.partial = keep(buffers, key, input);
             *unread += u64::from(tls.partial.len());
             if tls.partial_deadline == Tick::NEVER || opened.consumed > 0 {
                 let deadline = now.after(within);
@@ -124,7 +135,7 @@ impl ConnMut<'_> {
             }
         }
         let is_over = opened.is_over;
-        (self.shared.tls.plain, self.shared.tls.own) = (plain, own);
+        (self.shared.tls.plain, self.shared.tls.own) = (pieces, own);
         Some(Found { is_over, failure })
     }
 
@@ -160,6 +171,45 @@ impl ConnMut<'_> {
         }
         self.fail(CloseReason::TlsInvalid);
     }
+}
+
+/// Cuts what was opened, in a buffer with so much room, into pieces as long as a reader expects
+/// them. They stay neighbours: who writes them on together sends them as one.
+fn cut(buffers: &BufferPool, key: Key, mut plain: BufRef, room: u32, pieces: &mut Vec<BufRef>) {
+    if plain.is_none() {
+        return;
+    }
+    if plain.len() < room / 2 {
+        let exact = buffers.copy(plain.bytes(), Some(key));
+        buffers.release(std::mem::replace(&mut plain, exact));
+    }
+    while plain.len() > buffers.size() {
+        pieces.push(buffers.split(&mut plain, buffers.size()));
+    }
+    if plain.len() > 0 {
+        pieces.push(plain);
+    } else {
+        buffers.release(plain);
+    }
+}
+
+/// Keeps the beginning of a record. Once a part of it has come that is worth it, there is room for
+/// the whole.
+fn keep(buffers: &BufferPool, key: Key, rest: BufRef) -> BufRef {
+    if buffers.is_on_heap(&rest) {
+        return rest;
+    }
+    let length = rest.len();
+    let whole = record::length(rest.bytes()).map_or(length, |whole| whole as u32);
+    let room = if length >= whole / ROOM_PART {
+        whole
+    } else {
+        length
+    };
+    let mut kept = buffers.allocate(room.max(length), Some(key));
+    buffers.append(&mut kept, rest.bytes());
+    buffers.release(rest);
+    kept
 }
 
 impl Tls {

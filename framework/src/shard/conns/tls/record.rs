@@ -25,6 +25,13 @@ pub(crate) enum Next {
     Invalid,
 }
 
+/// How long a record is, with its header, if its beginning says so.
+pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
+    let [.., high, low] = *bytes.first_chunk::<HEADER_BYTES>()?;
+    let body = usize::from(u16::from_be_bytes([high, low]));
+    (body <= BODY_MAX).then_some(HEADER_BYTES + body)
+}
+
 /// Looks at no more than a header.
 pub(crate) fn next(bytes: &[u8]) -> Next {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::id::{ListenerIndex, SlotIndex};
 use crate::ring::buffers::{BufRef, BufferPool};
+use crate::shard::conns::tls::record;
 use crate::shard::conns::tls::session::Session;
 use crate::shard::policy::handshakes::Handshakes;
 use crate::shard::policy::silent_records::SilentRecords;
@@ -170,6 +171,15 @@ impl Sessions {
     /// Whether a record has begun, and is not whole.
     pub(crate) fn has_partial(&self, slot: SlotIndex) -> bool {
         self.get(slot).is_some_and(|tls| !tls.partial.is_none())
+    }
+
+    /// How many bytes of the record that has begun are to come; 0 where none has, or nobody knows.
+    pub(super) fn missing(&self, slot: SlotIndex) -> u32 {
+        let Some(tls) = self.get(slot).filter(|tls| !tls.partial.is_none()) else {
+            return 0;
+        };
+        let length = record::length(tls.partial.bytes()).unwrap_or_default();
+        (length as u32).saturating_sub(tls.partial.len())
     }
 
     /// When the record that has begun must be whole.
