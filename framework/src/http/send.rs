@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::error::Error;
 use crate::http::exchange::Reply;
@@ -28,17 +28,10 @@ impl Future for Sending<'_> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let send = &mut *self;
-        match send.session.reply() {
-            // It may be all written already.
-            Reply::Sending => {
-                ready!(send.session.poll_write(context))?;
-                let exchange = send.session.exchange_mut();
-                exchange.reply = exchange.then;
-                Poll::Ready(Ok(()))
-            }
+        match self.session.reply() {
+            Reply::Sending => self.session.poll_write(context),
             Reply::Invalid(why) => Poll::Ready(Err(Error::handler(why))),
-            _ => Poll::Ready(Ok(())),
+            _ => Poll::Ready(Ok(())), // there was room for all of it
         }
     }
 }
