@@ -63,7 +63,7 @@ const LAYERS: [&[&str]; 33] = [
     &["shard/run"],
     &["shard"],
     &["conn"],
-    &["http"],
+    &["http", "hyper"],
     &["websocket"],
     &["upstream"],
     &["handler"],
