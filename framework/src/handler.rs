@@ -593,6 +593,10 @@ mod tests {
                     let Some(request) = http.next().await? else {
                         return Ok(());
                     };
+                    if request.path() != "/" {
+                        request.respond(Response::ok()).await?;
+                        continue;
+                    }
                     let mut ws = request.websocket(&self.options).await?;
                     loop {
                         let Some(message) = ws.next().await? else {
