@@ -1,7 +1,7 @@
 //! A connection as its handler sees it. [`handle`] has its operations, as polls and as futures; on
 //! it stand [`connection`] (all of them, by name), [`frame`] (reading by a parser), [`framed`] (a
-//! codec's frames, both ways), [`split`] (the two halves), `streams` (the futures-io traits) and
-//! [`copy`] (passing on); [`proxy_header`] comes before the handler. [`chunk`] is what is
+//! codec's frames, both ways), [`split`] (the two halves), `streams` (the futures-io traits), `hyper`
+//! (hyper's) and [`copy`] (passing on); [`proxy_header`] comes before the handler. [`chunk`] is what is
 //! read, [`output`] what is written.
 
 pub(crate) mod chunk;
@@ -10,6 +10,8 @@ pub(crate) mod copy;
 pub(crate) mod frame;
 pub(crate) mod framed;
 pub(crate) mod handle;
+#[cfg(feature = "hyper")]
+mod hyper;
 pub(crate) mod next;
 pub(crate) mod output;
 pub(crate) mod proxy_header;

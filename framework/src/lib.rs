@@ -52,7 +52,7 @@
 //!    all that changes, `shard::event_loop` drives it.
 //! 6. `conn`: a connection as its handler sees it; `upstream`: the connections that it opens.
 //!    `http` (a feature of that name makes it public): HTTP/1.1 on a connection; `websocket` (a
-//!    feature): what a connection goes over to from there.
+//!    feature): what a connection goes over to from there; `hyper` (a feature): that library's HTTP/1.
 //! 7. `handler`: all that an application author implements; `service`: less than that.
 //! 8. `preflight`: whether this machine can carry out the settings.
 //! 9. `server`: the builder and the control thread; `client`: shards without a listener; `app`:
@@ -88,6 +88,8 @@ pub mod http;
     reason = "the admin server needs a part of it"
 )]
 mod http;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod id;
 mod log;
 mod meminfo;

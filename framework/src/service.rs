@@ -94,7 +94,9 @@ pub fn from_service<S: Service>(service: S) -> FromService<S> {
 /// A peer that ends its side, or sends what is no frame, has its requests before that answered. In
 /// a drain those that have come are.
 ///
-/// An idle connection holds its codec, and nothing of its requests.
+/// An idle connection holds its codec, and nothing of its requests. While calls end at once a request
+/// allocates nothing but for the first of those that came together; a call that is pending beside
+/// another one is a box.
 #[derive(Clone, Debug)]
 pub struct FromService<S> {
     service: S,
@@ -102,8 +104,61 @@ pub struct FromService<S> {
 }
 
 impl<S: Service> FromService<S> {
-    /// So many requests of one connection in hand at most; with 1 none is read before the one before
-    /// it is answered. 0 is taken for 1.
+    /// So many requests of one connection in hand at most, 16 unless it is called; with 1 none is read
+    /// before the one before it is answered. 0 is taken for 1.
+    ///
+    /// How many a service can bear is its own affair, so the framework has no key for it. One that
+    /// leaves it to the operator has a key of its own in `[app]`:
+    ///
+    /// ```
+    /// use corelane::codec::{Lines, Payload};
+    /// use corelane::{AppSettings, Error, Frame, FromService, Service, ShardContext, from_service};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// #[serde(default, deny_unknown_fields)]
+    /// struct LookupSettings {
+    ///     /// Requests of one connection that are looked up at a time.
+    ///     in_hand_max: usize,
+    /// }
+    ///
+    /// impl Default for LookupSettings {
+    ///     fn default() -> Self {
+    ///         Self { in_hand_max: 4 }
+    ///     }
+    /// }
+    ///
+    /// impl AppSettings for LookupSettings {
+    ///     const NAME: &'static str = "lookup";
+    ///     const ABOUT: &'static str = "Looks up what it is asked for";
+    ///     const LISTEN: &'static str = "127.0.0.1:7021";
+    ///
+    ///     fn check(&self) -> Vec<(&'static str, String)> {
+    ///         let wrong = !(1..=64).contains(&self.in_hand_max);
+    ///         let wrong = wrong.then(|| ("in_hand_max", "expected 1 to 64".to_owned()));
+    ///         wrong.into_iter().collect()
+    ///     }
+    /// }
+    ///
+    /// struct Lookup;
+    ///
+    /// impl Service for Lookup {
+    ///     type Codec = Lines;
+    ///     type Reply = Frame<Payload>;
+    ///
+    ///     fn codec(&self) -> Lines {
+    ///         Lines::new(1024)
+    ///     }
+    ///
+    ///     async fn call(&self, name: Frame<Payload>) -> Result<Frame<Payload>, Error> {
+    ///         Ok(name)
+    ///     }
+    /// }
+    ///
+    /// let factory = |_shard: &ShardContext, settings: &LookupSettings| {
+    ///     from_service(Lookup).in_hand_max(settings.in_hand_max)
+    /// };
+    /// # let _ = factory;
+    /// ```
     pub fn in_hand_max(self, requests: usize) -> Self {
         Self {
             in_hand_max: requests.max(1),
@@ -117,15 +172,21 @@ impl<S: Service> FromService<S> {
         framed: &mut Framed<'_, S::Codec>,
         first: Frame<<S::Codec as Codec>::In>,
     ) -> Result<(), Error> {
-        let mut in_hand = InHand::new();
-        in_hand.push(self.service.call(first));
+        let place = pin!(None);
+        let mut in_hand = InHand::new(place);
+        let mut first = Some(first);
         // The end of the input, or why there is no more: who asks again is told again.
         let mut is_over = false;
-        while !in_hand.is_empty() {
+        while first.is_some() || !in_hand.is_empty() {
             let reply = poll_fn(|context| {
+                if let Some(first) = first.take() {
+                    in_hand.push(self.service.call(first), context);
+                }
                 while !is_over && in_hand.len() < self.in_hand_max {
                     match framed.poll_ahead(context) {
-                        Poll::Ready(Ok(Some(request))) => in_hand.push(self.service.call(request)),
+                        Poll::Ready(Ok(Some(request))) => {
+                            in_hand.push(self.service.call(request), context);
+                        }
                         Poll::Ready(Err(Error::Closed(reason))) => {
                             return Poll::Ready(Err(Error::Closed(reason)));
                         }
@@ -159,19 +220,23 @@ impl<S: Service> Handler for FromService<S> {
 }
 
 /// The calls of a connection, in the order of their requests.
-struct InHand<F: Future> {
+struct InHand<'a, F: Future> {
     calls: VecDeque<Call<F>>,
+    /// Room for one call. Of those that end at once each finds it free, so that none allocates.
+    place: Pin<&'a mut Option<F>>,
 }
 
 enum Call<F: Future> {
-    Pending(Pin<Box<F>>),
+    InPlace,
+    /// While another one is in the place.
+    Boxed(Pin<Box<F>>),
     Done(F::Output),
 }
 
-impl<F: Future> InHand<F> {
-    fn new() -> Self {
+impl<'a, F: Future> InHand<'a, F> {
+    fn new(place: Pin<&'a mut Option<F>>) -> Self {
         let calls = VecDeque::new();
-        Self { calls }
+        Self { calls, place }
     }
 
     fn len(&self) -> usize {
@@ -182,18 +247,23 @@ impl<F: Future> InHand<F> {
         self.calls.is_empty()
     }
 
-    fn push(&mut self, call: F) {
-        self.calls.push_back(Call::Pending(Box::pin(call)));
+    /// One more, which goes as far as it can.
+    fn push(&mut self, call: F, context: &mut Context<'_>) {
+        let mut call = match self.place.is_none() {
+            true => {
+                self.place.set(Some(call));
+                Call::InPlace
+            }
+            false => Call::Boxed(Box::pin(call)),
+        };
+        call.poll(self.place.as_mut(), context);
+        self.calls.push_back(call);
     }
 
     /// Each goes as far as it can.
     fn poll(&mut self, context: &mut Context<'_>) {
         for call in &mut self.calls {
-            if let Call::Pending(future) = call
-                && let Poll::Ready(output) = future.as_mut().poll(context)
-            {
-                *call = Call::Done(output);
-            }
+            call.poll(self.place.as_mut(), context);
         }
     }
 
@@ -223,8 +293,30 @@ impl<F: Future> InHand<F> {
     }
 }
 
+impl<F: Future> Call<F> {
+    fn poll(&mut self, mut place: Pin<&mut Option<F>>, context: &mut Context<'_>) {
+        let polled = match self {
+            Self::InPlace => match place.as_mut().as_pin_mut() {
+                Some(future) => future.poll(context),
+                None => return,
+            },
+            Self::Boxed(future) => future.as_mut().poll(context),
+            Self::Done(_) => return,
+        };
+        if let Poll::Ready(output) = polled {
+            if let Self::InPlace = self {
+                place.set(None);
+            }
+            *self = Self::Done(output);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::task::Waker;
+
     use super::*;
     use crate::codec::{Lines, Payload};
     use crate::id::Key;
@@ -250,5 +342,35 @@ mod tests {
         let service = from_service(Echo);
         let served = size_of_val(&service.serve(&mut conn));
         assert!(served <= 152, "{served} bytes");
+    }
+
+    #[test]
+    fn a_call_that_ends_at_once_is_not_boxed_and_one_beside_a_pending_one_is() {
+        let context = &mut Context::from_waker(Waker::noop());
+        let (may_end, place) = (Cell::new(false), pin!(None));
+        let mut in_hand = InHand::new(place);
+        let call = |number: u8| {
+            let may_end = &may_end;
+            poll_fn(move |_| match number == 0 || may_end.get() {
+                true => Poll::Ready(number),
+                false => Poll::Pending,
+            })
+        };
+        for _ in 0..3 {
+            in_hand.push(call(0), context);
+            assert!(matches!(in_hand.calls.back(), Some(Call::Done(0))));
+        }
+        in_hand.push(call(1), context);
+        in_hand.push(call(2), context);
+        assert!(matches!(in_hand.calls[3], Call::InPlace));
+        assert!(matches!(in_hand.calls[4], Call::Boxed(_)));
+        may_end.set(true);
+        in_hand.poll(context);
+        let replies = [0, 0, 0, 1, 2].map(|number| (in_hand.pop_done(), Poll::Ready(number)));
+        for (reply, expected) in replies {
+            assert_eq!(reply, expected, "in their order");
+        }
+        in_hand.push(call(3), context);
+        assert!(in_hand.place.is_none(), "the place is free again");
     }
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use tests::http::Answers;
+use rustix::process::Signal;
+use tests::http::{Answers, NoAnswer};
 use tests::websocket::{Socket, close, frame};
-use tests::{Client, Launch, Server};
+use tests::{BOUND, Client, Launch, Server, needs};
 
 /// The examples by name, built once.
 fn examples() -> &'static BTreeMap<String, PathBuf> {
@@ -21,7 +22,7 @@ fn examples() -> &'static BTreeMap<String, PathBuf> {
                 "-p",
                 "corelane",
                 "--examples",
-                "--features=websocket",
+                "--features=hyper,websocket",
                 "--message-format=json",
             ])
             .current_dir(root)
@@ -203,7 +204,7 @@ fn every_example_is_tried_here() {
             "{name}"
         );
     }
-    assert_eq!(examples().len(), 10);
+    assert_eq!(examples().len(), 11);
 }
 
 #[test]
@@ -244,4 +245,139 @@ fn hello_is_said_by_http_and_bodies_are_read_and_streamed() {
     let refused = self::server("http_hello").set("app.http.head_max=1").run();
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("head_max"), "{}", refused.stderr);
+}
+
+/// One answer on a connection of its own.
+fn ask(server: &Server, request: &[u8]) -> (u16, String) {
+    let mut client = server.connect();
+    client.send(request);
+    let answer = Answers::of(client.stream()).next(false).unwrap();
+    (answer.status, String::from_utf8(answer.content).unwrap())
+}
+
+#[test]
+fn a_router_of_axum_is_served() {
+    needs!("curl");
+    let server = server("axum_router").set("app.body_max=100000").start();
+    let url = |path: &str| format!("http://{}{path}", server.addr());
+    let curl = |arguments: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "60"]).args(arguments);
+        let output = curl.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Twice on one connection.
+    let both = curl(&[&url("/hello/Ada"), &url("/hello/Ada")]);
+    assert_eq!(
+        both,
+        "hello, Ada, the 1. of this shard\nhello, Ada, the 2. of this shard\n"
+    );
+    let body = "x".repeat(90_000);
+    let chunked = ["-H", "Transfer-Encoding: chunked", "-d", &body];
+    let counted = curl(&[&chunked[..], &[&url("/count")]].concat());
+    assert_eq!(counted, "90000 bytes\n");
+    let status = ["-o", "/dev/null", "-w", "%{http_code}"];
+    assert_eq!(curl(&[&status[..], &[&url("/nothing")]].concat()), "404");
+    let large = "x".repeat(100_001);
+    let refused = curl(&[&status[..], &["-d", &large, &url("/count")]].concat());
+    assert_eq!(refused, "413");
+    ends_well(server);
+}
+
+#[test]
+fn what_is_no_request_to_a_router_of_axum_is_told_and_an_end_behind_one_has_its_answer() {
+    let server = server("axum_router").debug().start();
+    let (status, _) = ask(&server, b"no request at all\r\n\r\n");
+    assert_eq!(status, 400);
+    server.wait_for_closed("protocol_error", 1);
+    let endless = format!("GET / HTTP/1.1\r\nHost: {}", "a".repeat(65 * 1024));
+    let (status, _) = ask(&server, endless.as_bytes());
+    assert_eq!(status, 431);
+    server.wait_for_closed("protocol_error", 2);
+    let mut client = server.connect();
+    client.send(b"GET /hello/Ada HTTP/1.1\r\nHo");
+    client.half_close();
+    server.wait_for_closed("protocol_error", 3);
+    drop(client);
+    // Half a body is axum's to refuse.
+    let mut client = server.connect();
+    client.send(b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    client.half_close();
+    let answer = Answers::of(client.stream()).next(false).unwrap();
+    assert_eq!(answer.status, 400);
+    drop(client);
+    // Whoever ends behind the request has the answer.
+    let mut client = server.connect();
+    client.send(b"GET /hello/Ada HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.half_close();
+    let answer = Answers::of(client.stream()).next(false).unwrap();
+    assert_eq!(answer.status, 200);
+    drop(client);
+    ends_well(server);
+}
+
+#[test]
+fn in_a_drain_a_router_of_axum_answers_what_it_has_in_hand_and_lets_the_others_go() {
+    // A drain that waits longer than this test for whoever is silent.
+    let mut server = server("axum_router")
+        .set("timeouts.drain='60s'")
+        .set("timeouts.drain_quiet='50s'")
+        .start();
+    let mut idle = server.connect();
+    idle.send(b"GET /hello/Ada HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut of_idle = Answers::of(idle.stream());
+    assert!(!of_idle.next(false).unwrap().closes());
+    let mut upload = server.connect();
+    upload.send(b"GET /hello/Bob HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut of_upload = Answers::of(upload.stream());
+    assert!(!of_upload.next(false).unwrap().closes());
+    upload.send(
+        b"POST /count HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n",
+    );
+    // It says so once the handler waits for the body.
+    assert_eq!(of_upload.next(false).unwrap().status, 100);
+    upload.send(b"first");
+    server.signal(Signal::TERM);
+    assert_eq!(of_idle.end(), NoAnswer::Eof, "it waits for nothing");
+    upload.send(b"other");
+    let answer = of_upload.next(false).unwrap();
+    assert_eq!(
+        (answer.status, &*answer.content, answer.closes()),
+        (200, &b"10 bytes\n"[..], true)
+    );
+    assert_eq!(of_upload.end(), NoAnswer::Eof);
+    drop((idle, upload));
+    assert_eq!(server.wait_exit(BOUND), Some(0));
+}
+
+#[test]
+fn without_its_feature_nothing_of_hyper_is_built() {
+    let tree = |features: &str| {
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "-p",
+                "corelane",
+                "--edges=normal,build",
+            ])
+            .args(["--prefix=none", "--features", features])
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let has = |tree: &str, name: &str| {
+        tree.lines()
+            .any(|line| line.starts_with(&format!("{name} v")))
+    };
+    let (without, with) = (tree("websocket-deflate"), tree("hyper"));
+    for name in ["hyper", "http", "http-body", "bytes", "tokio"] {
+        assert!(!has(&without, name) && has(&with, name), "{name}");
+    }
+    for name in ["axum", "hyper-util", "tower"] {
+        assert!(!has(&with, name), "{name} is for examples");
+    }
 }

@@ -64,7 +64,7 @@ const LAYERS: [&[&str]; 34] = [
     &["shard/run"],
     &["shard"],
     &["conn"],
-    &["http"],
+    &["http", "hyper"],
     &["websocket"],
     &["upstream"],
     &["handler"],

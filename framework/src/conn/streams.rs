@@ -30,7 +30,7 @@ impl Handle {
         Poll::Ready(Ok(head.len()))
     }
 
-    fn poll_close(self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_close(self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.end_session();
         ready!(self.poll_flush(context))?;
         self.close_output();

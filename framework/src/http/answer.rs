@@ -63,6 +63,9 @@ impl Session {
             }
         }
         exchange.out.extend_from_slice(rest);
+        if exchange.is_written() {
+            exchange.end_write();
+        }
     }
 
     /// Makes a part of an answer, as it is framed, and writes what there is room for.
@@ -259,7 +262,7 @@ impl Exchange {
 
     fn write_length(&mut self, length: u64) {
         self.out.extend_from_slice(b"Content-Length: ");
-        field::write_number(length, 10, &mut self.out);
+        field::write_number::<10>(length, &mut self.out);
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -298,7 +301,7 @@ impl Exchange {
                 }
             },
             Parts::Chunked => {
-                field::write_number(length, 16, &mut self.out);
+                field::write_number::<16>(length, &mut self.out);
                 self.out.extend_from_slice(b"\r\n");
                 self.end = b"\r\n";
             }

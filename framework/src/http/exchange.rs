@@ -144,9 +144,18 @@ impl Default for Exchange {
     }
 }
 
+/// The exchange of a session, which gets one if it has none.
+pub(super) fn in_hand(exchange: &mut Option<Box<Exchange>>) -> &mut Exchange {
+    match exchange {
+        Some(exchange) => exchange,
+        none => none.insert(Exchange::take()),
+    }
+}
+
 impl Exchange {
     /// One without a request, from this thread's if it has one.
-    pub(super) fn take() -> Box<Self> {
+    #[cold] // as often as a connection speaks after a silence, and not for each request
+    fn take() -> Box<Self> {
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
         spare.ok().flatten().unwrap_or_default()
     }
@@ -206,6 +215,19 @@ impl Exchange {
         self.input = input;
         self.head_start = 0;
         self.head_end = 0;
+    }
+
+    pub(super) fn is_written(&self) -> bool {
+        self.written == self.out.len() && self.held.is_empty() && self.end.is_empty()
+    }
+
+    /// All that was to be written is: the answer is as far as was said in `then`.
+    pub(super) fn end_write(&mut self) {
+        self.out.clear();
+        self.written = 0;
+        if self.reply == Reply::Sending {
+            self.reply = self.then;
+        }
     }
 
     /// It is over. What was sent ahead stays.

@@ -31,13 +31,14 @@ pub(super) fn write(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<(), In
 
 /// The same, of any name.
 pub(crate) fn write_any(name: &str, value: &[u8], to: &mut Vec<u8>) -> Result<(), InvalidField> {
-    if name.is_empty() || !name.bytes().all(is_token) {
+    // To the end in any case: without a way out it is many bytes at a time.
+    if name.is_empty() || !name.bytes().fold(true, |all, byte| all & is_token(byte)) {
         return Err(InvalidField("its name is no token"));
     }
-    // To the end in any case: without a way out it is many bytes at a time.
     if !value.iter().fold(true, |all, byte| all & is_value(*byte)) {
         return Err(InvalidField("its value has a control character"));
     }
+    to.reserve(name.len() + value.len() + b": \r\n".len());
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         to.extend_from_slice(part);
     }
@@ -55,13 +56,13 @@ fn is_value(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Writes a number, without the machinery of formatting.
-pub(super) fn write_number(mut number: u64, base: u64, to: &mut Vec<u8>) {
+/// Writes a number to a base of at most 16, without the machinery of formatting.
+pub(super) fn write_number<const BASE: u64>(mut number: u64, to: &mut Vec<u8>) {
     let (mut digits, mut first) = ([0; 20], 20);
     loop {
         first -= 1;
-        digits[first] = b"0123456789abcdef"[(number % base) as usize];
-        number /= base;
+        digits[first] = b"0123456789abcdef"[(number % BASE) as usize];
+        number /= BASE;
         if number == 0 {
             return to.extend_from_slice(&digits[first..]);
         }
@@ -111,9 +112,9 @@ mod tests {
     fn numbers_are_written_whole() {
         for number in [0, 7, 10, 4096, u64::MAX] {
             let mut text = Vec::new();
-            write_number(number, 10, &mut text);
+            write_number::<10>(number, &mut text);
             text.push(b' ');
-            write_number(number, 16, &mut text);
+            write_number::<16>(number, &mut text);
             assert_eq!(text, format!("{number} {number:x}").into_bytes());
         }
     }

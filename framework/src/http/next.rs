@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::conn::chunk::Chunk;
 use crate::error::Error;
-use crate::http::exchange::{Exchange, Place, Reply};
+use crate::http::exchange::{Place, Reply, in_hand};
 use crate::http::head::{self, Found};
 use crate::http::refusal::Refusal;
 use crate::http::session::Session;
@@ -52,7 +52,7 @@ impl Session {
 
     /// What is left of a request that was answered.
     fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.is_over() {
+        if !self.is_over() && self.exchange_mut().body.place != Place::End {
             match ready!(self.poll_skip(context)) {
                 Ok(true) => {}
                 // Its peer was answered, and goes.
@@ -74,7 +74,7 @@ impl Session {
             return Poll::Ready(Ok(Some(Found::Head)));
         }
         let (handle, limits) = (self.handle, &*self.limits);
-        let exchange = self.exchange.get_or_insert_with(Exchange::take);
+        let exchange = in_hand(&mut self.exchange);
         let (scanned, said) = (&mut self.scanned, &mut exchange.said);
         let mut parse = |bytes: &[u8]| {
             let is_begun = *scanned > 0;
@@ -119,7 +119,7 @@ impl Session {
             return false; // a head that comes in pieces has a deadline, which its frame ends
         }
         let (handle, limits) = (self.handle, &*self.limits);
-        let exchange = self.exchange.get_or_insert_with(Exchange::take);
+        let exchange = in_hand(&mut self.exchange);
         if exchange.rest().is_empty() {
             match handle.take_input() {
                 Some(input) => exchange.set_input(input),
@@ -132,7 +132,6 @@ impl Session {
             self.give_back();
             return false;
         }
-        let exchange = &mut **exchange; // its parts are borrowed apart
         let rest = exchange.input.get(exchange.head_end..).unwrap_or_default();
         let Step::Frame {
             value: Found::Head,
@@ -152,7 +151,7 @@ impl Session {
         self.in_hand += 1;
         self.empty_lines = 0;
         let limits = &*self.limits;
-        let exchange = self.exchange.get_or_insert_with(Exchange::take);
+        let exchange = in_hand(&mut self.exchange);
         exchange.begin(length, limits);
         if exchange.body.place != Place::End {
             self.give_back(); // the body is read from the connection

@@ -1,6 +1,6 @@
 //! An answer as a handler makes it.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,13 +8,12 @@ use crate::conn::chunk::Chunk;
 use crate::http::field::{self, InvalidField};
 use crate::http::status::Status;
 
-/// Lists of fields that a thread keeps for later, each of at most so many bytes. No keys: an answer
-/// gives its list back as soon as it is written.
-const SPARE_MAX: usize = 16;
+/// Room for fields that a thread keeps for its next answer, at most. No key: an answer gives it back
+/// as soon as it is written.
 const SPARE_BYTES_MAX: usize = 4096;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// An answer to a request: its status, its header fields and its content.
@@ -52,10 +51,9 @@ impl Response<'static> {
     /// An answer of `status`, without content.
     #[inline]
     pub fn new(status: Status) -> Self {
-        let fields = SPARE.try_with(|spare| spare.borrow_mut().pop());
         Self {
             status,
-            fields: fields.ok().flatten().unwrap_or_default(),
+            fields: SPARE.try_with(Cell::take).unwrap_or_default(),
             content: Content::Slice(&[]),
             closes: false,
             length: None,
@@ -141,12 +139,7 @@ impl<'b> Response<'b> {
         if fields.capacity() > SPARE_BYTES_MAX {
             return;
         }
-        let _at_the_threads_end = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < SPARE_MAX {
-                spare.push(fields);
-            }
-        });
+        let _at_the_threads_end = SPARE.try_with(|spare| spare.set(fields));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::error::Error;
 use crate::http::exchange::Reply;
@@ -28,7 +28,7 @@ pub fn chunk_frame(bytes: impl AsRef<[u8]>) -> Arc<[u8]> {
         return Arc::new([]);
     }
     let mut line = Vec::new();
-    field::write_number(bytes.len() as u64, 16, &mut line);
+    field::write_number::<16>(bytes.len() as u64, &mut line);
     [&line, &b"\r\n"[..], bytes, b"\r\n"].concat().into()
 }
 
@@ -52,17 +52,10 @@ impl Future for Sending<'_> {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let send = &mut *self;
-        match send.session.reply() {
-            // It may be all written already.
-            Reply::Sending => {
-                ready!(send.session.poll_write(context))?;
-                let exchange = send.session.exchange_mut();
-                exchange.reply = exchange.then;
-                Poll::Ready(Ok(()))
-            }
+        match self.session.reply() {
+            Reply::Sending => self.session.poll_write(context),
             Reply::Invalid(why) => Poll::Ready(Err(Error::handler(why))),
-            _ => Poll::Ready(Ok(())),
+            _ => Poll::Ready(Ok(())), // there was room for all of it
         }
     }
 }

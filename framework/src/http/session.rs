@@ -8,7 +8,7 @@ use crate::conn::connection::Conn;
 use crate::conn::handle::Handle;
 use crate::conn::output::Output;
 use crate::error::Error;
-use crate::http::exchange::{Exchange, Place, Reply};
+use crate::http::exchange::{Exchange, Place, Reply, in_hand};
 use crate::http::limits::Limits;
 use crate::http::refusal::Refusal;
 
@@ -60,7 +60,7 @@ impl Session {
     }
 
     pub(super) fn exchange_mut(&mut self) -> &mut Exchange {
-        self.exchange.get_or_insert_with(Exchange::take)
+        in_hand(&mut self.exchange)
     }
 
     pub(super) fn reply(&self) -> Reply {
@@ -106,8 +106,7 @@ impl Session {
             exchange.end = &exchange.end[exchange.end.len() - rest.len()..];
             ready!(poll)?;
         }
-        exchange.out.clear();
-        exchange.written = 0;
+        exchange.end_write();
         Poll::Ready(Ok(()))
     }
 

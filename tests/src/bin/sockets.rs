@@ -39,7 +39,11 @@ struct Sockets {
 impl Handler for Sockets {
     async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
         let mut http = Http::new(conn, &self.limits);
-        while let Some(request) = http.next().await? {
+        loop {
+            // No `while let`: what its `?` looks at would be kept beside a silent WebSocket.
+            let Some(request) = http.next().await? else {
+                return Ok(());
+            };
             if request.path() == "/hello" {
                 request.respond(Response::ok().body("hello")).await?;
                 continue;
@@ -55,7 +59,6 @@ impl Handler for Sockets {
             }
             return Ok(());
         }
-        Ok(())
     }
 }
 
