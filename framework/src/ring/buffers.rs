@@ -29,6 +29,12 @@ const PUBLISHED_FIRST: u32 = 32;
 const STAGGER: usize = 64;
 /// Freed heap buffers of the standard size that are kept for reuse.
 const SPARE_HEAP_MAX: usize = 64;
+/// Room for a record of TLS, and freed buffers of that room that are kept for reuse: the allocator
+/// would give memory of that size back to the system, and fetch it again, many times a second.
+#[cfg(any(test, feature = "tls"))]
+const RECORD_BYTES: u32 = 16 * 1024 + 256;
+#[cfg(any(test, feature = "tls"))]
+const SPARE_RECORDS_MAX: usize = 64;
 /// When fewer than one in this many provided buffers is free, input is copied out so that the
 /// buffer is free at once.
 const LOW_FRACTION: u32 = 8;
@@ -69,6 +75,9 @@ struct State {
     vacant: Vec<u32>,
     /// Heap buffers of the standard size, kept for reuse.
     spare: Vec<u32>,
+    /// The same with room for a record.
+    #[cfg(any(test, feature = "tls"))]
+    spare_records: Vec<u32>,
     /// Bytes of all heap buffers in use.
     heap_bytes: u64,
     /// Those that others have too, by their places in `buffers`, where their capacity is 0: nothing
@@ -178,6 +187,8 @@ impl BufferPool {
             tail: 0,
             vacant: Vec::new(),
             spare: Vec::new(),
+            #[cfg(any(test, feature = "tls"))]
+            spare_records: Vec::new(),
             heap_bytes: 0,
             shared: BTreeMap::new(),
         };
@@ -369,37 +380,30 @@ impl BufferPool {
         if capacity == self.size
             && let Some(index) = state.spare.pop()
         {
-            state.heap_bytes += u64::from(capacity);
-            let buffer = &mut state.buffers[index as usize];
-            (buffer.references, buffer.owner) = (1, owner);
-            return BufRef {
-                start: buffer.base,
-                length: 0,
-                buffer: index,
-            };
+            return state.reuse(index, capacity, owner);
         }
         let capacity = capacity.max(1).next_multiple_of(HEAP_GRAIN);
-        state.heap_bytes += u64::from(capacity);
-        let buffer = Buffer {
-            base: heap_allocate(capacity),
-            capacity,
-            references: 1,
-            lent: 0,
-            lent_end: 0,
-            owner,
-        };
-        let start = buffer.base;
-        BufRef {
-            start,
-            length: 0,
-            buffer: state.add(buffer),
+        state.allocate(capacity, owner)
+    }
+
+    /// As [`Self::allocate`], for a record of TLS or more: where `capacity` comes near a record's, it
+    /// is that.
+    #[cfg(any(test, feature = "tls"))]
+    pub(crate) fn allocate_record(&self, capacity: u32, owner: Option<Key>) -> BufRef {
+        if capacity == self.size || !(RECORD_BYTES / 2..=RECORD_BYTES).contains(&capacity) {
+            return self.allocate(capacity, owner);
+        }
+        let mut state = self.state.borrow_mut();
+        match state.spare_records.pop() {
+            Some(index) => state.reuse(index, RECORD_BYTES, owner),
+            None => state.allocate(RECORD_BYTES, owner),
         }
     }
 
     /// So many zeros at the start of a heap buffer, to be written over.
     #[cfg(any(test, feature = "tls"))]
     pub(crate) fn zeroed(&self, length: u32, owner: Option<Key>) -> BufRef {
-        let mut buf = self.allocate(length, owner);
+        let mut buf = self.allocate_record(length, owner);
         // SAFETY: the buffer has room for `length` bytes at its start, and nobody else has a buf of
         // it.
         unsafe { buf.start.write_bytes(0, length as usize) };
@@ -616,6 +620,10 @@ impl BufferPool {
             return;
         }
         state.heap_bytes -= u64::from(capacity);
+        #[cfg(any(test, feature = "tls"))]
+        if capacity == RECORD_BYTES && state.spare_records.len() < SPARE_RECORDS_MAX {
+            return state.spare_records.push(index);
+        }
         if capacity == self.size && state.spare.len() < SPARE_HEAP_MAX {
             state.spare.push(index);
         } else {
@@ -651,6 +659,36 @@ impl BufferPool {
 }
 
 impl State {
+    /// A heap buffer that was kept.
+    fn reuse(&mut self, index: u32, capacity: u32, owner: Option<Key>) -> BufRef {
+        self.heap_bytes += u64::from(capacity);
+        let buffer = &mut self.buffers[index as usize];
+        (buffer.references, buffer.owner) = (1, owner);
+        BufRef {
+            start: buffer.base,
+            length: 0,
+            buffer: index,
+        }
+    }
+
+    /// A new heap buffer.
+    fn allocate(&mut self, capacity: u32, owner: Option<Key>) -> BufRef {
+        self.heap_bytes += u64::from(capacity);
+        let buffer = Buffer {
+            base: heap_allocate(capacity),
+            capacity,
+            references: 1,
+            lent: 0,
+            lent_end: 0,
+            owner,
+        };
+        BufRef {
+            start: buffer.base,
+            length: 0,
+            buffer: self.add(buffer),
+        }
+    }
+
     /// Gives its place.
     fn add(&mut self, buffer: Buffer) -> u32 {
         if let Some(index) = self.vacant.pop() {

@@ -108,7 +108,7 @@ impl ConnMut<'_> {
             let bytes = buffers.bytes_mut(&mut input).unwrap_or_default();
             tls.session.open(bytes, &mut own, |data| {
                 if plain.is_none() && !data.is_empty() {
-                    plain = buffers.allocate(room, Some(key));
+                    plain = buffers.allocate_record(room, Some(key));
                 }
                 if !data.is_empty() {
                     let taken = buffers.append(&mut plain, data);
@@ -206,7 +206,7 @@ fn keep(buffers: &BufferPool, key: Key, rest: BufRef) -> BufRef {
     } else {
         length
     };
-    let mut kept = buffers.allocate(room.max(length), Some(key));
+    let mut kept = buffers.allocate_record(room.max(length), Some(key));
     buffers.append(&mut kept, rest.bytes());
     buffers.release(rest);
     kept
