@@ -599,10 +599,9 @@ mod tests {
                     let Some(request) = http.next().await? else {
                         return Ok(());
                     };
-                    if request.path() != "/" {
-                        request.respond(Response::ok()).await?;
+                    let Some(request) = route(request).await? else {
                         continue;
-                    }
+                    };
                     let mut ws = request.websocket(&self.options).await?;
                     loop {
                         let Some(message) = ws.next().await? else {
@@ -622,10 +621,14 @@ mod tests {
     }
 
     #[cfg(feature = "websocket")]
-    async fn all(
+    async fn route(
         request: crate::http::Request<'_>,
     ) -> Result<Option<crate::http::Request<'_>>, Error> {
-        Ok(Some(request))
+        if request.path() == "/" {
+            return Ok(Some(request));
+        }
+        request.respond(Response::ok()).await?;
+        Ok(None)
     }
 
     #[cfg(feature = "websocket")]
@@ -633,7 +636,7 @@ mod tests {
         #[expect(clippy::manual_async_fn, reason = "as in apps/echo")]
         fn serve(&self, conn: &mut Conn) -> impl Future<Output = Result<(), Error>> {
             async move {
-                let ws = crate::websocket::accept(conn, &self.limits, &self.options, all);
+                let ws = crate::websocket::accept(conn, &self.limits, &self.options, route);
                 let Some(mut ws) = ws.await? else {
                     return Ok(());
                 };

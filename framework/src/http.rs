@@ -68,6 +68,8 @@ mod target;
 
 pub use body::{Body, NextChunk};
 pub use connection::{Http, NextRequest};
+#[cfg(test)]
+pub(crate) use exchange::spare as spare_exchanges;
 pub use field::InvalidField;
 pub use limits::Limits;
 pub use request::{Method, Request};

@@ -1,7 +1,7 @@
 //! hyper's HTTP/1 on a connection, for programs that are built on it, or on what stands on it, such
 //! as axum. With the feature `hyper`.
 //!
-//! [`Conn`] implements [`hyper::rt::Read`] and [`hyper::rt::Write`](::hyper::rt::Write). [`serve`]
+//! [`Conn`] implements [`hyper::rt::Read`] and [`hyper::rt::Write`]. [`serve`]
 //! has hyper serve it, and end it as a drain asks. There is no runtime beside the shard's: hyper's
 //! timer is unset, and the connection's deadlines run. Of tokio hyper has a channel, and nothing else.
 //!
@@ -32,8 +32,6 @@
 //! ```
 //!
 //! `corelane::http` takes a fiftieth of its memory and is stricter: see `docs/guide.md`.
-//!
-//! [`hyper::rt::Read`]: ::hyper::rt::Read
 
 use std::error::Error as StdError;
 use std::future::{Future, poll_fn};

@@ -152,6 +152,12 @@ pub(super) fn in_hand(exchange: &mut Option<Box<Exchange>>) -> &mut Exchange {
     }
 }
 
+/// How many exchanges nobody on this thread has.
+#[cfg(test)]
+pub(crate) fn spare() -> usize {
+    SPARE.with_borrow(Vec::len)
+}
+
 impl Exchange {
     /// One without a request, from this thread's if it has one.
     #[cold] // as often as a connection speaks after a silence, and not for each request

@@ -107,6 +107,9 @@ impl Session {
             ready!(poll)?;
         }
         exchange.end_write();
+        if exchange.reply == Reply::Upgraded {
+            self.put_exchange(); // the protocol that follows may be silent for long
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -8,7 +8,9 @@ use crate::close_reason::CloseReason;
 use crate::conn::connection::Conn;
 use crate::error::Error;
 use crate::handler::from_fn;
-use crate::http::{Http, LAST_CHUNK, Limits, Request, Response, Status, chunk_frame};
+use crate::http::{
+    Http, LAST_CHUNK, Limits, Request, Response, Status, chunk_frame, spare_exchanges,
+};
 use crate::settings::Settings;
 use crate::shard::futures::sleep::sleep;
 use crate::shard::futures::timeout::timeout;
@@ -37,6 +39,20 @@ fn serve_one(answer: impl AsyncFn(Request<'_>) -> Result<(), Error> + 'static) -
 async fn end_of(mut peer: Peer, request: &str) -> (CloseReason, bool) {
     peer.send(request);
     (peer.closed().await, peer.was_reset())
+}
+
+#[test]
+fn a_connection_that_speaks_another_protocol_holds_nothing_of_its_request() {
+    block_on(async || {
+        let mut peer = serve_one(async |request| {
+            request.upgrade("silence", &[]).await?;
+            sleep(SECOND).await;
+            Ok(())
+        });
+        peer.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: silence\r\n\r\n");
+        assert_eq!(peer.receive(12).await, b"HTTP/1.1 101");
+        assert_eq!(spare_exchanges(), 1, "it is back");
+    });
 }
 
 #[test]
