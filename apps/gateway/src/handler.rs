@@ -142,13 +142,14 @@ impl Gateway {
 
     async fn subscribe<'h>(
         &'h self,
-        request: Request<'h>,
+        mut request: Request<'h>,
         policy: &Policy,
         origin: &Origin,
         topic: &str,
     ) -> Result<Next<'h>, Error> {
         let is_allowed = policy.judge(&request, Right::Subscribe);
         let last_id = request.header("last-event-id").map(event::parse_id);
+        let has_body = request.body().remaining() != Some(0);
         let refusal = match answer::refusal(is_allowed) {
             Some(refusal) => refusal,
             None if request.wants_upgrade("websocket") => {
@@ -165,6 +166,10 @@ impl Gateway {
             None if !takes_events(&request) => answer::text(
                 Status::NOT_ACCEPTABLE,
                 "there are text/event-stream and WebSocket here",
+            ),
+            None if has_body => answer::text(
+                Status::BAD_REQUEST,
+                "who subscribes sends no content with the request",
             ),
             None if last_id == Some(None) => answer::text(
                 Status::BAD_REQUEST,

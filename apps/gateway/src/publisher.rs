@@ -28,7 +28,7 @@ pub(crate) struct Order {
     topic: Box<str>,
     message: Vec<u8>,
     retained: u16,
-    answer: Sender<Published>,
+    answer: Sender<Result<Published, Unpublished>>,
 }
 
 /// What has become of a message, by the number of subscribers of all shards.
@@ -114,9 +114,8 @@ impl Publisher {
         let outcome = match owner.try_send(order) {
             Err(Full(_order)) => Err(Unpublished::Busy),
             Ok(()) => match timeout(ANSWER_WITHIN, answered.recv()).await {
-                Ok(Ok(published)) => Ok(published),
-                Ok(Err(_dropped)) => Err(Unpublished::Busy),
-                Err(_elapsed) => Err(Unpublished::Unanswered),
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) | Err(_) => Err(Unpublished::Unanswered),
             },
         };
         if outcome == Err(Unpublished::Busy) {
@@ -126,10 +125,11 @@ impl Publisher {
     }
 
     /// A message of a topic of this shard has come. With too many waiting it is dropped, and whoever
-    /// waits for the answer hears of that.
+    /// waits for the answer is told so.
     pub(crate) fn take(&self, order: Order) {
-        match self.waiting.0.try_send(order) {
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {}
+        let sent = self.waiting.0.try_send(order);
+        if let Err(TrySendError::Full(order) | TrySendError::Closed(order)) = sent {
+            let _who_asked_has_gone = order.answer.try_send(Err(Unpublished::Busy));
         }
     }
 
@@ -149,11 +149,11 @@ impl Publisher {
         self.published.increment();
         let tell = async move {
             let (one, other) = zip(by_events, by_frames).await;
-            let _who_asked_has_gone = answer.try_send(Published {
+            let _who_asked_has_gone = answer.try_send(Ok(Published {
                 id,
                 reached: one.delivered + other.delivered,
                 closed: one.closed + other.closed,
-            });
+            }));
         };
         let _nobody_is_told = spawn(tell); // with a million tasks, each of which waits for a receipt
     }

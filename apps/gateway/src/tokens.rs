@@ -1,9 +1,11 @@
 //! Who may publish and subscribe: a file of bearer tokens (RFC 6750).
 
 use std::collections::hash_map::RandomState;
-use std::fs;
+use std::fmt;
+use std::fs::File;
 use std::hash::BuildHasher;
 use std::hint::black_box;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -41,11 +43,22 @@ struct Content {
     mark: String,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Token {
     secret: Box<[u8]>,
     may_publish: bool,
     may_subscribe: bool,
+}
+
+/// What is printed of it is no secret.
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Token")
+            .field("may_publish", &self.may_publish)
+            .field("may_subscribe", &self.may_subscribe)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What comes of a request's token.
@@ -118,14 +131,13 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 fn read(path: &Path) -> Result<Content, String> {
     let told = |error| format!("cannot read {}: {error}", path.display());
-    let size = fs::metadata(path).map_err(told)?.len();
-    if size > FILE_MAX {
-        return Err(format!(
-            "{} has {size} bytes, {FILE_MAX} at most",
-            path.display()
-        ));
+    let mut text = String::new();
+    // Not by its size: a device has none, and no end.
+    let mut file = File::open(path).map_err(told)?.take(FILE_MAX + 1);
+    file.read_to_string(&mut text).map_err(told)?;
+    if text.len() as u64 > FILE_MAX {
+        return Err(format!("{} has more than {FILE_MAX} bytes", path.display()));
     }
-    let text = fs::read_to_string(path).map_err(told)?;
     let tokens = parse(&text).map_err(|why| format!("{}:{why}", path.display()))?;
     let mark = format!(
         "{} tokens, {:08x}",
@@ -210,6 +222,8 @@ impl<'de> Deserialize<'de> for TokenFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -292,6 +306,14 @@ mod tests {
         assert_ne!(one.mark(), other.mark());
         assert_eq!(one.mark(), again.mark());
         assert!(!format!("{:?}", one.mark()).contains(ADA));
+        let secret = format!("{:?}", ADA.as_bytes());
+        assert!(!format!("{one:?}").contains(secret.trim_matches(['[', ']'])));
+    }
+
+    #[test]
+    fn a_file_has_a_bound_though_it_tells_no_size() {
+        let endless = TokenFile::read("/dev/zero".to_owned()).fault();
+        assert!(endless.is_some_and(|why| why.contains("has more than")));
     }
 
     #[test]
