@@ -412,11 +412,13 @@ struct Curl {
 
 impl Curl {
     fn subscribe(server: &Server, topic: &str, arguments: &[&str]) -> Self {
+        let url = format!("http://{}/subscribe/{topic}", server.addr());
+        Self::of(&url, arguments)
+    }
+
+    fn of(url: &str, arguments: &[&str]) -> Self {
         let mut process = Command::new("curl")
-            .args([
-                "-sN",
-                &format!("http://{}/subscribe/{topic}", server.addr()),
-            ])
+            .args(["-sN", url])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -477,6 +479,31 @@ fn curl_publishes_and_subscribes() {
     assert!(status.success(), "the stream is whole: {status}");
     assert_eq!(server.wait_exit(2 * BOUND), Some(0));
     server.counts().assert_balanced();
+}
+
+#[test]
+fn curl_publishes_and_subscribes_by_tls() {
+    needs!("curl");
+    let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = file(DIRECTORY, "certificate", &issued.cert.pem());
+    let key = file(DIRECTORY, "key", &issued.signing_key.serialize_pem());
+    let server = gateway()
+        .set(&setting("listener.tls.certificate", &certificate))
+        .set(&setting("listener.tls.key", &key))
+        .start();
+    let url = |path: &str| format!("https://{}{path}", server.addr());
+    let trusts = ["--cacert", certificate.to_str().unwrap()];
+    let subscriber = Curl::of(&url("/subscribe/a"), &trusts);
+    subscriber.wait_for("id: 0");
+    wait_for_subscribers(&server, "event_stream", 1);
+    let mut publish = Command::new("curl");
+    publish.args(["-sS", "-d", "hello", &url("/publish/a")]);
+    let output = publish.args(trusts).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("\"reached\":1"), "{output:?}");
+    subscriber.wait_for("data: hello");
+    drop(subscriber);
+    server.stop();
 }
 
 #[test]
