@@ -1,7 +1,6 @@
 //! The page of the gateway: what it may do, and what a browser makes of it.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -9,12 +8,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 use tests::browser::{Page, element, sha256};
-use tests::http::{Answer, Answers};
-use tests::{BOUND, Launch, Server, connect, needs, within};
+use tests::gateway::{ADA, answer_to, ask, request};
+use tests::{BOUND, Launch, Server, needs, within};
 
 /// What a browser that is starved may take for one thing.
 const PATIENCE: Duration = Duration::from_secs(60);
-const TOKEN: &str = "ada-0123456789abcdef";
 /// A message that would be markup, and would change the title.
 const MARKUP: &str = "<img src=x onerror=document.title=7><script>document.title=7</script>";
 
@@ -24,19 +22,10 @@ fn gateway() -> Launch {
         .set("timeouts.drain='2s'")
 }
 
-fn ask(server: &Server, method: &str, path: &str, fields: &str, body: &str) -> Answer {
-    let mut stream = connect(server.addr()).unwrap();
-    let length = body.len();
-    let asks = format!(
-        "{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{fields}\r\n{body}"
-    );
-    stream.write_all(asks.as_bytes()).unwrap();
-    Answers::of(&stream).next(false).unwrap()
-}
-
 fn publish(server: &Server, body: &str) {
-    let fields = format!("Authorization: Bearer {TOKEN}\r\n");
-    let answer = ask(server, "POST", "/publish/news", &fields, body);
+    let fields = format!("Authorization: Bearer {ADA}\r\n");
+    let asks = request("POST", "/publish/news", &fields, body.as_bytes());
+    let answer = answer_to(server, &asks, false);
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -44,7 +33,7 @@ fn publish(server: &Server, body: &str) {
 fn the_page_loads_nothing_and_runs_only_its_own_script() {
     needs!("basenc", "sha256sum");
     let server = gateway().start();
-    let answer = ask(&server, "GET", "/", "", "");
+    let answer = ask(&server, "GET", "/", "");
     let policy = answer.field("content-security-policy").unwrap();
     let page = str::from_utf8(&answer.content).unwrap();
     for name in ["script", "style"] {
@@ -190,7 +179,7 @@ fn a_page_comes_again_after_a_restart() {
 fn a_page_without_the_token_is_refused_and_says_why() {
     needs!("chromium");
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gateway-page-tokens");
-    std::fs::write(&path, format!("ada {TOKEN} publish,subscribe\n")).unwrap();
+    std::fs::write(&path, format!("ada {ADA} publish,subscribe\n")).unwrap();
     let file = format!("app.tokens_file={:?}", path.display().to_string());
     let mut server = gateway().set(&file).start();
     let mut page = open(&server, "gateway-token");
@@ -199,7 +188,7 @@ fn a_page_without_the_token_is_refused_and_says_why() {
         state_is(&mut page, "Refused, 401: a bearer token is needed");
         subscribe(&mut page, by, "ada-0123456789abcdeX");
         state_is(&mut page, "Refused, 401: a bearer token is needed");
-        subscribe(&mut page, by, TOKEN);
+        subscribe(&mut page, by, ADA);
         state_is(&mut page, "Subscribed to news");
         hears(&mut page, &server, by);
     }
