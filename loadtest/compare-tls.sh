@@ -80,8 +80,8 @@ for kind in full resumed; do
 done
 
 # Those who arrive yield to those who are there: the load tester's own lateness is not the server's.
-p99() { # PORT WHETHER: of the established, with others arriving or without
-  local arrivals= port=$1
+p99() { # PORT WHETHER: of the established, with others arriving or without; none if there was no report
+  local arrivals= port=$1 told
   if [[ $2 == arriving ]]; then
     (sleep 2.5 && nice -n 19 "$bin/loadtest" run --target "127.0.0.1:$port" --tls-ca "$scratch/certificate.pem" --tls-full --cpus 1 --mode idle \
       --connections "$ARRIVALS" --connects-in-flight "$ARRIVALS" --duration 1s --warmup 0s --timeout 30s >"$scratch/arrivals" 2>/dev/null) &
@@ -89,13 +89,14 @@ p99() { # PORT WHETHER: of the established, with others arriving or without
   fi
   run "$port" --connections 100 --interval 20ms --duration 4s >"$scratch/text" || true
   [[ -z $arrivals ]] || wait "$arrivals" || true
-  sed -n 's/^latency .* p99 \([0-9]*\),.*/\1/p' "$scratch/text"
+  told=$(sed -n 's/^latency .* p99 \([0-9]*\),.*/\1/p' "$scratch/text")
+  echo "${told:-none}"
 }
 
 for ((round = 1; round <= (rounds + 1) / 2; round++)); do
   for who in "corelane $PORT_OURS" "tokio-rustls $PORT_THEIRS"; do
     read -r name port <<<"$who"
-    printf 'p99 of 100 established, us: %-12s quiet %7d   while %d arrive %7d\n' "$name" "$(p99 "$port" quiet)" "$ARRIVALS" "$(p99 "$port" arriving)"
+    printf 'p99 of 100 established, us: %-12s quiet %7s   while %d arrive %7s\n' "$name" "$(p99 "$port" quiet)" "$ARRIVALS" "$(p99 "$port" arriving)"
   done
 done
 [[ ${#assert[@]} == 0 || -z $missed ]]
