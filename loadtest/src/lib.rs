@@ -23,6 +23,7 @@ pub mod output;
 pub mod plan;
 #[cfg(test)]
 mod proptests;
+mod protocol;
 pub mod report;
 mod rooms;
 mod silenced;

@@ -8,7 +8,7 @@ pub(crate) mod websocket;
 
 pub(crate) use event::Event;
 
-use crate::workload::Protocol;
+use crate::protocol::Protocol;
 
 /// The reply that is being received.
 #[derive(Debug)]
