@@ -2,25 +2,13 @@
 //! replies of which an [`Incoming`] gives what they carry. The parsers are pure: bytes in, [`Event`]
 //! out, or in words why they are none.
 
+mod event;
 pub(crate) mod http;
 pub(crate) mod websocket;
 
-use crate::workload::Protocol;
+pub(crate) use event::Event;
 
-/// What the next bytes of the replies are.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event<'b> {
-    /// All is taken, and more is to come.
-    More,
-    /// Some of what a reply carries.
-    Body(&'b [u8]),
-    /// The reply is whole.
-    End,
-    /// The server wants these back.
-    Ping(Vec<u8>),
-    /// The server says that it closes, and why.
-    Close(String),
-}
+use crate::workload::Protocol;
 
 /// The reply that is being received.
 #[derive(Debug)]
@@ -71,14 +59,6 @@ impl Incoming {
         };
         is_between && self.pong.is_empty()
     }
-}
-
-/// The first `length` of them, or all there are, which are taken off.
-fn split<'b>(bytes: &mut &'b [u8], length: u64) -> &'b [u8] {
-    let length = usize::try_from(length).map_or(bytes.len(), |length| length.min(bytes.len()));
-    let (taken, rest) = bytes.split_at(length);
-    *bytes = rest;
-    taken
 }
 
 /// Events with bodies in one piece, for tests: whatever pieces the bytes come in.

@@ -1,7 +1,7 @@
 //! HTTP/1.1 as a client that keeps its connection (RFC 9112): heads of requests, replies with a length
 //! or in chunks.
 
-use super::{Event, split};
+use super::event::{Event, split};
 
 /// Bytes of a reply's head at most, and of the line that begins a chunk.
 const LINES_MAX: usize = 8192;

@@ -1,7 +1,7 @@
 //! WebSocket behind its handshake, as a client (RFC 6455, 5): frames of binary messages, masked, and
 //! replies in one frame or several, with pings between them.
 
-use super::{Event, split};
+use super::event::{Event, split};
 
 /// Bytes of the key that a client's frame is masked with.
 pub(crate) const KEY_LENGTH: usize = 4;
