@@ -287,8 +287,12 @@ fn a_key_that_cannot_be_used_says_what_makes_one_that_can() {
             String::from_utf8_lossy(&made.stderr)
         );
     };
-    let certify = "req -x509 -key DIR/server.key -out DIR/server.crt -days 9 -subj /CN=a.test \
-         -addext subjectAltName=DNS:a.test -addext basicConstraints=CA:FALSE";
+    files.write(
+        "openssl.cnf",
+        "[req]\ndistinguished_name = dn\n[dn]\n[v3]\nsubjectAltName = DNS:a.test\n",
+    );
+    let certify = "req -x509 -config DIR/openssl.cnf -extensions v3 -key DIR/server.key \
+         -out DIR/server.crt -days 9 -subj /CN=a.test";
     for make in [
         "genrsa -traditional -out DIR/server.key 2048",
         "genpkey -algorithm RSA -out DIR/server.key",
@@ -339,7 +343,8 @@ fn an_expired_certificate_and_a_key_for_all_are_warned_of_and_serve() {
         exit.stderr
     );
     let examined = files.launch("").argument("--doctor").run();
-    assert_eq!(examined.code, Some(0), "{}", examined.stdout);
+    let is_row = |line: &str| line.starts_with("ok ") && line.contains(" listener.tls ");
+    assert!(examined.stdout.lines().any(is_row), "{}", examined.stdout);
     assert!(
         told.iter().all(|text| examined.stdout.contains(text)),
         "{}",

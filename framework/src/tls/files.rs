@@ -100,6 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_others_says_what_to_do() {
+        // By its error: root, who may run the tests, may read any file.
+        let (why, remedy) = unreadable(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(why, "this user may not read it");
+        assert!(remedy.contains("chmod 640"), "{remedy}");
+    }
+
+    #[test]
     fn who_may_read_it_is_known() {
         let scratch = Scratch::new();
         let path = scratch.write("key", "x");

@@ -326,3 +326,41 @@ fn new_keys_are_told_although_the_certificate_is_bad() {
         Look::Changed(_)
     ));
 }
+
+#[test]
+fn every_key_changes_what_shards_have_and_what_is_printed_of_that_has_no_secret() {
+    let scratch = Scratch::new();
+    let issued = Issued::of(&["a.test"]);
+    scratch.issue("server", &issued);
+    scratch.issue("other", &Issued::of(&["a.test"]));
+    let other = "[listener.tls]\ncertificate = 'DIR/other.crt'\nkey = 'DIR/other.key'\n";
+    let (before, other) = ([listener(&scratch, "")], listeners(&scratch, other));
+    let with = |key: &str| vec![listener(&scratch, &format!("{key}\n"))];
+    let keys = [
+        "client_ca = 'DIR/other.crt'",
+        "client_ca = 'DIR/other.crt'\nclient_required = false",
+        "alpn = ['x']",
+        "versions = ['1.3']",
+        "handshake_timeout = '1s'",
+        "handshakes_per_turn_max = 7",
+        "tickets = false",
+        "ticket_key_lifetime = '1h'",
+        "ticket_key_file = 'DIR/tickets'",
+    ];
+    for after in keys.map(with).into_iter().chain([other]) {
+        let mut keeper = opened(&before);
+        let made = keeper.prepare(&after).expect("fine");
+        let told = keeper.put_into_force(made);
+        assert!(matches!(told, Look::Changed(_)), "{:?}", after[0].tls);
+        let acceptances = keeper.acceptances();
+        let expected = opened(&after).acceptances();
+        let [now, expected] = [acceptances, expected]
+            .map(|all| format!("{:?}", all[0].as_ref().expect("it has TLS")));
+        assert_eq!(now, expected, "as after a start");
+        // The private scalar stands behind the heads of PKCS#8 and of the key in it.
+        let secret = &issued.key.serialize_der()[36..44];
+        let listed = format!("{secret:?}");
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!now.contains(listed.trim_matches(['[', ']'])) && !now.contains(&hex));
+    }
+}
