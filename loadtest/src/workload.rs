@@ -3,7 +3,7 @@
 //! Requests and replies are two byte streams. Every byte of them follows from the connection's key
 //! and its offset, so no payload is kept in memory and a lost, repeated, swapped or foreign byte
 //! shows as a wrong one. By HTTP and WebSocket the reply stream is what the replies carry one after
-//! the other; the [`wire`](crate::wire) takes off what is around it.
+//! the other; `wire` takes off what is around it.
 
 use std::iter;
 use std::ops::Range;

@@ -5,7 +5,7 @@ mod tls_rig;
 mod tls_stream;
 
 use std::future::Future;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
@@ -16,7 +16,7 @@ use corelane::{
     Client, ClientTls, CloseReason, Conn, Connector, Error, HandshakeFailure, Settings,
     ShardContext, from_fn,
 };
-use tests::{BOUND, Launch, connect, needs, resident_bytes, within};
+use tests::{BOUND, Launch, connect, needs, resident_bytes};
 use tls_rig::{Files, NAME, end, serve, serve_by, wait_for_closed};
 use tls_stream::{Stream, echo, line, stream, stream_over};
 
@@ -218,7 +218,8 @@ fn a_storm_of_handshakes_leaves_turns_to_those_who_are_connected() {
     let most = 2;
     let settings = files
         .settings()
-        .set("listener.tls.handshakes_per_turn_max", most);
+        .set("listener.tls.handshakes_per_turn_max", most)
+        .set("listener.tls.handshake_timeout", Duration::from_secs(600));
     let handle = serve(settings);
     let (addr, client) = (handle.local_addr(), files.client());
     let mut established = stream(addr, &client);
@@ -228,7 +229,7 @@ fn a_storm_of_handshakes_leaves_turns_to_those_who_are_connected() {
             let files = files.client();
             thread::spawn(move || {
                 // All of them say hello before any goes on.
-                let mut streams: Vec<Stream> = (0..25).map(|_| stream(addr, &files)).collect();
+                let mut streams: Vec<Stream> = (0..10).map(|_| stream(addr, &files)).collect();
                 for stream in &mut streams {
                     stream.conn.write_tls(&mut stream.sock).unwrap();
                 }
@@ -243,9 +244,9 @@ fn a_storm_of_handshakes_leaves_turns_to_those_who_are_connected() {
     }
     storm.into_iter().for_each(|thread| thread.join().unwrap());
     let tls = handle.stats().tls;
-    assert_eq!(tls.handshakes_full + tls.handshakes_resumed, 201);
+    assert_eq!(tls.handshakes_full + tls.handshakes_resumed, 81);
     assert!(tls.handshake_steps_per_turn <= most, "{tls:?}");
-    assert!(tls.handshake_steps >= 2 * 201, "{tls:?}");
+    assert!(tls.handshake_steps >= 2 * 81, "{tls:?}");
     end(handle);
 }
 
@@ -440,24 +441,21 @@ fn a_connector_speaks_with_the_server_of_openssl() {
     needs!("openssl");
     let files = Files::new();
     for version in ["-tls1_2", "-tls1_3"] {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         let (certificate, key) = (files.path("server.crt"), files.path("server.key"));
         let mut server = Command::new("openssl")
-            .args(["s_server", "-accept", &port.to_string(), "-rev", version])
+            .args(["s_server", "-accept", "127.0.0.1:0", "-rev", version])
             .args(["-cert", &certificate, "-key", &key])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
-        within(BOUND, "the server of openssl", || {
-            connect(addr).is_ok().then_some(())
-        });
+        let mut told = BufReader::new(server.stdout.take().unwrap()).lines();
+        let addr: SocketAddr = told
+            .find_map(|line| Some(line.unwrap().strip_prefix("ACCEPT ")?.to_owned()))
+            .unwrap()
+            .parse()
+            .unwrap();
         let tls = trusting(&files);
         let said = on_shard(move || {
             let connector = Connector::new().tls(tls.clone());

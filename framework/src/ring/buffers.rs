@@ -31,9 +31,9 @@ const STAGGER: usize = 64;
 const SPARE_HEAP_MAX: usize = 64;
 /// Room for a record of TLS, and freed buffers of that room that are kept for reuse: the allocator
 /// would give memory of that size back to the system, and fetch it again, many times a second.
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 const RECORD_BYTES: u32 = 16 * 1024 + 256;
-#[cfg(any(test, feature = "tls"))]
+#[cfg(feature = "tls")]
 const SPARE_RECORDS_MAX: usize = 64;
 /// When fewer than one in this many provided buffers is free, input is copied out so that the
 /// buffer is free at once.
@@ -76,7 +76,7 @@ struct State {
     /// Heap buffers of the standard size, kept for reuse.
     spare: Vec<u32>,
     /// The same with room for a record.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     spare_records: Vec<u32>,
     /// Bytes of all heap buffers in use.
     heap_bytes: u64,
@@ -137,7 +137,7 @@ impl BufRef {
     }
 
     /// Drops all but the first `length` bytes.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn truncate(&mut self, length: u32) {
         self.length = self.length.min(length);
     }
@@ -187,7 +187,7 @@ impl BufferPool {
             tail: 0,
             vacant: Vec::new(),
             spare: Vec::new(),
-            #[cfg(any(test, feature = "tls"))]
+            #[cfg(feature = "tls")]
             spare_records: Vec::new(),
             heap_bytes: 0,
             shared: BTreeMap::new(),
@@ -388,7 +388,7 @@ impl BufferPool {
 
     /// As [`Self::allocate`], for a record of TLS or more: where `capacity` comes near a record's, it
     /// is that.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn allocate_record(&self, capacity: u32, owner: Option<Key>) -> BufRef {
         if capacity == self.size || !(RECORD_BYTES / 2..=RECORD_BYTES).contains(&capacity) {
             return self.allocate(capacity, owner);
@@ -401,7 +401,7 @@ impl BufferPool {
     }
 
     /// So many zeros at the start of a heap buffer, to be written over.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn zeroed(&self, length: u32, owner: Option<Key>) -> BufRef {
         let mut buf = self.allocate_record(length, owner);
         // SAFETY: the buffer has room for `length` bytes at its start, and nobody else has a buf of
@@ -525,7 +525,7 @@ impl BufferPool {
     }
 
     /// Whether it is none that the kernel has provided.
-    #[cfg(any(test, feature = "tls"))]
+    #[cfg(feature = "tls")]
     pub(crate) fn is_on_heap(&self, buf: &BufRef) -> bool {
         buf.buffer >= self.count
     }
@@ -620,7 +620,7 @@ impl BufferPool {
             return;
         }
         state.heap_bytes -= u64::from(capacity);
-        #[cfg(any(test, feature = "tls"))]
+        #[cfg(feature = "tls")]
         if capacity == RECORD_BYTES && state.spare_records.len() < SPARE_RECORDS_MAX {
             return state.spare_records.push(index);
         }

@@ -16,7 +16,7 @@ use crate::handler::{Handler, from_fn};
 use crate::metrics::Snapshot;
 use crate::metrics::tls::HandshakeFailure;
 use crate::settings::Settings;
-use crate::shard::conns::EndOfInput;
+use crate::shard::conns::{Delivery, EndOfInput};
 use crate::shard::futures::sleep::sleep;
 use crate::shard::handle::Shard;
 use crate::testing::tls_peer::{Party, TlsPeer, VERSIONS};
@@ -254,6 +254,29 @@ fn what_is_read_and_written_through_halves_is_secure_too() {
         assert_eq!(peer.receive(5).await, b"hello");
         peer.finish();
         assert_eq!(peer.receive_to_end().await, (Vec::new(), true));
+    });
+}
+
+#[test]
+fn what_others_send_goes_out_in_the_session_and_not_before_there_is_one() {
+    block_on(async || {
+        let party = Party::of(&TLS13);
+        party.begin();
+        let mut peer = party.connect(from_fn(echo));
+        let deliver = |text: &[u8]| {
+            Shard::with(|shard| {
+                let mut core = shard.core();
+                let key = core.conns.table.occupants()[0];
+                let id = core.conns.shared.conn_id(key);
+                core.conns.deliver(id, text.into())
+            })
+        };
+        assert_eq!(deliver(b"too early"), Delivery::Gone);
+        assert!(peer.shake_hands().await);
+        peer.send(b"hello");
+        assert_eq!(peer.receive(5).await, b"hello");
+        assert_eq!(deliver(b"news"), Delivery::Queued);
+        assert_eq!(peer.receive(4).await, b"news");
     });
 }
 

@@ -163,7 +163,8 @@ impl Pool {
     }
 
     /// From now on its connections shake hands by these, within `connect_timeout`; none: they are
-    /// plain, as at the beginning. Those that are idle, and have begun otherwise, are closed.
+    /// plain, as at the beginning. To be said before the pool is used: those that are idle are closed,
+    /// and those in use come back as they are.
     #[cfg(feature = "tls")]
     pub fn set_tls(&self, tls: impl Into<Option<ClientTls>>) {
         self.0.tls.replace(tls.into());

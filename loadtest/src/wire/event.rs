@@ -1,4 +1,4 @@
-//! What a parser finds in the bytes of replies.
+//! What a parser finds.
 
 /// What the next bytes of the replies are.
 #[derive(Debug, PartialEq, Eq)]

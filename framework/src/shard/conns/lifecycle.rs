@@ -257,9 +257,10 @@ impl ConnMut<'_> {
     }
 
     /// Everything is sent: the polite end. Our FIN, then the peer's, then the close. One that was
-    /// cut short closes at once.
+    /// cut short closes at once, and so does one whose peer has said that nothing more comes: the
+    /// close sends our FIN.
     pub(super) fn begin_linger(&mut self) {
-        let ended = self.slot.recv == RecvState::Ended;
+        let ended = self.has_peer_ended();
         let is_crowded =
             self.slot.origin == Origin::Overflow && self.shared.places.is_overflow_crowded();
         if ended || self.needs_reset() || is_crowded {

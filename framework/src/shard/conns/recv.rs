@@ -48,6 +48,10 @@ impl ConnMut<'_> {
             return;
         }
         match self.shared.recv_modes.of(self.key.slot) {
+            // The rest of a handshake is on its way.
+            RecvMode::Idle | RecvMode::Once if self.awaits_handshake() => {
+                self.submit_receive(Ring::receive_once);
+            }
             RecvMode::Idle | RecvMode::Once => {
                 self.slot.recv = RecvState::Polled;
                 self.shared.ring.poll(self.key);

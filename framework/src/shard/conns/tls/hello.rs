@@ -73,3 +73,68 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use rustls::crypto::ring::default_provider;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+
+    /// What a client of rustls says first when it asks for that server.
+    fn hello(server: &'static str) -> Vec<u8> {
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("they are known")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let server = server.try_into().expect("it is a name or an address");
+        let mut client = ClientConnection::new(Arc::new(config), server).expect("it is fine");
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).expect("there is memory");
+        bytes
+    }
+
+    #[test]
+    fn the_name_is_found_and_only_in_a_whole_hello() {
+        let bytes = hello("Www.Example.Org");
+        assert_eq!(server_name(&bytes).as_deref(), Some("www.example.org"));
+        for end in 0..bytes.len() {
+            let found = server_name(&bytes[..end]);
+            assert_eq!(found, None, "{end} of {}", bytes.len());
+        }
+        assert_eq!(
+            server_name(&hello("127.0.0.1")),
+            None,
+            "an address is no name"
+        );
+    }
+
+    #[test]
+    fn a_hello_may_lie_in_several_records() {
+        let whole = hello("a.test");
+        let (header, message) = whole.split_at(5);
+        let mut records = Vec::new();
+        for part in message.chunks(7) {
+            records.extend_from_slice(&header[..3]);
+            records.extend_from_slice(&[0, part.len() as u8]);
+            records.extend_from_slice(part);
+        }
+        assert_eq!(server_name(&records).as_deref(), Some("a.test"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..600_usize, byte in any::<u8>()) {
+            server_name(&bytes);
+            let mut changed = hello("a.test");
+            if let Some(place) = changed.get_mut(at) {
+                *place = byte;
+            }
+            server_name(&changed);
+        }
+    }
+}
