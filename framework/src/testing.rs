@@ -47,6 +47,8 @@ pub(crate) mod http_properties;
 mod kernel;
 mod peer;
 #[cfg(all(test, feature = "tls"))]
+mod tls_limits_tests;
+#[cfg(all(test, feature = "tls"))]
 mod tls_peer;
 #[cfg(all(test, feature = "tls"))]
 mod tls_tests;

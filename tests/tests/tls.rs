@@ -489,13 +489,16 @@ fn a_pool_keeps_its_sessions() {
         .set("upstream.next.connections_max", 2);
     let tls = trusting(&files);
     let relay = serve_by(settings, move |shard: &ShardContext| {
-        let pool = shard.pool("next").unwrap();
+        let (pool, tls) = (shard.pool("next").unwrap(), tls.clone());
         pool.set_tls(tls.clone());
         from_fn(async move |conn: &mut Conn| {
             while let Some(line) = conn.read_line(100).await? {
                 let mut next = pool.get().await?;
                 let request = [&*line, b"\n"].concat();
                 let answer = next.exchange(&request, 100, to_line).await?;
+                if *line == *b"anew" {
+                    pool.set_tls(tls.clone()); // with a connection in use
+                }
                 next.done();
                 conn.write(answer.bytes).await?;
             }
@@ -514,6 +517,9 @@ fn a_pool_keeps_its_sessions() {
         (1, 1),
         "one session for all of them"
     );
+    client.send(b"anew\nhello\n");
+    client.expect(b"ANEW\nHELLO\n");
+    assert_eq!(upstream.stats().accepted, 2, "the one in use was closed");
     drop(client);
     end(relay);
     end(upstream);

@@ -79,14 +79,18 @@ pub(crate) async fn accept(conn: &mut Conn) -> Result<bool, Error> {
             Err(error)
         }
         Err(failed) => {
-            if matches!(failed, Failed::NotTls) {
-                conn.write(&NOT_TLS).await?;
-            }
-            // The alert, if the peer still takes it.
-            conn.flush().await?;
+            // The alert, if the peer still takes it: what has failed is told and counted either way.
+            let _is_told = tell(conn, &failed).await;
             Err(refuse(conn, &failed))
         }
     }
+}
+
+async fn tell(conn: &mut Conn, failed: &Failed) -> Result<(), Error> {
+    if matches!(failed, Failed::NotTls) {
+        conn.write(&NOT_TLS).await?;
+    }
+    conn.flush().await
 }
 
 /// Shakes hands as the client, within the connection's deadline. What has gone wrong is the error.
@@ -250,8 +254,8 @@ impl Handshake {
             let Some(chunk) = poll_fn(|context| handle.poll_raw(context)).await? else {
                 return Err(Failed::Left);
             };
-            let held = self.input.len() + self.session.held_bytes();
-            if held + chunk.len() > INPUT_BYTES_MAX {
+            // What comes with the rest of it may be more, as much as a buffer takes.
+            if self.input.len() + self.session.held_bytes() > INPUT_BYTES_MAX {
                 return Err(Failed::TooLong);
             }
             self.input.extend_from_slice(&chunk);

@@ -22,32 +22,32 @@ use crate::shard::handle::Shard;
 use crate::testing::tls_peer::{Party, TlsPeer, VERSIONS};
 use crate::testing::{block_on, block_on_with, elapsed, serve};
 
-async fn echo(conn: &mut Conn) -> Result<(), Error> {
+pub(super) async fn echo(conn: &mut Conn) -> Result<(), Error> {
     while let Some(bytes) = conn.read().await? {
         conn.write(bytes).await?;
     }
     Ok(())
 }
 
-fn stats() -> Snapshot {
+pub(super) fn stats() -> Snapshot {
     Shard::with(|shard| shard.metrics.read())
 }
 
 /// Bytes that are not all alike.
-fn some_bytes(length: usize) -> Vec<u8> {
+pub(super) fn some_bytes(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
 }
 
 /// What a handler has read, and how that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Heard {
-    bytes: Vec<u8>,
+pub(super) struct Heard {
+    pub(super) bytes: Vec<u8>,
     end: Option<EndOfInput>,
     info: Option<TlsInfo>,
 }
 
 /// A handler that listens.
-fn listener() -> (Rc<RefCell<Heard>>, impl Handler) {
+pub(super) fn listener() -> (Rc<RefCell<Heard>>, impl Handler) {
     let heard = Rc::new(RefCell::new(Heard::default()));
     let told = Rc::clone(&heard);
     let handler = from_fn(async move |conn: &mut Conn| {

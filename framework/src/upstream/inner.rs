@@ -1,6 +1,6 @@
 //! What the parts of a pool share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,10 +17,12 @@ use crate::upstream::permits::Permits;
 /// shard.
 pub(super) struct Inner {
     pub(super) name: Arc<str>,
-    /// As the settings in force describe it.
     /// By what its connections shake hands; none: they are plain.
     #[cfg(feature = "tls")]
     pub(super) tls: RefCell<Option<ClientTls>>,
+    /// Times that this was set: what was opened before is of no use any more.
+    pub(super) tls_number: Cell<u64>,
+    /// As the settings in force describe it.
     pub(super) upstream: RefCell<Rc<Upstream>>,
     pub(super) permits: RefCell<Permits>,
     /// Connections checked in to the shard, the one used last at the back; at most `idle_max`. Some

@@ -6,7 +6,7 @@
 //! the shard's care (`shard::conns`): it closes those that end, speak out of turn or grow old, so
 //! there is no task behind a pool, and nothing that keeps the shard from ending.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -149,6 +149,7 @@ impl Pool {
             name,
             #[cfg(feature = "tls")]
             tls: RefCell::default(),
+            tls_number: Cell::default(),
             upstream: RefCell::new(Rc::new(upstream)),
             permits,
             idle: RefCell::default(),
@@ -163,11 +164,12 @@ impl Pool {
     }
 
     /// From now on its connections shake hands by these, within `connect_timeout`; none: they are
-    /// plain, as at the beginning. To be said before the pool is used: those that are idle are closed,
-    /// and those in use come back as they are.
+    /// plain, as at the beginning. Those that have begun otherwise are closed: idle ones at once, those
+    /// in use when their request is over.
     #[cfg(feature = "tls")]
     pub fn set_tls(&self, tls: impl Into<Option<ClientTls>>) {
         self.0.tls.replace(tls.into());
+        self.0.tls_number.update(|number| number + 1);
         let idle = self.0.idle.take();
         idle.into_iter().for_each(discard);
     }
@@ -185,7 +187,7 @@ impl Pool {
         let permit = Acquire::new(&self.0)
             .await
             .map_err(|failure| self.error(failure))?;
-        let upstream = self.0.upstream();
+        let (upstream, tls_number) = (self.0.upstream(), self.0.tls_number.get());
         let mut conn = match self.0.take_idle() {
             Some(conn) => conn,
             None => self
@@ -198,6 +200,7 @@ impl Pool {
         Ok(Pooled {
             pool: self.clone(),
             upstream,
+            tls_number,
             conn,
             in_request: false,
             _permit: permit,
@@ -376,8 +379,9 @@ async fn refused_after(timeout: Duration) -> Result<Conn, Error> {
 /// answer. Even after `done` a connection with unread or unsent bytes is closed.
 pub struct Pooled {
     pool: Pool,
-    /// As it was when the request began.
+    /// As these were when the request began.
     upstream: Rc<Upstream>,
+    tls_number: u64,
     conn: Conn,
     in_request: bool,
     /// Free for the next in the queue when the connection is back: fields are dropped after `drop`
@@ -441,10 +445,12 @@ impl DerefMut for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        if self.in_request || !self.pool.0.still_asks(&self.upstream) {
+        let pool = &self.pool.0;
+        let is_of_use = pool.still_asks(&self.upstream) && pool.tls_number.get() == self.tls_number;
+        if self.in_request || !is_of_use {
             discard(self.conn.key());
         } else {
-            self.pool.0.check_in(self.conn.key());
+            pool.check_in(self.conn.key());
         }
     }
 }

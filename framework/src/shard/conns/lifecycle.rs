@@ -231,8 +231,12 @@ impl ConnMut<'_> {
         if self.slot.failed.is_some() || self.slot.reason == CloseReason::HandlerPanicked {
             return self.begin_close();
         }
-        self.count_leaving();
         self.end_session();
+        if let Some(failure) = self.slot.failed {
+            self.slot.reason = failure; // what was written cannot be sealed any more
+            return self.begin_close();
+        }
+        self.count_leaving();
         self.slot.phase = Phase::Flushing;
         self.release_input();
         self.release_inbox();

@@ -178,20 +178,20 @@ impl ConnMut<'_> {
             return self.fail(CloseReason::ProtocolError);
         } else {
             let buffer = self.shared.spare_buffers(buffer);
-            self.accept_input(buffer);
+            self.accept_input(buffer, bytes);
         }
         if disarmed {
             self.arm_receive();
         }
     }
 
-    /// What its reader is to have.
-    pub(super) fn accept_input(&mut self, buffer: BufRef) {
-        let bytes = buffer.len();
+    /// What its reader is to have. `came`: bytes that its peer has sent for it, and that are not
+    /// counted yet.
+    pub(super) fn accept_input(&mut self, buffer: BufRef, came: u32) {
         self.queue_input(buffer);
         self.bound_input();
         if !self.slot.is_outbound() {
-            self.begin_request(bytes);
+            self.begin_request(came);
         }
         self.fire(Interest::Input);
     }

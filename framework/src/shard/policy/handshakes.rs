@@ -47,8 +47,10 @@ impl Handshakes {
         self.per_turn_max = per_turn_max.max(1);
     }
 
-    /// A turn begins. Steps that were granted in the last one and not computed count for it.
-    pub(crate) fn begin_turn(&mut self) {
+    /// A turn begins. Steps that were granted in the last one and not computed count for it, but for
+    /// those of who has ended meanwhile and computes none: `waits` knows the others.
+    pub(crate) fn begin_turn(&mut self, waits: impl FnMut(&Key) -> bool) {
+        self.granted.retain(waits);
         let granted = u32::try_from(self.granted.len()).unwrap_or(u32::MAX);
         self.left = self.per_turn_max.saturating_sub(granted);
     }
@@ -108,7 +110,7 @@ mod tests {
     }
 
     fn granted(handshakes: &mut Handshakes, now: Tick) -> Vec<Verdict> {
-        handshakes.begin_turn();
+        handshakes.begin_turn(|_| true);
         let mut verdicts = Vec::new();
         while let Some(verdict) = handshakes.next(now) {
             if let Verdict::Grant(key) = verdict {
@@ -123,7 +125,7 @@ mod tests {
     fn a_turn_has_so_many_and_the_others_wait_in_order() {
         let mut handshakes = Handshakes::default();
         handshakes.set_per_turn_max(2);
-        handshakes.begin_turn();
+        handshakes.begin_turn(|_| true);
         let asked = [0, 1, 2, 3].map(|one| handshakes.ask(key(one), Stage::Begins, LATE));
         assert_eq!(asked, [true, true, false, false]);
         assert!(!handshakes.ask(key(1), Stage::GoesOn, LATE));
@@ -148,5 +150,17 @@ mod tests {
             granted(&mut handshakes, Tick(5)),
             [Verdict::Expired(key(1)), Verdict::Grant(key(2))]
         );
+    }
+
+    #[test]
+    fn who_ends_with_a_grant_in_hand_keeps_nobody_waiting() {
+        let mut handshakes = Handshakes::default();
+        handshakes.set_per_turn_max(1);
+        handshakes.ask(key(1), Stage::Begins, LATE);
+        handshakes.ask(key(2), Stage::Begins, LATE);
+        assert_eq!(granted(&mut handshakes, Tick(1)), [Verdict::Grant(key(1))]);
+        handshakes.begin_turn(|waits| *waits != key(1));
+        assert_eq!(handshakes.next(Tick(2)), Some(Verdict::Grant(key(2))));
+        assert!(!handshakes.take_grant(key(1)));
     }
 }

@@ -160,10 +160,17 @@ impl RequestTimers {
 
     /// So many bytes have come. Gives the deadline of the request that they begin, if they do.
     pub(crate) fn heard(&mut self, slot: SlotIndex, bytes: u32, now: Tick) -> Option<Tick> {
+        self.goes_on(slot, bytes);
         let request = self.requests.get_mut(slot.0 as usize)?;
-        request.received = request.received.saturating_add(bytes);
         matches!(request.state, RequestState::Between | RequestState::Leaving)
             .then(|| self.open(slot, now))
+    }
+
+    /// So many bytes have come, of which nobody knows yet whether they are of a request.
+    pub(crate) fn goes_on(&mut self, slot: SlotIndex, bytes: u32) {
+        if let Some(request) = self.requests.get_mut(slot.0 as usize) {
+            request.received = request.received.saturating_add(bytes);
+        }
     }
 
     fn open(&mut self, slot: SlotIndex, now: Tick) -> Tick {

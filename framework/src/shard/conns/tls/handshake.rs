@@ -20,7 +20,7 @@ impl Conns {
             return;
         }
         for listener in 0..self.shared.tls.handshakes.len() {
-            self.shared.tls.handshakes[listener].begin_turn();
+            self.begin_turn_of(listener);
             self.grant_of(listener);
         }
         let steps = self.shared.metrics.tls.steps.get();
@@ -28,6 +28,15 @@ impl Conns {
         self.shared.metrics.tls.turned(steps - before);
         let waiting = self.shared.tls.waiting() as u64;
         self.shared.metrics.tls.waiting.set(waiting);
+    }
+
+    fn begin_turn_of(&mut self, listener: usize) {
+        let mut handshakes = std::mem::take(&mut self.shared.tls.handshakes[listener]);
+        handshakes.begin_turn(|key| {
+            let conn = self.get(*key);
+            conn.is_some_and(|conn| conn.waits_for_handshake())
+        });
+        self.shared.tls.handshakes[listener] = handshakes;
     }
 
     fn grant_of(&mut self, listener: usize) {

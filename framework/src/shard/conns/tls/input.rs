@@ -36,6 +36,9 @@ enum Broken {
 impl ConnMut<'_> {
     /// Opens `buffer`, and queues what it says.
     pub(crate) fn open_input(&mut self, mut buffer: BufRef) {
+        // A record counts as it comes: the peer of a large one is not slow until it is whole.
+        let (slot, bytes) = (self.key.slot, buffer.len());
+        self.shared.requests.goes_on(slot, bytes);
         // A record that has begun is completed first, and what is behind it is opened where it lies.
         let missing = self.shared.tls.missing(self.key.slot);
         if missing > 0 && missing < buffer.len() {
@@ -141,7 +144,7 @@ impl ConnMut<'_> {
 
     fn take_plain(&mut self, mut plain: Vec<BufRef>) {
         for buffer in plain.drain(..) {
-            self.accept_input(buffer);
+            self.accept_input(buffer, 0);
         }
         self.shared.tls.plain = plain;
     }

@@ -69,8 +69,12 @@ impl ConnMut<'_> {
         sealed.is_ok()
     }
 
-    /// What rustls has to send goes behind what is sealed.
+    /// What rustls has to send goes behind what is sealed. Nothing does behind our FIN: it would be a
+    /// send beside it.
     pub(super) fn send_own(&mut self) {
+        if self.slot.send.has_fin() {
+            return;
+        }
         let Shared {
             tls,
             segments,

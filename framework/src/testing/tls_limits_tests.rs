@@ -1,0 +1,172 @@
+//! Bounds of TLS on a shard: what they leave free, and what nobody takes from others.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustls::version::TLS13;
+
+use crate::close_reason::CloseReason;
+use crate::conn::connection::Conn;
+use crate::handler::from_fn;
+use crate::metrics::tls::HandshakeFailure;
+use crate::settings::Settings;
+use crate::shard::futures::sleep::sleep;
+use crate::shard::handle::Shard;
+use crate::testing::tls_peer::{Party, TlsPeer, VERSIONS};
+use crate::testing::tls_tests::{echo, listener, some_bytes, stats};
+use crate::testing::{block_on, block_on_with, serve};
+
+/// Fails the handshakes that are under way, one of which may go on in this turn. False: none waits.
+fn end_who_may_go_on() -> bool {
+    Shard::with(|shard| {
+        let conns = &mut shard.core().conns;
+        if conns.shared.tls.waiting() == 0 {
+            return false;
+        }
+        conns.grant_handshakes();
+        for key in conns.table.occupants() {
+            if let Some(mut conn) = conns.get(key).filter(|conn| conn.awaits_handshake()) {
+                conn.fail(CloseReason::LifetimeExceeded);
+            }
+        }
+        true
+    })
+}
+
+#[test]
+fn who_is_ended_when_its_handshake_may_go_on_takes_nobodys_turn() {
+    block_on(async || {
+        let mut party = Party::of(&TLS13);
+        party.per_turn_max = 1;
+        party.begin();
+        let mut peers: Vec<TlsPeer> = (0..3).map(|_| party.connect(from_fn(echo))).collect();
+        for peer in &mut peers {
+            peer.push();
+        }
+        poll_fn(|context| {
+            context.waker().wake_by_ref();
+            match end_who_may_go_on() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        let mut looks = 0;
+        poll_fn(|context| {
+            context.waker().wake_by_ref();
+            looks += 1;
+            assert!(looks < 1000, "somebody waits for a turn that never comes");
+            match Shard::with(|shard| shard.core().conns.shared.tls.waiting()) {
+                0 => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+        for peer in &mut peers {
+            assert_eq!(peer.peer.closed().await, CloseReason::LifetimeExceeded);
+        }
+        let mut peer = party.connect(from_fn(echo));
+        assert!(peer.shake_hands().await);
+    });
+}
+
+#[test]
+fn a_failed_handshake_is_counted_although_nobody_takes_its_alert() {
+    block_on(async || {
+        Party::of(&TLS13).begin();
+        let mut peer = serve(from_fn(echo));
+        peer.set_window(Some(0));
+        peer.send(b"GET / HTTP/1.1");
+        sleep(Duration::from_secs(1)).await;
+        peer.reset();
+        peer.closed().await;
+        assert_eq!(stats().tls.handshakes_failed(HandshakeFailure::NotTls), 1);
+    });
+}
+
+#[test]
+fn a_wrong_record_behind_our_fin_ends_the_connection_and_sends_nothing() {
+    block_on(async || {
+        let party = Party::of(&TLS13);
+        party.begin();
+        let handler = from_fn(async |conn: &mut Conn| {
+            conn.close().await?;
+            let outcome = conn.read().await.map(drop);
+            let unsent = Shard::with(|shard| shard.core().conns.shared.unsent);
+            assert_eq!(unsent, 0, "no alert goes behind the FIN");
+            outcome
+        });
+        let mut peer = party.connect(handler);
+        assert!(peer.shake_hands().await);
+        assert_eq!(peer.receive_to_end().await, (Vec::new(), true));
+        peer.peer
+            .send([[23, 3, 3, 0, 20].as_slice(), &[7; 20]].concat());
+        assert_eq!(peer.peer.closed().await, CloseReason::TlsInvalid);
+    });
+}
+
+#[test]
+fn much_may_come_with_the_end_of_a_handshake() {
+    let settings = Settings::new()
+        .set("buffers.size", 256 * 1024)
+        .set("buffers.count", 64)
+        .set("limits.write_queue_max", 256 * 1024);
+    block_on_with(settings, async || {
+        for version in VERSIONS {
+            let party = Party::of(version);
+            party.begin();
+            let (heard, handler) = listener();
+            let mut peer = party.connect(handler);
+            peer.push();
+            let mut last = Vec::new();
+            while peer.tls.is_handshaking() {
+                assert!(peer.pull().await);
+                last = peer.sealed();
+                if peer.tls.is_handshaking() {
+                    peer.peer.send(std::mem::take(&mut last));
+                }
+            }
+            last.extend(peer.seal(&some_bytes(200_000)));
+            peer.peer.send(last);
+            peer.finish();
+            assert_eq!(peer.peer.closed().await, CloseReason::PeerClosed);
+            assert!(heard.borrow().bytes == some_bytes(200_000));
+        }
+    });
+}
+
+#[test]
+fn who_sends_a_large_record_at_the_least_rate_is_not_too_slow() {
+    let settings = Settings::new()
+        .set("limits.receive_rate_min", 1000)
+        .set("limits.rate_window", Duration::from_secs(5))
+        .set("timeouts.read", Duration::from_secs(60));
+    block_on_with(settings, async || {
+        let party = Party::of(&TLS13);
+        party.begin();
+        let (heard, handler) = listener();
+        let mut peer = party.connect(handler);
+        assert!(peer.shake_hands().await);
+        peer.send(b"begins");
+        let sealed = peer.seal(&some_bytes(16_000));
+        for piece in sealed.chunks(750) {
+            sleep(Duration::from_millis(500)).await;
+            peer.peer.send(piece);
+        }
+        peer.finish();
+        assert_eq!(peer.peer.closed().await, CloseReason::PeerClosed);
+        assert_eq!(heard.borrow().bytes.len(), 16_006);
+        // Less than that is.
+        let (_, handler) = listener();
+        let mut peer = party.connect(handler);
+        assert!(peer.shake_hands().await);
+        peer.send(b"begins");
+        let sealed = peer.seal(&some_bytes(16_000));
+        for piece in sealed.chunks(250).take(60) {
+            sleep(Duration::from_millis(500)).await;
+            peer.peer.send(piece);
+        }
+        assert_eq!(peer.peer.closed().await, CloseReason::ReceiveTooSlow);
+    });
+}
