@@ -16,6 +16,10 @@ const DEFLATED_MIN: usize = 32;
 const LEVEL: u32 = 3;
 /// Bytes that are inflated at a time.
 const PIECE: usize = 16 * 1024;
+/// Last blocks of a message (RFC 7692, 7.2.3.4) at most. No key: who compresses makes one, if any. One
+/// takes two bytes, and behind it the decompressor begins anew, which takes as long as to inflate a
+/// kilobyte.
+const LAST_BLOCKS_MAX: u32 = 16;
 /// What ends a message, and is not sent (RFC 7692, 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
@@ -51,7 +55,7 @@ pub(super) fn inflate(payload: &[u8], bytes_max: u64, owner: Key) -> Result<Chun
         let (decompress, piece) =
             spare.get_or_insert_with(|| (Box::new(Decompress::new(false)), vec![0; PIECE]));
         decompress.reset(false);
-        let mut inflated = Chunk::default();
+        let (mut inflated, mut last_blocks) = (Chunk::default(), 0);
         for mut left in [payload, &TAIL] {
             loop {
                 let (read, written) = (decompress.total_in(), decompress.total_out());
@@ -65,7 +69,13 @@ pub(super) fn inflate(payload: &[u8], bytes_max: u64, owner: Key) -> Result<Chun
                 inflated.append(Chunk::copy_of(&piece[..written], owner));
                 match status {
                     // A last block may be followed by others (RFC 7692, 7.2.3.4).
-                    Ok(Status::StreamEnd) => decompress.reset(false),
+                    Ok(Status::StreamEnd) if last_blocks < LAST_BLOCKS_MAX => {
+                        last_blocks += 1;
+                        decompress.reset(false);
+                    }
+                    Ok(Status::StreamEnd) => {
+                        return Err(Violation::too_big("a message has too many last blocks"));
+                    }
                     Ok(_) if read > 0 || written > 0 => {}
                     Ok(_) if left.is_empty() => break,
                     _ => return Err(Violation::payload("a message does not inflate")),
@@ -172,6 +182,18 @@ mod tests {
         assert_eq!(
             inflated(&bomb, 64 << 20).map(|bytes| bytes.len()),
             Ok(64 << 20)
+        );
+    }
+
+    #[test]
+    fn a_message_has_so_many_last_blocks_and_no_more() {
+        // An empty block with BFINAL set, to the end of its last byte.
+        let blocks = |count: u32| b"\x03\x00".repeat(count as usize);
+        assert_eq!(inflated(&blocks(LAST_BLOCKS_MAX), 5), Ok(Vec::new()));
+        let found = inflated(&blocks(LAST_BLOCKS_MAX + 1), 5);
+        assert_eq!(
+            found.map_err(|violation| violation.code.number()),
+            Err(1009)
         );
     }
 
