@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -14,7 +15,7 @@ use tests::gateway::{
 };
 use tests::http::Answers;
 use tests::websocket::{self, Came, Socket, frame};
-use tests::{BOUND, Launch, connect, within};
+use tests::{BOUND, Launch, connect, needs, within};
 
 const DIRECTORY: &str = env!("CARGO_TARGET_TMPDIR");
 
@@ -277,6 +278,38 @@ fn a_reload_reads_the_tokens_again_or_changes_nothing() {
     let line = reload(&format!("bob {BOB} publish\n"), "reloaded");
     assert_eq!(line.number("count"), 0, "it is as before");
     server.stop();
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_tokens_stops_nobody() {
+    needs!("mkfifo");
+    let path = Path::new(DIRECTORY).join("gateway-tokens-to-be-a-pipe");
+    drop(std::fs::remove_file(&path)); // the pipe of a run that has failed
+    std::fs::write(&path, tokens()).unwrap();
+    let settings = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[app]\n{}\n",
+        setting("tokens_file", &path).replace('=', " = ")
+    );
+    let mut server = Launch::gateway_with(&file(DIRECTORY, "pipe.toml", &settings)).start();
+    std::fs::remove_file(&path).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let seen = server.log().lines().len();
+    server.signal(Signal::HUP);
+    let line = server.wait_for_line(seen, BOUND, "reload refused", |line| {
+        line.message() == "reload refused"
+    });
+    assert!(line.text.contains("no regular file"), "{}", line.text);
+    let fields = format!("Authorization: Bearer {ADA}\r\n");
+    assert_eq!(ask(&server, "POST", "/publish/a", &fields).status, 200);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit(BOUND), Some(0));
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

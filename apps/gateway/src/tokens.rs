@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::hash::BuildHasher;
 use std::hint::black_box;
 use std::io::Read;
@@ -131,8 +131,12 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 fn read(path: &Path) -> Result<Content, String> {
     let told = |error| format!("cannot read {}: {error}", path.display());
+    // A pipe would stop whoever opens it until somebody writes: the thread that reloads, and drains.
+    if !fs::metadata(path).map_err(told)?.is_file() {
+        return Err(format!("{} is no regular file", path.display()));
+    }
     let mut text = String::new();
-    // Not by its size: a device has none, and no end.
+    // Not by its size: it may grow meanwhile.
     let mut file = File::open(path).map_err(told)?.take(FILE_MAX + 1);
     file.read_to_string(&mut text).map_err(told)?;
     if text.len() as u64 > FILE_MAX {
@@ -222,8 +226,6 @@ impl<'de> Deserialize<'de> for TokenFile {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -311,9 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_a_bound_though_it_tells_no_size() {
+    fn a_file_has_a_bound_and_is_one() {
+        let path = std::env::temp_dir().join(format!("gateway-long-{}", std::process::id()));
+        fs::write(&path, "#".repeat(FILE_MAX as usize + 1)).expect("it is written");
+        let long = TokenFile::read(path.display().to_string()).fault();
+        fs::remove_file(&path).expect("it is there");
+        assert!(long.is_some_and(|why| why.contains("has more than")));
         let endless = TokenFile::read("/dev/zero".to_owned()).fault();
-        assert!(endless.is_some_and(|why| why.contains("has more than")));
+        assert!(endless.is_some_and(|why| why.contains("is no regular file")));
     }
 
     #[test]

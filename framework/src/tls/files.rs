@@ -32,12 +32,7 @@ impl Contents {
 
 /// The whole of a file.
 pub(super) fn read(path: &Path) -> Result<Contents, Fault> {
-    let at_once = rustix::fs::OFlags::NONBLOCK.bits(); // no pipe may stop the thread
-    let opened = File::options()
-        .read(true)
-        .custom_flags(at_once as i32)
-        .open(path);
-    let file = opened.map_err(unreadable)?;
+    let file = open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return fault("it is no regular file", "name a file here");
@@ -53,6 +48,15 @@ pub(super) fn read(path: &Path) -> Result<Contents, Fault> {
         bytes,
         mode: metadata.mode(),
     })
+}
+
+/// Opens it for reading. A pipe is opened too, at once: it may not stop the thread.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let at_once = rustix::fs::OFlags::NONBLOCK.bits();
+    File::options()
+        .read(true)
+        .custom_flags(at_once as i32)
+        .open(path)
 }
 
 fn unreadable(error: io::Error) -> Fault {
@@ -90,11 +94,7 @@ mod tests {
         let scratch = Scratch::new();
         assert_eq!(why(&scratch.path("none")), "it does not exist");
         assert_eq!(why(scratch.directory()), "it is no regular file");
-        let fifo = scratch.path("fifo");
-        let mode = rustix::fs::Mode::RUSR;
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0)
-            .expect("a pipe can be made");
-        assert_eq!(why(&fifo), "it is no regular file");
+        assert_eq!(why(&scratch.pipe("pipe")), "it is no regular file");
         let long = scratch.write("long", vec![b'x'; FILE_MAX as usize + 1]);
         assert!(why(&long).contains("more than"));
     }

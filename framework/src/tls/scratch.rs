@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, date_time_ymd};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::config::ListenerSettings;
 use crate::settings::Settings;
@@ -42,6 +43,13 @@ impl Scratch {
     pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, contents).expect("a file can be written");
+        path
+    }
+
+    /// Makes a pipe that nobody writes to.
+    pub(crate) fn pipe(&self, name: &str) -> PathBuf {
+        let (path, mode) = (self.path(name), Mode::RUSR | Mode::WUSR);
+        mknodat(CWD, &path, FileType::Fifo, mode, 0).expect("a pipe can be made");
         path
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn renew(
     renew: impl FnOnce(TicketKeys) -> TicketKeys,
 ) -> Result<Renewal, Fault> {
     let failed = |error: io::Error| unwritable(directory(path), &error);
-    let lock = File::open(path).map_err(failed)?;
+    let lock = files::open(path).map_err(failed)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Renewal::Busy),
@@ -285,6 +285,10 @@ mod tests {
         let shared = scratch.write("shared", &text);
         fs::set_permissions(&shared, fs::Permissions::from_mode(0o640)).expect("it is ours");
         assert!(why(&shared).starts_with("others"));
+        let pipe = scratch.pipe("pipe");
+        assert_eq!(why(&pipe), "it is no regular file");
+        let renewal = renew(&pipe, |_| panic!("there are no keys"));
+        assert!(renewal.is_err(), "and nobody waits for a writer");
         let nowhere = scratch.path("none/keys");
         assert!(read_or_make(&nowhere, &two_keys()).is_err());
         assert!(may_be_made(&nowhere).is_err());

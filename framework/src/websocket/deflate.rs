@@ -3,7 +3,15 @@
 
 use std::cell::RefCell;
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use miniz_oxide::MZFlush;
+use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
+use miniz_oxide::deflate::stream::deflate as compress;
+use miniz_oxide::inflate::TINFLStatus as Inflated;
+use miniz_oxide::inflate::core::inflate_flags::{
+    TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY,
+    TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+};
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 use crate::conn::chunk::Chunk;
 use crate::id::Key;
@@ -13,15 +21,26 @@ use crate::websocket::handshake::members;
 /// A shorter message is not compressed: it would seldom become shorter.
 const DEFLATED_MIN: usize = 32;
 /// Of 0 to 9. No key: higher ones take several times the time for some hundredths of the bytes.
-const LEVEL: u32 = 3;
-/// Bytes that are inflated at a time.
+const LEVEL: i32 = 3;
+/// Raw blocks, without the frame of zlib (RFC 1951), of the largest window.
+const RAW: i32 = -15;
+/// Bytes that are inflated at first, and that a thread keeps room for.
 const PIECE: usize = 16 * 1024;
+/// Blocks of a message at most: these, and one more for so many of its bytes. No key: who compresses
+/// makes one of some kilobytes, and two for each part that is flushed. Ten bits are one that says
+/// nothing, and it takes as long as to inflate half a kilobyte.
+const BLOCKS_MAX: usize = 256;
+const BYTES_PER_BLOCK: usize = 32;
 /// What ends a message, and is not sent (RFC 7692, 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
+const INFLATE: u32 = TINFL_FLAG_HAS_MORE_INPUT
+    | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF
+    | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
+
 thread_local! {
-    static COMPRESS: RefCell<Option<Box<Compress>>> = const { RefCell::new(None) };
-    static DECOMPRESS: RefCell<Option<(Box<Decompress>, Vec<u8>)>> = const { RefCell::new(None) };
+    static COMPRESS: RefCell<Option<Box<CompressorOxide>>> = const { RefCell::new(None) };
+    static DECOMPRESS: RefCell<Option<(Box<DecompressorOxide>, Vec<u8>)>> = const { RefCell::new(None) };
 }
 
 /// `payload` compressed, if it becomes shorter by it (RFC 7692, 7.2.1).
@@ -29,17 +48,20 @@ pub(super) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
     if payload.len() < DEFLATED_MIN {
         return None;
     }
-    COMPRESS.with_borrow_mut(|compress| {
-        let compress =
-            compress.get_or_insert_with(|| Box::new(Compress::new(Compression::new(LEVEL), false)));
-        compress.reset();
+    COMPRESS.with_borrow_mut(|compressor| {
+        let compressor = compressor.get_or_insert_with(|| {
+            let flags = create_comp_flags_from_zip_params(LEVEL, RAW, 0);
+            Box::new(CompressorOxide::new(flags))
+        });
+        compressor.reset();
         // One that does not fit is none that is wanted.
-        let mut deflated = Vec::with_capacity(payload.len() + TAIL.len());
-        let status = compress.compress_vec(payload, &mut deflated, FlushCompress::Sync);
-        let is_whole = status.is_ok()
-            && compress.total_in() == payload.len() as u64
-            && deflated.len() < deflated.capacity()
-            && deflated.ends_with(&TAIL);
+        let mut deflated = vec![0; payload.len() + TAIL.len()];
+        let done = compress(compressor, payload, &mut deflated, MZFlush::Sync);
+        let is_whole = done.status.is_ok()
+            && done.bytes_consumed == payload.len()
+            && done.bytes_written < deflated.len();
+        deflated.truncate(done.bytes_written);
+        let is_whole = is_whole && deflated.ends_with(&TAIL);
         deflated.truncate(deflated.len().saturating_sub(TAIL.len()));
         (is_whole && deflated.len() < payload.len()).then_some(deflated)
     })
@@ -48,35 +70,53 @@ pub(super) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
 /// The message that was compressed to `payload`, of at most `bytes_max` (RFC 7692, 7.2.2).
 pub(super) fn inflate(payload: &[u8], bytes_max: u64, owner: Key) -> Result<Chunk, Violation> {
     DECOMPRESS.with_borrow_mut(|spare| {
-        let (decompress, piece) =
-            spare.get_or_insert_with(|| (Box::new(Decompress::new(false)), vec![0; PIECE]));
-        decompress.reset(false);
-        let mut inflated = Chunk::default();
-        for mut left in [payload, &TAIL] {
-            loop {
-                let (read, written) = (decompress.total_in(), decompress.total_out());
-                let status = decompress.decompress(left, piece, FlushDecompress::None);
-                let read = (decompress.total_in() - read) as usize;
-                let written = (decompress.total_out() - written) as usize;
-                left = &left[read..];
-                if (inflated.len() + written) as u64 > bytes_max {
-                    return Err(Violation::too_big("the message is too large once inflated"));
+        let (decompressor, room) = spare.get_or_insert_with(Default::default);
+        let length = inflate_into(room, decompressor, payload, bytes_max as usize);
+        let inflated = length.map(|length| Chunk::copy_of(&room[..length], owner));
+        room.truncate(PIECE);
+        room.shrink_to(PIECE);
+        inflated
+    })
+}
+
+/// The same, to the front of `room`; gives its length. Nothing that lay there comes to be in it.
+fn inflate_into(
+    room: &mut Vec<u8>,
+    decompressor: &mut DecompressorOxide,
+    payload: &[u8],
+    bytes_max: usize,
+) -> Result<usize, Violation> {
+    let mut blocks_left = BLOCKS_MAX + payload.len() / BYTES_PER_BLOCK;
+    let mut length = 0;
+    decompressor.init();
+    for mut left in [payload, &TAIL] {
+        loop {
+            let (status, read, written) = decompress(decompressor, left, room, length, INFLATE);
+            left = &left[read..];
+            length += written;
+            if length > bytes_max {
+                return Err(Violation::too_big("the message is too large once inflated"));
+            }
+            match status {
+                Inflated::NeedsMoreInput => break,
+                Inflated::HasMoreOutput => {
+                    let more = (2 * room.len()).max(PIECE).min(bytes_max + 1);
+                    room.resize(more, 0);
                 }
-                inflated.append(Chunk::copy_of(&piece[..written], owner));
-                match status {
-                    // A last block may be followed by others (RFC 7692, 7.2.3.4).
-                    Ok(Status::StreamEnd) => decompress.reset(false),
-                    Ok(_) if read > 0 || written > 0 => {}
-                    Ok(_) if left.is_empty() => break,
-                    _ => return Err(Violation::payload("a message does not inflate")),
+                Inflated::BlockBoundary | Inflated::Done if blocks_left == 0 => {
+                    return Err(Violation::too_big("a message has too many blocks"));
                 }
-                if left.is_empty() && written < PIECE {
-                    break;
+                Inflated::BlockBoundary => blocks_left -= 1,
+                // A last block may be followed by others (RFC 7692, 7.2.3.4).
+                Inflated::Done => {
+                    blocks_left -= 1;
+                    decompressor.init();
                 }
+                _ => return Err(Violation::payload("a message does not inflate")),
             }
         }
-        Ok(inflated)
-    })
+    }
+    Ok(length)
 }
 
 /// What a server answers to the first of the offers that it can keep to (RFC 7692, 5.1 and 7.1).
@@ -173,6 +213,49 @@ mod tests {
             inflated(&bomb, 64 << 20).map(|bytes| bytes.len()),
             Ok(64 << 20)
         );
+    }
+
+    #[test]
+    fn a_message_has_so_many_blocks_and_no_more() {
+        // Four empty blocks of fixed codes, and one with BFINAL set, to the end of its last byte.
+        let blocks: [&[u8]; 2] = [b"\x02\x08\x20\x80\x00", b"\x03\x00"];
+        for block in blocks {
+            assert_eq!(inflated(&block.repeat(10), 5), Ok(Vec::new()));
+            let found = inflated(&block.repeat(10_000), 5);
+            let found = found.map_err(|violation| violation.code.number());
+            assert_eq!(found, Err(1009), "{}", block.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_message_of_flushed_parts_inflates() {
+        let (part, mut parts) = (
+            b"a part of it, some 60 bytes long, and flushed by who sends it",
+            Vec::new(),
+        );
+        let mut compressor = CompressorOxide::new(create_comp_flags_from_zip_params(LEVEL, RAW, 0));
+        for number in 0..100_u32 {
+            let mut room = [0; 200];
+            let part = [&number.to_le_bytes(), &part[..]].concat();
+            let done = compress(&mut compressor, &part, &mut room, MZFlush::Sync);
+            parts.extend_from_slice(&room[..done.bytes_written]);
+        }
+        let found = inflated(&parts, 1 << 20).map(|bytes| bytes.len());
+        assert_eq!(found, Ok(100 * (4 + part.len())));
+    }
+
+    #[test]
+    fn nothing_of_a_message_is_in_another() {
+        let secret = deflate(&b"secret ".repeat(100)).expect("it becomes shorter");
+        // A match of 3 bytes at a distance of 1, before which nothing is.
+        let reaches_back = b"\x03\x02\x00";
+        block_on(async move || {
+            let owner = Key::of_place(0);
+            assert!(inflate(&secret, 1000, owner).is_ok());
+            let found =
+                inflate(reaches_back, 1000, owner).map_err(|violation| violation.code.number());
+            assert_eq!(found.map(|chunk| chunk.to_vec()), Err(1007));
+        });
     }
 
     #[test]
