@@ -18,6 +18,8 @@ use crate::tls::ticket_file;
 
 /// Bytes that a peer sends within a session at most.
 const SENT_MAX: usize = 40_000;
+/// Bytes of a flood, more than any handshake has.
+const FLOOD: usize = 200_000;
 /// Changes of keys among them: more may be taken for a flood.
 const NEW_KEYS_MAX: u32 = 8;
 /// What buffers on the heap hold at most for a peer that is read from: a message of the handshake that
@@ -34,13 +36,14 @@ pub(crate) fn hold_for(bytes: &[u8], certified: &Certified) {
         return;
     };
     let pieces = Pieces::new(*pieces);
-    match reader % 7 {
+    match reader % 8 {
         0 => hello::properties::hold_for(rest),
         1 => ticket_file::properties::hold_for(rest),
         2 => strangers(rest, pieces, certified),
         3 => in_handshake(&TLS12, rest, pieces, certified),
         4 => in_handshake(&TLS13, rest, pieces, certified),
         5 => in_session(&TLS12, rest, pieces, certified),
+        6 => flood(rest, pieces, certified),
         _ => in_session(&TLS13, rest, pieces, certified),
     }
 }
@@ -133,6 +136,23 @@ async fn stranger(bytes: &[u8], mut pieces: Pieces) -> CloseReason {
     reason
 }
 
+/// Whoever goes on sending the same is ended, whatever it is, before it has cost much memory.
+fn flood(bytes: &[u8], mut pieces: Pieces, certified: &Certified) {
+    pieces.longest = pieces.longest.max(bytes.len() as u32 / 2);
+    let flood: Vec<u8> = bytes.iter().copied().cycle().take(FLOOD).collect();
+    block_on(async || {
+        Party::with(&TLS13, certified).begin();
+        let (heard, handler) = listener();
+        let mut peer = serve(handler);
+        pieces.send(&mut peer, &flood).await;
+        let reason = peer.closed().await;
+        let allowed = [CloseReason::TlsFailed, CloseReason::TlsTimeout];
+        assert!(allowed.contains(&reason), "{reason}");
+        assert!(heard.borrow().info.is_none(), "nobody has shaken hands");
+        assert_nothing_left();
+    });
+}
+
 /// A client that shakes hands, but for some bytes of what it sends: each of the `changes` is a place
 /// in that (two bytes) and what it is combined with.
 fn in_handshake(
@@ -152,6 +172,7 @@ fn in_handshake(
         let allowed = [
             CloseReason::TlsFailed,
             CloseReason::TlsInvalid,
+            CloseReason::TlsTimeout, // of a record that was said to be longer
             CloseReason::PeerClosed,
         ];
         assert!(allowed.contains(&reason), "{reason}");
