@@ -224,7 +224,7 @@ fresh-machine: ## Build and test on fresh Debians with what the README says and 
 	FRESH="$(FRESH)" tests/fresh_machine.sh
 
 # libFuzzer comes with a crate and wants a C++ compiler, nothing else: no cargo-fuzz and no nightly. The flags are those of cargo-fuzz.
-FUZZ_TARGETS := settings frames codec proxy http websocket resp reply chat
+FUZZ_TARGETS := settings frames codec proxy http websocket tls resp reply chat gateway
 FUZZ_SECONDS ?= 30
 fuzz-smoke: export RUSTC_BOOTSTRAP = 1
 fuzz-smoke: export RUSTFLAGS = --cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module -Ccodegen-units=1 $(foreach flag,level=4 \

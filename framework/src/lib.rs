@@ -149,6 +149,13 @@ pub mod fuzzing {
         crate::testing::websocket_properties::hold_for(bytes);
     }
 
+    /// Peers of a server with TLS by this certificate and its key (DER), and files of ticket keys.
+    #[cfg(all(feature = "testing", feature = "tls"))]
+    pub fn tls(bytes: &[u8], certificate: &[u8], key: &[u8]) {
+        let certified = crate::testing::tls_peer::Certified::of(certificate, key);
+        crate::testing::tls_properties::hold_for(bytes, &certified);
+    }
+
     /// PROXY headers.
     pub fn proxy(bytes: &[u8]) {
         crate::proxy::properties::hold_for(bytes);

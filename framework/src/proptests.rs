@@ -48,6 +48,11 @@ fn the_kept_corpus_breaks_no_promise() {
         .for_each(|bytes| crate::proxy::properties::hold_for(bytes));
     http.iter()
         .for_each(|bytes| crate::testing::http_properties::hold_for(bytes));
+    #[cfg(feature = "tls")]
+    corpus("tls").iter().for_each(|bytes| {
+        let certified = crate::testing::tls_peer::Certified::made();
+        crate::testing::tls_properties::hold_for(bytes, certified);
+    });
     #[cfg(feature = "websocket")]
     corpus("websocket")
         .iter()

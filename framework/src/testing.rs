@@ -48,8 +48,14 @@ mod kernel;
 mod peer;
 #[cfg(all(test, feature = "tls"))]
 mod tls_limits_tests;
-#[cfg(all(test, feature = "tls"))]
-mod tls_peer;
+#[cfg(all(any(test, fuzzing), feature = "tls"))]
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the tests that use the rest are not here")
+)]
+pub(crate) mod tls_peer;
+#[cfg(all(any(test, fuzzing), feature = "tls"))]
+pub(crate) mod tls_properties;
 #[cfg(all(test, feature = "tls"))]
 mod tls_tests;
 #[cfg(all(any(test, fuzzing), feature = "websocket"))]

@@ -30,7 +30,7 @@ mod problem;
 #[cfg(all(test, feature = "tls"))]
 pub(crate) mod scratch;
 #[cfg(feature = "tls")]
-mod ticket_file;
+pub(crate) mod ticket_file;
 #[cfg(feature = "tls")]
 mod ticket_keys;
 #[cfg(feature = "tls")]

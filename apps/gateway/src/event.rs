@@ -84,31 +84,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What a reader gets, by the rules of WHATWG HTML, 9.2.6: id, name and data of one event.
-    fn read(frame: &[u8]) -> (u64, String, String) {
-        let text = str::from_utf8(frame).expect("it is text");
-        let (size, rest) = text.split_once("\r\n").expect("the line of a chunk");
-        let size = usize::from_str_radix(size, 16).expect("its size");
-        assert_eq!(&rest[size..], "\r\n");
-        let event = rest[..size].replace("\r\n", "\n").replace('\r', "\n");
-        let event = event.strip_suffix("\n\n").expect("an empty line ends it");
-        let (mut id, mut name, mut data) = (None, "message", String::new());
-        for line in event.split('\n') {
-            assert!(!line.is_empty(), "an event ends in its midst: {event:?}");
-            let (field, value) = line.split_once(": ").expect("a field");
-            match field {
-                "id" => id = value.parse().ok(),
-                "event" => name = value,
-                "data" => data = data + value + "\n",
-                other => panic!("{other}"),
-            }
-        }
-        let data = data
-            .strip_suffix('\n')
-            .expect("without data there is no event");
-        (id.expect("a number"), name.to_owned(), data.to_owned())
-    }
+    use crate::properties::read_event;
 
     #[test]
     fn an_event_is_as_the_standard_has_it() {
@@ -156,7 +132,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_message_comes_to_its_reader(id: u64, message in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let (read_id, name, data) = read(&frame(id, &message));
+            let (read_id, name, data) = read_event(&frame(id, &message));
             prop_assert_eq!(read_id, id);
             match str::from_utf8(&message) {
                 Ok(text) => {
@@ -172,7 +148,7 @@ mod tests {
 
         #[test]
         fn any_text_keeps_its_lines(id: u64, text in "[a:\\r\\n\u{e9}\u{0}\u{feff} ]{0,30}") {
-            let (read_id, name, data) = read(&frame(id, text.as_bytes()));
+            let (read_id, name, data) = read_event(&frame(id, text.as_bytes()));
             let ends = text.replace("\r\n", "\n").replace('\r', "\n");
             prop_assert_eq!((read_id, name.as_str(), data), (id, "message", ends));
         }

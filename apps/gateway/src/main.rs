@@ -7,6 +7,8 @@ mod handler;
 mod origin;
 mod page;
 mod policy;
+#[cfg(any(test, fuzzing))]
+mod properties;
 mod publisher;
 mod route;
 mod settings;

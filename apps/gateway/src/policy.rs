@@ -72,7 +72,7 @@ fn one<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
 }
 
 /// Of `Authorization: Bearer TOKEN` (RFC 6750, 2.1).
-fn behind_scheme(value: &[u8]) -> Option<&[u8]> {
+pub(crate) fn behind_scheme(value: &[u8]) -> Option<&[u8]> {
     let end = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, token) = value.split_at(end);
     let is_bearer = scheme.eq_ignore_ascii_case(BEARER.as_bytes());
@@ -80,7 +80,7 @@ fn behind_scheme(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// Of `Sec-WebSocket-Protocol: bearer, TOKEN`: `new WebSocket(url, ["bearer", token])`.
-fn behind_bearer<'v>(values: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
+pub(crate) fn behind_bearer<'v>(values: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
     let members = values.flat_map(|value| value.split(|byte| *byte == b','));
     let mut members = members.map(<[u8]>::trim_ascii);
     members.find(|member| *member == BEARER.as_bytes())?;

@@ -44,10 +44,10 @@ struct Content {
 }
 
 #[derive(PartialEq, Eq)]
-struct Token {
-    secret: Box<[u8]>,
-    may_publish: bool,
-    may_subscribe: bool,
+pub(crate) struct Token {
+    pub(crate) secret: Box<[u8]>,
+    pub(crate) may_publish: bool,
+    pub(crate) may_subscribe: bool,
 }
 
 /// What is printed of it is no secret.
@@ -104,7 +104,7 @@ impl TokenFile {
 
 /// Looks at all tokens, whatever the first ones are: the time tells neither whose it is nor how much
 /// of it is right, only how long those of the file are.
-fn judge(tokens: &[Token], given: &[u8], right: Right) -> Verdict {
+pub(crate) fn judge(tokens: &[Token], given: &[u8], right: Right) -> Verdict {
     let (mut is_known, mut is_allowed) = (false, false);
     for token in tokens {
         let is_this = is_same(&token.secret, given);
@@ -159,7 +159,7 @@ fn is_blank(line: &str) -> bool {
 }
 
 /// The tokens, or which line is wrong and why; nothing of a token is told.
-fn parse(text: &str) -> Result<Vec<Token>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Token>, String> {
     let mut tokens: Vec<Token> = Vec::new();
     let lines = (1..).zip(text.lines());
     for (number, line) in lines.filter(|(_, line)| !is_blank(line)) {

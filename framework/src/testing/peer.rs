@@ -103,7 +103,7 @@ impl Peer {
     }
 
     /// Waits for any bytes, and gives those that there are; none: the connection has ended.
-    #[cfg(all(test, feature = "tls"))]
+    #[cfg(all(any(test, fuzzing), feature = "tls"))]
     pub(super) async fn receive_some(&mut self) -> Vec<u8> {
         self.wait(|wire| {
             let has_some = !wire.outbound.is_empty() || wire.is_over();

@@ -13,8 +13,8 @@ use crate::metrics::tls::HandshakeFailure;
 use crate::settings::Settings;
 use crate::shard::futures::sleep::sleep;
 use crate::shard::handle::Shard;
-use crate::testing::tls_peer::{Party, TlsPeer, VERSIONS};
-use crate::testing::tls_tests::{echo, listener, some_bytes, stats};
+use crate::testing::tls_peer::{Party, TlsPeer, VERSIONS, listener};
+use crate::testing::tls_tests::{echo, some_bytes, stats};
 use crate::testing::{block_on, block_on_with, serve};
 
 /// Fails the handshakes that are under way, one of which may go on in this turn. False: none waits.

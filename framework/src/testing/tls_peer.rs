@@ -1,7 +1,11 @@
 //! A peer that speaks TLS, by the library's own buffered client.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
-use std::sync::{Arc, OnceLock};
+use std::rc::Rc;
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustls::crypto::ring;
@@ -11,7 +15,11 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
 };
 
-use crate::handler::Handler;
+use crate::conn::connection::Conn;
+use crate::conn::tls_info::TlsInfo;
+use crate::error::Error;
+use crate::handler::{Handler, from_fn};
+use crate::shard::conns::EndOfInput;
 use crate::shard::futures::sleep::sleep;
 use crate::shard::handle::Shard;
 use crate::testing::{Peer, serve};
@@ -29,21 +37,41 @@ pub(super) struct Party {
     pub(super) per_turn_max: u32,
 }
 
-/// The certificate of the tests, and its key.
-fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-    static MADE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
-    let (certificate, key) = MADE.get_or_init(|| {
-        let names = vec!["server.test".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).expect("it is made");
-        (made.cert.der().to_vec(), made.signing_key.serialize_der())
-    });
-    let key = PrivatePkcs8KeyDer::from(key.clone());
-    (certificate.clone().into(), key.into())
+/// A certificate for `server.test`, and its key.
+pub(crate) struct Certified {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Certified {
+    /// In DER; the key as PKCS #8 has it.
+    pub(crate) fn of(certificate: &[u8], key: &[u8]) -> Self {
+        Self {
+            certificate: certificate.to_vec().into(),
+            key: PrivatePkcs8KeyDer::from(key.to_vec()).into(),
+        }
+    }
+
+    /// That of the tests.
+    #[cfg(test)]
+    pub(crate) fn made() -> &'static Self {
+        static MADE: OnceLock<Certified> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let names = vec!["server.test".to_owned()];
+            let made = rcgen::generate_simple_self_signed(names).expect("it is made");
+            Self::of(made.cert.der(), &made.signing_key.serialize_der())
+        })
+    }
 }
 
 impl Party {
+    #[cfg(test)]
     pub(super) fn of(version: &'static SupportedProtocolVersion) -> Self {
-        let (certificate, key) = certificate();
+        Self::with(version, Certified::made())
+    }
+
+    pub(super) fn with(version: &'static SupportedProtocolVersion, certified: &Certified) -> Self {
+        let (certificate, key) = (certified.certificate.clone(), certified.key.clone_key());
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&VERSIONS)
@@ -90,6 +118,29 @@ impl Party {
             received: Vec::new(),
         }
     }
+}
+
+/// What a handler has read, and how that has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) bytes: Vec<u8>,
+    pub(super) end: Option<EndOfInput>,
+    pub(super) info: Option<TlsInfo>,
+}
+
+/// A handler that listens.
+pub(super) fn listener() -> (Rc<RefCell<Heard>>, impl Handler) {
+    let heard = Rc::new(RefCell::new(Heard::default()));
+    let told = Rc::clone(&heard);
+    let handler = from_fn(async move |conn: &mut Conn| {
+        told.borrow_mut().info = conn.tls();
+        while let Some(bytes) = conn.read().await? {
+            told.borrow_mut().bytes.extend_from_slice(&bytes);
+        }
+        told.borrow_mut().end = conn.end_of_input();
+        Ok::<_, Error>(())
+    });
+    (heard, handler)
 }
 
 /// The other end of a connection.
@@ -142,6 +193,20 @@ impl TlsPeer {
             self.take_plain();
         }
         true
+    }
+
+    /// The same of a server that may not keep to TLS. False, too: it does not.
+    pub(super) async fn try_pull(&mut self) -> bool {
+        let bytes = self.peer.receive_some().await;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            self.tls.read_tls(&mut rest).expect("it is memory");
+            if self.tls.process_new_packets().is_err() {
+                return false;
+            }
+            self.take_plain();
+        }
+        !bytes.is_empty()
     }
 
     /// Seals `bytes`, one record for 16 KiB.

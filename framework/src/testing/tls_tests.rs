@@ -1,7 +1,5 @@
 //! TLS on a shard, against the library's own client.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,7 +8,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::close_reason::CloseReason;
 use crate::conn::connection::Conn;
-use crate::conn::tls_info::{TlsInfo, TlsVersion};
+use crate::conn::tls_info::TlsVersion;
 use crate::error::Error;
 use crate::handler::{Handler, from_fn};
 use crate::metrics::Snapshot;
@@ -19,7 +17,7 @@ use crate::settings::Settings;
 use crate::shard::conns::{Delivery, EndOfInput};
 use crate::shard::futures::sleep::sleep;
 use crate::shard::handle::Shard;
-use crate::testing::tls_peer::{Party, TlsPeer, VERSIONS};
+use crate::testing::tls_peer::{Party, TlsPeer, VERSIONS, listener};
 use crate::testing::{block_on, block_on_with, elapsed, serve};
 
 pub(super) async fn echo(conn: &mut Conn) -> Result<(), Error> {
@@ -36,29 +34,6 @@ pub(super) fn stats() -> Snapshot {
 /// Bytes that are not all alike.
 pub(super) fn some_bytes(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
-}
-
-/// What a handler has read, and how that has ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Heard {
-    pub(super) bytes: Vec<u8>,
-    end: Option<EndOfInput>,
-    info: Option<TlsInfo>,
-}
-
-/// A handler that listens.
-pub(super) fn listener() -> (Rc<RefCell<Heard>>, impl Handler) {
-    let heard = Rc::new(RefCell::new(Heard::default()));
-    let told = Rc::clone(&heard);
-    let handler = from_fn(async move |conn: &mut Conn| {
-        told.borrow_mut().info = conn.tls();
-        while let Some(bytes) = conn.read().await? {
-            told.borrow_mut().bytes.extend_from_slice(&bytes);
-        }
-        told.borrow_mut().end = conn.end_of_input();
-        Ok::<_, Error>(())
-    });
-    (heard, handler)
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) struct Snapshot {
     pub(crate) is_unsent: bool,
 }
 
+#[cfg(test)]
 impl Snapshot {
     pub(crate) fn is_sending(&self) -> bool {
         self.send == SendState::InFlight

@@ -8,7 +8,7 @@
 //! at [`record`]s and a client's `hello`.
 
 mod handshake;
-mod hello;
+pub(crate) mod hello;
 mod input;
 mod output;
 mod record;
