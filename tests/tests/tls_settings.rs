@@ -208,7 +208,7 @@ fn each_bad_file_refuses_the_start_with_its_remedy() {
             "certificate = 'DIR/server.key'\nkey = 'DIR/server.crt'\n",
             [
                 "server.key (listener.tls.certificate), it has a key, and no certificate: ",
-                "exchange the two files",
+                "name the certificate's file here",
             ],
         ),
         (

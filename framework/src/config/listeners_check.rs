@@ -143,7 +143,7 @@ fn tls_contradicts(listener: &ListenerSettings, checker: &mut Checker<'_>) {
     let key = |key: &str| listener.tls_key(key);
     let (certificates, keys) = (tls.certificate.len(), tls.key.len());
     if certificates != keys {
-        let what = format!("{certificates} certificates, but {keys} keys");
+        let what = format!("certificates: {certificates}, keys: {keys}");
         let help = "name the key of each certificate, in the same order";
         checker.contradiction(&[&key("key"), &key("certificate")], what, help);
     }

@@ -88,7 +88,10 @@ fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
         return fault("it is DER, and not PEM", remedy);
     }
     match PrivateKeyDer::from_pem_slice(bytes) {
-        Ok(_) => fault("it has a key, and no certificate", "exchange the two files"),
+        Ok(_) => fault(
+            "it has a key, and no certificate",
+            "name the certificate's file here",
+        ),
         Err(_) => fault(
             "it has no certificate in PEM",
             "name the certificate's file here",
@@ -114,7 +117,10 @@ fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
         return fault("it is DER, and not PEM", remedy);
     }
     if CertificateDer::from_pem_slice(bytes).is_ok() {
-        return fault("it has a certificate, and no key", "exchange the two files");
+        return fault(
+            "it has a certificate, and no key",
+            "name the key's file here",
+        );
     }
     fault("it has no private key in PEM", "name the key's file here")
 }

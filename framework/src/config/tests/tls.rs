@@ -105,7 +105,7 @@ fn what_does_not_go_together_is_refused() {
         (
             "key = [\"/a.key\", \"/b.key\"]",
             "key = \"/a.key\"",
-            "t.toml:7:7: listener.public.tls.key: 2 certificates, but 1 keys",
+            "t.toml:7:7: listener.public.tls.key: certificates: 2, keys: 1",
         ),
         (
             "client_ca = \"/ca.crt\"",
