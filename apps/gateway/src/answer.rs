@@ -42,7 +42,7 @@ pub(crate) fn refusal(verdict: Verdict) -> Option<Response<'static>> {
         Verdict::Allowed => return None,
         Verdict::Unknown => text(
             Status::UNAUTHORIZED,
-            "a bearer token that is known here is needed",
+            "a bearer token is needed, one that is known here",
         )
         .header("WWW-Authenticate", "Bearer"),
         Verdict::NoRight => text(Status::FORBIDDEN, "the token has no right to this"),
