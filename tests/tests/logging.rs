@@ -168,10 +168,7 @@ fn assert_losses_told(log: &str, connections: usize) {
         .lines()
         .filter(|line| line.contains("closed conn="))
         .count();
-    assert!(
-        dropped > 0 && closes < connections,
-        "nothing was lost: {told}"
-    );
+    assert!(dropped > 0, "nothing was lost: {told}");
     assert!(
         dropped + closes >= connections,
         "{closes} of {connections} closes in the log, {told}"

@@ -4,7 +4,7 @@
 use clap::ValueEnum;
 use compare::{Comparison, ServerKind, Suite, page};
 
-#[path = "../examples/page/compared.rs"]
+#[path = "../examples/comparison_page/compared.rs"]
 mod compared;
 
 /// The page and its text, after a strict parser has accepted it.

@@ -88,6 +88,23 @@ pub fn ping_pong(events: u64, cores: [usize; 2]) -> io::Result<Times> {
     })
 }
 
+/// [`ping_pong`] twice at once, on the same cores: who is woken there may find its core taken, as
+/// where more than one event is under way.
+///
+/// # Errors
+///
+/// As for [`ping_pong`].
+pub fn two_ping_pongs(events: u64, cores: [usize; 2]) -> io::Result<Times> {
+    thread::scope(|scope| {
+        let other = scope.spawn(move || ping_pong(events / 2, cores));
+        let mut all = ping_pong(events / 2, cores)?;
+        all += other
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(all)
+    })
+}
+
 /// From the wake of the thread on the second core to that of the one on the first, `trips` times,
 /// each after a `pause` in which both sleep.
 ///

@@ -63,20 +63,22 @@ pub(crate) fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error>
             ]
         })
         .collect();
-    let server = Server::start(Kind::Corelane, arguments.cpu_server, &settings)?;
+    let server = Server::start(Kind::Corelane, arguments, &settings)?;
     let (mut heard, mut woken) = (Heard::default(), times());
-    let mut pairs = Vec::new();
+    let (mut pairs, mut crowded) = (Vec::new(), Vec::new());
     while heard.count() < arguments.events {
         go_on(stop)?;
         let before = heard.all();
         Session::open(server.addr(), arguments.cpu_client, &mut upstreams)?
             .hear(TURN, &mut heard)?;
-        let turn = eventfd::ping_pong(TURN, [arguments.cpu_server, arguments.cpu_client])
-            .map_err(failed("eventfd"))?;
+        let cores = [arguments.cpu_server, arguments.cpu_client];
+        let turn = eventfd::ping_pong(TURN, cores).map_err(failed("eventfd"))?;
+        let two = eventfd::two_ping_pongs(TURN, cores).map_err(failed("eventfd"))?;
         let mut own = heard.all();
         own.subtract(before)
             .map_err(|_| Error::Failed("a histogram does not fit itself".to_owned()))?;
         pairs.push([0.5, 0.999].map(|part| (quantile(&own, part), quantile(&turn, part))));
+        crowded.push((quantile(&own, 0.999), quantile(&two, 0.999)));
         woken += turn;
     }
     for (name, late) in SOURCES.iter().zip(&heard.late) {
@@ -96,6 +98,12 @@ pub(crate) fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error>
         what: format!("{what}: p50"),
         pairs: vec![(quantile(&all, 0.5), quantile(&woken, 0.5))],
         bound: BOUND,
+    }
+    .show();
+    Figure {
+        what: "the same beside two pairs of such threads at once".to_owned(),
+        pairs: crowded,
+        bound: Bound::None,
     }
     .show();
     let whole = (quantile(&all, 0.999), quantile(&woken, 0.999));

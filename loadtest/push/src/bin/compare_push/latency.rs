@@ -90,7 +90,7 @@ pub(crate) fn among_talkers(arguments: &Arguments, stop: &Stop) -> Result<bool, 
 }
 
 fn start(arguments: &Arguments) -> Result<[Server; 2], Error> {
-    let start = |kind| Server::start(kind, arguments.cpu_server, &[]);
+    let start = |kind| Server::start(kind, arguments, &[]);
     Ok([start(Kind::Corelane)?, start(Kind::Tokio)?])
 }
 

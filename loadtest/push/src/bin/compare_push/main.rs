@@ -44,6 +44,9 @@ struct Arguments {
     /// Core of the peers, and of the threads that send
     #[arg(long, value_name = "CORE", default_value_t = 1)]
     cpu_client: usize,
+    /// A setting of the Corelane servers, in place of its default
+    #[arg(long = "set", value_name = "section.key=VALUE")]
+    settings: Vec<String>,
     /// Exit with 1 unless every ratio is within its bound
     #[arg(long)]
     assert: bool,

@@ -8,7 +8,7 @@ use std::{env, fmt, io};
 use loadtest::error::Error;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::failed;
+use crate::{Arguments, failed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -32,8 +32,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it on `core`, with further `settings` of Corelane's, and waits until it listens.
-    pub(crate) fn start(kind: Kind, core: usize, settings: &[String]) -> Result<Self, Error> {
+    /// Starts it on its core, with further `settings` of Corelane's beside the arguments', and waits
+    /// until it listens.
+    pub(crate) fn start(
+        kind: Kind,
+        arguments: &Arguments,
+        settings: &[String],
+    ) -> Result<Self, Error> {
+        let core = arguments.cpu_server;
         let own = env::current_exe().map_err(failed("cannot tell where this program is"))?;
         let path = own.with_file_name(format!("push_{kind}"));
         let mut command = Command::new(&path);
@@ -49,7 +55,8 @@ impl Server {
                 let all = fixed
                     .into_iter()
                     .chain([format!("server.cpus=[{core}]")])
-                    .chain(settings.iter().cloned());
+                    .chain(settings.iter().cloned())
+                    .chain(arguments.settings.iter().cloned());
                 command.args(all.flat_map(|setting| ["--set".to_owned(), setting]))
             }
         };

@@ -24,7 +24,7 @@ pub(crate) fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error>
         "with it",
         "without",
     );
-    let start = |settings: &[String]| Server::start(Kind::Corelane, arguments.cpu_server, settings);
+    let start = |settings: &[String]| Server::start(Kind::Corelane, arguments, settings);
     let (with, without) = (
         start(&["app.forgotten_waker=true".to_owned()])?,
         start(&[])?,

@@ -1,4 +1,4 @@
-//! Writes the page of a made-up comparison, to look at: `cargo run --example page -- page.html`.
+//! Writes the page of a made-up comparison, to look at: `cargo run --example comparison_page -- page.html`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ mod compared;
 
 fn main() -> ExitCode {
     let Some(path) = std::env::args().nth(1) else {
-        eprintln!("usage: page PATH");
+        eprintln!("usage: comparison_page PATH");
         return ExitCode::from(2);
     };
     match page::write(&compared::of_all(), Path::new(&path)) {
