@@ -71,6 +71,11 @@ impl<T> Words<T> {
     fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|(word, _)| *word)
     }
+
+    /// Whether it is one of them.
+    pub(super) fn knows(&self, value: &Value) -> bool {
+        matches!(value, Value::Text(text) if self.names().any(|name| name == text))
+    }
 }
 
 impl<T> fmt::Display for Words<T> {
@@ -83,7 +88,9 @@ impl<T> fmt::Display for Words<T> {
 impl<T> Expect for Words<T> {
     fn help(&self, wrong: &Value) -> Option<String> {
         let Value::Text(text) = wrong else {
-            return None;
+            let bare = wrong.to_toml();
+            let is_word = self.names().any(|name| name == bare);
+            return is_word.then(|| format!("write \"{bare}\""));
         };
         let near = nearest(&text.to_ascii_lowercase(), self.names())?;
         Some(format!("did you mean \"{near}\"?"))

@@ -14,6 +14,21 @@ pub(super) struct Mistake {
     pub(super) help: Option<String>,
 }
 
+impl Mistake {
+    /// That `wrong` stands where something else is expected.
+    pub(super) fn found(
+        wrong: &Spanned<Value>,
+        expected: &(impl Display + ?Sized),
+        help: Option<String>,
+    ) -> Self {
+        Self {
+            at: wrong.span(),
+            what: format!("found {}, expected {expected}", wrong.get_ref()),
+            help,
+        }
+    }
+}
+
 /// What is expected of a value. Its `Display` says it: messages read "found ..., expected ...".
 pub(super) trait Expect: Display {
     /// Whether the key cannot be left out.
@@ -31,11 +46,7 @@ pub(super) trait Expect: Display {
 
     /// Everything that is wrong with a value that does not fit.
     fn mistakes(&self, wrong: &Spanned<Value>) -> Vec<Mistake> {
-        vec![Mistake {
-            at: wrong.span(),
-            what: format!("found {}, expected {self}", wrong.get_ref()),
-            help: self.help(wrong.get_ref()),
-        }]
+        vec![Mistake::found(wrong, self, self.help(wrong.get_ref()))]
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::kind::{Expect, Kind};
+use toml::Spanned;
+
+use super::choices::Words;
+use super::kind::{Expect, Kind, Mistake};
 use super::value::Value;
 
 /// Some of these words, each with what it stands for: one at least, and none twice.
@@ -28,17 +31,47 @@ impl<T> Expect for WordList<T> {
             _ => None,
         }
     }
+
+    fn mistakes(&self, wrong: &Spanned<Value>) -> Vec<Mistake> {
+        let items = match wrong.get_ref() {
+            Value::List(items) if !items.is_empty() => items,
+            value => return vec![Mistake::found(wrong, self, self.help(value))],
+        };
+        let (item_kind, mut seen, mut mistakes) = (Words(self.0), Vec::new(), Vec::new());
+        for item in items {
+            let value = item.get_ref();
+            if !item_kind.knows(value) {
+                let help = match value {
+                    Value::Text(_) => None, // all words are told
+                    bare => item_kind.help(bare),
+                };
+                mistakes.push(Mistake::found(item, &item_kind, help));
+            } else if seen.contains(&value) {
+                mistakes.push(Mistake {
+                    at: item.span(),
+                    what: format!("names {value} twice"),
+                    help: None,
+                });
+            } else {
+                seen.push(value);
+            }
+        }
+        mistakes
+    }
 }
 
 impl<T: Clone + PartialEq> Kind<Vec<T>> for WordList<T> {
     fn read(&self, value: &Value) -> Option<Vec<T>> {
+        let Value::List(items) = value else {
+            return None;
+        };
         let mut found = Vec::new();
-        for text in texts(value)? {
-            let (_, meaning) = self.0.iter().find(|(word, _)| *word == text)?;
-            if found.contains(meaning) {
+        for item in items {
+            let meaning = Words(self.0).read(item.get_ref())?;
+            if found.contains(&meaning) {
                 return None;
             }
-            found.push(meaning.clone());
+            found.push(meaning);
         }
         (!found.is_empty()).then_some(found)
     }
@@ -72,22 +105,41 @@ impl fmt::Display for TextList {
     }
 }
 
+impl TextList {
+    fn fits(&self, text: &str) -> bool {
+        (1..=self.bytes_max).contains(&text.len())
+    }
+}
+
 impl Expect for TextList {
     fn help(&self, wrong: &Value) -> Option<String> {
         match wrong {
-            Value::Text(text) if !text.is_empty() && text.len() <= self.bytes_max => {
-                Some(format!("write [{}]", wrong.to_toml()))
-            }
+            Value::Text(text) if self.fits(text) => Some(format!("write [{}]", wrong.to_toml())),
             _ => None,
         }
+    }
+
+    fn mistakes(&self, wrong: &Spanned<Value>) -> Vec<Mistake> {
+        let items = match wrong.get_ref() {
+            Value::List(items) if items.len() <= self.count_max => items,
+            value => return vec![Mistake::found(wrong, self, self.help(value))],
+        };
+        let expected = format!("a text of 1 to {} bytes", self.bytes_max);
+        let wrong = |item: &&Spanned<Value>| match item.get_ref() {
+            Value::Text(text) => !self.fits(text),
+            _ => true,
+        };
+        let wrong = items.iter().filter(wrong);
+        wrong
+            .map(|item| Mistake::found(item, &expected, None))
+            .collect()
     }
 }
 
 impl Kind<Vec<String>> for TextList {
     fn read(&self, value: &Value) -> Option<Vec<String>> {
         let texts = texts(value)?;
-        let fits = |text: &&str| (1..=self.bytes_max).contains(&text.len());
-        let fits = texts.len() <= self.count_max && texts.iter().all(fits);
+        let fits = texts.len() <= self.count_max && texts.iter().all(|text| self.fits(text));
         fits.then(|| texts.into_iter().map(str::to_owned).collect())
     }
 

@@ -126,20 +126,15 @@ impl fmt::Display for Networks {
 
 impl Expect for Networks {
     fn mistakes(&self, wrong: &Spanned<Value>) -> Vec<Mistake> {
-        let mistake = |item: &Spanned<Value>, expected: &dyn fmt::Display, help| Mistake {
-            at: item.span(),
-            what: format!("found {}, expected {expected}", item.get_ref()),
-            help,
-        };
         match wrong.get_ref() {
             Value::List(items) if items.len() <= self.count_max => {
                 let wrong = |item: &Spanned<Value>| {
                     let help = Self::network(item.get_ref()).err()?;
-                    Some(mistake(item, &ITEM, help))
+                    Some(Mistake::found(item, ITEM, help))
                 };
                 items.iter().filter_map(wrong).collect()
             }
-            _ => vec![mistake(wrong, self, None)],
+            _ => vec![Mistake::found(wrong, self, None)],
         }
     }
 }

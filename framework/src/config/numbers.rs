@@ -118,25 +118,18 @@ impl fmt::Display for Cores {
 
 impl Expect for Cores {
     fn mistakes(&self, wrong: &Spanned<Value>) -> Vec<Mistake> {
-        let mistake = |item: &Spanned<Value>, what| Mistake {
-            at: item.span(),
-            what,
-            help: None,
-        };
         let Value::List(items) = wrong.get_ref() else {
-            let what = format!("found {}, expected {self}", wrong.get_ref());
-            return vec![mistake(wrong, what)];
+            return vec![Mistake::found(wrong, self, None)];
         };
         let (mut seen, mut mistakes) = (Vec::new(), Vec::new());
         for item in items {
             match self.number(item.get_ref()) {
-                None => {
-                    let what = format!("found {}, expected {}", item.get_ref(), self.item());
-                    mistakes.push(mistake(item, what));
-                }
-                Some(core) if seen.contains(&core) => {
-                    mistakes.push(mistake(item, format!("names core {core} twice")));
-                }
+                None => mistakes.push(Mistake::found(item, &self.item(), None)),
+                Some(core) if seen.contains(&core) => mistakes.push(Mistake {
+                    at: item.span(),
+                    what: format!("names core {core} twice"),
+                    help: None,
+                }),
                 Some(core) => seen.push(core),
             }
         }

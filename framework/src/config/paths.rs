@@ -4,7 +4,9 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::kind::{Expect, Kind};
+use toml::Spanned;
+
+use super::kind::{Expect, Kind, Mistake};
 use super::value::Value;
 
 /// Bytes of a path at most: PATH_MAX of Linux has one more, for the end.
@@ -25,6 +27,17 @@ impl fmt::Display for Files {
 
 impl Expect for Files {
     const REQUIRED: bool = true;
+
+    fn mistakes(&self, wrong: &Spanned<Value>) -> Vec<Mistake> {
+        match wrong.get_ref() {
+            Value::List(items) if (1..=self.count_max).contains(&items.len()) => {
+                let wrong = items.iter().filter(|item| path(item.get_ref()).is_none());
+                let mistake = |item| Mistake::found(item, "the path of a file", None);
+                wrong.map(mistake).collect()
+            }
+            _ => vec![Mistake::found(wrong, self, None)],
+        }
+    }
 }
 
 impl Kind<Vec<PathBuf>> for Files {

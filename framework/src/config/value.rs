@@ -49,7 +49,8 @@ impl fmt::Display for Value {
             Self::Integer(value) => write!(out, "{value}"),
             Self::Float(value) => write!(out, "{value:?}"),
             Self::Text(value) => write!(out, "\"{}\"", cut(value)),
-            Self::List(_) => out.write_str("a list"),
+            Self::List(items) if items.is_empty() => out.write_str("an empty list"),
+            Self::List(items) => write!(out, "a list of {}", items.len()),
             Self::Table => out.write_str("a table or a date"),
         }
     }

@@ -155,3 +155,26 @@ fn what_is_misspelt_is_told_with_its_place() {
         assert!(found[0].starts_with(told), "{found:#?}");
     }
 }
+
+#[test]
+fn what_is_wrong_in_a_list_is_told_with_its_place() {
+    let all = "a list of some of \"1.2\", \"1.3\", one at least and none twice";
+    let texts = "a list of at most 16 names of protocols, each a text of 1 to 255 bytes";
+    let files = "the path of a file, or a list of 1 to 64 of them";
+    for (from, to, told) in [
+        ("[\"1.3\"]", "[\"1.3\", \"1.4\"]", vec!["11:20: listener.public.tls.versions: found \"1.4\", expected one of \"1.2\", \"1.3\"".to_owned()]),
+        ("[\"1.3\"]", "[1.3]", vec!["11:13: listener.public.tls.versions: found 1.3, expected one of \"1.2\", \"1.3\"\n    help: write \"1.3\"".to_owned()]),
+        ("[\"1.3\"]", "[\"1.3\", \"1.3\"]", vec!["11:20: listener.public.tls.versions: names \"1.3\" twice".to_owned()]),
+        ("[\"1.3\"]", "[]", vec![format!("11:12: listener.public.tls.versions: found an empty list, expected {all}")]),
+        ("[\"h2\"]", "[\n  \"h2\",\n  \"\",\n  7,\n]", vec![
+            "12:3: listener.public.tls.alpn: found \"\", expected a text of 1 to 255 bytes".to_owned(),
+            "13:3: listener.public.tls.alpn: found 7, expected a text of 1 to 255 bytes".to_owned(),
+        ]),
+        ("[\"h2\"]", &format!("[{}]", "\"x\",".repeat(17)), vec![format!("10:8: listener.public.tls.alpn: found a list of 17, expected {texts}")]),
+        ("[\"/a.key\", \"/b.key\"]", "[\"/a.key\", false]", vec!["7:18: listener.public.tls.key: found false, expected the path of a file".to_owned()]),
+        ("[\"/a.key\", \"/b.key\"]", "[]", vec![format!("7:7: listener.public.tls.key: found an empty list, expected {files}")]),
+    ] {
+        let told: Vec<String> = told.iter().map(|told| format!("t.toml:{told}")).collect();
+        assert_eq!(refusals(&TWO.replace(from, to), &[]), told, "{to}");
+    }
+}
