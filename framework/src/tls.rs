@@ -5,7 +5,7 @@
 //! [`ticket_keys`], which are in a [`ticket_store`] and, if there is to be one, a [`ticket_file`].
 //! [`keeper`] has all of it, and makes it anew when a [`watch`] finds that files have changed.
 //! [`client`] is the other end, for connections that a shard opens, with [`client_roots`] of whom it
-//! trusts. Whatever cannot be used is a [`problem`].
+//! trusts. Whatever cannot be used is a [`problem`]; what a session fails of is told in [`words`].
 //!
 //! Without the feature `tls` there is no [`Acceptance`], so that nobody else asks for the feature.
 
@@ -41,6 +41,8 @@ mod ticketer;
 mod validity;
 #[cfg(feature = "tls")]
 mod watch;
+#[cfg(feature = "tls")]
+mod words;
 
 #[cfg(not(feature = "tls"))]
 pub(crate) use self::absent::{Keeper, Made, expires_on, judge};
@@ -50,3 +52,5 @@ pub(crate) use self::acceptance::{Acceptances, Look};
 #[cfg(feature = "tls")]
 pub(crate) use self::keeper::{Keeper, Made, expires_on, judge};
 pub(crate) use self::problem::FileProblem;
+#[cfg(feature = "tls")]
+pub(crate) use self::words::plain;

@@ -21,6 +21,7 @@ use crate::shard::handle::Shard;
 use crate::shard::policy::handshakes::Stage;
 use crate::shard::policy::log_limit::LogKind;
 use crate::time::{Tick, Ticks};
+use crate::tls::plain;
 
 /// What comes and is no whole message of a handshake yet: one may be of 64 KiB (RFC 8446, 4), in
 /// records of any length.
@@ -136,7 +137,7 @@ impl From<Error> for Failed {
 impl fmt::Display for Failed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls(error) => error.fmt(formatter),
+            Self::Tls(error) => formatter.write_str(&plain(error)),
             Self::NotTls => formatter.write_str("what came is no TLS"),
             Self::TooLong => formatter.write_str("a message is too long"),
             Self::Left => formatter.write_str("the peer has left"),

@@ -16,6 +16,7 @@ use super::certificates::{PairFault, pair};
 use super::client_roots::Roots;
 use super::files;
 use super::problem::{Fault, fault};
+use super::words::plain;
 
 /// A name of a protocol has a byte for its length (RFC 7301, 3.1).
 const PROTOCOL_BYTES_MAX: usize = 255;
@@ -143,7 +144,7 @@ impl ClientTlsBuilder {
         let roots = roots.map_err(|(path, fault)| told(path.as_deref(), fault))?;
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(&[&TLS12, &TLS13]);
-        let builder = builder.map_err(|error| told(None, (error.to_string(), String::new())))?;
+        let builder = builder.map_err(|error| told(None, (plain(&error), String::new())))?;
         let builder = builder.with_root_certificates(roots);
         let mut config = match &self.certificate {
             None => builder.with_no_client_auth(),

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::config::{ListenerSettings, Tls};
 
 use super::acceptance::{Acceptance, Acceptances, Look};
-use super::loaded::{Loaded, day};
+use super::loaded::Loaded;
 use super::problem::FileProblem;
 use super::ticket_file;
 use super::ticket_store::{StoreName, TicketStore};
 use super::ticketer::Ticketer;
+use super::validity::day;
 use super::watch::Watcher;
 
 /// Between two looks at the files at the most; half of it if the thread is awake then anyway. No

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use ::ring::digest::{Context, SHA256};
 use rustls::crypto::CryptoProvider;
@@ -21,6 +20,8 @@ use super::files::{self, Contents};
 use super::names::ByName;
 use super::problem::FileProblem;
 use super::ticketer::{Binding, Ticketer};
+use super::validity::day;
+use super::words::plain;
 
 /// A certificate as it was read, without its key.
 pub(super) struct Leaf {
@@ -156,16 +157,6 @@ impl Leaf {
     }
 }
 
-/// `2026-12-01`, in UTC.
-pub(super) fn day(time: i64) -> String {
-    let since = Duration::from_secs(time.max(0).unsigned_abs());
-    let text = UNIX_EPOCH
-        .checked_add(since)
-        .map(|time| humantime::format_rfc3339_seconds(time).to_string());
-    let text = text.unwrap_or_default();
-    text.split('T').next().unwrap_or_default().to_owned()
-}
-
 /// The files of a listener while they are read.
 struct Reading<'a> {
     listener: &'a ListenerSettings,
@@ -250,7 +241,7 @@ fn server_config(
     provider: Arc<CryptoProvider>,
 ) -> Result<ServerConfig, String> {
     let versions: Vec<&SupportedProtocolVersion> = tls.versions.iter().map(version).collect();
-    let told = |error: rustls::Error| error.to_string();
+    let told = |error: rustls::Error| plain(&error);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_protocol_versions(&versions).map_err(told)?;
     let builder = match authorities {
@@ -307,6 +298,8 @@ fn whole(digest: Context) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::tls::scratch::{Issued, Scratch, listener};
 

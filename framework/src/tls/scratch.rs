@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ED25519,
+    date_time_ymd,
+};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::config::ListenerSettings;
@@ -92,6 +95,20 @@ impl Issued {
         let mut params = params(names);
         params.not_before = date_time_ymd(from.0, from.1, from.2);
         params.not_after = date_time_ymd(to.0, to.1, to.2);
+        Self::with(params, KeyPair::generate().expect("a key"))
+    }
+
+    /// One that may vouch for others.
+    pub(crate) fn of_authority(names: &[&str]) -> Self {
+        let mut params = params(names);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self::with(params, KeyPair::generate().expect("a key"))
+    }
+
+    /// One that clients may show, and servers not.
+    pub(crate) fn for_clients(names: &[&str]) -> Self {
+        let mut params = params(names);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         Self::with(params, KeyPair::generate().expect("a key"))
     }
 

@@ -1,6 +1,8 @@
 //! From when to when a certificate is valid (RFC 5280, 4.1.2.5): of all of it the one part that
 //! rustls does not tell.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 /// Seconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
@@ -94,6 +96,16 @@ fn digits(text: &[u8], count: usize) -> Option<(i64, &[u8])> {
         .iter()
         .fold(0, |sum, digit| sum * 10 + i64::from(digit & 0xf));
     is_number.then_some((number, rest))
+}
+
+/// `2026-12-01`, in UTC.
+pub(super) fn day(time: i64) -> String {
+    let since = Duration::from_secs(time.max(0).unsigned_abs());
+    let text = UNIX_EPOCH
+        .checked_add(since)
+        .map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    let text = text.unwrap_or_default();
+    text.split('T').next().unwrap_or_default().to_owned()
 }
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar.

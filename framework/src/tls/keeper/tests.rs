@@ -7,6 +7,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
 use super::*;
 use crate::settings::Settings;
 use crate::tls::client::ClientTls;
+use crate::tls::plain;
 use crate::tls::scratch::{Issued, Scratch, listener};
 
 /// Listeners of these settings, in which DIR is the directory.
@@ -98,6 +99,42 @@ fn a_client_shakes_hands_in_full_and_then_by_its_ticket() {
     let (keeper, client) = (opened(&without), client(&scratch, "server"));
     for _ in 0..2 {
         assert_eq!(shake(&keeper, 0, &client), Ok(HandshakeKind::Full));
+    }
+}
+
+#[test]
+fn why_a_client_refuses_a_certificate_is_told_in_words() {
+    let scratch = Scratch::new();
+    for (issued, told) in [
+        (
+            Issued::of_authority(&["a.test"]),
+            "is an authority's (basicConstraints CA:TRUE)",
+        ),
+        (
+            Issued::for_clients(&["a.test"]),
+            "is not for servers (its extended key usage)",
+        ),
+        (
+            Issued::of(&["b.test", "127.0.0.1"]),
+            "is for b.test 127.0.0.1, and not for a.test",
+        ),
+        (
+            Issued::of(&[]),
+            "is for no name at all (subjectAltName), and not for a.test",
+        ),
+        (
+            Issued::between(&["a.test"], (2000, 1, 1), (2001, 2, 3)),
+            "expired on 2001-02-03",
+        ),
+    ] {
+        scratch.issue("server", &issued);
+        let keeper = opened(&[listener(&scratch, "")]);
+        let error = shake(&keeper, 0, &client(&scratch, "server")).expect_err("it is refused");
+        let words = plain(&error);
+        assert!(
+            words.starts_with(&format!("the peer's certificate {told}")),
+            "{words}"
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use crate::shard::conns::tls::record;
 use crate::shard::conns::tls::sessions::Tls;
 use crate::shard::policy::log_limit::LogKind;
 use crate::time::Tick;
+use crate::tls::plain;
 
 /// What a session holds of a message of the handshake that is not whole. The largest that comes
 /// behind the handshake is a ticket.
@@ -166,7 +167,7 @@ impl ConnMut<'_> {
     fn break_session(&mut self, why: &Broken) {
         if self.shared.may_log(LogKind::TlsBroken) {
             let why = match why {
-                Broken::Tls(error) => error.to_string(),
+                Broken::Tls(error) => plain(error),
                 Broken::TooMany => "too many records without data".to_owned(),
             };
             let (conn, peer, shard) = (self.id(), self.peer(), self.shared.id.0);
