@@ -1,7 +1,7 @@
 //! What connections shake hands by: made by the control thread, shared by all shards.
 //!
 //! Of a listener's table `[listener.tls]` [`loaded`] reads the files: [`certificates`] (PEM) with
-//! their [`validity`], found by the client's [`names`]. Its tickets are made by a [`ticketer`] of
+//! their [`validity`] and what else [clients check](client_checks), found by the client's [`names`]. Its tickets are made by a [`ticketer`] of
 //! [`ticket_keys`], which are in a [`ticket_store`] and, if there is to be one, a [`ticket_file`].
 //! [`keeper`] has all of it, and makes it anew when a [`watch`] finds that files have changed.
 //! [`client`] is the other end, for connections that a shard opens, with [`client_roots`] of whom it
@@ -16,6 +16,8 @@ mod acceptance;
 mod certificates;
 #[cfg(feature = "tls")]
 pub(crate) mod client;
+#[cfg(feature = "tls")]
+mod client_checks;
 #[cfg(feature = "tls")]
 mod client_roots;
 #[cfg(feature = "tls")]

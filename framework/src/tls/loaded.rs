@@ -16,6 +16,7 @@ use crate::config::{ListenerSettings, Tls, TlsVersion};
 
 use super::acceptance::Acceptance;
 use super::certificates::{Certificate, PairFault, authorities, pair};
+use super::client_checks::refusals;
 use super::files::{self, Contents};
 use super::names::ByName;
 use super::problem::FileProblem;
@@ -182,6 +183,9 @@ impl Reading<'_> {
         }
         match pair(&of_certificate.bytes, &of_key.bytes, &self.provider) {
             Ok(pair) => {
+                let refusals = refusals(&pair.key.cert[0], pair.validity).into_iter();
+                self.warnings
+                    .extend(refusals.map(|why| format!("{told} {why}")));
                 let leaf = Leaf {
                     certificate: pair.key.cert[0].clone(),
                     told,
@@ -418,5 +422,18 @@ mod tests {
         );
         assert_eq!(loaded.expires(), Some(leaf.not_after));
         assert!(!format!("{loaded:?}").contains("BEGIN"));
+    }
+
+    #[test]
+    fn a_certificate_that_clients_refuse_is_warned_of() {
+        let scratch = Scratch::new();
+        scratch.issue("server", &Issued::of(&[]));
+        let path = scratch.path("server.crt");
+        let expected = format!(
+            "{} (listener.tls.certificate) has no DNS name and no IP address (subjectAltName): clients refuse it; \
+             have one issued with the names of the server",
+            path.display()
+        );
+        assert_eq!(loaded(&scratch, "").warnings, [expected]);
     }
 }
