@@ -178,19 +178,15 @@ impl Keeper {
     fn renew_keys(&mut self, is_changed: bool) -> bool {
         let (now, mut others) = (seconds(), Vec::new());
         for store in &mut self.made.stores {
-            let (mut is_other, fault) = store.renew(now);
+            let (mut is_other, told) = store.renew(now);
             let read = if is_changed {
                 store.read_again()
             } else {
                 Ok(false)
             };
             is_other |= read.as_ref().is_ok_and(|is_newer| *is_newer);
-            let faults = [fault, read.err()].into_iter().flatten();
-            let file = store.name.file.clone().unwrap_or_default();
-            self.warnings.extend(faults.map(|(why, remedy)| {
-                let file = file.display();
-                format!("the ticket keys are not those of {file}, {why}: {remedy}")
-            }));
+            self.warnings
+                .extend([told, read.err()].into_iter().flatten());
             if is_other {
                 others.push(store.name.clone());
             }
