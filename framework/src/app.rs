@@ -106,7 +106,7 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
         if !problems.is_empty() {
             return refuse(S::NAME, &problems);
         }
-        for warning in warnings {
+        for warning in warnings.into_iter().chain(loaded.warnings()) {
             complain(S::NAME, format!("warning: {warning}"));
         }
         let memory = plan::memory(&loaded.config, app_bytes);
@@ -116,7 +116,8 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
         ));
     }
     if arguments.doctor {
-        return examine(S::NAME, &doctor::examine(&loaded.config, app_bytes));
+        let report = doctor::examine(&loaded.config, app_bytes).with_notes(loaded.warnings());
+        return examine(S::NAME, &report);
     }
     if let Some(question) = arguments.probe {
         return ask(S::NAME, &loaded.config, question);

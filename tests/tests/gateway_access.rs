@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,7 +16,7 @@ use tests::gateway::{
 };
 use tests::http::Answers;
 use tests::websocket::{self, Came, Socket, frame};
-use tests::{BOUND, Launch, connect, needs, within};
+use tests::{BOUND, Launch, Line, connect, needs, within};
 
 const DIRECTORY: &str = env!("CARGO_TARGET_TMPDIR");
 
@@ -277,6 +278,55 @@ fn a_reload_reads_the_tokens_again_or_changes_nothing() {
     assert_eq!((status(ADA), status(BOB)), (401, 200));
     let line = reload(&format!("bob {BOB} publish\n"), "reloaded");
     assert_eq!(line.number("count"), 0, "it is as before");
+    server.stop();
+}
+
+#[test]
+fn a_file_of_tokens_that_any_user_may_read_is_warned_of() {
+    let path = file(DIRECTORY, "tokens-for-all", &tokens());
+    let settings = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[app]\n{}\n",
+        setting("tokens_file", &path).replace('=', " = ")
+    );
+    let settings = file(DIRECTORY, "tokens-for-all.toml", &settings);
+    let allow = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&path, permissions).unwrap();
+    };
+    let warning = format!(
+        "app.tokens_file: {} is for any user of this machine to read: run `chmod 640` on it",
+        path.display()
+    );
+    let told = |question: &str| {
+        let exit = Launch::gateway_with(&settings).argument(question).run();
+        format!("{}{}", exit.stdout, exit.stderr).contains(&warning)
+    };
+    for (mode, is_told) in [(0o640, false), (0o644, true)] {
+        allow(mode);
+        for question in ["--check", "--doctor"] {
+            assert_eq!(told(question), is_told, "{question} of mode {mode:o}");
+        }
+    }
+    let start = || Launch::gateway_with(&settings).start();
+    let warns = |line: &Line| line.level() == "WARN" && line.text.contains(&warning);
+    let server = start();
+    server.wait_for_line(0, BOUND, "the warning of a start", warns);
+    server.stop();
+    allow(0o600);
+    let server = start();
+    assert!(!server.log().lines().iter().any(warns));
+    for (mode, warnings) in [(0o604, 1), (0o604, 1), (0o600, 1), (0o604, 2)] {
+        allow(mode);
+        let seen = server.log().lines().len();
+        server.signal(Signal::HUP);
+        server.wait_for_line(seen, BOUND, "reloaded", |line| line.message() == "reloaded");
+        let lines = server.log().lines();
+        assert_eq!(
+            lines.into_iter().filter(warns).count(),
+            warnings,
+            "told where it is new"
+        );
+    }
     server.stop();
 }
 

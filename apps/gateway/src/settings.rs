@@ -74,6 +74,12 @@ impl AppSettings for GatewaySettings {
         all.chain(retained).chain(heartbeat).collect()
     }
 
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        let warning = self.tokens_file.warning();
+        let warning = warning.map(|what| ("tokens_file", what));
+        warning.into_iter().collect()
+    }
+
     fn file_marks(&self) -> Vec<(&'static str, String)> {
         let mark = self.tokens_file.mark();
         mark.into_iter().map(|mark| ("tokens_file", mark)).collect()

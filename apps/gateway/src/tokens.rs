@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::hash::BuildHasher;
 use std::hint::black_box;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -16,6 +17,9 @@ const TOKEN_MIN: usize = 16;
 const TOKEN_MAX: usize = 256;
 /// Largest file: some thousand tokens, each of which is compared for each request.
 const FILE_MAX: u64 = 256 * 1024;
+
+/// Whoever is neither the file's user nor of its group may read it.
+const OTHERS_READ: u32 = 0o004;
 
 const LINE_FORM: &str =
     "expected NAME TOKEN RIGHTS, with RIGHTS publish, subscribe or publish,subscribe";
@@ -41,6 +45,8 @@ pub(crate) struct TokenFile {
 struct Content {
     tokens: Arc<[Token]>,
     mark: String,
+    /// Any user of the machine may read it.
+    is_public: bool,
 }
 
 #[derive(PartialEq, Eq)]
@@ -80,6 +86,17 @@ impl TokenFile {
     /// What is wrong with the file.
     pub(crate) fn fault(&self) -> Option<String> {
         self.content.as_ref()?.as_ref().err().cloned()
+    }
+
+    /// What should be known of a file that can be used.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let content = self.content.as_ref()?.as_ref().ok()?;
+        content.is_public.then(|| {
+            format!(
+                "{} is for any user of this machine to read: run `chmod 640` on it, with the server's group",
+                self.path
+            )
+        })
     }
 
     /// Tells one content from another, and nothing of either.
@@ -132,7 +149,8 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 fn read(path: &Path) -> Result<Content, String> {
     let told = |error| format!("cannot read {}: {error}", path.display());
     // A pipe would stop whoever opens it until somebody writes: the thread that reloads, and drains.
-    if !fs::metadata(path).map_err(told)?.is_file() {
+    let metadata = fs::metadata(path).map_err(told)?;
+    if !metadata.is_file() {
         return Err(format!("{} is no regular file", path.display()));
     }
     let mut text = String::new();
@@ -151,6 +169,7 @@ fn read(path: &Path) -> Result<Content, String> {
     Ok(Content {
         tokens: tokens.into(),
         mark,
+        is_public: metadata.mode() & OTHERS_READ != 0,
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::checked::Config;
 use super::load::Loaded;
+use super::names::APP;
 use super::settings::AppSettings;
 
 /// The framework's settings and the application's. A reload puts others into force as a whole.
@@ -24,6 +25,8 @@ pub(crate) struct App {
     pub(super) written: toml::Table,
     /// What marks the files that keys name.
     pub(super) file_marks: Vec<(&'static str, String)>,
+    /// What should be known of it although it can be used.
+    pub(crate) warnings: Vec<String>,
     /// The keys that the application's handlers change while they serve.
     pub(super) live: &'static [&'static str],
 }
@@ -37,6 +40,7 @@ impl InForce {
                 value: Arc::new(()),
                 written: toml::Table::new(),
                 file_marks: Vec::new(),
+                warnings: Vec::new(),
                 live: &[],
             },
         }
@@ -44,15 +48,24 @@ impl InForce {
 }
 
 impl<S: AppSettings> Loaded<S> {
+    /// What should be known of `[app]` although it can be used.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let warnings = self.app.warnings().into_iter();
+        let told = warnings.map(|(key, what)| format!("{APP}.{key}: {what}"));
+        told.collect()
+    }
+
     /// These settings with those of the application both as they are and without their type.
     pub(crate) fn into_force(self) -> (InForce, Arc<S>) {
         let written = toml::Table::try_from(&self.app).unwrap_or_default();
+        let warnings = self.warnings();
         let file_marks = self.app.file_marks();
         let value = Arc::new(self.app);
         let app = App {
             value: Arc::clone(&value) as Arc<dyn Any + Send + Sync>,
             written,
             file_marks,
+            warnings,
             live: S::LIVE,
         };
         let config = Arc::new(self.config);

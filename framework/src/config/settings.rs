@@ -46,6 +46,13 @@ pub trait AppSettings:
         Vec::new()
     }
 
+    /// What an operator should know of the values although they can be used, as (key within `[app]`,
+    /// what is to be known): `--check` and `--doctor` tell it, and the log of a start and of a reload
+    /// that brings it.
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// A mark for each file that a key names and that was read along with it, as (key, mark): a reload
     /// that finds another mark under a [live](Self::LIVE) key tells the handlers, as if the key itself
     /// had changed. Marks come to be in the log, so they tell nothing of a secret.

@@ -44,6 +44,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// The same, with further notes.
+    pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+
     /// Whether all that the settings ask for is there, as far as that can be known.
     pub(crate) fn is_carried(&self) -> bool {
         let mut states = self.resources.iter().map(|resource| resource.state);

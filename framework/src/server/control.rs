@@ -354,7 +354,11 @@ impl Control {
         let (new, changes) = self.settings.judge(given)?;
         let tls = self.watch.tls.prepare(&new.config.listeners());
         let tls = tls.map_err(ReloadError::Refused)?;
-        self.settings.in_force = new;
+        let before = std::mem::replace(&mut self.settings.in_force, new);
+        let warnings = self.settings.in_force.app.warnings.iter();
+        for warning in warnings.filter(|warning| !before.app.warnings.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
         if !changes.is_empty() {
             self.put_into_force(log);
         }

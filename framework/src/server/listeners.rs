@@ -48,7 +48,7 @@ impl Listening {
         let opened = listeners.iter();
         opened.for_each(|listener| steer_opened(config.server.steer, &plan, listener));
         let admin = open_admin(config, inherited.admin)?;
-        for warning in &plan.warnings {
+        for warning in plan.warnings.iter().chain(&settings.app.warnings) {
             tracing::warn!("{warning}");
         }
         Ok(Self {
