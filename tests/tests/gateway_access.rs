@@ -68,7 +68,8 @@ fn each_request_has_its_answer() {
     }
     let chunked = b"POST /publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
         6\r\nabcdef\r\n5\r\nghijk\r\n0\r\n\r\n";
-    assert_eq!(answer_to(&server, chunked, false).status, 413);
+    let too_long = answer_to(&server, chunked, false);
+    assert_eq!(too_long.status, 413);
     // An answer without an end begins behind the request's, which nobody reads.
     let with_body = request("GET", "/subscribe/a", stream, b"abc");
     assert_eq!(answer_to(&server, &with_body, false).status, 400);
@@ -78,7 +79,12 @@ fn each_request_has_its_answer() {
     let old = b"GET /subscribe/a HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n";
     assert_eq!(answer_to(&server, old, false).status, 505);
     let refused = websocket::request("/subscribe/a", "").replace("Version: 13", "Version: 8");
-    assert_eq!(answer_to(&server, refused.as_bytes(), false).status, 426);
+    let refused = answer_to(&server, refused.as_bytes(), false);
+    assert_eq!(refused.status, 426);
+    for answer in [too_long, refused] {
+        // As the answers that the gateway words itself.
+        assert_eq!(answer.field("cache-control"), Some("no-store"));
+    }
     for fields in ["", "Accept: */*\r\n", "Accept: text/*;q=0.5\r\n"] {
         let mut stream = Events::open(&server, "/subscribe/a", fields);
         stream.begin();

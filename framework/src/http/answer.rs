@@ -177,11 +177,12 @@ impl Session {
         self.end();
     }
 
-    /// Makes the answer that says why the request is refused, as plain text.
+    /// Makes the answer that says why the request is refused, as plain text. No cache keeps it: it is
+    /// about these bytes, and not about what they ask for.
     pub(super) fn write_refusal(&mut self, refusal: Refusal) {
         let (now, _) = self.moment();
         let exchange = self.exchange_mut();
-        let fields = b"Content-Type: text/plain; charset=utf-8\r\n";
+        let fields = b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n";
         exchange.begin_head(refusal.status, now, fields);
         exchange.write_length(refusal.why.len() as u64 + 1);
         exchange.end_head(KeepsAlive::No);

@@ -188,6 +188,7 @@ async fn refuse(request: Request<'_>, Refusal { status, why }: Refusal) -> Error
     let handle = request.handle();
     let text = format!("{why}\n");
     let mut response = Response::new(status).close().body(&text);
+    response = response.header("Cache-Control", "no-store");
     if status == Status::UPGRADE_REQUIRED {
         response = response
             .header("Sec-WebSocket-Version", VERSION)
