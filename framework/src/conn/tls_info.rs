@@ -19,8 +19,7 @@ pub struct TlsInfo {
     /// named none.
     pub alpn: Option<Vec<u8>>,
     /// By which name the client has asked for the server (SNI, RFC 6066, 3), in small letters; none
-    /// if it has not, if its ClientHello came in several records, and of a connection that the shard
-    /// opened. The certificate is chosen by the name in any case.
+    /// if it has not, and of a connection that the shard opened.
     pub server_name: Option<String>,
     /// What the peer has shown of itself, its own certificate first, each as DER (RFC 5280). Empty
     /// where it was not asked, or has none. Whoever is named there was found to be trusted.

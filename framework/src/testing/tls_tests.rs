@@ -86,6 +86,29 @@ fn a_handler_is_told_of_its_session_and_of_resumption() {
 }
 
 #[test]
+fn the_name_that_a_client_asks_for_is_known_however_many_records_say_it() {
+    for version in VERSIONS {
+        block_on(async || {
+            let party = Party::of(version);
+            party.begin();
+            let (heard, handler) = listener();
+            let mut peer = party.connect(handler);
+            let hello = peer.sealed();
+            let (header, message) = hello.split_at(5);
+            for part in message.chunks(50) {
+                let record = [&header[..3], &[0, part.len() as u8], part].concat();
+                peer.peer.send(record);
+            }
+            assert!(peer.shake_hands().await);
+            peer.finish();
+            assert!(peer.receive_to_end().await.1);
+            let info = heard.borrow().info.clone().expect("there is a session");
+            assert_eq!(info.server_name.as_deref(), Some("server.test"));
+        });
+    }
+}
+
+#[test]
 fn the_end_of_a_session_is_told_apart_from_a_mere_fin() {
     for version in VERSIONS {
         block_on(async || {

@@ -3,11 +3,33 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 
-/// Of a ClientHello's records, from the first byte (RFC 8446, 4.1.2; RFC 6066, 3); none if it names
-/// nobody, or is no whole ClientHello. rustls judges whether it is one.
-pub(super) fn server_name(records: &[u8]) -> Option<Box<str>> {
-    let message = handshake_bytes(records);
-    let mut hello = Reader(&message);
+/// A ClientHello while its records come: of one in many each byte is looked at once.
+#[derive(Default)]
+pub(super) struct Hello {
+    message: Vec<u8>,
+}
+
+impl Hello {
+    /// One more record. Gives the name, or that there is none, once that can be said. rustls judges
+    /// whether it is a ClientHello.
+    pub(super) fn take(&mut self, record: &[u8]) -> Option<Option<Box<str>>> {
+        add_handshake_bytes(record, &mut self.message);
+        let is_partial = match &self.message[..] {
+            [CLIENT_HELLO, high, middle, low, body @ ..] => {
+                let length = u32::from_be_bytes([0, *high, *middle, *low]);
+                body.len() < length as usize
+            }
+            [CLIENT_HELLO, ..] | [] => true,
+            _ => false,
+        };
+        (!is_partial).then(|| server_name(&self.message))
+    }
+}
+
+/// Of a ClientHello, from the first byte (RFC 8446, 4.1.2; RFC 6066, 3); none if it names nobody, or
+/// is no whole ClientHello.
+fn server_name(message: &[u8]) -> Option<Box<str>> {
+    let mut hello = Reader(message);
     let [kind] = hello.array()?;
     let body = hello.vector(3)?;
     if kind != CLIENT_HELLO {
@@ -45,14 +67,13 @@ fn first_host(extension: &[u8]) -> Option<Box<str>> {
     is_plain.then(|| name.to_ascii_lowercase().into())
 }
 
-/// What the records of the handshake carry, one behind the other.
-fn handshake_bytes(records: &[u8]) -> Vec<u8> {
-    let (mut reader, mut message) = (Reader(records), Vec::new());
+/// What the records of the handshake carry goes to `message`, one behind the other.
+fn add_handshake_bytes(records: &[u8], message: &mut Vec<u8>) {
+    let mut reader = Reader(records);
     while let Some([HANDSHAKE, _, _]) = reader.array() {
         let Some(body) = reader.vector(2) else { break };
         message.extend_from_slice(body);
     }
-    message
 }
 
 /// Takes bytes off the front.
@@ -87,6 +108,11 @@ mod tests {
 
     use super::*;
 
+    /// What is known of these records, when they come at once.
+    fn name_in(records: &[u8]) -> Option<Box<str>> {
+        Hello::default().take(records).flatten()
+    }
+
     /// What a client of rustls says first when it asks for that server.
     fn hello(server: &'static str) -> Vec<u8> {
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -104,14 +130,14 @@ mod tests {
     #[test]
     fn the_name_is_found_and_only_in_a_whole_hello() {
         let bytes = hello("Www.Example.Org");
-        assert_eq!(server_name(&bytes).as_deref(), Some("www.example.org"));
+        assert_eq!(name_in(&bytes).as_deref(), Some("www.example.org"));
         for end in 0..bytes.len() {
-            let found = server_name(&bytes[..end]);
+            let found = name_in(&bytes[..end]);
             assert_eq!(found, None, "{end} of {}", bytes.len());
         }
         assert_eq!(
-            server_name(&hello("127.0.0.1")),
-            None,
+            Hello::default().take(&hello("127.0.0.1")),
+            Some(None),
             "an address is no name"
         );
     }
@@ -120,13 +146,15 @@ mod tests {
     fn a_hello_may_lie_in_several_records() {
         let whole = hello("a.test");
         let (header, message) = whole.split_at(5);
-        let mut records = Vec::new();
-        for part in message.chunks(7) {
-            records.extend_from_slice(&header[..3]);
-            records.extend_from_slice(&[0, part.len() as u8]);
-            records.extend_from_slice(part);
+        for length in [1, 7] {
+            let (mut hello, mut found) = (Hello::default(), None);
+            for part in message.chunks(length) {
+                assert_eq!(found, None, "it is not whole");
+                let record = [&header[..3], &[0, part.len() as u8], part].concat();
+                found = hello.take(&record);
+            }
+            assert_eq!(found.flatten().as_deref(), Some("a.test"), "{length}");
         }
-        assert_eq!(server_name(&records).as_deref(), Some("a.test"));
     }
 
     proptest! {

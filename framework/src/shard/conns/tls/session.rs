@@ -12,7 +12,7 @@ use rustls::unbuffered::{
 };
 use rustls::{ClientConfig, CommonState, Error, InvalidMessage, ServerConfig};
 
-use crate::shard::conns::tls::hello;
+use crate::shard::conns::tls::hello::Hello;
 use crate::shard::conns::tls::record::{self, Next};
 
 /// Calls in which rustls may say what it has to send, between two of ours: a flight is a few.
@@ -23,11 +23,18 @@ const MESSAGE_GUESS: usize = 512;
 /// A session, of either end.
 pub(crate) struct Session {
     side: Side,
-    /// By which name the client has asked for us (RFC 6066, 3); of a server's.
-    server_name: Option<Box<str>>,
+    server_name: ServerNameAsked,
     /// Records whose message of the handshake goes on in a further one. rustls has seen them, and
     /// counts on them: it is to have them in front of whatever comes, and if nothing does.
     held: Vec<u8>,
+}
+
+/// By which name the client asks for us (RFC 6066, 3).
+enum ServerNameAsked {
+    /// Its ClientHello is not whole.
+    Sought(Hello),
+    /// None: by none, and of a session that we have begun.
+    Known(Option<Box<str>>),
 }
 
 enum Side {
@@ -62,7 +69,7 @@ impl Session {
     /// One that a client is to begin.
     pub(crate) fn of_server(config: Arc<ServerConfig>) -> Result<Self, Error> {
         let side = Side::Server(UnbufferedServerConnection::new(config)?);
-        Ok(Self::of(side))
+        Ok(Self::of(side, ServerNameAsked::Sought(Hello::default())))
     }
 
     /// One that begins with [`Self::begin`].
@@ -71,13 +78,13 @@ impl Session {
         server: ServerName<'static>,
     ) -> Result<Self, Error> {
         let side = Side::Client(UnbufferedClientConnection::new(config, server)?);
-        Ok(Self::of(side))
+        Ok(Self::of(side, ServerNameAsked::Known(None)))
     }
 
-    fn of(side: Side) -> Self {
+    fn of(side: Side, server_name: ServerNameAsked) -> Self {
         Self {
             side,
-            server_name: None,
+            server_name,
             held: Vec::new(),
         }
     }
@@ -96,7 +103,10 @@ impl Session {
     }
 
     pub(crate) fn server_name(&self) -> Option<&str> {
-        self.server_name.as_deref()
+        match &self.server_name {
+            ServerNameAsked::Known(name) => name.as_deref(),
+            ServerNameAsked::Sought(_) => None,
+        }
     }
 
     // ---- input ----
@@ -173,8 +183,12 @@ impl Session {
         own: &mut Vec<u8>,
         data: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, Error> {
+        if let ServerNameAsked::Sought(hello) = &mut self.server_name
+            && let Some(name) = hello.take(record)
+        {
+            self.server_name = ServerNameAsked::Known(name);
+        }
         if self.held.is_empty() {
-            self.note_server_name(record);
             let (discard, settled) = self.settle(record, own, data);
             self.held.extend_from_slice(&record[discard..]);
             return settled;
@@ -228,15 +242,6 @@ impl Session {
                 Side::Server(conn) => step(conn.process_tls_records(held), own, &mut |_| {}),
                 Side::Client(conn) => step(conn.process_tls_records(held), own, &mut |_| {}),
             };
-        }
-    }
-
-    /// The first record of a server's session is looked at for the name, before rustls has it.
-    fn note_server_name(&mut self, record: &[u8]) {
-        let is_hello =
-            matches!(self.side, Side::Server(_)) && self.common().protocol_version().is_none();
-        if is_hello && self.server_name.is_none() {
-            self.server_name = hello::server_name(record);
         }
     }
 
