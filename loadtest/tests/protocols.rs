@@ -6,12 +6,9 @@ mod rig;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
-use std::{env, fs, thread};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,10 +17,10 @@ use loadtest::data::Report;
 use loadtest::engine::{self, Show};
 use loadtest::plan::{self, Mode, Plan};
 use loadtest::workload::{Protocol, Workload};
-use rcgen::{CertificateParams, KeyPair};
 use rig::{BOUND, binaries, output, program};
 use serde_json::Value;
 use sha1_smol::Sha1;
+use tests::Certificate;
 
 /// A server that handles each connection on a thread of its own, until the process ends.
 fn server(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
@@ -428,46 +425,20 @@ fn a_server_that_does_not_go_over_to_websocket_is_told() {
     assert_failures(&report, "timed_out", "handshake");
 }
 
-/// The files of a certificate for 127.0.0.1 and of its key, gone with the value.
-struct Certificate(PathBuf);
-
-impl Certificate {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("loadtest-tls-{}-{number}", std::process::id());
-        let files = Self(env::temp_dir().join(name));
-        fs::create_dir(&files.0).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        fs::write(files.path("certificate"), certificate.pem()).unwrap();
-        fs::write(files.path("key"), key.serialize_pem()).unwrap();
-        fs::set_permissions(files.path("key"), PermissionsExt::from_mode(0o600)).unwrap();
-        files
-    }
-
-    fn path(&self, what: &str) -> PathBuf {
-        self.0.join(what)
-    }
-
-    /// A server of ours that has it.
-    fn start(&self, name: &str) -> Ours {
-        let set = |what| format!("listener.tls.{what}='{}'", self.path(what).display());
-        Ours::start(name, &[&set("certificate"), &set("key")])
-    }
-
-    fn plan(&self, target: SocketAddr, workload: Workload) -> Plan {
-        Plan {
-            tls: Some(plan::trusting(&self.path("certificate")).unwrap()),
-            ..plan(target, workload)
-        }
-    }
+/// A certificate of the servers here.
+fn certificate() -> Certificate {
+    Certificate::of("127.0.0.1")
 }
 
-impl Drop for Certificate {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
+/// A server of ours that has it.
+fn start(name: &str, certificate: &Certificate) -> Ours {
+    Ours::start(name, &certificate.settings().each_ref().map(String::as_str))
+}
+
+fn by_tls(certificate: &Certificate, target: SocketAddr, workload: Workload) -> Plan {
+    Plan {
+        tls: Some(plan::trusting(certificate.path()).unwrap()),
+        ..plan(target, workload)
     }
 }
 
@@ -477,16 +448,16 @@ fn echo() -> Workload {
 
 #[test]
 fn every_protocol_is_verified_by_tls_at_every_size() {
-    let certificate = Certificate::new();
+    let certificate = certificate();
     for (server, protocol) in [
         ("echo", Protocol::Echo),
         ("http_echo", Protocol::Http),
         ("websocket_echo", Protocol::Websocket),
     ] {
-        let server = certificate.start(server);
+        let server = start(server, &certificate);
         for (payload, pipeline) in [(1, 1), (64, 16), (16_384, 1), (65_536, 4)] {
             let workload = Workload::new(protocol, payload, pipeline);
-            let report = run(certificate.plan(server.1, workload));
+            let report = run(by_tls(&certificate, server.1, workload));
             assert!(report.is_complete(), "{protocol:?}: {report}");
             assert!(report.latency_us.count > 0, "{protocol:?}: {report}");
             assert!(report.to_string().contains(" by TLS to "), "{report}");
@@ -496,13 +467,13 @@ fn every_protocol_is_verified_by_tls_at_every_size() {
 
 #[test]
 fn every_mode_goes_by_tls_and_handshakes_are_counted() {
-    let certificate = Certificate::new();
-    let server = certificate.start("echo");
+    let certificate = certificate();
+    let server = start("echo", &certificate);
     for mode in [Mode::Open, Mode::Idle, Mode::Slow] {
         let report = run(Plan {
             mode,
             interval: Duration::from_millis(10),
-            ..certificate.plan(server.1, echo())
+            ..by_tls(&certificate, server.1, echo())
         });
         assert_eq!(report.failures_total(), 0, "{mode:?}: {report}");
         let handshakes = report.handshakes.as_ref().unwrap();
@@ -512,14 +483,14 @@ fn every_mode_goes_by_tls_and_handshakes_are_counted() {
 
 #[test]
 fn a_storm_resumes_sessions_unless_it_is_told_not_to() {
-    let certificate = Certificate::new();
-    let (server, file) = (certificate.start("echo"), certificate.path("certificate"));
+    let certificate = certificate();
+    let (server, file) = (start("echo", &certificate), certificate.path());
     let storm = |options: &str| {
         let target = server.1.to_string();
         let mut command = program(&["run", "--target", &target, "--mode", "storm", "--json"]);
         command
             .args(["--cycles", "40", "--shards", "1", "--tls-ca"])
-            .arg(&file);
+            .arg(file);
         let output = output(command.args(options.split_whitespace()));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["connections"]["served"], 40, "{report}");
@@ -537,12 +508,12 @@ fn a_storm_resumes_sessions_unless_it_is_told_not_to() {
 
 #[test]
 fn who_is_not_trusted_or_speaks_no_tls_is_told() {
-    let (certificate, other) = (Certificate::new(), Certificate::new());
-    let server = certificate.start("echo");
-    let report = run(other.plan(server.1, echo()));
+    let (certificate, other) = (certificate(), certificate());
+    let server = start("echo", &certificate);
+    let report = run(by_tls(&other, server.1, echo()));
     assert_failures(&report, "other", "certificate");
     let plain = Ours::start("echo", &[]);
-    let report = run(certificate.plan(plain.1, echo()));
+    let report = run(by_tls(&certificate, plain.1, echo()));
     assert_eq!(report.connections.established, 0, "{report}");
     assert_eq!(report.failures_total(), 3, "{report}");
     // In the clear to one who wants TLS.

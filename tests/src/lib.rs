@@ -20,6 +20,7 @@ pub mod admin;
 pub mod browser;
 mod cable;
 mod cage;
+mod certificate;
 pub mod chaos;
 mod client;
 pub mod duplex;
@@ -45,6 +46,7 @@ pub mod websocket;
 
 pub use cable::{Cable, Talker};
 pub use cage::Cage;
+pub use certificate::Certificate;
 pub use client::{Client, End, connect, connect_from, reset};
 pub use log::{Counts, Line, Log};
 pub use process::{descriptors, has_ended, processor_time, raise_descriptor_limit, resident_bytes};

@@ -15,7 +15,7 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::admin::{ask, request};
-use tests::{BOUND, Client, Launch, Server, connect, have, needs, skip, within};
+use tests::{BOUND, Certificate, Client, Launch, Server, connect, have, needs, skip, within};
 
 /// Clients that come and go in a rolling restart.
 const CLIENTS: usize = 4;
@@ -135,14 +135,9 @@ fn queries(dashboard: &Value) -> Vec<String> {
     targets.map(filled_in).collect()
 }
 
-/// With TLS by a new certificate in the folder.
-fn with_tls(launch: Launch, folder: &Folder) -> Launch {
-    let issued = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
-    let key = folder.write("a.key", &issued.signing_key.serialize_pem());
-    let certificate = folder.write("a.crt", &issued.cert.pem());
-    launch
-        .set(&format!("listener.tls.certificate={certificate:?}"))
-        .set(&format!("listener.tls.key={key:?}"))
+fn with_tls(launch: Launch, certificate: &Certificate) -> Launch {
+    let [certificate, key] = certificate.settings();
+    launch.set(&certificate).set(&key)
 }
 
 #[test]
@@ -151,8 +146,8 @@ fn alerts_and_dashboard_name_no_metric_that_is_not_there() {
         .set("admin.listen=\"127.0.0.1:0\"")
         .start();
     // Some metrics are there with TLS alone.
-    let folder = Folder::new("certificate");
-    let secured = with_tls(Launch::echo(), &folder).set("admin.listen=\"127.0.0.1:0\"");
+    let certificate = Certificate::of("a.test");
+    let secured = with_tls(Launch::echo(), &certificate).set("admin.listen=\"127.0.0.1:0\"");
     let secured = secured.start();
     let pages = [&server, &secured].map(|server| server.admin_get("/metrics").body);
     let samples = pages.iter().flat_map(|page| page.lines());

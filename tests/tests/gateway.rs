@@ -20,7 +20,7 @@ use tests::gateway::{
     wait_for_subscribers,
 };
 use tests::websocket::{self, Came, Socket, frame};
-use tests::{BOUND, Server, connect, needs, skip, within};
+use tests::{BOUND, Certificate, Server, connect, needs, skip, within};
 
 const DIRECTORY: &str = env!("CARGO_TARGET_TMPDIR");
 /// A bound for scripts of others, which take a second.
@@ -484,15 +484,11 @@ fn curl_publishes_and_subscribes() {
 #[test]
 fn curl_publishes_and_subscribes_by_tls() {
     needs!("curl");
-    let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let certificate = file(DIRECTORY, "certificate", &issued.cert.pem());
-    let key = file(DIRECTORY, "key", &issued.signing_key.serialize_pem());
-    let server = gateway()
-        .set(&setting("listener.tls.certificate", &certificate))
-        .set(&setting("listener.tls.key", &key))
-        .start();
+    let certificate = Certificate::of("127.0.0.1");
+    let [file, key] = certificate.settings();
+    let server = gateway().set(&file).set(&key).start();
     let url = |path: &str| format!("https://{}{path}", server.addr());
-    let trusts = ["--cacert", certificate.to_str().unwrap()];
+    let trusts = ["--cacert", certificate.path().to_str().unwrap()];
     let subscriber = Curl::of(&url("/subscribe/a"), &trusts);
     subscriber.wait_for("id: 0");
     wait_for_subscribers(&server, "event_stream", 1);

@@ -9,13 +9,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use rcgen::{CertificateParams, KeyPair};
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
+use tests::Certificate;
 
 /// Far longer than anything here takes; a bound, not a pause.
 const BOUND: Duration = Duration::from_secs(30);
@@ -318,9 +317,9 @@ fn servers_by_http_and_websocket_are_compared_and_a_bound_that_breaks_is_an_erro
 #[test]
 fn servers_by_http_websocket_and_tls_survive_garbage_and_resets() {
     binary("echo");
-    let certificate = Certificate::new();
+    let certificate = Certificate::of("127.0.0.1");
     for name in ["epoll_http", "hyper", "tokio_websocket", "tokio_rustls"] {
-        let server = Server::start_with(name, &certificate.files());
+        let server = Server::start_with(name, &files(&certificate));
         let rude: Vec<TcpStream> = (0..RESETS).map(|_| server.connect()).collect();
         for mut stream in rude {
             drop(stream.write_all(&[7; 5000]));
@@ -338,46 +337,15 @@ fn servers_by_http_websocket_and_tls_survive_garbage_and_resets() {
     }
 }
 
-/// The files of a certificate for 127.0.0.1 and of its key, gone with the value.
-struct Certificate(PathBuf);
-
-impl Certificate {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("loadtest-certificate-{}-{number}", std::process::id());
-        let directory = env::temp_dir().join(name);
-        fs::create_dir(&directory).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        let made = Self(directory);
-        for (file, text) in made
-            .files()
-            .iter()
-            .zip([certificate.pem(), key.serialize_pem()])
-        {
-            fs::write(file, text).unwrap();
-        }
-        made
-    }
-
-    fn files(&self) -> [String; 2] {
-        ["certificate", "key"].map(|name| self.0.join(name).display().to_string())
-    }
-}
-
-impl Drop for Certificate {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
+fn files(certificate: &Certificate) -> [String; 2] {
+    [certificate.path(), certificate.key()].map(|file| file.display().to_string())
 }
 
 #[test]
 fn servers_by_tls_are_compared_with_a_certificate_and_refused_without() {
     binary("echo");
-    let made = Certificate::new();
-    let [certificate, key] = made.files();
+    let made = Certificate::of("127.0.0.1");
+    let [certificate, key] = files(&made);
     let arguments = [
         "--suite",
         "tls",
