@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::panics;
 use crate::preflight::plan::{self, ShardPlan};
 use crate::preflight::problem::Problem;
+use crate::preflight::tls;
 use crate::ring::WakeFd;
 use crate::runtime::spawn_shard;
 use crate::settings::{NoSettings, Settings};
@@ -24,7 +25,7 @@ use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
 use crate::shard::task::bell::Bells;
 use crate::start_error::{ProblemKind, StartError};
-use crate::tls::Acceptances;
+use crate::tls::{Acceptances, upstream_clients};
 
 /// The shards of a client, each running the same program.
 ///
@@ -113,6 +114,9 @@ impl Client {
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
+        let upstream_clients = upstream_clients(&config).map_err(|problems| {
+            StartError::of(ProblemKind::Machine, [tls::first(&problems).parts()])
+        })?;
         panics::install_hook(describes_panics);
         let (config, main, started) = (Arc::new(config), Arc::new(main), Instant::now());
         let (events, ended) = channel();
@@ -126,6 +130,7 @@ impl Client {
                 connections_max: config.outbound_per_shard(),
                 local_addr: unspecified(),
                 upstreams: Arc::clone(&config.upstreams),
+                upstream_clients: Arc::clone(&upstream_clients),
                 metrics: Arc::new(Metrics::of(&config.upstreams, 0)),
                 mesh: Arc::clone(&nobody),
             };

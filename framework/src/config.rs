@@ -46,6 +46,7 @@ mod proptests;
 mod raw;
 mod reference;
 mod section_names;
+mod server_name;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -68,11 +69,15 @@ pub(crate) use self::keys::{
 #[cfg(test)]
 pub(crate) use self::keys::{Server, Timeouts};
 #[cfg(feature = "tls")]
-pub(crate) use self::keys::{Tls, TlsVersion};
+pub(crate) use self::keys::{Tls, TlsVersion, UpstreamTls};
 pub(crate) use self::listener_name::ONLY;
 pub(crate) use self::listeners::ListenerSettings;
 pub(crate) use self::load::{load, load_again, load_from};
 pub(crate) use self::networks::Network;
+#[cfg(feature = "tls")]
+pub(crate) use self::paths::Roots;
 pub(crate) use self::problem::Problem;
 pub(crate) use self::reference::reference;
+#[cfg(feature = "tls")]
+pub(crate) use self::section_names::upstream_tls_section;
 pub use self::settings::AppSettings;

@@ -28,6 +28,7 @@ use crate::shard::mail::mesh::Mesh;
 use crate::shard::mail::peers::Peers;
 use crate::shard::mail::topic::Topic;
 use crate::shard::task_poller::report_panic;
+use crate::tls::UpstreamClients;
 use crate::upstream::pool::Pool;
 
 /// An application: one value per shard, made by the factory given to [`run`](crate::run), and one
@@ -317,6 +318,8 @@ pub struct ShardContext<M = Nothing> {
     /// unspecified if that is a Unix socket.
     pub local_addr: SocketAddr,
     pub(crate) upstreams: Arc<BTreeMap<String, Upstream>>,
+    /// By what those of them are met that have TLS.
+    pub(crate) upstream_clients: UpstreamClients,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) mesh: Arc<Mesh<M>>,
 }
@@ -349,7 +352,8 @@ impl<M: Send + 'static> ShardContext<M> {
     /// To be called on the shard's own thread, as a factory is.
     pub fn pool(&self, name: &str) -> Option<Pool> {
         let (upstream, counters) = (self.upstreams.get(name)?, self.metrics.upstreams.get(name)?);
-        Some(Pool::of_this_thread(name, upstream, counters))
+        let tls = self.upstream_clients.get(name);
+        Some(Pool::of_this_thread(name, upstream, tls, counters))
     }
 
     /// A counter of the handler's own, for the endpoint of metrics
@@ -416,6 +420,7 @@ impl<M> Clone for ShardContext<M> {
     fn clone(&self) -> Self {
         Self {
             upstreams: Arc::clone(&self.upstreams),
+            upstream_clients: Arc::clone(&self.upstream_clients),
             metrics: Arc::clone(&self.metrics),
             mesh: Arc::clone(&self.mesh),
             ..*self
@@ -477,6 +482,10 @@ impl<M: Send + 'static, H: Handler<M>> Hooks for Observer<H, M> {
             panics::as_handler(|| self.handler.on_reload(&Reloaded(&settings.app)))
                 .unwrap_or_else(|panic| report_panic(Key::of_place(0), &*panic));
         }
+    }
+
+    fn tls_renewed(&self, upstreams: &UpstreamClients) {
+        Pool::renew_tls_of_this_thread(upstreams);
     }
 
     fn draining(&self) {

@@ -3,9 +3,11 @@
 //! Of a listener's table `[listener.tls]` [`loaded`] reads the files: [`certificates`] (PEM) with
 //! their [`validity`] and what else [clients check](client_checks), found by the client's [`names`]. Its tickets are made by a [`ticketer`] of
 //! [`ticket_keys`], which are in a [`ticket_store`] and, if there is to be one, a [`ticket_file`].
-//! [`keeper`] has all of it, and makes it anew when a [`watch`] finds that files have changed.
 //! [`client`] is the other end, for connections that a shard opens, with [`client_roots`] of whom it
-//! trusts. Whatever cannot be used is a [`problem`]; what a session fails of is told in [`words`].
+//! trusts; [`mod@upstreams`] reads those of the tables `[upstream.NAME.tls]`. [`keeper`] has all of it, and
+//! makes it anew when a [`watch`] finds that files have changed. Files are read by [`reading`], and for
+//! those who only ask by [`judge`]. Whatever cannot be used is a [`problem`]; what a session fails of is
+//! told in [`words`].
 //!
 //! Without the feature `tls` there is no [`Acceptance`], so that nobody else asks for the feature.
 
@@ -23,12 +25,16 @@ mod client_roots;
 #[cfg(feature = "tls")]
 mod files;
 #[cfg(feature = "tls")]
+mod judge;
+#[cfg(feature = "tls")]
 mod keeper;
 #[cfg(feature = "tls")]
 mod loaded;
 #[cfg(feature = "tls")]
 mod names;
 mod problem;
+#[cfg(feature = "tls")]
+mod reading;
 #[cfg(all(test, feature = "tls"))]
 pub(crate) mod scratch;
 #[cfg(feature = "tls")]
@@ -40,6 +46,8 @@ mod ticket_store;
 #[cfg(feature = "tls")]
 mod ticketer;
 #[cfg(feature = "tls")]
+mod upstreams;
+#[cfg(feature = "tls")]
 mod validity;
 #[cfg(feature = "tls")]
 mod watch;
@@ -47,12 +55,16 @@ mod watch;
 mod words;
 
 #[cfg(not(feature = "tls"))]
-pub(crate) use self::absent::{Keeper, Made, expires_on, judge};
+pub(crate) use self::absent::{Keeper, Made, examine, examine_upstreams, upstream_clients};
 #[cfg(feature = "tls")]
 pub(crate) use self::acceptance::Acceptance;
-pub(crate) use self::acceptance::{Acceptances, Look};
+pub(crate) use self::acceptance::{Acceptances, Look, TlsInForce, UpstreamClient, UpstreamClients};
 #[cfg(feature = "tls")]
-pub(crate) use self::keeper::{Keeper, Made, expires_on, judge};
-pub(crate) use self::problem::FileProblem;
+pub(crate) use self::judge::{examine, examine_upstreams};
+#[cfg(feature = "tls")]
+pub(crate) use self::keeper::{Keeper, Made};
+pub(crate) use self::problem::{Examined, FileProblem};
+#[cfg(feature = "tls")]
+pub(crate) use self::upstreams::upstream_clients;
 #[cfg(feature = "tls")]
 pub(crate) use self::words::plain;

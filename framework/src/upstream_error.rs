@@ -64,7 +64,8 @@ pub enum UpstreamFailure {
     Connect {
         /// The upstream's address.
         addr: SocketAddr,
-        /// What connect(2) said; `TimedOut` after `connect_timeout`.
+        /// What connect(2) said, or what is wrong with the TLS handshake; `TimedOut` after
+        /// `connect_timeout`.
         #[source]
         error: Arc<io::Error>,
     },

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::{BOUND, connect, within};
@@ -25,6 +26,40 @@ impl Redis {
             .local_addr()
             .unwrap();
         Self::start_at(free)
+    }
+
+    /// One that is asked by TLS alone, shows `server.crt` of that directory, with `server.key`, and
+    /// takes nobody whom `ca.crt` does not vouch for; none: it was built without TLS. It is asked
+    /// by others than [`Self::ask`].
+    ///
+    /// # Panics
+    /// When it cannot be started, or listens nowhere within ten seconds.
+    #[must_use]
+    pub fn start_by_tls(directory: &Path) -> Option<Self> {
+        // Its port may be somebody else's by the time at which it asks for it.
+        (0..3).find_map(|_| Self::try_by_tls(directory))
+    }
+
+    fn try_by_tls(directory: &Path) -> Option<Self> {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = free.local_addr().unwrap();
+        drop(free);
+        let mut command = command(addr.ip().to_string(), 0);
+        command.args(["--tls-port", &addr.port().to_string()]);
+        for (key, file) in [
+            ("--tls-cert-file", "server.crt"),
+            ("--tls-key-file", "server.key"),
+            ("--tls-ca-cert-file", "ca.crt"),
+        ] {
+            command.arg(key).arg(directory.join(file));
+        }
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut redis = Self { child, addr };
+        let is_up = within(BOUND, "redis-server listens, or ends", || {
+            let has_ended = redis.child.try_wait().unwrap().is_some();
+            (has_ended || connect(addr).is_ok()).then_some(!has_ended)
+        });
+        is_up.then_some(redis)
     }
 
     fn start_at(addr: SocketAddr) -> Self {
@@ -102,13 +137,17 @@ impl Drop for Redis {
 }
 
 fn spawn(addr: SocketAddr) -> Child {
-    let (ip, port) = (addr.ip().to_string(), addr.port().to_string());
+    command(addr.ip().to_string(), addr.port()).spawn().unwrap()
+}
+
+/// Listens there, on port 0 nowhere.
+fn command(ip: String, port: u16) -> Command {
     let mut command = Command::new("redis-server");
     command.args([
         "--bind",
         &ip,
         "--port",
-        &port,
+        &port.to_string(),
         "--databases",
         "1",
         "--save",
@@ -118,9 +157,8 @@ fn spawn(addr: SocketAddr) -> Child {
     ]);
     command
         .current_dir(std::env::temp_dir())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::null());
+    command
 }
 
 fn answer(stream: TcpStream) -> Option<String> {

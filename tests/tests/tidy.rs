@@ -386,22 +386,21 @@ fn no_shipped_server_has_failpoints() {
 
 /// Every key of the settings, with its section.
 fn keys(settings: &toml::Table) -> Vec<(String, String)> {
-    let sections = settings
+    let sections = settings.iter();
+    let sections = sections.filter_map(|(section, value)| Some((section, value.as_table()?)));
+    sections
+        .flat_map(|(section, table)| keys_within(section, table))
+        .collect()
+}
+
+fn keys_within(section: &str, table: &toml::Table) -> Vec<(String, String)> {
+    let keys = table
         .iter()
-        .filter_map(|(section, value)| Some((section.clone(), value.as_table()?)));
-    let named = |(section, table): (String, &toml::Table)| -> Vec<(String, String)> {
-        let keys = table
-            .iter()
-            .flat_map(|(key, value)| match value.as_table() {
-                Some(inner) => inner
-                    .keys()
-                    .map(|key_within| (format!("{section}.{key}"), key_within.clone()))
-                    .collect(),
-                None => vec![(section.clone(), key.clone())],
-            });
-        keys.collect()
-    };
-    sections.flat_map(named).collect()
+        .flat_map(|(key, value)| match value.as_table() {
+            Some(inner) => keys_within(&format!("{section}.{key}"), inner),
+            None => vec![(section.to_owned(), key.clone())],
+        });
+    keys.collect()
 }
 
 /// The text that docs/settings.md has on a key: what stands under its heading.
@@ -410,11 +409,11 @@ fn explanation<'r>(reference: &'r str, key: &str) -> Option<&'r str> {
     behind.split("\n#").next()
 }
 
-/// With `upstream.next`, so that the keys of such a section are among them.
+/// With `upstream.next` and its TLS, so that the keys of such sections are among them.
 fn printed_keys(program: Program) -> Vec<(String, String)> {
-    let upstream = "upstream.next.addr=\"127.0.0.1:6379\"";
     let printed = Launch::bare(program)
-        .set(upstream)
+        .set("upstream.next.addr=\"127.0.0.1:6379\"")
+        .set("upstream.next.tls={}")
         .argument("--print-config")
         .run();
     keys(&printed.stdout.parse().unwrap())

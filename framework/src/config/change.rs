@@ -6,7 +6,7 @@ use std::fmt;
 use super::checked::{Config, is_live};
 use super::in_force::{App, InForce};
 use super::names::APP;
-use super::section_names::{is_listener, is_tls};
+use super::section_names::{is_listener, is_tls, is_upstream_tls};
 
 /// A key whose value a reload has changed. Its `Display` is `timeouts.idle "5m" -> "10s"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +43,13 @@ impl InForce {
         let changes = keys.filter_map(|key| {
             let (old, new) = (before.get(key), after.get(key));
             let (section, name) = key;
-            // One that comes or goes is told of once, by its address, and TLS by its certificate.
+            // One that comes or goes is told of once, by its address, and TLS by its certificate or by
+            // whom it trusts.
             let is_whole = old.is_none() || new.is_none();
             let is_told = match is_whole {
                 true if is_listener(section) => name == "listen",
                 true if is_tls(section) => name == "certificate",
+                true if is_upstream_tls(section) => name == "ca",
                 _ => true,
             };
             (old != new && is_told).then(|| SettingChange {

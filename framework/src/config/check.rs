@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use super::checked::Config;
 use super::checker::Checker;
 use super::duration;
-use super::keys::{SHARD_CONNECTIONS_MAX, Steer, Upstream};
+use super::keys::{SHARD_CONNECTIONS_MAX, Steer, Upstream, UpstreamTls};
 use super::listeners_check;
 use super::problem::Fault;
 use super::raw::Raw;
+use super::section_names::upstream_tls_section;
 
 /// Check everything that was written, and add what is wrong to `faults`. With no fault in it the
 /// result is valid.
@@ -31,6 +32,9 @@ pub(super) fn check(raw: &Raw, listen: SocketAddr, faults: &mut Vec<Fault>) -> C
     timeouts_contradict(&config, &mut checker);
     for (name, upstream) in config.upstreams.iter() {
         upstream_contradicts(name, upstream, &mut checker);
+    }
+    for (name, tls) in &config.upstream_tls {
+        upstream_tls_contradicts(name, tls, &mut checker);
     }
     outbound_contradict(&config, &mut checker);
     admin_contradicts(&config, &mut checker);
@@ -192,6 +196,25 @@ fn upstream_contradicts(name: &str, upstream: &Upstream, checker: &mut Checker<'
         let what = format!("{addr} cannot be reached from {source}: one is IPv4, the other IPv6");
         checker.contradiction(&[&*source_key, &*addr_key], what, "give both of one kind");
     }
+}
+
+/// What the TLS of an upstream asks for against the rest of it, and against this program.
+fn upstream_tls_contradicts(name: &str, tls: &UpstreamTls, checker: &mut Checker<'_>) {
+    let section = upstream_tls_section(name);
+    if listeners_check::is_without_tls(&section, checker) {
+        return;
+    }
+    let key = |key: &str| format!("{section}.{key}");
+    let (what, help) = match (&tls.certificate, &tls.key) {
+        (Some(_), None) => ("a certificate without its key", "name its file in key"),
+        (None, Some(_)) => (
+            "a key without its certificate",
+            "name its file in certificate",
+        ),
+        _ => return,
+    };
+    let keys = [key("certificate"), key("key")];
+    checker.contradiction(&[&keys[0], &keys[1]], what.to_owned(), help);
 }
 
 /// Where the admin server is looked at against where it is steered.

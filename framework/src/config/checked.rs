@@ -7,11 +7,14 @@ use super::checker::Checker;
 use super::entry::{Group, Section, Written};
 use super::keys::{
     Admin, Buffers, Limits, Listener, Log, Mailbox, OnFull, Server, Socket, Timeouts, Tls, Topic,
-    Upstream,
+    Upstream, UpstreamTls,
 };
 use super::listeners::{self, ListenerSettings};
 use super::raw::Raw;
-use super::section_names::{LISTENER, NAMED, TLS_SECTION, is_listener, is_tls};
+use super::section_names::{
+    LISTENER, NAMED, TLS_SECTION, UPSTREAM_TLS_SECTION, is_listener, is_tls, is_upstream_tls,
+    upstream_tls_section,
+};
 
 macro_rules! sections {
     ($( $(#[doc = $doc:literal])+ $section:ident: $Section:ident, )+) => {
@@ -22,6 +25,8 @@ macro_rules! sections {
             /// Servers that handlers ask, by the operator's names. Shared with every shard's
             /// context.
             pub upstreams: Arc<BTreeMap<String, Upstream>>,
+            /// Of those among them that are asked by TLS.
+            pub(crate) upstream_tls: BTreeMap<String, Arc<UpstreamTls>>,
             /// Of the one listener of `server.listen`; `None`: it is plain.
             pub(crate) tls: Option<Arc<Tls>>,
             /// Each `[[listener]]`; empty: there is the one of `server.listen`.
@@ -44,6 +49,7 @@ macro_rules! sections {
                 let mut config = Self {
                     $( $section: $Section::read(stringify!($section), checker), )+
                     upstreams: Arc::new(upstreams(raw, checker)),
+                    upstream_tls: upstream_tls(raw, checker),
                     tls: listeners::read_tls(raw, TLS_SECTION, checker),
                     several: Arc::default(),
                 };
@@ -61,8 +67,11 @@ macro_rules! sections {
                     leave_only_listener_out(&mut written);
                     written.extend(self.several.iter().flat_map(listeners::write));
                 }
-                let upstreams = self.upstreams.iter();
-                written.extend(upstreams.map(|(name, keys)| (section_of(name), keys.write())));
+                for (name, keys) in self.upstreams.iter() {
+                    written.push((section_of(name), keys.write()));
+                    let tls = self.upstream_tls.get(name);
+                    written.extend(tls.map(|tls| (upstream_tls_section(name), tls.write())));
+                }
                 written
             }
         }
@@ -111,6 +120,16 @@ impl Config {
     /// Every key of it.
     pub(super) fn tls_keys() -> Vec<&'static str> {
         Tls::keys()
+    }
+
+    /// The section of an upstream's TLS.
+    pub(super) fn upstream_tls_section() -> Section {
+        Section::of::<UpstreamTls>(UPSTREAM_TLS_SECTION)
+    }
+
+    /// Every key of it.
+    pub(super) fn upstream_tls_keys() -> Vec<&'static str> {
+        UpstreamTls::keys()
     }
 
     /// The section of sections with names of the operator's choice.
@@ -196,6 +215,10 @@ pub(super) fn is_live(section: &str, name: &str) -> bool {
         let mut entries = Tls::entries().into_iter();
         return entries.any(|entry| entry.key == name && entry.live);
     }
+    if is_upstream_tls(section) {
+        let mut entries = UpstreamTls::entries().into_iter();
+        return entries.any(|entry| entry.key == name && entry.live);
+    }
     let is_named = section.starts_with(&section_of(""));
     let mut sections = Config::sections()
         .into_iter()
@@ -222,6 +245,17 @@ fn upstreams(raw: &Raw, checker: &mut Checker<'_>) -> BTreeMap<String, Upstream>
     raw.names()
         .map(|name| (name.to_owned(), Upstream::read(&section_of(name), checker)))
         .collect()
+}
+
+/// The tables of TLS within those of upstreams, as far as they were written.
+fn upstream_tls(raw: &Raw, checker: &mut Checker<'_>) -> BTreeMap<String, Arc<UpstreamTls>> {
+    let sections = raw.names().map(|name| (name, upstream_tls_section(name)));
+    let written = sections.filter(|(_, section)| raw.has_tls(section));
+    let read = written.map(|(name, section)| {
+        let tls = Arc::new(UpstreamTls::read(&section, checker));
+        (name.to_owned(), tls)
+    });
+    read.collect()
 }
 
 fn section_of(name: &str) -> String {

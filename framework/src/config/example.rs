@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::checked::Config;
 use super::entry::{Entry, Section};
 use super::explained::{sections, sentence, wrap};
-use super::section_names::TLS_SECTION;
+use super::section_names::{TLS_SECTION, tls_section};
 use super::settings::AppSettings;
 
 /// Longest line, in characters.
@@ -21,8 +21,10 @@ pub(crate) fn example<S: AppSettings>() -> String {
         });
     }
     for (name, about) in S::UPSTREAMS {
-        let named = Config::named_section();
-        file.push_str(&absent(&named, &format!("upstream.{name}"), about));
+        let (named, tls) = (Config::named_section(), Config::upstream_tls_section());
+        let section = format!("upstream.{name}");
+        file.push_str(&absent(&named, &section, about));
+        file.push_str(&absent(&tls, &tls_section(&section), &tls.about.join(" ")));
     }
     file
 }

@@ -15,6 +15,7 @@ mod tls;
 mod topic;
 mod units;
 mod upstream;
+mod upstream_tls;
 
 pub(crate) use self::admin::Admin;
 pub(crate) use self::admission::{Clients, OnFull};
@@ -32,3 +33,4 @@ pub(crate) use self::tls::TlsVersion;
 pub(crate) use self::topic::Topic;
 pub(crate) use self::units::SHARD_CONNECTIONS_MAX;
 pub(crate) use self::upstream::Upstream;
+pub(crate) use self::upstream_tls::UpstreamTls;

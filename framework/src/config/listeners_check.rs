@@ -134,10 +134,7 @@ fn tls_contradicts(listener: &ListenerSettings, checker: &mut Checker<'_>) {
     let Some(tls) = &listener.tls else {
         return;
     };
-    if cfg!(not(feature = "tls")) {
-        let what = "this program was built without TLS".to_owned();
-        let help = "build it with the feature tls of corelane, or leave the table out";
-        checker.refuse_section(&listener.tls_section(), what, help);
+    if is_without_tls(&listener.tls_section(), checker) {
         return;
     }
     let key = |key: &str| listener.tls_key(key);
@@ -158,6 +155,17 @@ fn tls_contradicts(listener: &ListenerSettings, checker: &mut Checker<'_>) {
         let help = "leave ticket_key_file out, or set tickets to true";
         checker.contradiction(&[&key("ticket_key_file"), &key("tickets")], what, help);
     }
+}
+
+/// Whether this program has no TLS; then its table `section` is refused.
+pub(super) fn is_without_tls(section: &str, checker: &mut Checker<'_>) -> bool {
+    let is_without = cfg!(not(feature = "tls"));
+    if is_without {
+        let what = "this program was built without TLS".to_owned();
+        let help = "build it with the feature tls of corelane, or leave the table out";
+        checker.refuse_section(section, what, help);
+    }
+    is_without
 }
 
 /// Whether the kernel would refuse the second for the first.

@@ -114,7 +114,9 @@ impl TextList {
 impl Expect for TextList {
     fn help(&self, wrong: &Value) -> Option<String> {
         match wrong {
-            Value::Text(text) if self.fits(text) => Some(format!("write [{}]", wrong.to_toml())),
+            Value::Text(text) if fits_a_line(text) && self.fits(text) => {
+                Some(format!("write [{}]", wrong.to_toml()))
+            }
             _ => None,
         }
     }
@@ -146,6 +148,10 @@ impl Kind<Vec<String>> for TextList {
     fn write(&self, setting: &Vec<String>) -> Value {
         Value::list(setting.iter().map(|text| Value::Text(text.clone())))
     }
+}
+
+fn fits_a_line(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
 }
 
 /// The items of a list, if it is one of texts.
@@ -195,6 +201,10 @@ mod tests {
         for wrong in [&[""][..], &["abcd"], &["a", "b", "c"]] {
             assert_eq!(NAMES.read(&list(wrong)), None, "{wrong:?}");
         }
-        assert_eq!(NAMES.read(&Value::Text("a".to_owned())), None);
+        for (wrong, help) in [("a", Some("write [\"a\"]")), ("a\nb", None), ("", None)] {
+            let wrong = Value::Text(wrong.to_owned());
+            assert_eq!(NAMES.read(&wrong), None);
+            assert_eq!(NAMES.help(&wrong).as_deref(), help);
+        }
     }
 }

@@ -3,7 +3,9 @@
 use super::checked::Config;
 use super::nearest::nearest;
 use super::probe::known_keys;
-use super::section_names::{LISTENER, NAMED, TLS_SECTION, is_listener, is_tls};
+use super::section_names::{
+    LISTENER, NAMED, TLS_SECTION, is_listener, is_tls, is_upstream, is_upstream_tls, tls_section,
+};
 use super::settings::AppSettings;
 
 /// The application's own section.
@@ -32,6 +34,11 @@ impl Known {
         Config::tls_keys()
     }
 
+    /// The keys of an upstream's.
+    pub(super) fn upstream_tls_keys() -> Vec<&'static str> {
+        Config::upstream_tls_keys()
+    }
+
     /// `None`: no such section. `Some(None)`: a section that takes any key.
     pub(super) fn keys_of(&self, section: &str) -> Option<Option<&[&'static str]>> {
         let (_, keys) = self.0.iter().find(|(name, _)| *name == section)?;
@@ -56,16 +63,22 @@ impl Known {
     pub(super) fn nearest_key(&self, section: &str, written: &str) -> String {
         let kind = section.split('.').next().unwrap_or_default();
         let (of_listener, of_tls) = (Self::listener_keys(), Self::tls_keys());
+        let of_upstream_tls = Self::upstream_tls_keys();
         let keys = if is_listener(section) {
             &of_listener
         } else if is_tls(section) {
             &of_tls
+        } else if is_upstream_tls(section) {
+            &of_upstream_tls
         } else {
             self.keys_of(kind).flatten().unwrap_or_default()
         };
         if section == LISTENER && written == "listen" {
             return "write a table [[listener]] for each listener, or server.listen for one"
                 .to_owned();
+        }
+        if is_upstream(section) && of_upstream_tls.contains(&written) {
+            return format!("did you mean {}.{written}?", tls_section(section));
         }
         if let Some(owner) = self.owner_of(written) {
             return format!("did you mean {}.{written}?", placed(owner));

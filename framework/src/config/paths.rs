@@ -1,4 +1,4 @@
-//! Paths of files, one or several.
+//! Paths of files, one or several, and words in their place.
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -89,6 +89,49 @@ impl Kind<Option<PathBuf>> for FileOrOff {
     }
 }
 
+/// Who vouches for a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Roots {
+    /// Those whom browsers trust.
+    Web,
+    /// Those whom this machine trusts.
+    System,
+    /// Those of a file in PEM.
+    File(PathBuf),
+}
+
+/// A path of a file of certificates, or a word for those of others.
+pub(super) struct FileOrRoots;
+
+const WEB: &str = "web";
+const SYSTEM: &str = "system";
+
+impl fmt::Display for FileOrRoots {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the path of a file, \"{WEB}\" or \"{SYSTEM}\"")
+    }
+}
+
+impl Expect for FileOrRoots {}
+
+impl Kind<Roots> for FileOrRoots {
+    fn read(&self, value: &Value) -> Option<Roots> {
+        match value {
+            Value::Text(text) if text == WEB => Some(Roots::Web),
+            Value::Text(text) if text == SYSTEM => Some(Roots::System),
+            value => path(value).map(Roots::File),
+        }
+    }
+
+    fn write(&self, setting: &Roots) -> Value {
+        match setting {
+            Roots::Web => Value::Text(WEB.to_owned()),
+            Roots::System => Value::Text(SYSTEM.to_owned()),
+            Roots::File(path) => written(path),
+        }
+    }
+}
+
 fn path(value: &Value) -> Option<PathBuf> {
     let Value::Text(text) = value else {
         return None;
@@ -130,6 +173,20 @@ mod tests {
         ] {
             assert_eq!(files.read(&value), None, "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_word_stands_for_the_certificates_of_others() {
+        for (word, roots) in [
+            ("web", Roots::Web),
+            ("system", Roots::System),
+            ("./web", Roots::File("./web".into())),
+        ] {
+            assert_eq!(FileOrRoots.read(&text(word)), Some(roots.clone()));
+            assert_eq!(FileOrRoots.write(&roots), text(word));
+        }
+        assert_eq!(FileOrRoots.read(&text("")), None);
+        assert_eq!(FileOrRoots.read(&Value::Boolean(true)), None);
     }
 
     #[test]

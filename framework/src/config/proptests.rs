@@ -78,9 +78,10 @@ fn keys() -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for section in Config::sections()
         .into_iter()
-        .chain([Config::named_section()])
+        .chain([Config::named_section(), Config::upstream_tls_section()])
     {
-        let name = match section.name {
+        let name = section.name.replace("upstream.NAME", "upstream.next");
+        let name = match &*name {
             "upstream" => "upstream.next",
             name => name,
         };

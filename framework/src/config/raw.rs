@@ -14,8 +14,8 @@ use super::value::Value;
 
 /// The framework's own settings as they were written.
 pub(super) struct Raw {
-    /// By "section.key", "upstream.NAME.key", "listener.NAME.key", "listener.tls.key" and
-    /// "listener.NAME.tls.key".
+    /// By "section.key", "upstream.NAME.key", "listener.NAME.key", "listener.tls.key",
+    /// "listener.NAME.tls.key" and "upstream.NAME.tls.key".
     items: BTreeMap<String, Spanned<Value>>,
     /// The sections with names of the operator's choice, and where each stood.
     named: BTreeMap<String, Range<usize>>,
@@ -96,7 +96,7 @@ impl Raw {
         for (name, value) in sections {
             let (name, span) = (name.into_inner(), value.span());
             if let DeValue::Table(table) = value.into_inner() {
-                self.add(&format!("{NAMED}.{name}"), table, faults);
+                self.add_with_tls(&format!("{NAMED}.{name}"), table, faults);
                 self.named.insert(name.into_owned(), span);
             }
         }
@@ -135,7 +135,7 @@ impl Raw {
         });
     }
 
-    /// A listener's section with its table of TLS, if it has one.
+    /// A section of a listener or an upstream with its table of TLS, if it has one.
     fn add_with_tls(&mut self, section: &str, mut table: Table<'_>, faults: &mut Vec<Fault>) {
         let tls = table.remove(TLS);
         self.add(section, table, faults);

@@ -12,7 +12,8 @@ const WIDTH: usize = 100;
 
 /// All settings of the application `S`, as Markdown.
 pub(crate) fn reference<S: AppSettings>() -> String {
-    let sections = sections::<S>().into_iter().chain([Config::named_section()]);
+    let named = [Config::named_section(), Config::upstream_tls_section()];
+    let sections = sections::<S>().into_iter().chain(named);
     let texts: Vec<String> = sections.map(|section| of_section(&section)).collect();
     let listener = Config::listener_section();
     let listener = titled(

@@ -4,14 +4,38 @@
 pub(super) const NAMED: &str = "upstream";
 /// The section that may be several instead: `[[listener]]`.
 pub(super) const LISTENER: &str = "listener";
-/// The table within a listener's.
+/// The table within a listener's, and within an upstream's.
 pub(super) const TLS: &str = "tls";
 /// The same of `[listener]`, as a section.
 pub(super) const TLS_SECTION: &str = "listener.tls";
 
-/// The section of TLS within a listener's.
-pub(super) fn tls_section(listener: &str) -> String {
-    format!("{listener}.{TLS}")
+/// The same of an upstream, as the documents name it.
+pub(super) const UPSTREAM_TLS_SECTION: &str = "upstream.NAME.tls";
+
+/// The section of TLS within a listener's or an upstream's.
+pub(super) fn tls_section(section: &str) -> String {
+    format!("{section}.{TLS}")
+}
+
+/// The section of the TLS of an upstream.
+pub(crate) fn upstream_tls_section(name: &str) -> String {
+    format!("{NAMED}.{name}.{TLS}")
+}
+
+/// Whether it is the section of an upstream.
+pub(super) fn is_upstream(section: &str) -> bool {
+    let name = section
+        .strip_prefix(NAMED)
+        .and_then(|name| name.strip_prefix('.'));
+    name.is_some_and(|name| !name.is_empty() && !name.contains('.'))
+}
+
+/// Whether it is one of TLS, of an upstream.
+pub(super) fn is_upstream_tls(section: &str) -> bool {
+    let upstream = section
+        .strip_suffix(TLS)
+        .and_then(|upstream| upstream.strip_suffix('.'));
+    upstream.is_some_and(is_upstream)
 }
 
 /// Whether it is the section of one `[[listener]]`.
@@ -51,5 +75,17 @@ mod tests {
             );
         }
         assert_eq!(tls_section(LISTENER), TLS_SECTION);
+        for (section, upstream, tls) in [
+            ("upstream", false, false),
+            ("upstream.next", true, false),
+            ("upstream.tls", true, false),
+            ("upstream.next.tls", false, true),
+            ("upstream.tls.tls", false, true),
+            ("listener.tls", false, false),
+        ] {
+            let told = (is_upstream(section), is_upstream_tls(section));
+            assert_eq!(told, (upstream, tls), "{section}");
+        }
+        assert!(is_upstream_tls(UPSTREAM_TLS_SECTION));
     }
 }

@@ -8,5 +8,7 @@ mod refused;
 mod rig;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod upstream_tls;
 #[cfg(not(feature = "tls"))]
 mod without_tls;

@@ -6,7 +6,9 @@ use toml::de::{DeArray as Array, DeTable as Table, DeValue};
 use super::listener_name::name_of;
 use super::names::{Known, placed};
 use super::problem::{Fault, cut};
-use super::section_names::{LISTENER, NAMED, TLS, is_listener, tls_section};
+use super::section_names::{
+    LISTENER, NAMED, TLS, TLS_SECTION, is_listener, is_upstream, tls_section,
+};
 
 /// Longest name that an operator may give to a section, in characters.
 const NAME_MAX: usize = 64;
@@ -126,11 +128,12 @@ impl Strike<'_> {
 
     /// What is left of a section with these keys; `None`: it takes any key.
     fn keys<'i>(&mut self, table: Table<'i>, section: &str, keys: Option<&[&str]>) -> Table<'i> {
-        let has_tls = section == LISTENER || is_listener(section);
+        let of_upstream = is_upstream(section);
+        let has_tls = section == LISTENER || is_listener(section) || of_upstream;
         let entries = table.into_iter().filter_map(|(key, value)| {
             let (name, at) = (key.get_ref().as_ref(), key.span().start);
             if has_tls && name == TLS {
-                let left = self.tls(section, at, value)?;
+                let left = self.tls(section, of_upstream, at, value)?;
                 return Some((key, left));
             }
             let is_known = keys.is_none_or(|keys| keys.contains(&name));
@@ -146,22 +149,33 @@ impl Strike<'_> {
         entries.collect()
     }
 
-    /// What is left of a listener's table of TLS.
+    /// What is left of the table of TLS of a listener, or of an upstream.
     fn tls<'i>(
         &mut self,
-        listener: &str,
+        owner: &str,
+        of_upstream: bool,
         at: usize,
         value: Spanned<DeValue<'i>>,
     ) -> Option<Spanned<DeValue<'i>>> {
-        let section = tls_section(listener);
+        let section = tls_section(owner);
         let (found, span) = (value.get_ref().type_str(), value.span());
         let DeValue::Table(table) = value.into_inner() else {
-            let what = format!("found {found}, expected the section [{LISTENER}.{TLS}]");
-            let help = "it names the files: certificate and key".to_owned();
-            self.report(at, section, what, Some(help));
+            let (expected, help) = match of_upstream {
+                true => (
+                    section.as_str(),
+                    "the table turns TLS on, even an empty one",
+                ),
+                false => (TLS_SECTION, "it names the files: certificate and key"),
+            };
+            let what = format!("found {found}, expected the section [{expected}]");
+            self.report(at, section, what, Some(help.to_owned()));
             return None;
         };
-        let left = self.keys(table, &section, Some(&Known::tls_keys()));
+        let keys = match of_upstream {
+            true => Known::upstream_tls_keys(),
+            false => Known::tls_keys(),
+        };
+        let left = self.keys(table, &section, Some(&keys));
         Some(Spanned::new(span, DeValue::Table(left)))
     }
 

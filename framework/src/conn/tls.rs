@@ -105,8 +105,9 @@ pub(crate) async fn connect(conn: &mut Conn, session: Session) -> Result<(), Err
         }
         Err(Failed::Conn(error)) => Err(error),
         Err(failed) => {
-            // The alert; no reset overtakes it, for the connection is closed when it is dropped.
-            conn.flush().await?;
+            // The alert, if the peer still takes it: what has failed is told either way. No reset
+            // overtakes it, for the connection is closed when it is dropped.
+            let _is_told = conn.flush().await;
             let kind = match failed {
                 Failed::Left => std::io::ErrorKind::UnexpectedEof,
                 _ => std::io::ErrorKind::InvalidData,

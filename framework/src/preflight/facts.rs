@@ -17,7 +17,7 @@ use crate::preflight::inherited::{self, Moved};
 use crate::preflight::{admin, port};
 use crate::ring;
 use crate::ring::ProbeError;
-use crate::tls::{self, FileProblem};
+use crate::tls::{self, Examined, FileProblem};
 
 /// Facts of this machine and this process. A fact that could not be learned is `None`, and nothing
 /// is made of it.
@@ -115,7 +115,7 @@ impl Facts {
         Self {
             ring: ring::probe(),
             tells_unacknowledged,
-            tls: tls::judge(&config.listeners()),
+            tls: judged(tls::examine(config)),
             ..Self::without_probes(app_bytes)
         }
     }
@@ -210,6 +210,16 @@ pub(super) fn is_capable(of: CapabilitySet) -> bool {
 /// In the process's own user namespace.
 pub(super) fn has_capability(of: CapabilitySet) -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(of))
+}
+
+/// What is wrong with the files of all tables, and what should be known of them.
+pub(super) fn judged(examined: Vec<Examined>) -> (Vec<FileProblem>, Vec<String>) {
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    for table in examined {
+        problems.extend(table.problems);
+        warnings.extend(table.warnings);
+    }
+    (problems, warnings)
 }
 
 /// Pages that all TCP sockets of the machine may have in buffers: the third number of

@@ -297,6 +297,7 @@ fn bound(
     let connections = u64::from(connections_max) + beside;
     let mut parts = shard_parts(config, facts, shards.into());
     parts.extend(connection_parts(config, facts, connections));
+    parts.extend(sessions_part(config, shards.into()));
     parts.extend(queue_parts(config, shards.into(), connections, share));
     let admin = admin::bytes(config, SHARD_BYTES);
     if admin > 0 {
@@ -358,6 +359,27 @@ fn connection_parts(config: &Config, facts: &Facts, connections: u64) -> [Part; 
             format!("{connections} x {OWN_BUFFERS} x {size} bytes"),
         ),
     ]
+}
+
+/// The sessions of those upstreams that are asked by TLS, where no listener has any: else each
+/// connection counts with one.
+fn sessions_part(config: &Config, shards: u64) -> Option<Part> {
+    let listeners = config.listeners();
+    if listeners.iter().any(|listener| listener.tls.is_some()) {
+        return None;
+    }
+    let with_tls = config.upstreams.iter();
+    let with_tls = with_tls.filter(|(name, _)| config.upstream_tls.contains_key(*name));
+    let count = with_tls.map(|(_, upstream)| u64::from(upstream.connections_max));
+    let sessions = shards * count.sum::<u64>();
+    (sessions > 0).then(|| {
+        let each = tls::BYTES;
+        Part::of(
+            "upstreams' sessions",
+            sessions * each,
+            format!("{sessions} x {each} bytes"),
+        )
+    })
 }
 
 /// What is in their queues, and what the allocator adds.
@@ -424,4 +446,28 @@ fn problem(bound: &MemoryBound, (room, whose): (u64, &str), connections: u64) ->
             ),
         )
     })
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn sessions_with_upstreams_count_once_and_for_each_that_there_may_be() {
+        let bytes = |tables: &str| {
+            let pools = "[upstream.a]\naddr = '127.0.0.1:1'\nconnections_max = 100\n\
+                 [upstream.b]\naddr = '127.0.0.1:2'\nconnections_max = 7\n";
+            let settings = Settings::from_toml(format!("{pools}{tables}"));
+            let config = settings.load().expect("fine settings");
+            sessions_part(&config, 4).map(|part| part.bytes)
+        };
+        assert_eq!(bytes(""), None);
+        assert_eq!(bytes("[upstream.a.tls]\n"), Some(4 * 100 * tls::BYTES));
+        let both = "[upstream.a.tls]\n[upstream.b.tls]\n";
+        assert_eq!(bytes(both), Some(4 * 107 * tls::BYTES));
+        let listener = "[listener.tls]\ncertificate = '/a'\nkey = '/b'\n";
+        let counted = bytes(&format!("{both}{listener}"));
+        assert_eq!(counted, None, "each connection counts with a session");
+    }
 }

@@ -67,7 +67,7 @@ pub(crate) fn check(
 
 /// What is wrong with the files that the settings name, and what should be known of them.
 pub(crate) fn files(config: &Config) -> (Vec<Problem>, Vec<String>) {
-    let (problems, warnings) = crate::tls::judge(&config.listeners());
+    let (problems, warnings) = facts::judged(crate::tls::examine(config));
     (problems.iter().map(tls::problem).collect(), warnings)
 }
 
@@ -102,10 +102,14 @@ pub(crate) fn check_client(config: &Config) -> Result<Plan, Vec<Problem>> {
     problems.extend(memlock::problem(config, &facts, shards));
     problems.extend(memory::buffers_problem(config, &facts, shards));
     problems.extend(limits::outbound_problem(config, &facts, shards));
+    let (files, file_warnings) = facts::judged(crate::tls::examine_upstreams(config));
+    problems.extend(files.iter().map(tls::problem));
+    let mut warnings = limits::warnings(config, &facts, &cores);
+    warnings.extend(file_warnings);
     let settled = memory::settle(config, &facts, shards, 0);
     let plan = Plan {
         shards: share_out(0, shards, &affinities(config, &cores), settled.bound.share),
-        warnings: limits::warnings(config, &facts, &cores),
+        warnings,
         connections_max: 0,
         memory: settled.bound,
         descriptors_max: facts.nofile,

@@ -89,6 +89,7 @@ impl Admin {
             connections_max: plan.connections_max,
             local_addr: opened.endpoint.socket_addr(),
             upstreams: Arc::default(),
+            upstream_clients: Arc::default(),
             metrics: Arc::<Metrics>::default(),
             mesh: Arc::new(Mesh::new(
                 ServerNumber::next(),
@@ -150,7 +151,7 @@ impl Admin {
     /// Its log is the server's.
     pub(crate) fn reload(&self, server: &Config) {
         let config = config(server);
-        self.shard.reload(InForce::embedded(config));
+        self.shard.renew(Some(InForce::embedded(config)), None);
     }
 
     /// Ends it: what it was asked is answered.

@@ -35,7 +35,7 @@ use crate::server::watchdog::Watchdog;
 use crate::shard::commands::Queue;
 use crate::shard::handle::describes_panics;
 use crate::shard::mail::mesh::Mesh;
-use crate::tls::Acceptances;
+use crate::tls::TlsInForce;
 
 /// How long a shard may take to become ready. No key, as for the next: past either something of
 /// ours is broken.
@@ -352,18 +352,19 @@ impl Control {
             return Err(ReloadError::Draining);
         }
         let (new, changes) = self.settings.judge(given)?;
-        let tls = self.watch.tls.prepare(&new.config.listeners());
+        let tls = self.watch.tls.prepare(&new.config);
         let tls = tls.map_err(ReloadError::Refused)?;
         let before = std::mem::replace(&mut self.settings.in_force, new);
         let warnings = self.settings.in_force.app.warnings.iter();
         for warning in warnings.filter(|warning| !before.app.warnings.contains(warning)) {
             tracing::warn!("{warning}");
         }
+        let tls = self.watch.tls.put_into_force(tls);
         if !changes.is_empty() {
             self.put_into_force(log);
         }
-        let tls = self.watch.tls.put_into_force(tls);
-        self.renew_tls(tls);
+        let settings = (!changes.is_empty()).then(|| self.settings.in_force.clone());
+        self.renew(settings.as_ref(), tls.as_ref());
         Ok(changes)
     }
 
@@ -376,18 +377,16 @@ impl Control {
         self.watch.watchdog.reload(config);
         let reporter = &mut self.watch.reporter;
         reporter.set_interval(config.log.stats_interval, Instant::now());
-        let shards = self.shards.iter();
-        shards.for_each(|shard| shard.reload(settings.clone()));
         let admin = self.admin.iter();
         admin.for_each(|admin| admin.reload(config));
     }
 
-    fn renew_tls(&self, tls: Option<Acceptances>) {
-        let Some(tls) = tls else {
-            return;
-        };
-        let shards = self.shards.iter();
-        shards.for_each(|shard| shard.renew_tls(Acceptances::clone(&tls)));
+    /// Tells the shards what is in force now, all of it at once; none: as before.
+    fn renew(&self, settings: Option<&InForce>, tls: Option<&TlsInForce>) {
+        if settings.is_some() || tls.is_some() {
+            let shards = self.shards.iter();
+            shards.for_each(|shard| shard.renew(settings.cloned(), tls.cloned()));
+        }
     }
 
     /// Has a new process take over, once it serves.
@@ -468,9 +467,8 @@ impl Control {
             tracing::warn!(short, "memory nears its bound, or does so no more");
             shards.iter().for_each(|shard| shard.tell_memory(short));
         }
-        let settings = &self.settings.in_force;
-        let listeners = || settings.config.listeners();
-        let tls = watch.tls.look(Instant::now(), listeners);
+        let config = &self.settings.in_force.config;
+        let tls = watch.tls.look(Instant::now(), config);
         let stalled = watch.watchdog.stalled();
         let readiness = readiness(self.stage, self.dead, stalled);
         self.view.readiness.set(readiness);
@@ -487,7 +485,7 @@ impl Control {
         let status = || self.view.status();
         self.service
             .look(Instant::now(), self.started, status, metrics);
-        self.renew_tls(tls);
+        self.renew(None, tls.as_ref());
     }
 
     fn log_end(&self, log: Option<&LogHandle>) {

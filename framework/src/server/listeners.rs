@@ -19,7 +19,7 @@ pub(crate) struct Listening {
     pub(crate) plan: Plan,
     /// In the order of the settings, each with a socket for each shard.
     pub(crate) listeners: Vec<OpenListener>,
-    /// Has what their connections shake hands by, in the same order.
+    /// Has what their connections shake hands by, in the same order, and those to upstreams.
     pub(crate) tls: Keeper,
     /// Where these listen.
     pub(crate) addrs: Arc<[ListenerAddr]>,
@@ -39,7 +39,7 @@ impl Listening {
         mut inherited: Inherited,
     ) -> Result<Self, Problem> {
         let config = &*settings.config;
-        let tls = Keeper::open(&config.listeners()).map_err(|problems| tls::first(&problems))?;
+        let tls = Keeper::open(config).map_err(|problems| tls::first(&problems))?;
         let listeners = config.listeners().into_iter().map(|listener| {
             let passed = inherited.take(listener.name());
             open(listener, passed, plan.shards.len())

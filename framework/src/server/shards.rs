@@ -25,7 +25,7 @@ use crate::shard::mail::mesh::Mesh;
 use crate::shard::run;
 use crate::shard::state::acceptor::ListenSocket;
 use crate::shard::task::bell::{Bell, Bells};
-use crate::tls::{Acceptances, Keeper};
+use crate::tls::{Acceptances, Keeper, TlsInForce};
 
 const UNSPECIFIED: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
@@ -67,7 +67,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
     let first = listening.listeners.first();
     let local_addr = first.map_or(UNSPECIFIED, |first| first.endpoint.socket_addr());
     let listeners_count = listening.listeners.len();
-    let (count, tls) = (listening.plan.shards.len(), listening.tls.acceptances());
+    let (count, tls) = (listening.plan.shards.len(), listening.tls.in_force());
     let wakes = (0..count)
         .map(|_| WakeFd::new())
         .collect::<io::Result<Vec<_>>>();
@@ -86,6 +86,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
             connections_max: plan.connections_max,
             local_addr,
             upstreams: Arc::clone(&config.upstreams),
+            upstream_clients: Arc::clone(&tls.upstreams),
             metrics: Arc::new(Metrics::of(&config.upstreams, listeners_count)),
             mesh: Arc::clone(&mesh),
         };
@@ -95,7 +96,7 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
             plan: plan.clone(),
             context,
             listeners,
-            tls: Acceptances::clone(&tls),
+            tls: Acceptances::clone(&tls.acceptances),
             wake,
             started,
         };
@@ -208,15 +209,10 @@ impl ShardHandle {
         self.signal();
     }
 
-    /// The shard is under these settings from its next turn on.
-    pub(crate) fn reload(&self, settings: InForce) {
-        self.commands.reload(settings);
-        self.signal();
-    }
-
-    /// Connections that begin from the shard's next turn on shake hands by these.
-    pub(crate) fn renew_tls(&self, tls: Acceptances) {
-        self.commands.renew_tls(tls);
+    /// From its next turn on the shard is under these settings, and its connections shake hands by
+    /// this; none: as before.
+    pub(crate) fn renew(&self, settings: Option<InForce>, tls: Option<TlsInForce>) {
+        self.commands.renew(settings, tls);
         self.signal();
     }
 

@@ -1,11 +1,11 @@
-//! The TLS of the listeners, looked after by the control thread: what of it is logged and counted.
+//! The TLS of listeners and upstreams, looked after by the control thread: what of it is logged and counted.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::ListenerSettings;
+use crate::config::Config;
 use crate::metrics::Counter;
-use crate::tls::{Acceptances, FileProblem, Keeper, Look, Made};
+use crate::tls::{FileProblem, Keeper, Look, Made, TlsInForce};
 
 /// What the last look has found, for any thread to read.
 #[derive(Debug, Default)]
@@ -13,6 +13,9 @@ pub(crate) struct TlsSeen {
     /// When the first certificate of each listener expires, in seconds since 1970, in the order of
     /// the start; 0: it has no TLS.
     pub(crate) expires: Box<[Counter]>,
+    /// When the certificate expires that is shown to each upstream with TLS, likewise; 0: it is
+    /// shown none.
+    pub(crate) upstreams: Box<[(String, Counter)]>,
     /// Times that other files were put into force, and that they could not be.
     pub(crate) changed: Counter,
     pub(crate) failed: Counter,
@@ -27,9 +30,13 @@ pub(crate) struct TlsWatch {
 
 impl TlsWatch {
     pub(crate) fn new(keeper: Keeper) -> Self {
-        let expiries = keeper.expiries();
+        let (expiries, upstreams) = (keeper.expiries(), keeper.upstream_expiries());
+        let upstreams = upstreams.into_iter();
         let seen = TlsSeen {
             expires: expiries.iter().map(|_| Counter::default()).collect(),
+            upstreams: upstreams
+                .map(|(name, _)| (name, Counter::default()))
+                .collect(),
             ..TlsSeen::default()
         };
         let mut watch = Self {
@@ -53,8 +60,8 @@ impl TlsWatch {
     /// # Errors
     ///
     /// Everything that is wrong with the files.
-    pub(crate) fn prepare(&self, listeners: &[ListenerSettings]) -> Result<Made, Vec<String>> {
-        let made = self.keeper.prepare(listeners);
+    pub(crate) fn prepare(&self, config: &Config) -> Result<Made, Vec<String>> {
+        let made = self.keeper.prepare(config);
         made.map_err(|problems| {
             self.seen.failed.add(1);
             problems.iter().map(FileProblem::to_string).collect()
@@ -62,22 +69,18 @@ impl TlsWatch {
     }
 
     /// Puts it into force. What the shards are to be told, if it is anything else than before.
-    pub(crate) fn put_into_force(&mut self, made: Made) -> Option<Acceptances> {
+    pub(crate) fn put_into_force(&mut self, made: Made) -> Option<TlsInForce> {
         let look = self.keeper.put_into_force(made);
         self.settle(look)
     }
 
-    /// Looks whether anything is to change: the same. `listeners` are the settings in force.
-    pub(crate) fn look(
-        &mut self,
-        now: Instant,
-        listeners: impl FnOnce() -> Vec<ListenerSettings>,
-    ) -> Option<Acceptances> {
-        let look = self.keeper.look(now, listeners);
+    /// Looks whether anything is to change: the same. `config` is in force.
+    pub(crate) fn look(&mut self, now: Instant, config: &Config) -> Option<TlsInForce> {
+        let look = self.keeper.look(now, config);
         self.settle(look)
     }
 
-    fn settle(&mut self, look: Look) -> Option<Acceptances> {
+    fn settle(&mut self, look: Look) -> Option<TlsInForce> {
         self.tell();
         match look {
             Look::Same => None,
@@ -88,7 +91,7 @@ impl TlsWatch {
                 for certificate in certificates {
                     tracing::info!(certificate, "a certificate is in force");
                 }
-                Some(self.keeper.acceptances())
+                Some(self.keeper.in_force())
             }
             Look::Failed(problems) => {
                 self.seen.failed.add(1);
@@ -109,7 +112,16 @@ impl TlsWatch {
             tracing::warn!("{warning}");
         }
         for (seen, expires) in self.seen.expires.iter().zip(self.keeper.expiries()) {
-            seen.set(expires.and_then(|time| time.try_into().ok()).unwrap_or(0));
+            seen.set(seconds(expires));
+        }
+        // None comes or goes while the server runs.
+        let upstreams = self.keeper.upstream_expiries();
+        for ((_, seen), (_, expires)) in self.seen.upstreams.iter().zip(upstreams) {
+            seen.set(seconds(expires));
         }
     }
+}
+
+fn seconds(expires: Option<i64>) -> u64 {
+    expires.and_then(|time| time.try_into().ok()).unwrap_or(0)
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::config::InForce;
 use crate::shard::commands::survey::Survey;
-use crate::tls::Acceptances;
+use crate::tls::TlsInForce;
 
 /// Surveys that a shard is given before it has taken any. No key: the admin server bounds those that
 /// run.
@@ -31,13 +31,19 @@ pub(crate) struct Commands {
     /// There are surveys that the shard has not taken.
     is_asked: AtomicBool,
     surveys: Mutex<Vec<Survey>>,
-    /// Whether there are settings that the shard has not taken.
-    is_reloaded: AtomicBool,
-    /// The latest, whole: those before them, if it has not come to them, are no matter any more.
-    settings: Mutex<Option<InForce>>,
-    /// The same of what connections shake hands by, which changes without other settings, too.
-    is_tls_renewed: AtomicBool,
-    tls: Mutex<Option<Acceptances>>,
+    /// Whether there is something in force that the shard has not taken.
+    is_renewed: AtomicBool,
+    /// Together, so that a shard takes what belongs together in one turn.
+    renewed: Mutex<Renewed>,
+}
+
+/// What has come into force. Of each the latest, whole: what was before it, if the shard has not come
+/// to that, is no matter any more.
+#[derive(Debug, Default)]
+pub(crate) struct Renewed {
+    pub(crate) settings: Option<InForce>,
+    /// What connections shake hands by, which changes without other settings, too.
+    pub(crate) tls: Option<TlsInForce>,
 }
 
 impl Commands {
@@ -79,44 +85,29 @@ impl Commands {
         }
     }
 
-    /// The shard is under these settings from its next turn on.
-    pub(crate) fn reload(&self, settings: InForce) {
-        *self.settings() = Some(settings);
-        self.is_reloaded.store(true, Ordering::Relaxed); // the lock orders them
+    /// From its next turn on the shard is under these settings, and its connections shake hands by
+    /// this; none: as before.
+    pub(crate) fn renew(&self, settings: Option<InForce>, tls: Option<TlsInForce>) {
+        let mut renewed = self.renewed();
+        renewed.settings = settings.or_else(|| renewed.settings.take());
+        renewed.tls = tls.or_else(|| renewed.tls.take());
+        drop(renewed);
+        self.is_renewed.store(true, Ordering::Relaxed); // the lock orders them
     }
 
-    /// The settings that it was not under before, if there are any. The lock is held for as long as
-    /// it takes to move them.
-    pub(crate) fn take_settings(&self) -> Option<InForce> {
-        if !self.is_reloaded.load(Ordering::Relaxed) {
+    /// What the shard has not taken, if there is any. The lock is held for as long as it takes to
+    /// move it.
+    pub(crate) fn take_renewed(&self) -> Option<Renewed> {
+        if !self.is_renewed.load(Ordering::Relaxed) {
             return None;
         }
-        self.is_reloaded.store(false, Ordering::Relaxed);
-        self.settings().take()
-    }
-
-    /// Connections that begin from the shard's next turn on shake hands by these.
-    pub(crate) fn renew_tls(&self, tls: Acceptances) {
-        *self.tls() = Some(tls);
-        self.is_tls_renewed.store(true, Ordering::Relaxed); // the lock orders them
-    }
-
-    /// Those that the shard has not taken, if there are any; as [`Self::take_settings`].
-    pub(crate) fn take_tls(&self) -> Option<Acceptances> {
-        if !self.is_tls_renewed.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.is_tls_renewed.store(false, Ordering::Relaxed);
-        self.tls().take()
-    }
-
-    fn tls(&self) -> MutexGuard<'_, Option<Acceptances>> {
-        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.is_renewed.store(false, Ordering::Relaxed);
+        Some(std::mem::take(&mut *self.renewed()))
     }
 
     /// What is behind the lock is whole at any time.
-    fn settings(&self) -> MutexGuard<'_, Option<InForce>> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn renewed(&self) -> MutexGuard<'_, Renewed> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the memory of the process nears its end.

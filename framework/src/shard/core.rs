@@ -42,7 +42,7 @@ use crate::shard::task::tickers::{TICKS_PER_TURN_MAX, Tickers};
 use crate::shard::task::timers::Timers;
 use crate::shard::task::wake::{ShardNumber, Waiter};
 use crate::time::Tick;
-use crate::tls::Acceptances;
+use crate::tls::{Acceptances, UpstreamClients};
 
 /// The state of a shard.
 pub(crate) struct Core {
@@ -63,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) surveys: Vec<Survey>,
     /// Settings that have come into force since it was told last.
     pub(crate) reloaded: Option<InForce>,
+    /// The same of what upstreams are met with.
+    pub(crate) tls_renewed: Option<UpstreamClients>,
     // Tasks beside connections.
     pub(crate) spawned: Spawned,
     pub(crate) task_timers: Timers,
@@ -117,6 +119,7 @@ impl Core {
             left: Vec::new(),
             surveys: Vec::new(),
             reloaded: None,
+            tls_renewed: None,
             spawned: Spawned::default(),
             task_timers: Timers::default(),
             tickers: Tickers::default(),

@@ -24,6 +24,7 @@ use crate::failpoint;
 use crate::id::Key;
 use crate::ring::{Completion, Operation, Token, Wait, are_kept};
 use crate::runtime::{self, WakeWait};
+use crate::shard::commands::Renewed;
 use crate::shard::conns::slot::Origin;
 use crate::shard::core::Core;
 use crate::shard::handle::Shard;
@@ -106,11 +107,8 @@ impl Shard {
         self.bells.resume();
         let mut core = self.core();
         core.set_clock(now);
-        if let Some(settings) = self.commands.take_settings() {
-            core.reload(settings);
-        }
-        if let Some(tls) = self.commands.take_tls() {
-            core.conns.shared.tls.renew(&tls);
+        if let Some(Renewed { settings, tls }) = self.commands.take_renewed() {
+            core.renew(settings, tls);
         }
         if let Some(queue) = self.commands.says_drain()
             && !core.conns.shared.is_draining

@@ -7,6 +7,7 @@ use crate::panics;
 use crate::shard::conns::Ended;
 use crate::shard::handle::Shard;
 use crate::shard::task_poller::report_panic;
+use crate::tls::UpstreamClients;
 
 /// Called on the shard's thread, with no borrow of the core held. A panic in a drain or an end is
 /// logged and changes nothing.
@@ -16,6 +17,9 @@ pub(crate) trait Hooks {
 
     /// The shard is under other settings. It sees to panics itself.
     fn reloaded(&self, _settings: &InForce) {}
+
+    /// Upstreams are met otherwise. Told before other settings, of the same turn.
+    fn tls_renewed(&self, _upstreams: &UpstreamClients) {}
 
     /// The shard begins to drain.
     fn draining(&self) {}
@@ -43,12 +47,16 @@ impl Shard {
     fn tell_ends(&self, hooks: &impl Hooks) {
         let mut core = self.core();
         let drains = std::mem::take(&mut core.drain.is_news);
-        if !drains && core.left.is_empty() && core.reloaded.is_none() {
+        let has_renewed = core.reloaded.is_some() || core.tls_renewed.is_some();
+        if !drains && core.left.is_empty() && !has_renewed {
             return;
         }
         let left = std::mem::take(&mut core.left);
-        let reloaded = core.reloaded.take();
+        let (reloaded, tls_renewed) = (core.reloaded.take(), core.tls_renewed.take());
         drop(core);
+        if let Some(upstreams) = &tls_renewed {
+            hooks.tls_renewed(upstreams);
+        }
         if let Some(settings) = &reloaded {
             hooks.reloaded(settings);
         }

@@ -6,8 +6,20 @@
 use crate::config::{Config, InForce};
 use crate::id::ListenerIndex;
 use crate::shard::core::Core;
+use crate::tls::TlsInForce;
 
 impl Core {
+    /// From this turn on the shard is under these settings, and shakes hands by this.
+    pub(crate) fn renew(&mut self, settings: Option<InForce>, tls: Option<TlsInForce>) {
+        if let Some(settings) = settings {
+            self.reload(settings);
+        }
+        if let Some(tls) = tls {
+            self.conns.shared.tls.renew(&tls.acceptances);
+            self.tls_renewed = Some(tls.upstreams);
+        }
+    }
+
     /// From this turn on the shard is under these settings.
     pub(crate) fn reload(&mut self, settings: InForce) {
         let config = &settings.config;
@@ -161,7 +173,7 @@ mod tests {
         shard.turn(TICK);
         config.timeouts.lifetime = None;
         config.timeouts.first_byte = None;
-        shard.commands.reload(InForce::embedded(config));
+        shard.commands.renew(Some(InForce::embedded(config)), None);
         for tick in 2..2000 {
             shard.turn(TICK * tick);
         }

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::config::ListenerSettings;
+use crate::config::Config;
 
-use super::acceptance::{Acceptances, Look};
-use super::problem::FileProblem;
+use super::acceptance::{Look, TlsInForce, UpstreamClients};
+use super::problem::{Examined, FileProblem};
 
 /// It keeps nothing.
 #[derive(Debug)]
@@ -16,23 +16,30 @@ pub(crate) struct Keeper(usize);
 pub(crate) struct Made;
 
 impl Keeper {
-    pub(crate) fn open(listeners: &[ListenerSettings]) -> Result<Self, Vec<FileProblem>> {
-        Ok(Self(listeners.len()))
+    pub(crate) fn open(config: &Config) -> Result<Self, Vec<FileProblem>> {
+        Ok(Self(config.listeners().len()))
     }
 
-    pub(crate) fn acceptances(&self) -> Acceptances {
-        (0..self.0).map(|_| None).collect()
+    pub(crate) fn in_force(&self) -> TlsInForce {
+        TlsInForce {
+            acceptances: (0..self.0).map(|_| None).collect(),
+            upstreams: UpstreamClients::default(),
+        }
     }
 
     pub(crate) fn expiries(&self) -> Vec<Option<i64>> {
         vec![None; self.0]
     }
 
+    pub(crate) fn upstream_expiries(&self) -> Vec<(String, Option<i64>)> {
+        Vec::new()
+    }
+
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         Vec::new()
     }
 
-    pub(crate) fn prepare(&self, _: &[ListenerSettings]) -> Result<Made, Vec<FileProblem>> {
+    pub(crate) fn prepare(&self, _: &Config) -> Result<Made, Vec<FileProblem>> {
         Ok(Made)
     }
 
@@ -44,15 +51,19 @@ impl Keeper {
         None
     }
 
-    pub(crate) fn look(&mut self, _: Instant, _: impl FnOnce() -> Vec<ListenerSettings>) -> Look {
+    pub(crate) fn look(&mut self, _: Instant, _: &Config) -> Look {
         Look::Same
     }
 }
 
-pub(crate) fn judge(_: &[ListenerSettings]) -> (Vec<FileProblem>, Vec<String>) {
-    (Vec::new(), Vec::new())
+pub(crate) fn examine(_: &Config) -> Vec<Examined> {
+    Vec::new()
 }
 
-pub(crate) fn expires_on(_: &ListenerSettings) -> Option<String> {
-    None
+pub(crate) fn examine_upstreams(_: &Config) -> Vec<Examined> {
+    Vec::new()
+}
+
+pub(crate) fn upstream_clients(_: &Config) -> Result<UpstreamClients, Vec<FileProblem>> {
+    Ok(UpstreamClients::default())
 }

@@ -5,21 +5,27 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use super::certificates::{PairFault, pair};
-use super::client_roots::Roots;
+use crate::config::Roots;
+
+use super::certificates::{Certificate, PairFault, pair};
+use super::client_roots;
 use super::files;
 use super::problem::{Fault, fault};
 use super::words::plain;
 
 /// A name of a protocol has a byte for its length (RFC 7301, 3.1).
 const PROTOCOL_BYTES_MAX: usize = 255;
+/// Tickets that a shard keeps of one upstream: rustls keeps 8 of a server, and a server that has moved
+/// is another.
+const TICKETS_MAX: usize = 16;
 
 /// Whom a client trusts, and what it shows of itself: for connections that a program opens. A clone
 /// is the same, and has the same sessions to resume.
@@ -41,6 +47,7 @@ const PROTOCOL_BYTES_MAX: usize = 255;
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
+    resumes: bool,
 }
 
 impl ClientTls {
@@ -54,6 +61,23 @@ impl ClientTls {
             server_name: None,
             resumes: true,
         }
+    }
+
+    /// The same with other sessions to resume: behind a lock that nobody else has.
+    pub(crate) fn with_own_sessions(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        if self.resumes {
+            config.resumption = Resumption::in_memory_sessions(TICKETS_MAX);
+        }
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is the same one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
     }
 
     pub(crate) fn config(&self) -> &Arc<ClientConfig> {
@@ -140,22 +164,17 @@ impl ClientTlsBuilder {
     pub fn build(self) -> Result<ClientTls, ClientTlsError> {
         let provider = Arc::new(default_provider());
         let told = |path: Option<&Path>, fault: Fault| ClientTlsError::of(path, fault);
-        let roots = self.roots.load();
+        let roots = client_roots::load(&self.roots);
         let roots = roots.map_err(|(path, fault)| told(path.as_deref(), fault))?;
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-        let builder = builder.with_protocol_versions(&[&TLS12, &TLS13]);
-        let builder = builder.map_err(|error| told(None, (plain(&error), String::new())))?;
-        let builder = builder.with_root_certificates(roots);
-        let mut config = match &self.certificate {
-            None => builder.with_no_client_auth(),
+        let read = |path: &Path| files::read(path).map_err(|fault| told(Some(path), fault));
+        let own = match &self.certificate {
+            None => None,
             Some((path, key)) => {
-                let read = |path: &Path| files::read(path).map_err(|fault| told(Some(path), fault));
                 let pair = pair(&read(path)?.bytes, &read(key)?.bytes, &provider);
-                let pair = pair.map_err(|found| match found {
+                Some(pair.map_err(|found| match found {
                     PairFault::Certificate(fault) => told(Some(path), fault),
                     PairFault::Key(fault) => told(Some(key), fault),
-                })?;
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair.key)))
+                })?)
             }
         };
         let is_name = |name: &Vec<u8>| (1..=PROTOCOL_BYTES_MAX).contains(&name.len());
@@ -163,24 +182,61 @@ impl ClientTlsBuilder {
             let why = "a name of a protocol (ALPN) is empty or too long";
             return fault(why, "give it 1 to 255 bytes").map_err(|fault| told(None, fault));
         }
+        let parts = Parts {
+            provider,
+            versions: vec![&TLS12, &TLS13],
+            roots,
+            own,
+            alpn: self.alpn,
+            server_name: self.server_name,
+            resumes: self.resumes,
+        };
+        parts.whole().map_err(|fault| told(None, fault))
+    }
+}
+
+/// What a [`ClientTls`] is made of, with its files read.
+pub(super) struct Parts {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
+    pub(super) roots: RootCertStore,
+    /// What it shows of itself.
+    pub(super) own: Option<Certificate>,
+    pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) server_name: Option<String>,
+    pub(super) resumes: bool,
+}
+
+impl Parts {
+    pub(super) fn whole(self) -> Result<ClientTls, Fault> {
+        let builder = ClientConfig::builder_with_provider(self.provider);
+        let builder = builder.with_protocol_versions(&self.versions);
+        let builder = builder.map_err(|error| (plain(&error), String::new()))?;
+        let builder = builder.with_root_certificates(self.roots);
+        let mut config = match self.own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.key)))
+            }
+        };
         config.alpn_protocols = self.alpn;
         if !self.resumes {
             config.resumption = Resumption::disabled();
         }
-        let server_name = self.server_name.map(|name| {
-            ServerName::try_from(name.clone()).map_err(|_error| {
-                let why = format!(
-                    "{} is neither a DNS name nor an IP address",
-                    name.escape_debug()
-                );
-                told(None, (why, "give the name without a port".to_owned()))
-            })
-        });
         Ok(ClientTls {
             config: Arc::new(config),
-            server_name: server_name.transpose()?,
+            server_name: self.server_name.map(server_name).transpose()?,
+            resumes: self.resumes,
         })
     }
+}
+
+fn server_name(name: String) -> Result<ServerName<'static>, Fault> {
+    let told = name.escape_debug().to_string();
+    ServerName::try_from(name).map_err(|_error| {
+        let why = format!("{told} is neither a DNS name nor an IP address");
+        (why, "give the name without a port".to_owned())
+    })
 }
 
 /// Why there is no [`ClientTls`]. Its `Display` says which file, why, and what to do.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 
+use crate::config::Roots;
+
 use super::certificates::authorities;
 use super::files;
 use super::problem::{Fault, fault};
@@ -19,44 +21,44 @@ const BUNDLES: [&str; 5] = [
 ];
 const VARIABLE: &str = "SSL_CERT_FILE";
 
-/// Who vouches for a server.
-#[derive(Clone, Debug)]
-pub(super) enum Roots {
-    Web,
-    File(PathBuf),
-    System,
+/// All of those who vouch.
+pub(super) fn load(roots: &Roots) -> Result<RootCertStore, (Option<PathBuf>, Fault)> {
+    let Some(path) = file(roots).map_err(|fault| (None, fault))? else {
+        return Ok(web());
+    };
+    let read = files::read(&path).and_then(|contents| authorities(&contents.bytes));
+    read.map_err(|fault| (Some(path), fault))
 }
 
-impl Roots {
-    pub(super) fn load(&self) -> Result<RootCertStore, (Option<PathBuf>, Fault)> {
-        match self {
-            Self::Web => Ok(RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            }),
-            Self::File(path) => of_file(path),
-            Self::System => of_system(),
-        }
+/// Those of the web.
+pub(super) fn web() -> RootCertStore {
+    RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     }
 }
 
-fn of_file(path: &Path) -> Result<RootCertStore, (Option<PathBuf>, Fault)> {
-    let roots = files::read(path).and_then(|contents| authorities(&contents.bytes));
-    roots.map_err(|fault| (Some(path.to_owned()), fault))
+/// The file that has them; none: they are those of the web, which the program has itself.
+pub(super) fn file(roots: &Roots) -> Result<Option<PathBuf>, Fault> {
+    match roots {
+        Roots::Web => Ok(None),
+        Roots::File(path) => Ok(Some(path.clone())),
+        Roots::System => of_system().map(Some),
+    }
 }
 
-fn of_system() -> Result<RootCertStore, (Option<PathBuf>, Fault)> {
+fn of_system() -> Result<PathBuf, Fault> {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        return of_file(Path::new(&path));
+        return Ok(path.into());
     }
     match BUNDLES
         .map(Path::new)
         .into_iter()
         .find(|path| path.exists())
     {
-        Some(path) => of_file(path),
+        Some(path) => Ok(path.to_owned()),
         None => {
             let remedy = format!("install the package ca-certificates, or set {VARIABLE}");
-            fault("the system has no bundle of certificates", remedy).map_err(|fault| (None, fault))
+            fault("the system has no bundle of certificates", remedy)
         }
     }
 }

@@ -1,18 +1,19 @@
-//! The TLS of a server's listeners, as the control thread has it: made at the start, made anew when
+//! The TLS of a server's listeners and upstreams, as the control thread has it: made at the start, made anew when
 //! settings, files or ticket keys change, all of it or nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::config::{ListenerSettings, Tls};
+use crate::config::{Config, ListenerSettings, Tls};
 
-use super::acceptance::{Acceptance, Acceptances, Look};
+use super::acceptance::{Acceptance, Acceptances, Look, TlsInForce};
 use super::loaded::Loaded;
 use super::problem::FileProblem;
-use super::ticket_file;
+use super::reading::Leaf;
 use super::ticket_store::{StoreName, TicketStore};
 use super::ticketer::Ticketer;
+use super::upstreams::Upstreams;
 use super::validity::day;
 use super::watch::Watcher;
 
@@ -33,11 +34,12 @@ pub(crate) struct Keeper {
     warnings: Vec<String>,
 }
 
-/// What settings and files have been made of, listener by listener.
+/// What settings and files have been made of, listener by listener and upstream by upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     listeners: Vec<Option<Listener>>,
     stores: Vec<TicketStore>,
+    upstreams: Upstreams,
 }
 
 #[derive(Clone, Debug)]
@@ -47,12 +49,13 @@ struct Listener {
 }
 
 impl Keeper {
-    /// Reads the files of these listeners, and watches them from now on.
+    /// Reads the files of these settings, and watches them from now on.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with them.
-    pub(crate) fn open(listeners: &[ListenerSettings]) -> Result<Self, Vec<FileProblem>> {
+    pub(crate) fn open(config: &Config) -> Result<Self, Vec<FileProblem>> {
+        let listeners = config.listeners();
         let names = listeners.iter().map(|listener| listener.name().to_owned());
         let mut keeper = Self {
             names: names.collect(),
@@ -62,7 +65,7 @@ impl Keeper {
             has_new_keys: false,
             warnings: Vec::new(),
         };
-        keeper.made = keeper.make(listeners, None)?;
+        keeper.made = keeper.make(config, None)?;
         if keeper.is_on() {
             match Watcher::new() {
                 Ok(watcher) => keeper.watcher = Some(watcher),
@@ -76,8 +79,16 @@ impl Keeper {
         Ok(keeper)
     }
 
+    /// What the shards have of it.
+    pub(crate) fn in_force(&self) -> TlsInForce {
+        TlsInForce {
+            acceptances: self.acceptances(),
+            upstreams: self.made.upstreams.clients(),
+        }
+    }
+
     /// By the listeners' order at the start.
-    pub(crate) fn acceptances(&self) -> Acceptances {
+    fn acceptances(&self) -> Acceptances {
         let listeners = self.made.listeners.iter();
         let acceptances = listeners.map(|one| Some(Arc::clone(&one.as_ref()?.acceptance)));
         acceptances.collect()
@@ -90,6 +101,11 @@ impl Keeper {
         expiries.collect()
     }
 
+    /// The same of the certificate that each upstream with TLS is shown; none: it is shown none.
+    pub(crate) fn upstream_expiries(&self) -> Vec<(String, Option<i64>)> {
+        self.made.upstreams.expiries()
+    }
+
     /// What has come up that people should know, once.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
@@ -100,8 +116,8 @@ impl Keeper {
     /// # Errors
     ///
     /// Everything that is wrong with them. A certificate that has expired is, unless it is in use.
-    pub(crate) fn prepare(&self, listeners: &[ListenerSettings]) -> Result<Made, Vec<FileProblem>> {
-        self.make(listeners, Some(&self.made))
+    pub(crate) fn prepare(&self, config: &Config) -> Result<Made, Vec<FileProblem>> {
+        self.make(config, Some(&self.made))
     }
 
     /// Puts it into force. A line for each certificate that is another.
@@ -114,7 +130,8 @@ impl Keeper {
             (None, None) => true,
             _ => false,
         });
-        if is_same {
+        let upstreams = &self.made.upstreams;
+        if is_same && upstreams.is_as(&before.upstreams) {
             return Look::Same;
         }
         self.has_new_keys = false; // all that is in force is told
@@ -131,6 +148,9 @@ impl Keeper {
             }
             certificates.extend(news);
         }
+        let (news, warnings) = upstreams.news(&before.upstreams, wall_seconds());
+        self.warnings.extend(warnings);
+        certificates.extend(news);
         Look::Changed(certificates)
     }
 
@@ -139,13 +159,8 @@ impl Keeper {
         self.is_on().then_some(self.next)
     }
 
-    /// Looks whether files have changed, or ticket keys are due. `listeners` are the settings in
-    /// force.
-    pub(crate) fn look(
-        &mut self,
-        now: Instant,
-        listeners: impl FnOnce() -> Vec<ListenerSettings>,
-    ) -> Look {
+    /// Looks whether files have changed, or ticket keys are due. `config` is in force.
+    pub(crate) fn look(&mut self, now: Instant, config: &Config) -> Look {
         if !self.is_on() || now + LOOK_EVERY / 2 < self.next {
             return Look::Same;
         }
@@ -156,7 +171,7 @@ impl Keeper {
             .is_some_and(|watcher| watcher.look(now));
         self.has_new_keys |= self.renew_keys(is_changed);
         let looked = if is_changed {
-            match self.prepare(&listeners()) {
+            match self.prepare(config) {
                 Ok(made) => self.put_into_force(made),
                 Err(problems) => Look::Failed(problems),
             }
@@ -170,7 +185,7 @@ impl Keeper {
     }
 
     fn is_on(&self) -> bool {
-        self.made.listeners.iter().any(Option::is_some)
+        self.made.listeners.iter().any(Option::is_some) || !self.made.upstreams.is_empty()
     }
 
     /// Makes keys that are due, and takes those that another process has made. True: some listener
@@ -203,12 +218,8 @@ impl Keeper {
 
     /// Reads the files, takes over what is the same as `before`, and opens stores of keys last:
     /// where anything else is wrong no file is made.
-    fn make(
-        &self,
-        listeners: &[ListenerSettings],
-        before: Option<&Made>,
-    ) -> Result<Made, Vec<FileProblem>> {
-        let mut problems = Vec::new();
+    fn make(&self, config: &Config, before: Option<&Made>) -> Result<Made, Vec<FileProblem>> {
+        let (listeners, mut problems) = (config.listeners(), Vec::new());
         let found = self.names.iter().map(|name| {
             let listener = listeners.iter().find(|listener| listener.name() == name);
             listener.and_then(|listener| Some((listener, listener.tls.as_ref()?)))
@@ -218,12 +229,24 @@ impl Keeper {
         for (listener, tls) in found.iter().copied().flatten() {
             match Loaded::read(listener, tls) {
                 Ok(read) => {
-                    problems.extend(before.into_iter().flat_map(|before| before.expired(&read)));
+                    let leaves = || read.leaves.iter();
+                    problems.extend(
+                        before
+                            .into_iter()
+                            .flat_map(|before| before.expired(leaves())),
+                    );
                     loaded.push(read);
                 }
                 Err(found) => problems.extend(found),
             }
         }
+        let upstreams = Upstreams::read(config, before.map(|before| &before.upstreams));
+        let upstreams = upstreams.unwrap_or_else(|found| {
+            problems.extend(found);
+            Upstreams::default()
+        });
+        let before_all = before.into_iter();
+        problems.extend(before_all.flat_map(|before| before.expired(upstreams.leaves())));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -252,6 +275,7 @@ impl Keeper {
         Ok(Made {
             listeners: listeners.collect(),
             stores,
+            upstreams,
         })
     }
 
@@ -262,7 +286,7 @@ impl Keeper {
         };
         let listeners = self.made.listeners.iter().flatten();
         let files = listeners.flat_map(|listener| files(&listener.loaded.settings));
-        let files: Vec<PathBuf> = files.collect();
+        let files: Vec<PathBuf> = files.chain(self.made.upstreams.paths()).collect();
         if watcher.files() != files {
             watcher.suspect(Instant::now());
         }
@@ -276,13 +300,13 @@ impl Keeper {
 }
 
 impl Made {
-    /// Certificates that have expired and are not in use.
-    fn expired(&self, loaded: &Loaded) -> Vec<FileProblem> {
+    /// Those that have expired and are not in use.
+    fn expired<'l>(&self, leaves: impl Iterator<Item = &'l Leaf>) -> Vec<FileProblem> {
         let in_use = self.listeners.iter().flatten();
         let in_use = in_use.flat_map(|listener| &listener.loaded.leaves);
+        let in_use = in_use.chain(self.upstreams.leaves());
         let (in_use, now) = (in_use.map(|leaf| &leaf.certificate), wall_seconds());
         let in_use: Vec<_> = in_use.collect();
-        let leaves = loaded.leaves.iter();
         let expired =
             leaves.filter(|leaf| leaf.not_after < now && !in_use.contains(&&leaf.certificate));
         let told = expired.map(|leaf| FileProblem {
@@ -292,37 +316,6 @@ impl Made {
         });
         told.collect()
     }
-}
-
-/// What is wrong with the files of these listeners, and what should be known of them. Nothing is
-/// made.
-pub(crate) fn judge(listeners: &[ListenerSettings]) -> (Vec<FileProblem>, Vec<String>) {
-    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let with_tls = listeners
-        .iter()
-        .filter_map(|listener| Some((listener, listener.tls.as_ref()?)));
-    for (listener, tls) in with_tls {
-        match Loaded::read(listener, tls) {
-            Ok(loaded) => {
-                warnings.extend(loaded.warnings_at(wall_seconds()));
-            }
-            Err(found) => problems.extend(found),
-        }
-        if let Some(file) = tls.ticket_key_file.as_deref().filter(|_| tls.tickets) {
-            let found = ticket_file::read(file);
-            let judged = found.and_then(|_keys| ticket_file::may_be_made(file));
-            let problem =
-                |fault| FileProblem::of(file, &listener.tls_key("ticket_key_file"), fault);
-            problems.extend(judged.err().map(problem));
-        }
-    }
-    (problems, warnings)
-}
-
-/// When the first certificate of a listener expires: a day.
-pub(crate) fn expires_on(listener: &ListenerSettings) -> Option<String> {
-    let loaded = Loaded::read(listener, listener.tls.as_ref()?).ok()?;
-    loaded.expires().map(day)
 }
 
 /// Adds the store that a listener asks for, if there is none of its name yet.
@@ -373,11 +366,7 @@ fn news(before: Option<&Loaded>, now: &Loaded) -> Vec<String> {
     let known = before.map_or(&[][..], |before| &before.leaves);
     let leaves = now.leaves.iter();
     let new = leaves.filter(|leaf| known.iter().all(|old| old.certificate != leaf.certificate));
-    let told = new.map(|leaf| {
-        let (told, names, day) = (&leaf.told, leaf.names.join(" "), day(leaf.not_after));
-        format!("{told} is for {names} until {day}")
-    });
-    told.collect()
+    new.map(Leaf::news).collect()
 }
 
 fn files(tls: &Tls) -> impl Iterator<Item = PathBuf> + use<> {
@@ -394,7 +383,7 @@ fn seconds() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-fn wall_seconds() -> i64 {
+pub(super) fn wall_seconds() -> i64 {
     seconds().try_into().unwrap_or(i64::MAX)
 }
 

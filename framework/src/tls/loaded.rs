@@ -1,38 +1,23 @@
 //! A listener's TLS as its files have it: read, judged, and made the configuration of rustls.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use ::ring::digest::{Context, SHA256};
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-use crate::config::{ListenerSettings, Tls, TlsVersion};
+use crate::config::{ListenerSettings, Tls};
 
 use super::acceptance::Acceptance;
-use super::certificates::{Certificate, PairFault, authorities, pair};
+use super::certificates::Certificate;
 use super::client_checks::refusals;
-use super::files::{self, Contents};
 use super::names::ByName;
 use super::problem::FileProblem;
+use super::reading::{Leaf, Reading, version, whole};
 use super::ticketer::{Binding, Ticketer};
-use super::validity::day;
 use super::words::plain;
-
-/// A certificate as it was read, without its key.
-pub(super) struct Leaf {
-    pub(super) certificate: CertificateDer<'static>,
-    /// Its file, with the key that names it.
-    pub(super) told: String,
-    pub(super) names: Vec<String>,
-    pub(super) not_before: i64,
-    pub(super) not_after: i64,
-}
 
 /// The TLS of one listener, without the keys of its tickets.
 pub(super) struct Loaded {
@@ -56,19 +41,18 @@ impl Loaded {
         listener: &ListenerSettings,
         settings: &Arc<Tls>,
     ) -> Result<Self, Vec<FileProblem>> {
-        let mut reading = Reading {
-            listener,
-            provider: Arc::new(default_provider()),
-            digest: Context::new(&SHA256),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let mut reading = Reading::of(listener.tls_section(), "clients");
         let pairs = settings.certificate.iter().zip(&settings.key);
         let pairs: Vec<_> = pairs
             .filter_map(|(certificate, key)| reading.pair(certificate, key))
             .collect();
+        for (pair, leaf) in &pairs {
+            let refusals = refusals(&leaf.certificate, pair.validity).into_iter();
+            let warnings = refusals.map(|why| format!("{} {why}", leaf.told));
+            reading.warnings.extend(warnings);
+        }
         let authorities = settings.client_ca.as_deref();
-        let authorities = authorities.and_then(|path| reading.authorities(path));
+        let authorities = authorities.and_then(|path| reading.authorities(path, "client_ca"));
         if !reading.problems.is_empty() {
             return Err(reading.problems);
         }
@@ -87,10 +71,10 @@ impl Loaded {
         Ok(Self {
             settings: Arc::clone(settings),
             leaves,
+            files: reading.files(),
             warnings: reading.warnings,
             config,
             binding,
-            files: whole(reading.digest),
         })
     }
 
@@ -136,108 +120,6 @@ impl fmt::Debug for Loaded {
     }
 }
 
-impl Leaf {
-    /// What should be known of the time in which it is valid; `now` is in seconds since 1970.
-    pub(super) fn warning(&self, now: i64) -> Option<String> {
-        let Self {
-            told,
-            not_before,
-            not_after,
-            ..
-        } = self;
-        if *not_after < now {
-            let day = day(*not_after);
-            return Some(format!(
-                "{told} expired on {day}: clients refuse it; have it renewed"
-            ));
-        }
-        (*not_before > now).then(|| {
-            let day = day(*not_before);
-            format!("{told} is not valid before {day}: clients refuse it until then; is the clock right?")
-        })
-    }
-}
-
-/// The files of a listener while they are read.
-struct Reading<'a> {
-    listener: &'a ListenerSettings,
-    provider: Arc<CryptoProvider>,
-    digest: Context,
-    problems: Vec<FileProblem>,
-    warnings: Vec<String>,
-}
-
-impl Reading<'_> {
-    fn pair(&mut self, certificate: &Path, key: &Path) -> Option<(Certificate, Leaf)> {
-        let contents = [(certificate, "certificate"), (key, "key")]
-            .map(|(path, key)| self.contents(path, key));
-        let [Some(of_certificate), Some(of_key)] = contents else {
-            return None;
-        };
-        let (told, key_told) = (self.told(certificate, "certificate"), self.told(key, "key"));
-        if of_key.is_public() {
-            let warning = format!(
-                "{key_told} is for any user of this machine to read: run `chmod 640` on it, with the server's group"
-            );
-            self.warnings.push(warning);
-        }
-        match pair(&of_certificate.bytes, &of_key.bytes, &self.provider) {
-            Ok(pair) => {
-                let refusals = refusals(&pair.key.cert[0], pair.validity).into_iter();
-                self.warnings
-                    .extend(refusals.map(|why| format!("{told} {why}")));
-                let leaf = Leaf {
-                    certificate: pair.key.cert[0].clone(),
-                    told,
-                    names: pair.names.clone(),
-                    not_before: pair.validity.not_before,
-                    not_after: pair.validity.not_after,
-                };
-                Some((pair, leaf))
-            }
-            Err(PairFault::Certificate(fault)) => {
-                self.problem(certificate, "certificate", fault);
-                None
-            }
-            Err(PairFault::Key(fault)) => {
-                self.problem(key, "key", fault);
-                None
-            }
-        }
-    }
-
-    fn authorities(&mut self, path: &Path) -> Option<RootCertStore> {
-        let contents = self.contents(path, "client_ca")?;
-        let authorities = authorities(&contents.bytes);
-        authorities
-            .map_err(|fault| self.problem(path, "client_ca", fault))
-            .ok()
-    }
-
-    fn contents(&mut self, path: &Path, key: &str) -> Option<Contents> {
-        match files::read(path) {
-            Ok(contents) => {
-                self.digest.update(&contents.bytes.len().to_ne_bytes());
-                self.digest.update(&contents.bytes);
-                Some(contents)
-            }
-            Err(fault) => {
-                self.problem(path, key, fault);
-                None
-            }
-        }
-    }
-
-    fn problem(&mut self, path: &Path, key: &str, fault: (String, String)) {
-        let problem = FileProblem::of(path, &self.listener.tls_key(key), fault);
-        self.problems.push(problem);
-    }
-
-    fn told(&self, path: &Path, key: &str) -> String {
-        format!("{} ({})", path.display(), self.listener.tls_key(key))
-    }
-}
-
 fn server_config(
     tls: &Tls,
     certificates: &[Certificate],
@@ -268,13 +150,6 @@ fn server_config(
     Ok(config)
 }
 
-fn version(version: &TlsVersion) -> &'static SupportedProtocolVersion {
-    match version {
-        TlsVersion::V1_2 => &TLS12,
-        TlsVersion::V1_3 => &TLS13,
-    }
-}
-
 /// What says whose tickets are good at a listener: its name, and which clients it lets in.
 fn binding(name: &str, tls: &Tls, authorities: Option<&RootCertStore>) -> Binding {
     let mut digest = Context::new(&SHA256);
@@ -294,12 +169,6 @@ fn binding(name: &str, tls: &Tls, authorities: Option<&RootCertStore>) -> Bindin
     whole(digest)
 }
 
-fn whole(digest: Context) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest.finish().as_ref());
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -309,7 +178,7 @@ mod tests {
 
     /// The TLS of a listener with these keys, over one certificate for `a.test`.
     fn read(scratch: &Scratch, keys: &str) -> Result<Loaded, Vec<FileProblem>> {
-        let listener = listener(scratch, keys);
+        let listener = listener(scratch, keys).listeners().remove(0);
         let tls = listener.tls.clone().expect("it has TLS");
         Loaded::read(&listener, &tls)
     }

@@ -26,6 +26,20 @@ impl FileProblem {
     }
 }
 
+/// What the files of one table of TLS have come to.
+#[derive(Debug)]
+pub(crate) struct Examined {
+    /// The table's section.
+    pub(crate) section: String,
+    /// The keys that name them.
+    pub(crate) keys: &'static str,
+    /// The day on which the first certificate expires.
+    pub(crate) expires_on: Option<String>,
+    pub(crate) problems: Vec<FileProblem>,
+    /// What should be known of those that can be used.
+    pub(crate) warnings: Vec<String>,
+}
+
 impl fmt::Display for FileProblem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}, {}: {}", self.what, self.why, self.remedy)

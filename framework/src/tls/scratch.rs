@@ -11,7 +11,7 @@ use rcgen::{
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::config::ListenerSettings;
+use crate::config::Config;
 use crate::settings::Settings;
 
 /// A directory.
@@ -63,14 +63,17 @@ impl Drop for Scratch {
     }
 }
 
-/// A listener with TLS by `server.crt` and `server.key`, and with further keys of its table, in which
-/// DIR is the directory.
-pub(crate) fn listener(scratch: &Scratch, keys: &str) -> ListenerSettings {
-    let files = "[listener.tls]\ncertificate = 'DIR/server.crt'\nkey = 'DIR/server.key'\n";
+/// Settings in which DIR is the directory.
+pub(crate) fn config(scratch: &Scratch, text: &str) -> Config {
     let directory = scratch.directory().display().to_string();
-    let text = format!("{files}{keys}").replace("DIR", &directory);
-    let config = Settings::from_toml(text).load().expect("fine settings");
-    config.listeners().remove(0)
+    let text = text.replace("DIR", &directory);
+    Settings::from_toml(text).load().expect("fine settings")
+}
+
+/// Those of a listener with TLS by `server.crt` and `server.key`, and with further keys of its table.
+pub(crate) fn listener(scratch: &Scratch, keys: &str) -> Config {
+    let files = "[listener.tls]\ncertificate = 'DIR/server.crt'\nkey = 'DIR/server.key'\n";
+    config(scratch, &format!("{files}{keys}"))
 }
 
 /// A certificate that its own key has signed.

@@ -18,6 +18,8 @@ pub(super) struct Attempt<'a> {
     pool: &'a Inner,
     /// To whom. If that changes meanwhile, it says nothing of whom the pool asks then.
     upstream: Rc<Upstream>,
+    /// By what it shakes hands, likewise.
+    tls_number: u64,
     leave: Leave,
     ended: bool,
 }
@@ -36,9 +38,15 @@ impl<'a> Attempt<'a> {
         Ok(Self {
             pool,
             upstream: Rc::clone(upstream),
+            tls_number: pool.tls.number(),
             leave,
             ended: false,
         })
+    }
+
+    /// Whether what becomes of it is what would become of another now.
+    fn counts(&self) -> bool {
+        self.pool.still_asks(&self.upstream) && self.pool.tls.number() == self.tls_number
     }
 
     pub(super) fn end(
@@ -48,7 +56,7 @@ impl<'a> Attempt<'a> {
     ) -> Result<Conn, UpstreamFailure> {
         self.ended = true;
         let (name, addr) = (&*self.pool.name, self.upstream.addr);
-        let counts = self.pool.still_asks(&self.upstream);
+        let counts = self.counts();
         let error = match outcome {
             Ok(conn) => {
                 if counts
@@ -83,7 +91,7 @@ fn may_log(kind: LogKind) -> bool {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if !self.ended && self.pool.still_asks(&self.upstream) {
+        if !self.ended && self.counts() {
             self.pool.health.borrow_mut().given_up(self.leave);
         }
     }

@@ -1,6 +1,6 @@
 //! What the parts of a pool share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,20 +8,18 @@ use std::sync::Arc;
 use crate::config::Upstream;
 use crate::id::Key;
 use crate::metrics::UpstreamCounters;
-#[cfg(feature = "tls")]
-use crate::tls::client::ClientTls;
 use crate::upstream::health::Health;
 use crate::upstream::permits::Permits;
+#[cfg(not(feature = "tls"))]
+use crate::upstream::pool_no_tls::PoolTls;
+#[cfg(feature = "tls")]
+use crate::upstream::pool_tls::PoolTls;
 
 /// Each field has a borrow of its own, which nobody holds across an await, a wake or a look at the
 /// shard.
 pub(super) struct Inner {
     pub(super) name: Arc<str>,
-    /// By what its connections shake hands; none: they are plain.
-    #[cfg(feature = "tls")]
-    pub(super) tls: RefCell<Option<ClientTls>>,
-    /// Times that this was set: what was opened before is of no use any more.
-    pub(super) tls_number: Cell<u64>,
+    pub(super) tls: PoolTls,
     /// As the settings in force describe it.
     pub(super) upstream: RefCell<Rc<Upstream>>,
     pub(super) permits: RefCell<Permits>,

@@ -6,7 +6,7 @@
 //! the shard's care (`shard::conns`): it closes those that end, speak out of turn or grow old, so
 //! there is no task behind a pool, and nothing that keeps the shard from ending.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -29,15 +29,22 @@ use crate::shard::futures::sleep::sleep;
 use crate::shard::handle::Shard;
 use crate::step::Step;
 #[cfg(feature = "tls")]
+use crate::time;
+#[cfg(feature = "tls")]
 use crate::tls::client::ClientTls;
+use crate::tls::{UpstreamClient, UpstreamClients};
 use crate::upstream::acquire::{Acquire, Permit};
 use crate::upstream::attempt::Attempt;
-#[cfg(not(feature = "tls"))]
-use crate::upstream::connector::Connect;
 use crate::upstream::connector::Connector;
 use crate::upstream::failure::failure_of;
 use crate::upstream::inner::Inner;
 use crate::upstream::permits::Permits;
+#[cfg(not(feature = "tls"))]
+use crate::upstream::pool_no_tls::PoolTls;
+#[cfg(feature = "tls")]
+use crate::upstream::pool_tls::PoolTls;
+#[cfg(feature = "tls")]
+use crate::upstream::tls_connector::{Patience, secure};
 use crate::upstream_error::{UpstreamError, UpstreamFailure};
 
 /// The connections of one shard to one upstream, as `[upstream.NAME]` of the settings describes it.
@@ -51,6 +58,9 @@ use crate::upstream_error::{UpstreamError, UpstreamFailure};
 ///
 /// An upstream that cannot be connected to is left alone for a moment, half a second at most:
 /// requests fail at once meanwhile, and the first one after that tries again.
+///
+/// With `[upstream.NAME.tls]` its connections begin with a TLS handshake, which is part of the
+/// connect; a request knows nothing of it.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -102,13 +112,16 @@ thread_local! {
     static POOLS: RefCell<BTreeMap<Arc<str>, Pool>> = const { RefCell::new(BTreeMap::new()) };
     /// The upstreams of the settings in force; none: those of the start.
     static RELOADED: RefCell<Option<Upstreams>> = const { RefCell::new(None) };
+    /// The same of what they shake hands by.
+    static TLS_RENEWED: RefCell<Option<UpstreamClients>> = const { RefCell::new(None) };
 }
 
 impl Pool {
-    /// This thread's pool of that name.
+    /// This thread's pool of that name; `upstream` and `tls` are of the settings of the start.
     pub(crate) fn of_this_thread(
         name: &str,
         upstream: &Upstream,
+        tls: Option<&UpstreamClient>,
         counters: &Arc<UpstreamCounters>,
     ) -> Self {
         POOLS.with_borrow_mut(|pools| {
@@ -119,10 +132,14 @@ impl Pool {
                 let reloaded = reloaded.as_ref().and_then(|upstreams| upstreams.get(name));
                 reloaded.unwrap_or(upstream).clone()
             });
+            let tls = TLS_RENEWED.with_borrow(|renewed| match renewed {
+                Some(renewed) => PoolTls::of(renewed.get(name)),
+                None => PoolTls::of(tls),
+            });
             let name: Arc<str> = name.into();
             pools
                 .entry(Arc::clone(&name))
-                .or_insert(Self::new(name, upstream, Arc::clone(counters)))
+                .or_insert(Self::new(name, upstream, tls, Arc::clone(counters)))
                 .clone()
         })
     }
@@ -138,7 +155,24 @@ impl Pool {
         }
     }
 
-    fn new(name: Arc<str>, upstream: Upstream, counters: Arc<UpstreamCounters>) -> Self {
+    /// This thread's pools shake hands by these from now on; what has not changed is the same as
+    /// before.
+    pub(crate) fn renew_tls_of_this_thread(clients: &UpstreamClients) {
+        TLS_RENEWED.set(Some(Arc::clone(clients)));
+        let pools: Vec<Self> = POOLS.with_borrow(|pools| pools.values().cloned().collect());
+        for pool in pools {
+            if pool.0.tls.renew(clients.get(pool.name())) {
+                pool.0.start_afresh();
+            }
+        }
+    }
+
+    fn new(
+        name: Arc<str>,
+        upstream: Upstream,
+        tls: PoolTls,
+        counters: Arc<UpstreamCounters>,
+    ) -> Self {
         let permits = Permits::new(
             upstream.connections_max,
             upstream.waiting_max,
@@ -147,9 +181,7 @@ impl Pool {
         .into();
         Self(Rc::new(Inner {
             name,
-            #[cfg(feature = "tls")]
-            tls: RefCell::default(),
-            tls_number: Cell::default(),
+            tls,
             upstream: RefCell::new(Rc::new(upstream)),
             permits,
             idle: RefCell::default(),
@@ -163,15 +195,13 @@ impl Pool {
         &self.0.name
     }
 
-    /// From now on its connections shake hands by these, within `connect_timeout`; none: they are
-    /// plain, as at the beginning. Those that have begun otherwise are closed: idle ones at once, those
-    /// in use when their request is over.
+    /// From now on its connections shake hands by these, within `connect_timeout`, whatever
+    /// `[upstream.NAME.tls]` says now and after a reload; none: they are plain. Those that have begun
+    /// otherwise are closed: idle ones at once, those in use when their request is over.
     #[cfg(feature = "tls")]
     pub fn set_tls(&self, tls: impl Into<Option<ClientTls>>) {
-        self.0.tls.replace(tls.into());
-        self.0.tls_number.update(|number| number + 1);
-        let idle = self.0.idle.take();
-        idle.into_iter().for_each(discard);
+        self.0.tls.set(tls.into());
+        self.0.start_afresh();
     }
 
     /// Waits for a connection: an idle one, a new one, or one that comes free. It is the caller's
@@ -187,7 +217,7 @@ impl Pool {
         let permit = Acquire::new(&self.0)
             .await
             .map_err(|failure| self.error(failure))?;
-        let (upstream, tls_number) = (self.0.upstream(), self.0.tls_number.get());
+        let (upstream, tls_number) = (self.0.upstream(), self.0.tls.number());
         let mut conn = match self.0.take_idle() {
             Some(conn) => conn,
             None => self
@@ -260,23 +290,41 @@ impl Inner {
         } = **upstream;
         let connector = Connector::new().timeout(connect_timeout);
         let connector = source.map_or(connector, |source| connector.source(source));
-        let connect = self.open(connector, addr);
-        let outcome = or(connect, refused_after(connect_timeout)).await;
+        let outcome = self.open(connector, addr, connect_timeout).await;
         attempt.end(outcome, Instant::now())
     }
 
     #[cfg(feature = "tls")]
-    async fn open(&self, connector: Connector, addr: SocketAddr) -> Result<Conn, Error> {
-        let tls = self.tls.borrow().clone();
-        match tls {
-            Some(tls) => connector.tls(tls).connect(addr).await,
-            None => connector.connect(addr).await,
-        }
+    async fn open(
+        &self,
+        connector: Connector,
+        addr: SocketAddr,
+        within: Duration,
+    ) -> Result<Conn, Error> {
+        let begun = time::now();
+        let connect = connector.connect(addr);
+        let conn = or(connect, refused_after(within, || no_answer(within))).await?;
+        let Some(tls) = self.tls.client() else {
+            return Ok(conn);
+        };
+        // Boxed with all that it needs, so that a plain connect takes no room for it.
+        let shake = async move {
+            let patience = Patience { begun, within };
+            let late = refused_after(patience.left(), || patience.over());
+            or(secure(conn, addr, &tls, patience), late).await
+        };
+        Box::pin(shake).await
     }
 
     #[cfg(not(feature = "tls"))]
-    fn open(&self, connector: Connector, addr: SocketAddr) -> Connect {
-        connector.connect(addr)
+    async fn open(
+        &self,
+        connector: Connector,
+        addr: SocketAddr,
+        within: Duration,
+    ) -> Result<Conn, Error> {
+        let connect = connector.connect(addr);
+        or(connect, refused_after(within, || no_answer(within))).await
     }
 
     /// Keeps the connection for the next request, or closes it if it is not fit for one. The one
@@ -306,6 +354,13 @@ impl Inner {
 }
 
 impl Inner {
+    /// What was opened is of no use any more, and what failed may not fail again.
+    fn start_afresh(&self) {
+        let idle = self.idle.take();
+        idle.into_iter().for_each(discard);
+        self.health.take();
+    }
+
     /// Requests in hand keep their connections and their bounds.
     fn reload(&self, upstream: &Upstream) {
         let is_same = self.still_asks(upstream);
@@ -362,12 +417,16 @@ fn check_in(key: Key, within: Option<Duration>) -> bool {
 
 /// The connector's own bound is counted in the ticks of a deadline, and begins only when the
 /// connect does.
-async fn refused_after(timeout: Duration) -> Result<Conn, Error> {
+async fn refused_after(timeout: Duration, why: impl FnOnce() -> String) -> Result<Conn, Error> {
     sleep(timeout).await;
     Err(Error::Connect(io::Error::new(
         io::ErrorKind::TimedOut,
-        format!("no answer within {timeout:?}"),
+        why(),
     )))
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("no answer within {within:?}")
 }
 
 /// A connection of a [`Pool`], for one request or several; otherwise a [`Conn`].
@@ -446,7 +505,7 @@ impl DerefMut for Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         let pool = &self.pool.0;
-        let is_of_use = pool.still_asks(&self.upstream) && pool.tls_number.get() == self.tls_number;
+        let is_of_use = pool.still_asks(&self.upstream) && pool.tls.number() == self.tls_number;
         if self.in_request || !is_of_use {
             discard(self.conn.key());
         } else {

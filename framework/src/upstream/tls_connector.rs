@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::conn::connection::Conn;
 use crate::conn::tls;
@@ -11,6 +11,7 @@ use crate::error::{CloseReason, Error};
 use crate::shard::conns::tls::session::Session;
 use crate::time;
 use crate::tls::client::ClientTls;
+use crate::tls::plain;
 use crate::upstream::connector::Connector;
 
 /// Opens connections as a [`Connector`] does, each with a TLS session: see [`Connector::tls`]. A clone
@@ -59,38 +60,64 @@ impl TlsConnector {
     pub async fn connect(&self, target: SocketAddr) -> Result<Conn, Error> {
         let begun = time::now();
         let conn = self.connector.connect(target).await?;
-        let elapsed = time::now().saturating_duration_since(begun);
-        let left = self.connector.patience().saturating_sub(elapsed);
+        let patience = Patience {
+            begun,
+            within: self.connector.patience(),
+        };
         // Boxed, so that it takes no room where the connection is used.
-        Box::pin(secure(conn, target, &self.tls, left)).await
+        Box::pin(secure(conn, target, &self.tls, patience)).await
     }
 }
 
-/// Shakes hands on a connection to `target`, within `left`.
+/// How long a connect may take with its handshake.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) begun: Instant,
+    pub(super) within: Duration,
+}
+
+impl Patience {
+    /// Of it, from now on.
+    pub(super) fn left(self) -> Duration {
+        let elapsed = time::now().saturating_duration_since(self.begun);
+        self.within.saturating_sub(elapsed)
+    }
+
+    /// It has ended. So it does with a server that waits for the rest of what it takes for a request
+    /// of its own.
+    pub(super) fn over(self) -> String {
+        let within = self.within;
+        format!("connected, but no TLS handshake within {within:?}: is that a port for TLS?")
+    }
+}
+
+/// Shakes hands on a connection to `target`.
 pub(super) async fn secure(
     mut conn: Conn,
     target: SocketAddr,
     client: &ClientTls,
-    left: Duration,
+    patience: Patience,
 ) -> Result<Conn, Error> {
     let name = client.server_name(target.ip());
     let session = Session::of_client(Arc::clone(client.config()), name);
     let session = session.map_err(|error| {
-        let error = io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+        let error = io::Error::new(io::ErrorKind::InvalidInput, plain(&error));
         Error::Connect(error)
     })?;
-    conn.set_read_deadline(Some(left));
+    conn.set_read_deadline(Some(patience.left()));
     match tls::connect(&mut conn, session).await {
         Ok(()) => Ok(conn),
-        Err(Error::Closed(reason)) => Err(Error::Connect(within(reason))),
+        Err(Error::Closed(reason)) => Err(Error::Connect(ended(reason, patience))),
         Err(error) => Err(error),
     }
 }
 
 /// The connection has ended within its handshake.
-fn within(reason: CloseReason) -> io::Error {
+fn ended(reason: CloseReason, patience: Patience) -> io::Error {
     let kind = match reason {
-        CloseReason::ReadTimeout | CloseReason::WriteTimeout => io::ErrorKind::TimedOut,
+        CloseReason::ReadTimeout | CloseReason::WriteTimeout => {
+            return io::Error::new(io::ErrorKind::TimedOut, patience.over());
+        }
         CloseReason::PeerReset => io::ErrorKind::ConnectionReset,
         _ => io::ErrorKind::ConnectionAborted,
     };

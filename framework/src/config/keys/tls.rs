@@ -16,12 +16,12 @@ use super::units::{hours, secs};
 /// They are all read at each reload.
 const FILES: Files = Files { count_max: 64 };
 /// A name has a byte for its length (RFC 7301, 3.1).
-const PROTOCOLS: TextList = TextList {
+pub(super) const PROTOCOLS: TextList = TextList {
     of: "names of protocols",
     bytes_max: 255,
     count_max: 16,
 };
-const VERSIONS: WordList<TlsVersion> =
+pub(super) const VERSIONS: WordList<TlsVersion> =
     WordList(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)]);
 const HANDSHAKES: Whole = Whole::of("handshakes", 1, 1024);
 // No ticket is good for longer than seven days (RFC 8446, 4.6.1), and one lives for twice this.

@@ -35,7 +35,8 @@ section! {
         /// Requests that may wait while all connections are in use. One more fails at once.
         documented waiting_max: u32 = WAITING, 1024, live;
 
-        /// How long a connect may take, and how long a request waits for a connection in use.
+        /// How long a connect may take, the TLS handshake included, and how long a request waits for
+        /// a connection in use.
         shipped connect_timeout: Duration = TIMEOUT, secs(1), live;
 
         /// How long a request may take from the moment it has its connection. With `"off"` only

@@ -13,10 +13,10 @@ use crate::config::names;
 use crate::config::reference::reference;
 use crate::config::settings::AppSettings;
 
-/// Every section of the table, with the keys of an upstream.
+/// Every section of the table, with the keys of an upstream and its TLS.
 fn sections() -> Vec<Section> {
-    let named = Config::named_section();
-    Config::sections().into_iter().chain([named]).collect()
+    let named = [Config::named_section(), Config::upstream_tls_section()];
+    Config::sections().into_iter().chain(named).collect()
 }
 
 #[test]
@@ -107,14 +107,29 @@ fn the_example_shows_the_shipped_keys_with_their_defaults_and_changes_nothing() 
 /// defaults.
 #[test]
 fn the_keys_of_an_upstream_are_explained_and_shown_with_their_defaults() {
+    let settings = shown_settings("upstream.next", &Config::named_section());
+    let upstreams = accepted(&settings, &[]).config.upstreams;
+    assert_eq!(
+        upstreams["next"],
+        Upstream::at("127.0.0.1:6379".parse().unwrap())
+    );
+    let tls = shown_settings("upstream.next.tls", &Config::upstream_tls_section());
+    assert_eq!(
+        tls,
+        "[upstream.next.tls]\nca = \"web\"\nserver_name = \"auto\"\n"
+    );
+}
+
+/// What the example shows of a section as comments, uncommented.
+fn shown_settings(name: &str, section: &Section) -> String {
     let example = example::<Greeter>();
-    let (_, shown) = example.split_once("# [upstream.next]\n").unwrap();
+    let (_, shown) = example.split_once(&format!("# [{name}]\n")).unwrap();
     let lines: Vec<&str> = shown
         .lines()
-        .map(|line| line.strip_prefix("# ").unwrap())
+        .map_while(|line| line.strip_prefix("# "))
         .collect();
     let is_key = |line: &str, key: &str| line.starts_with(&format!("{key} = "));
-    let entries = Config::named_section().entries;
+    let entries = &section.entries;
     let keys: Vec<&str> = entries.iter().map(|entry| entry.key).collect();
     for entry in entries.iter().filter(|entry| entry.shipped) {
         let key = entry.key;
@@ -130,21 +145,15 @@ fn the_keys_of_an_upstream_are_explained_and_shown_with_their_defaults() {
     let settings = lines
         .iter()
         .filter(|line| keys.iter().any(|key| is_key(line, key)));
-    let text = settings.fold("[upstream.next]\n".to_owned(), |text, line| {
-        text + line + "\n"
-    });
-    let upstreams = accepted(&text, &[]).config.upstreams;
-    assert_eq!(
-        upstreams["next"],
-        Upstream::at("127.0.0.1:6379".parse().unwrap())
-    );
+    settings.fold(format!("[{name}]\n"), |text, line| text + line + "\n")
 }
 
 /// The default of each key in the table, read back, is the setting without it.
 #[test]
 fn every_default_in_the_table_is_the_one_in_force() {
     let mut text = String::new();
-    for section in sections() {
+    let sections = Config::sections().into_iter();
+    for section in sections.chain([Config::named_section()]) {
         let name = match section.name {
             "upstream" => "upstream.next",
             name => name,

@@ -8,7 +8,7 @@ use crate::preflight::doctor::resource::{Resource, State};
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
 use crate::preflight::{limits, port};
-use crate::tls::{self, FileProblem};
+use crate::tls::{self, Examined, FileProblem};
 
 /// From where on a port is a connection's to take: what `ip_local_port_range` can be widened to.
 const PORTS: (u16, u16) = (1024, 65_535);
@@ -58,24 +58,22 @@ fn port_row(listener: &ListenerSettings, host: &Host) -> Option<Resource> {
     Some(Resource::judged(&listener.key("listen"), words, problem))
 }
 
-/// The certificates of each listener with TLS.
+/// The files of each listener and each upstream with TLS.
 pub(super) fn tls_rows(config: &Config) -> Vec<Resource> {
-    let listeners = config.listeners().into_iter();
-    let with_tls = listeners.filter(|listener| listener.tls.is_some());
-    with_tls.map(|listener| tls_row(&listener)).collect()
+    tls::examine(config).iter().map(tls_row).collect()
 }
 
-fn tls_row(listener: &ListenerSettings) -> Resource {
-    let (problems, _) = tls::judge(std::slice::from_ref(listener));
-    let until = tls::expires_on(listener).map(|day| format!("until {day}"));
+fn tls_row(examined: &Examined) -> Resource {
+    let until = examined.expires_on.as_ref();
     let words = [
-        "certificate, key".to_owned(),
-        until.unwrap_or_else(|| "-".to_owned()),
+        examined.keys.to_owned(),
+        until.map_or_else(|| "-".to_owned(), |day| format!("until {day}")),
         "files".to_owned(),
     ];
-    let told: Vec<String> = problems.iter().map(FileProblem::to_string).collect();
+    let problems = examined.problems.iter();
+    let told: Vec<String> = problems.map(FileProblem::to_string).collect();
     let problem = (!told.is_empty()).then(|| told.join("; "));
-    Resource::judged(&listener.tls_section(), words, problem)
+    Resource::judged(&examined.section, words, problem)
 }
 
 /// A connection to an upstream takes a port of the local address.

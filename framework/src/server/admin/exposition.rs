@@ -84,23 +84,28 @@ fn listeners(to: &mut Exposition, view: &View) {
     }
 }
 
-/// Nothing where no listener has TLS.
+/// Nothing where neither a listener nor an upstream has TLS.
 fn tls(to: &mut Exposition, view: &View) {
-    let expiries = view.tls.expires.iter().map(Counter::get);
-    let expiries = view.listeners.iter().zip(expiries);
-    let expiries: Vec<_> = expiries.filter(|(_, expires)| *expires > 0).collect();
-    if expiries.is_empty() {
+    let seen = &view.tls;
+    let expiries = seen.expires.iter().map(Counter::get);
+    let listeners = view.listeners.iter().zip(expiries);
+    let listeners = listeners.map(|(listener, expires)| ("listener", &listener.name, expires));
+    let upstreams = seen.upstreams.iter();
+    let upstreams = upstreams.map(|(name, expires)| ("upstream", name, expires.get()));
+    let expiries = listeners.chain(upstreams);
+    let expiries: Vec<_> = expiries.filter(|(.., expires)| *expires > 0).collect();
+    if expiries.is_empty() && seen.upstreams.is_empty() {
         return;
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |since| since.as_secs());
     let mut left = to.gauge(
         "corelane_tls_certificate_expires_seconds",
-        "Seconds until the first certificate of the listener expires, less than 0 once it has.",
+        "Seconds until the first certificate of the listener expires, or the one that the upstream is shown, less than 0 once it has.",
     );
-    for (listener, expires) in expiries {
+    for (label, name, expires) in expiries {
         let left_seconds = i128::from(expires) - i128::from(now);
-        left.labelled(&[("listener", &listener.name)], left_seconds);
+        left.labelled(&[(label, name)], left_seconds);
     }
     to.counter(
         "corelane_tls_reloads_total",

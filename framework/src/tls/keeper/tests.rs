@@ -5,20 +5,22 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
 
 use super::*;
-use crate::settings::Settings;
 use crate::tls::client::ClientTls;
+use crate::tls::judge::examine;
 use crate::tls::plain;
-use crate::tls::scratch::{Issued, Scratch, listener};
+use crate::tls::scratch::{Issued, Scratch, config, listener};
 
-/// Listeners of these settings, in which DIR is the directory.
-fn listeners(scratch: &Scratch, text: &str) -> Vec<ListenerSettings> {
-    let text = text.replace("DIR", &scratch.directory().display().to_string());
-    let config = Settings::from_toml(text).load().expect("fine settings");
-    config.listeners()
+/// What is wrong, and what should be known.
+fn judge(config: &Config) -> (Vec<FileProblem>, Vec<String>) {
+    let examined = examine(config).into_iter();
+    let (problems, warnings): (Vec<_>, Vec<_>) = examined
+        .map(|examined| (examined.problems, examined.warnings))
+        .unzip();
+    (problems.concat(), warnings.concat())
 }
 
-fn opened(listeners: &[ListenerSettings]) -> Keeper {
-    Keeper::open(listeners).unwrap_or_else(|problems| panic!("{problems:?}"))
+fn opened(config: &Config) -> Keeper {
+    Keeper::open(config).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 /// A client that trusts `NAME.crt`, and shows that certificate if it is asked for one.
@@ -68,12 +70,12 @@ fn pass(
 }
 
 /// Looks until whatever has changed has settled.
-fn look(keeper: &mut Keeper, listeners: &[ListenerSettings]) -> Look {
-    let first = keeper.look(keeper.next, || listeners.to_vec());
+fn look(keeper: &mut Keeper, config: &Config) -> Look {
+    let first = keeper.look(keeper.next, config);
     if !matches!(first, Look::Same) {
         return first;
     }
-    keeper.look(keeper.next + LOOK_EVERY, || listeners.to_vec())
+    keeper.look(keeper.next + LOOK_EVERY, config)
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn a_client_shakes_hands_in_full_and_then_by_its_ticket() {
     let scratch = Scratch::new();
     scratch.issue("server", &Issued::of(&["a.test"]));
     for versions in ["['1.2']", "['1.3']"] {
-        let listener = [listener(&scratch, &format!("versions = {versions}\n"))];
+        let listener = listener(&scratch, &format!("versions = {versions}\n"));
         let keeper = opened(&listener);
         let client = client(&scratch, "server");
         assert_eq!(
@@ -95,7 +97,7 @@ fn a_client_shakes_hands_in_full_and_then_by_its_ticket() {
             "{versions}"
         );
     }
-    let without = [listener(&scratch, "tickets = false\n")];
+    let without = listener(&scratch, "tickets = false\n");
     let (keeper, client) = (opened(&without), client(&scratch, "server"));
     for _ in 0..2 {
         assert_eq!(shake(&keeper, 0, &client), Ok(HandshakeKind::Full));
@@ -128,7 +130,7 @@ fn why_a_client_refuses_a_certificate_is_told_in_words() {
         ),
     ] {
         scratch.issue("server", &issued);
-        let keeper = opened(&[listener(&scratch, "")]);
+        let keeper = opened(&listener(&scratch, ""));
         let error = shake(&keeper, 0, &client(&scratch, "server")).expect_err("it is refused");
         let words = plain(&error);
         assert!(
@@ -148,7 +150,7 @@ fn a_ticket_is_good_at_its_listener_alone() {
          [[listener]]\nlisten = '127.0.0.1:2'\n{tls}client_ca = 'DIR/server.crt'\n\
          [[listener]]\nlisten = '127.0.0.1:3'\n"
     );
-    let keeper = opened(&listeners(&scratch, &text));
+    let keeper = opened(&config(&scratch, &text));
     assert_eq!(keeper.made.stores.len(), 1, "they share the keys");
     let expiries = keeper.expiries();
     assert!(expiries[0].is_some() && expiries[1] == expiries[0] && expiries[2].is_none());
@@ -164,7 +166,7 @@ fn a_ticket_is_good_at_its_listener_alone() {
 fn a_file_that_changes_is_in_force_at_the_next_look_and_a_bad_one_never() {
     let scratch = Scratch::new();
     scratch.issue("server", &Issued::of(&["a.test"]));
-    let listener = [listener(&scratch, "")];
+    let listener = listener(&scratch, "");
     let mut keeper = opened(&listener);
     let old = client(&scratch, "server");
     assert_eq!(shake(&keeper, 0, &old), Ok(HandshakeKind::Full));
@@ -209,7 +211,7 @@ fn a_file_that_changes_is_in_force_at_the_next_look_and_a_bad_one_never() {
 fn an_expired_certificate_replaces_none_and_starts_all_the_same() {
     let scratch = Scratch::new();
     scratch.issue("server", &Issued::of(&["a.test"]));
-    let listener = [listener(&scratch, "")];
+    let listener = listener(&scratch, "");
     let mut keeper = opened(&listener);
     scratch.issue(
         "server",
@@ -232,7 +234,8 @@ fn an_expired_certificate_replaces_none_and_starts_all_the_same() {
         warnings[0].contains("expired on 2002-03-04"),
         "{warnings:?}"
     );
-    assert_eq!(expires_on(&listener[0]).as_deref(), Some("2002-03-04"));
+    let day = examine(&listener).remove(0).expires_on;
+    assert_eq!(day.as_deref(), Some("2002-03-04"));
 }
 
 #[test]
@@ -240,7 +243,7 @@ fn tickets_outlive_a_change_of_key_and_a_restart_and_are_shared_by_two_processes
     let scratch = Scratch::new();
     scratch.issue("server", &Issued::of(&["a.test"]));
     let file = "ticket_key_file = 'DIR/tickets'\n";
-    let listener = [listener(&scratch, file)];
+    let listener = listener(&scratch, file);
     assert_eq!(judge(&listener).0, []);
     assert!(!scratch.path("tickets").exists(), "a look makes nothing");
     let mut one = opened(&listener);
@@ -292,22 +295,22 @@ fn settings_change_what_clients_meet_and_a_wrong_file_among_them_changes_nothing
     let scratch = Scratch::new();
     scratch.issue("server", &Issued::of(&["a.test"]));
     scratch.issue("client", &Issued::of(&["c.test"]));
-    let plain = [listener(&scratch, "")];
+    let plain = listener(&scratch, "");
     let mut keeper = opened(&plain);
     let client = client(&scratch, "server");
     assert_eq!(shake(&keeper, 0, &client), Ok(HandshakeKind::Full));
-    let asks = [listener(&scratch, "client_ca = 'DIR/client.crt'\n")];
+    let asks = listener(&scratch, "client_ca = 'DIR/client.crt'\n");
     let made = keeper.prepare(&asks).expect("fine");
     assert!(matches!(keeper.put_into_force(made), Look::Changed(lines) if lines.is_empty()));
     assert!(
         shake(&keeper, 0, &client).is_err(),
         "its ticket and certificate are of no use"
     );
-    let missing = [listener(&scratch, "client_ca = 'DIR/none.crt'\n")];
+    let missing = listener(&scratch, "client_ca = 'DIR/none.crt'\n");
     assert!(keeper.prepare(&missing).is_err());
     let made = keeper.prepare(&asks).expect("fine");
     assert!(matches!(keeper.put_into_force(made), Look::Same));
-    let off = listeners(&scratch, "");
+    let off = config(&scratch, "");
     let made = keeper.prepare(&off).expect("fine");
     assert!(matches!(keeper.put_into_force(made), Look::Changed(_)));
     assert!(keeper.acceptances()[0].is_none() && keeper.due().is_none());
@@ -317,7 +320,7 @@ fn settings_change_what_clients_meet_and_a_wrong_file_among_them_changes_nothing
 fn what_changed_before_it_was_watched_is_found_all_the_same() {
     let scratch = Scratch::new();
     scratch.issue("server", &Issued::of(&["a.test"]));
-    let listener = [listener(&scratch, "")];
+    let listener = listener(&scratch, "");
     let mut keeper = opened(&listener);
     // As if the files had been read before this was there.
     scratch.issue("server", &Issued::of(&["a.test"]));
@@ -340,7 +343,7 @@ fn what_changed_before_it_was_watched_is_found_all_the_same() {
 fn new_keys_are_told_although_the_certificate_is_bad() {
     let scratch = Scratch::new();
     scratch.issue("server", &Issued::of(&["a.test"]));
-    let listener = [listener(&scratch, "")];
+    let listener = listener(&scratch, "");
     let mut keeper = opened(&listener);
     assert!(matches!(look(&mut keeper, &listener), Look::Same));
     keeper.made.stores[0].keys.current.made -= 12 * 3600;
@@ -355,11 +358,11 @@ fn new_keys_are_told_although_the_certificate_is_bad() {
         .expect("there is one")
         .suspect(keeper.next - LOOK_EVERY);
     assert!(matches!(
-        keeper.look(keeper.next, || listener.to_vec()),
+        keeper.look(keeper.next, &listener),
         Look::Failed(_)
     ));
     assert!(matches!(
-        keeper.look(keeper.next, || listener.to_vec()),
+        keeper.look(keeper.next, &listener),
         Look::Changed(_)
     ));
 }
@@ -371,8 +374,8 @@ fn every_key_changes_what_shards_have_and_what_is_printed_of_that_has_no_secret(
     scratch.issue("server", &issued);
     scratch.issue("other", &Issued::of(&["a.test"]));
     let other = "[listener.tls]\ncertificate = 'DIR/other.crt'\nkey = 'DIR/other.key'\n";
-    let (before, other) = ([listener(&scratch, "")], listeners(&scratch, other));
-    let with = |key: &str| vec![listener(&scratch, &format!("{key}\n"))];
+    let (before, other) = (listener(&scratch, ""), config(&scratch, other));
+    let with = |key: &str| listener(&scratch, &format!("{key}\n"));
     let keys = [
         "client_ca = 'DIR/other.crt'",
         "client_ca = 'DIR/other.crt'\nclient_required = false",
@@ -388,7 +391,7 @@ fn every_key_changes_what_shards_have_and_what_is_printed_of_that_has_no_secret(
         let mut keeper = opened(&before);
         let made = keeper.prepare(&after).expect("fine");
         let told = keeper.put_into_force(made);
-        assert!(matches!(told, Look::Changed(_)), "{:?}", after[0].tls);
+        assert!(matches!(told, Look::Changed(_)), "{:?}", after.tls);
         let acceptances = keeper.acceptances();
         let expected = opened(&after).acceptances();
         let [now, expected] = [acceptances, expected]
@@ -400,4 +403,59 @@ fn every_key_changes_what_shards_have_and_what_is_printed_of_that_has_no_secret(
         let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(!now.contains(listed.trim_matches(['[', ']'])) && !now.contains(&hex));
     }
+}
+
+/// By what the upstream `next` is met.
+fn met(keeper: &Keeper) -> ClientTls {
+    keeper.in_force().upstreams["next"].clone()
+}
+
+#[test]
+fn files_of_an_upstream_change_with_those_of_listeners_or_not_at_all() {
+    let scratch = Scratch::new();
+    scratch.issue("server", &Issued::of(&["a.test"]));
+    scratch.issue("ca", &Issued::of(&["ca.test"]));
+    scratch.issue("me", &Issued::of(&["me.test"]));
+    let upstream = "[upstream.next]\naddr = '127.0.0.1:1'\n[upstream.next.tls]\nca = 'DIR/ca.crt'\n\
+         certificate = 'DIR/me.crt'\nkey = 'DIR/me.key'\n";
+    let alone = config(&scratch, upstream);
+    let mut keeper = opened(&alone);
+    assert!(keeper.acceptances()[0].is_none() && keeper.due().is_some());
+    let first = met(&keeper);
+    assert!(matches!(look(&mut keeper, &alone), Look::Same));
+
+    scratch.issue("ca", &Issued::of(&["ca.test"]));
+    let Look::Changed(lines) = look(&mut keeper, &alone) else {
+        panic!("another vouches for it");
+    };
+    assert!(
+        lines[0].contains("ca.crt (upstream.next.tls.ca)"),
+        "{lines:?}"
+    );
+    let second = met(&keeper);
+    assert!(!second.is(&first));
+
+    let both = listener(&scratch, upstream);
+    let made = keeper.prepare(&both).expect("fine");
+    assert!(matches!(keeper.put_into_force(made), Look::Changed(_)));
+    assert!(met(&keeper).is(&second), "nothing of it has changed");
+    scratch.issue("server", &Issued::of(&["b.test"]));
+    scratch.issue(
+        "me",
+        &Issued::between(&["me.test"], (2001, 1, 1), (2002, 3, 4)),
+    );
+    let Look::Failed(problems) = look(&mut keeper, &both) else {
+        panic!("what is shown has expired");
+    };
+    let told = problems[0].to_string();
+    assert!(
+        problems.len() == 1 && told.contains("(upstream.next.tls.certificate), it expired on"),
+        "{problems:?}"
+    );
+    scratch.issue("me", &Issued::of(&["me.test"]));
+    let Look::Changed(lines) = look(&mut keeper, &both) else {
+        panic!("both fit");
+    };
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(!met(&keeper).is(&second));
 }
