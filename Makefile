@@ -209,6 +209,7 @@ asan: ## The library's tests and the black-box tests under AddressSanitizer
 	$(RAISE) cargo test --release -p corelane -p ping -p chat -p gateway -p top -p tests --lib --bins --tests --target x86_64-unknown-linux-gnu --no-fail-fast
 
 simulate: export CARGO_TARGET_DIR = target/sim
+simulate: export CARGO_PROFILE_TESTS_OPT_LEVEL = 3
 simulate: export CARGO_PROFILE_TESTS_DEBUG_ASSERTIONS = true
 simulate: export CARGO_PROFILE_TESTS_OVERFLOW_CHECKS = true
 simulate: ## RUNS=10000 runs of several shards in the simulator, optimised and with every assertion
