@@ -143,6 +143,9 @@ fn beside_a_server_that_runs_it_opens_nothing_that_others_meet() {
 #[test]
 fn where_proc_and_sys_are_hidden_it_says_what_it_does_not_know() {
     needs!("unshare", "mount");
+    if std::env::var_os("ASAN_OPTIONS").is_some() {
+        skip!("AddressSanitizer wants /proc");
+    }
     let hide = "mount -t tmpfs none /proc && mount -t tmpfs none /sys || exit 99; exec \"$@\"";
     let exit = doctor(Launch::echo().under(&["unshare", "-m", "sh", "-c", hide, "sh"]));
     if exit.code == Some(99) || exit.stdout.is_empty() {
