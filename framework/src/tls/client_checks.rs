@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use webpki::{EndEntityCert, Error, KeyUsage};
 
 use super::validity::Validity;
+use super::words::host;
 
 /// A name that no certificate is for (RFC 2606, 2), to be told which it is for.
 const NOBODY: &str = "nobody.invalid";
@@ -28,8 +29,7 @@ fn of_names(certificate: &EndEntityCert<'_>) -> Option<&'static str> {
     else {
         return None;
     };
-    let is_servers = |name: &String| name.starts_with("DnsName") || name.starts_with("IpAddress");
-    let has_any = found.presented.iter().any(is_servers);
+    let has_any = found.presented.iter().any(|name| host(name).is_some());
     (!has_any).then_some(
         "has no DNS name and no IP address (subjectAltName): clients refuse it; have one issued with the names of the server",
     )

@@ -8,6 +8,8 @@ use rustls::{
     PeerIncompatible,
 };
 
+use crate::escape::EscapedText;
+
 use super::validity::day;
 
 /// What has gone wrong, and what to do where that is clear. The peer is a client or a server.
@@ -64,10 +66,10 @@ fn of_certificate(error: &CertificateError) -> String {
         }
         CertificateError::BadSignature => "is not signed by whom it names as its issuer".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
+            let names: Vec<&str> = presented.iter().filter_map(|name| host(name)).collect();
             let names = match names.is_empty() {
-                true => "no name at all (subjectAltName)".to_owned(),
-                false => names.join(" "),
+                true => "no DNS name and no IP address (subjectAltName)".to_owned(),
+                false => EscapedText(names.join(" ")).to_string(), // whoever vouches for bytes need not have read them
             };
             format!("is for {names}, and not for {}", expected.to_str())
         }
@@ -172,10 +174,12 @@ fn words(variant: &impl Debug) -> String {
     words
 }
 
-/// A name as webpki shows it, `DnsName("a.test")` say, without what is round it.
-fn bare(shown: &str) -> &str {
-    let inner = shown.split_once('(').map_or(shown, |(_, inner)| inner);
-    inner.trim_end_matches(')').trim_matches('"')
+/// Of a name as webpki shows it, `DnsName("a.test")` or `IpAddress(10.0.0.1)`, the name itself; none
+/// if it is of another kind, by which nobody goes.
+pub(super) fn host(shown: &str) -> Option<&str> {
+    let name = shown.strip_prefix("DnsName(\"");
+    let name = name.and_then(|name| name.strip_suffix("\")"));
+    name.or_else(|| shown.strip_prefix("IpAddress(")?.strip_suffix(')'))
 }
 
 #[cfg(test)]
@@ -242,6 +246,37 @@ mod tests {
         ] {
             assert_eq!(plain(&error), told);
         }
+    }
+
+    #[test]
+    fn names_of_a_certificate_break_no_line_and_have_a_bound() {
+        let told = |presented: &[&str]| {
+            plain(&Error::InvalidCertificate(
+                CertificateError::NotValidForNameContext {
+                    expected: ServerName::try_from("b.test").expect("a name"),
+                    presented: presented.iter().map(|name| (*name).to_owned()).collect(),
+                },
+            ))
+        };
+        let others = [
+            "DirectoryName",
+            "UniformResourceIdentifier(\"a.test\")",
+            "Unsupported(0x81)",
+        ];
+        let nothing = "the peer's certificate is for no DNS name and no IP address (subjectAltName), and not for b.test";
+        assert_eq!(told(&others), nothing);
+        let forged = told(&["DnsName(\"a\n2026 ERROR\")"]);
+        assert!(
+            forged.contains(r"is for a\x0a2026 ERROR, and not"),
+            "{forged}"
+        );
+        let name = format!("DnsName(\"{}.test\")", "x".repeat(50));
+        let many = told(&[&*name; 1000]);
+        assert!(
+            many.contains("... (55999 bytes), and not for b.test"),
+            "{many}"
+        );
+        assert!(many.len() < 500, "{many}");
     }
 
     #[test]

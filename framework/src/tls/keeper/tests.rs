@@ -122,7 +122,7 @@ fn why_a_client_refuses_a_certificate_is_told_in_words() {
         ),
         (
             Issued::of(&[]),
-            "is for no name at all (subjectAltName), and not for a.test",
+            "is for no DNS name and no IP address (subjectAltName), and not for a.test",
         ),
         (
             Issued::between(&["a.test"], (2000, 1, 1), (2001, 2, 3)),
