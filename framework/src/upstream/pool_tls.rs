@@ -5,45 +5,50 @@ use std::cell::{Cell, RefCell};
 use crate::tls::UpstreamClient;
 use crate::tls::client::ClientTls;
 
-#[derive(Default)]
 pub(super) struct PoolTls {
-    /// As the settings in force have it, which all shards share.
-    shared: RefCell<Option<ClientTls>>,
-    /// What is used: the same with sessions of this shard's own, or what the application has set.
+    source: RefCell<Source>,
+    /// None: connections are plain.
     used: RefCell<Option<ClientTls>>,
-    /// The application has set it, and the settings are no matter any more.
-    is_set: Cell<bool>,
     /// Times that it has changed: what was opened before is of no use any more.
     number: Cell<u64>,
+}
+
+/// Who says what is used.
+enum Source {
+    /// The settings in force, which all shards share: it is the same with sessions of this shard's
+    /// own.
+    Settings(Option<ClientTls>),
+    /// The application: the settings are no matter any more.
+    Application,
 }
 
 impl PoolTls {
     /// As the settings have it; none: connections are plain.
     pub(super) fn of(settings: Option<&UpstreamClient>) -> Self {
-        let tls = Self::default();
-        tls.take_over(settings);
-        tls
+        Self {
+            source: RefCell::new(Source::Settings(settings.cloned())),
+            used: RefCell::new(settings.map(ClientTls::with_own_sessions)),
+            number: Cell::default(),
+        }
     }
 
     /// As other settings have it. False: that changes nothing.
     pub(super) fn renew(&self, settings: Option<&UpstreamClient>) -> bool {
-        let is_same = match (&*self.shared.borrow(), settings) {
-            (Some(before), Some(now)) => before.is(now),
-            (None, None) => true,
-            _ => false,
+        let is_same = match (&*self.source.borrow(), settings) {
+            (Source::Application, _) | (Source::Settings(None), None) => true,
+            (Source::Settings(Some(before)), Some(now)) => before.is(now),
+            (Source::Settings(_), _) => false,
         };
-        if is_same || self.is_set.get() {
-            return false;
+        if !is_same {
+            let own = settings.map(ClientTls::with_own_sessions);
+            self.change(Source::Settings(settings.cloned()), own);
         }
-        self.take_over(settings);
-        true
+        !is_same
     }
 
     /// As the application has it.
     pub(super) fn set(&self, tls: Option<ClientTls>) {
-        self.is_set.set(true);
-        self.used.replace(tls);
-        self.number.update(|number| number + 1);
+        self.change(Source::Application, tls);
     }
 
     pub(super) fn client(&self) -> Option<ClientTls> {
@@ -54,10 +59,9 @@ impl PoolTls {
         self.number.get()
     }
 
-    fn take_over(&self, settings: Option<&UpstreamClient>) {
-        self.shared.replace(settings.cloned());
-        self.used
-            .replace(settings.map(ClientTls::with_own_sessions));
+    fn change(&self, source: Source, used: Option<ClientTls>) {
+        self.source.replace(source);
+        self.used.replace(used);
         self.number.update(|number| number + 1);
     }
 }
