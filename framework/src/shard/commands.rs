@@ -146,3 +146,34 @@ impl Commands {
         std::mem::take(&mut *surveys)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_comes_into_force_before_a_shard_looks_is_taken_together() {
+        let commands = Commands::default();
+        assert!(commands.take_renewed().is_none());
+        let settings = InForce::embedded(Config::default());
+        let (old, tls) = (TlsInForce::default(), TlsInForce::default());
+        for is_tls_last in [true, false] {
+            commands.renew(None, Some(old.clone()));
+            if is_tls_last {
+                commands.renew(Some(settings.clone()), None);
+                commands.renew(None, Some(tls.clone()));
+            } else {
+                commands.renew(None, Some(tls.clone()));
+                commands.renew(Some(settings.clone()), None);
+            }
+            let taken = commands.take_renewed().expect("it is not taken yet");
+            assert_eq!(taken.settings.as_ref(), Some(&settings));
+            let upstreams = taken.tls.expect("it is there, too").upstreams;
+            assert!(Arc::ptr_eq(&upstreams, &tls.upstreams), "the latest");
+            assert!(commands.take_renewed().is_none());
+        }
+    }
+}
