@@ -128,12 +128,11 @@ impl Strike<'_> {
 
     /// What is left of a section with these keys; `None`: it takes any key.
     fn keys<'i>(&mut self, table: Table<'i>, section: &str, keys: Option<&[&str]>) -> Table<'i> {
-        let of_upstream = is_upstream(section);
-        let has_tls = section == LISTENER || is_listener(section) || of_upstream;
+        let has_tls = section == LISTENER || is_listener(section) || is_upstream(section);
         let entries = table.into_iter().filter_map(|(key, value)| {
             let (name, at) = (key.get_ref().as_ref(), key.span().start);
             if has_tls && name == TLS {
-                let left = self.tls(section, of_upstream, at, value)?;
+                let left = self.tls(section, at, value)?;
                 return Some((key, left));
             }
             let is_known = keys.is_none_or(|keys| keys.contains(&name));
@@ -153,11 +152,10 @@ impl Strike<'_> {
     fn tls<'i>(
         &mut self,
         owner: &str,
-        of_upstream: bool,
         at: usize,
         value: Spanned<DeValue<'i>>,
     ) -> Option<Spanned<DeValue<'i>>> {
-        let section = tls_section(owner);
+        let (section, of_upstream) = (tls_section(owner), is_upstream(owner));
         let (found, span) = (value.get_ref().type_str(), value.span());
         let DeValue::Table(table) = value.into_inner() else {
             let (expected, help) = match of_upstream {

@@ -30,8 +30,8 @@ pub(super) struct LoadedUpstream {
 struct LoadedRoots {
     /// None: the program has them itself.
     file: Option<PathBuf>,
-    /// A line for the log.
-    news: String,
+    /// A line for the log on the file.
+    news: Option<String>,
     digest: [u8; 32],
 }
 
@@ -65,7 +65,7 @@ impl LoadedUpstream {
         });
         let loaded_roots = LoadedRoots {
             file: roots_file,
-            news: news.unwrap_or_default(),
+            news,
             digest,
         };
         let protocols = settings.alpn.iter();
@@ -205,8 +205,8 @@ impl Upstreams {
             let is_new = old.is_none_or(|old| {
                 (&old.roots.file, old.roots.digest) != (&roots.file, roots.digest)
             });
-            if roots.file.is_some() && is_new {
-                news.push(roots.news.clone());
+            if is_new {
+                news.extend(roots.news.clone());
             }
             warnings.extend(loaded.warnings_at(now));
         }
