@@ -3,22 +3,8 @@
 
 use std::process::Command;
 
-use super::rig::{Greeter, Written, accepted};
-use crate::config::in_force::InForce;
+use super::rig::{Greeter, Written, changes};
 use crate::config::load::load_again;
-
-/// The changes from one file to another, each with whether it can be made.
-fn changes(before: &str, after: &str) -> Vec<(String, bool)> {
-    let [before, after] = [before, after].map(in_force);
-    let changes = before.changes_to(&after).into_iter();
-    changes
-        .map(|change| (change.to_string(), change.is_live))
-        .collect()
-}
-
-fn in_force(text: &str) -> InForce {
-    accepted(text, &[]).into_force().0
-}
 
 #[test]
 fn a_change_is_a_key_whose_value_differs_however_it_is_written() {

@@ -4,9 +4,8 @@
 
 use std::net::SocketAddr;
 
-use super::rig::{Greeter, accepted, refusals};
+use super::rig::{Greeter, accepted, changes, refusals};
 use crate::config::endpoint::Endpoint;
-use crate::config::in_force::InForce;
 use crate::config::listeners;
 use crate::config::reference::reference;
 
@@ -32,10 +31,6 @@ listen = "unix:/run/greeter.sock"
 mode = "0660"
 proxy = "any"
 "#;
-
-fn in_force(text: &str) -> InForce {
-    accepted(text, &[]).into_force().0
-}
 
 #[test]
 fn each_has_what_it_says_and_the_rest_as_the_sections_say() {
@@ -115,14 +110,7 @@ fn what_is_printed_loads_as_the_same() {
 
 #[test]
 fn a_change_names_the_listener_and_the_set_of_them_needs_a_restart() {
-    let before = in_force(THREE);
-    let changed = |from: &str, to: &str| {
-        let changes = before.changes_to(&in_force(&THREE.replace(from, to)));
-        let told = changes
-            .iter()
-            .map(|change| (change.to_string(), change.is_live));
-        told.collect::<Vec<_>>()
-    };
+    let changed = |from: &str, to: &str| changes(THREE, &THREE.replace(from, to));
     assert_eq!(
         changed("accepts_per_second_max = 0", "accepts_per_second_max = 9"),
         [(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::in_force::InForce;
 use crate::config::load::{Loaded, load_from};
 use crate::config::problem::Problem;
 use crate::config::settings::AppSettings;
@@ -124,4 +125,17 @@ pub(super) fn refusals(text: &str, words: &[&str]) -> Vec<String> {
 /// The settings of a file and arguments that must be accepted.
 pub(super) fn accepted(text: &str, words: &[&str]) -> Loaded<Greeter> {
     load_text(text, words).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+/// The changes from one file to another, each with whether it can be made.
+pub(super) fn changes(before: &str, after: &str) -> Vec<(String, bool)> {
+    let [before, after] = [before, after].map(in_force);
+    let changes = before.changes_to(&after).into_iter();
+    changes
+        .map(|change| (change.to_string(), change.is_live))
+        .collect()
+}
+
+fn in_force(text: &str) -> InForce {
+    accepted(text, &[]).into_force().0
 }

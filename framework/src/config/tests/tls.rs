@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::rig::{accepted, refusals};
+use super::rig::{accepted, changes, refusals};
 use crate::config::keys::{Tls, TlsVersion};
 
 const ONE: &str = r#"
@@ -78,14 +78,6 @@ fn what_is_printed_loads_as_the_same() {
 
 #[test]
 fn its_keys_change_by_a_reload_and_the_table_as_such_does_not() {
-    let in_force = |text: &str| accepted(text, &[]).into_force().0;
-    let changes = |before: &str, after: &str| {
-        let changes = in_force(before).changes_to(&in_force(after));
-        let told = changes
-            .iter()
-            .map(|change| (change.to_string(), change.is_live));
-        told.collect::<Vec<_>>()
-    };
     let other = TWO.replace("[\"h2\"]", "[]");
     let told = r#"listener.public.tls.alpn ["h2"] -> []"#;
     assert_eq!(changes(TWO, &other), [(told.to_owned(), true)]);

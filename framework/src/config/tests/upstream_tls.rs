@@ -1,7 +1,7 @@
 //! `[upstream.NAME.tls]`.
 #![allow(clippy::unwrap_used)]
 
-use super::rig::{accepted, refusals};
+use super::rig::{accepted, changes, refusals};
 use crate::config::keys::{TlsVersion, UpstreamTls};
 use crate::config::paths::Roots;
 
@@ -66,14 +66,6 @@ fn what_is_printed_loads_as_the_same() {
 
 #[test]
 fn its_keys_change_by_a_reload_and_the_table_as_such_does_not() {
-    let in_force = |text: &str| accepted(text, &[]).into_force().0;
-    let changes = |before: &str, after: &str| {
-        let changes = in_force(before).changes_to(&in_force(after));
-        let told = changes
-            .iter()
-            .map(|change| (change.to_string(), change.is_live));
-        told.collect::<Vec<_>>()
-    };
     for (from, to, told) in [
         ("'/ca.pem'", "'web'", r#"ca "/ca.pem" -> "web""#),
         (
