@@ -74,6 +74,18 @@ pub(super) fn authorities(bytes: &[u8]) -> Result<RootCertStore, Fault> {
     Ok(roots)
 }
 
+/// The same of a bundle that the machine has of others: one in it that cannot be read vouches for
+/// nobody, and is no reason to trust none.
+pub(super) fn authorities_of_system(bytes: &[u8]) -> Result<RootCertStore, Fault> {
+    let mut roots = RootCertStore::empty();
+    let (added, _ignored) = roots.add_parsable_certificates(chain(bytes)?);
+    if added == 0 {
+        let remedy = "have the system make it anew (`update-ca-certificates`)";
+        return fault("none of its certificates can be read", remedy);
+    }
+    Ok(roots)
+}
+
 /// All certificates of a file, one at least.
 fn chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
@@ -274,5 +286,18 @@ mod tests {
         let text = texts.map(|issued| issued.certificate.pem()).concat();
         assert_eq!(authorities(text.as_bytes()).map(|roots| roots.len()), Ok(2));
         assert!(authorities(b"").is_err());
+    }
+
+    #[test]
+    fn one_damaged_of_a_systems_bundle_is_left_out() {
+        let right = Issued::of(&["a.test"]).certificate.pem();
+        let wrong = right.replacen("MII", "MIJ", 1);
+        let bundle = format!("{right}{wrong}{right}");
+        let read = authorities_of_system(bundle.as_bytes());
+        assert_eq!(read.map(|roots| roots.len()), Ok(2));
+        let (why, _) = authorities(bundle.as_bytes()).expect_err("an operator's own file is whole");
+        assert_eq!(why, "certificate 2 in it is damaged");
+        let (why, _) = authorities_of_system(wrong.as_bytes()).expect_err("there is no other");
+        assert_eq!(why, "none of its certificates can be read");
     }
 }

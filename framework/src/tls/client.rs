@@ -124,7 +124,7 @@ impl ClientTlsBuilder {
     }
 
     /// Trusts whom this system trusts: the bundle that `SSL_CERT_FILE` names, or that the
-    /// distribution has.
+    /// distribution has. A certificate in it that cannot be read is left out.
     pub fn roots_of_system(mut self) -> Self {
         self.roots = Roots::System;
         self

@@ -6,7 +6,7 @@ use rustls::RootCertStore;
 
 use crate::config::Roots;
 
-use super::certificates::authorities;
+use super::certificates::{authorities, authorities_of_system};
 use super::files;
 use super::problem::{Fault, fault};
 
@@ -26,7 +26,7 @@ pub(super) fn load(roots: &Roots) -> Result<RootCertStore, (Option<PathBuf>, Fau
     let Some(path) = file(roots).map_err(|fault| (None, fault))? else {
         return Ok(web());
     };
-    let read = files::read(&path).and_then(|contents| authorities(&contents.bytes));
+    let read = files::read(&path).and_then(|contents| in_file(roots, &contents.bytes));
     read.map_err(|fault| (Some(path), fault))
 }
 
@@ -43,6 +43,14 @@ pub(super) fn file(roots: &Roots) -> Result<Option<PathBuf>, Fault> {
         Roots::Web => Ok(None),
         Roots::File(path) => Ok(Some(path.clone())),
         Roots::System => of_system().map(Some),
+    }
+}
+
+/// Those in the bytes of that file.
+pub(super) fn in_file(roots: &Roots, bytes: &[u8]) -> Result<RootCertStore, Fault> {
+    match roots {
+        Roots::System => authorities_of_system(bytes),
+        Roots::Web | Roots::File(_) => authorities(bytes),
     }
 }
 

@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use crate::config::{ListenerSettings, Tls};
 
 use super::acceptance::Acceptance;
-use super::certificates::Certificate;
+use super::certificates::{self, Certificate};
 use super::client_checks::refusals;
 use super::names::ByName;
 use super::problem::FileProblem;
@@ -52,7 +52,8 @@ impl Loaded {
             reading.warnings.extend(warnings);
         }
         let authorities = settings.client_ca.as_deref();
-        let authorities = authorities.and_then(|path| reading.authorities(path, "client_ca"));
+        let authorities = authorities
+            .and_then(|path| reading.authorities(path, "client_ca", certificates::authorities));
         if !reading.problems.is_empty() {
             return Err(reading.problems);
         }

@@ -13,7 +13,7 @@ use rustls::{RootCertStore, SupportedProtocolVersion};
 
 use crate::config::TlsVersion;
 
-use super::certificates::{Certificate, PairFault, authorities, pair};
+use super::certificates::{Certificate, PairFault, pair};
 use super::files::{self, Contents};
 use super::problem::{Fault, FileProblem};
 use super::validity::day;
@@ -80,11 +80,15 @@ impl Reading {
         }
     }
 
-    /// Those who vouch for others, by the file that `key` names.
-    pub(super) fn authorities(&mut self, path: &Path, key: &str) -> Option<RootCertStore> {
+    /// Those who vouch for others, by the file that `key` names; `parse` finds them in its bytes.
+    pub(super) fn authorities(
+        &mut self,
+        path: &Path,
+        key: &str,
+        parse: impl FnOnce(&[u8]) -> Result<RootCertStore, Fault>,
+    ) -> Option<RootCertStore> {
         let contents = self.contents(path, key)?;
-        let authorities = authorities(&contents.bytes);
-        authorities
+        parse(&contents.bytes)
             .map_err(|fault| self.problem(path, key, fault))
             .ok()
     }

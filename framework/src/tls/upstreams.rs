@@ -47,7 +47,10 @@ impl LoadedUpstream {
             .map_err(|fault| reading.refuse("ca", fault))
             .unwrap_or_default();
         let roots = match &roots_file {
-            Some(path) => reading.authorities(path, "ca"),
+            Some(path) => {
+                let parse = |bytes: &[u8]| client_roots::in_file(&settings.ca, bytes);
+                reading.authorities(path, "ca", parse)
+            }
             None => Some(client_roots::web()),
         };
         let digest = reading.files();
