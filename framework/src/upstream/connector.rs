@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -178,4 +179,9 @@ impl fmt::Debug for Connect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Connect({})", self.target.address)
     }
+}
+
+/// A connect that took too long, in these words.
+pub(super) fn timed_out(why: String) -> Error {
+    Error::Connect(io::Error::new(io::ErrorKind::TimedOut, why))
 }

@@ -9,8 +9,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,13 +27,11 @@ use crate::shard::futures::sleep::sleep;
 use crate::shard::handle::Shard;
 use crate::step::Step;
 #[cfg(feature = "tls")]
-use crate::time;
-#[cfg(feature = "tls")]
 use crate::tls::client::ClientTls;
 use crate::tls::{UpstreamClient, UpstreamClients};
 use crate::upstream::acquire::{Acquire, Permit};
 use crate::upstream::attempt::Attempt;
-use crate::upstream::connector::Connector;
+use crate::upstream::connector::{Connector, timed_out};
 use crate::upstream::failure::failure_of;
 use crate::upstream::inner::Inner;
 use crate::upstream::permits::Permits;
@@ -43,8 +39,6 @@ use crate::upstream::permits::Permits;
 use crate::upstream::pool_no_tls::PoolTls;
 #[cfg(feature = "tls")]
 use crate::upstream::pool_tls::PoolTls;
-#[cfg(feature = "tls")]
-use crate::upstream::tls_connector::{Patience, secure};
 use crate::upstream_error::{UpstreamError, UpstreamFailure};
 
 /// The connections of one shard to one upstream, as `[upstream.NAME]` of the settings describes it.
@@ -290,41 +284,21 @@ impl Inner {
         } = **upstream;
         let connector = Connector::new().timeout(connect_timeout);
         let connector = source.map_or(connector, |source| connector.source(source));
-        let outcome = self.open(connector, addr, connect_timeout).await;
+        // Of the same moment as `addr`: what comes into force meanwhile may be for another upstream.
+        let handshake = self.tls.handshake(addr, connect_timeout);
+        let connect = connector.connect(addr);
+        // The connector's own bound is counted in the ticks of a deadline, and begins only when the
+        // connect does.
+        let late = async move {
+            sleep(connect_timeout).await;
+            Err(timed_out(format!("no answer within {connect_timeout:?}")))
+        };
+        let connected = or(connect, late).await;
+        let outcome = match handshake {
+            Some(handshake) => handshake.shake(connected).await,
+            None => connected,
+        };
         attempt.end(outcome, Instant::now())
-    }
-
-    #[cfg(feature = "tls")]
-    async fn open(
-        &self,
-        connector: Connector,
-        addr: SocketAddr,
-        within: Duration,
-    ) -> Result<Conn, Error> {
-        let begun = time::now();
-        let connect = connector.connect(addr);
-        let conn = or(connect, refused_after(within, || no_answer(within))).await?;
-        let Some(tls) = self.tls.client() else {
-            return Ok(conn);
-        };
-        // Boxed with all that it needs, so that a plain connect takes no room for it.
-        let shake = async move {
-            let patience = Patience { begun, within };
-            let late = refused_after(patience.left(), || patience.over());
-            or(secure(conn, addr, &tls, patience), late).await
-        };
-        Box::pin(shake).await
-    }
-
-    #[cfg(not(feature = "tls"))]
-    async fn open(
-        &self,
-        connector: Connector,
-        addr: SocketAddr,
-        within: Duration,
-    ) -> Result<Conn, Error> {
-        let connect = connector.connect(addr);
-        or(connect, refused_after(within, || no_answer(within))).await
     }
 
     /// Keeps the connection for the next request, or closes it if it is not fit for one. The one
@@ -413,20 +387,6 @@ fn check_in(key: Key, within: Option<Duration>) -> bool {
             .is_some_and(|mut conn| conn.check_in(within))
     });
     kept.unwrap_or(false)
-}
-
-/// The connector's own bound is counted in the ticks of a deadline, and begins only when the
-/// connect does.
-async fn refused_after(timeout: Duration, why: impl FnOnce() -> String) -> Result<Conn, Error> {
-    sleep(timeout).await;
-    Err(Error::Connect(io::Error::new(
-        io::ErrorKind::TimedOut,
-        why(),
-    )))
-}
-
-fn no_answer(within: Duration) -> String {
-    format!("no answer within {within:?}")
 }
 
 /// A connection of a [`Pool`], for one request or several; otherwise a [`Conn`].

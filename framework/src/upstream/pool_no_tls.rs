@@ -1,8 +1,17 @@
 //! A build without the feature `tls`: the connections of a pool are plain.
 
+use std::future::Pending;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::conn::connection::Conn;
+use crate::error::Error;
 use crate::tls::UpstreamClient;
 
 pub(super) struct PoolTls;
+
+/// There is none.
+pub(super) enum Handshake {}
 
 impl PoolTls {
     pub(super) fn of(_settings: Option<&UpstreamClient>) -> Self {
@@ -13,7 +22,17 @@ impl PoolTls {
         false
     }
 
+    pub(super) fn handshake(&self, _addr: SocketAddr, _within: Duration) -> Option<Handshake> {
+        None
+    }
+
     pub(super) fn number(&self) -> u64 {
         0
+    }
+}
+
+impl Handshake {
+    pub(super) fn shake(self, _connected: Result<Conn, Error>) -> Pending<Result<Conn, Error>> {
+        match self {}
     }
 }

@@ -1,9 +1,21 @@
 //! By what the connections of a pool shake hands: what the settings say, or the application.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
 
+use futures_lite::future::or;
+
+use crate::conn::connection::Conn;
+use crate::error::Error;
+use crate::shard::futures::sleep::sleep;
+use crate::time;
 use crate::tls::UpstreamClient;
 use crate::tls::client::ClientTls;
+use crate::upstream::connector::timed_out;
+use crate::upstream::tls_connector::{Patience, secure};
 
 pub(super) struct PoolTls {
     source: RefCell<Source>,
@@ -51,8 +63,13 @@ impl PoolTls {
         self.change(Source::Application, tls);
     }
 
-    pub(super) fn client(&self) -> Option<ClientTls> {
-        self.used.borrow().clone()
+    /// How a connection to `addr` that is begun now is to begin, `within` that time in all; none: it
+    /// is plain.
+    pub(super) fn handshake(&self, addr: SocketAddr, within: Duration) -> Option<Handshake> {
+        let tls = self.used.borrow().clone()?;
+        let begun = time::now();
+        let patience = Patience { begun, within };
+        Some(Handshake(Box::new((addr, tls, patience))))
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -63,5 +80,25 @@ impl PoolTls {
         self.source.replace(source);
         self.used.replace(used);
         self.number.update(|number| number + 1);
+    }
+}
+
+/// Boxed, so that a plain connect takes no room for it.
+pub(super) struct Handshake(Box<(SocketAddr, ClientTls, Patience)>);
+
+impl Handshake {
+    /// On what has been connected, if anything has.
+    pub(super) fn shake(
+        self,
+        connected: Result<Conn, Error>,
+    ) -> Pin<Box<dyn Future<Output = Result<Conn, Error>>>> {
+        Box::pin(async move {
+            let (conn, (addr, tls, patience)) = (connected?, *self.0);
+            let late = async {
+                sleep(patience.left()).await;
+                Err(timed_out(patience.over()))
+            };
+            or(secure(conn, addr, &tls, patience), late).await
+        })
     }
 }
