@@ -1,13 +1,13 @@
 //! What connections shake hands by: made by the control thread, shared by all shards.
 //!
 //! Of a listener's table `[listener.tls]` [`loaded`] reads the files: [`certificates`] (PEM) with
-//! their [`validity`] and what else [clients check](client_checks), found by the client's [`names`]. Its tickets are made by a [`ticketer`] of
-//! [`ticket_keys`], which are in a [`ticket_store`] and, if there is to be one, a [`ticket_file`].
-//! [`client`] is the other end, for connections that a shard opens, with [`client_roots`] of whom it
-//! trusts; [`mod@upstreams`] reads those of the tables `[upstream.NAME.tls]`. [`keeper`] has all of it, and
-//! makes it anew when a [`watch`] finds that files have changed. Files are read by [`reading`], and for
-//! those who only ask by [`judge`]. Whatever cannot be used is a [`problem`]; what a session fails of is
-//! told in [`words`].
+//! their [`validity`] and what else [clients check](client_checks), found by the client's [`names`].
+//! Its tickets are made by a [`ticketer`] of [`ticket_keys`], which are in a [`ticket_store`] and, if
+//! there is to be one, a [`ticket_file`]. [`client`] is the other end, for connections that a shard
+//! opens, with [`client_roots`] of whom it trusts; [`mod@upstreams`] reads those of the tables
+//! `[upstream.NAME.tls]`. [`keeper`] has all of it, and makes it anew when a [`watch`] finds that
+//! files have changed. Files are read by [`reading`], and for those who only ask by [`judge`].
+//! Whatever cannot be used is a [`problem`]; what a session fails of is told in [`words`].
 //!
 //! Without the feature `tls` there is no [`Acceptance`], so that nobody else asks for the feature.
 

@@ -1,4 +1,5 @@
-//! The TLS of listeners and upstreams, looked after by the control thread: what of it is logged and counted.
+//! The TLS of listeners and upstreams, looked after by the control thread: what of it is logged and
+//! counted.
 
 use std::sync::Arc;
 use std::time::Instant;

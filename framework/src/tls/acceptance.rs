@@ -56,8 +56,8 @@ pub(crate) struct TlsInForce {
 )]
 pub(crate) enum Look {
     Same,
-    /// Some acceptance is another, or what some upstream is met with. A line for each new certificate: none where only ticket keys
-    /// have changed.
+    /// Some acceptance is another, or what some upstream is met with. A line for each new
+    /// certificate: none where only ticket keys have changed.
     Changed(Vec<String>),
     /// Files have changed and cannot be used: all is as it was.
     Failed(Vec<FileProblem>),

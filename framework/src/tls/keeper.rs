@@ -1,5 +1,5 @@
-//! The TLS of a server's listeners and upstreams, as the control thread has it: made at the start, made anew when
-//! settings, files or ticket keys change, all of it or nothing.
+//! The TLS of a server's listeners and upstreams, as the control thread has it: made at the start,
+//! made anew when settings, files or ticket keys change, all of it or nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -69,7 +69,8 @@ fn of_certificate(error: &CertificateError) -> String {
             let names: Vec<&str> = presented.iter().filter_map(|name| host(name)).collect();
             let names = match names.is_empty() {
                 true => "no DNS name and no IP address (subjectAltName)".to_owned(),
-                false => EscapedText(names.join(" ")).to_string(), // whoever vouches for bytes need not have read them
+                // Whoever vouches for bytes need not have read them.
+                false => EscapedText(names.join(" ")).to_string(),
             };
             format!("is for {names}, and not for {}", expected.to_str())
         }
