@@ -18,8 +18,8 @@ const UPSTREAM_CONNECTIONS: u64 = 8;
 const RESTLESS: u64 = 100;
 /// So long without a failure is calm: clients that are refused ask every 5 ms.
 const CALM: Duration = Duration::from_millis(100);
-/// An upstream that is back must be found within this.
-const BACK_WITHIN: Duration = Duration::from_secs(1);
+/// An upstream that is back must be found within this: half a second, on a machine that does nothing else.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the clients have seen so far.
 #[derive(Default)]
@@ -279,7 +279,7 @@ fn an_upstream_may_be_killed_paused_and_started_again_under_load() {
     relay.stop();
 }
 
-/// Fails the test unless answers come again within a second, more of them than may have been under
+/// Fails the test unless answers come again in time, more of them than may have been under
 /// way, and failures no more: on all shards, each of which has to find out by itself.
 fn wait_back(seen: &Seen, when: &str) {
     let (begun, answers) = (Instant::now(), seen.answers());
