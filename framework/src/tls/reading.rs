@@ -151,8 +151,11 @@ pub(super) struct Leaf {
 impl Leaf {
     /// A line for the log: whose it is, and until when.
     pub(super) fn news(&self) -> String {
-        let (told, names, day) = (&self.told, self.names.join(" "), day(self.not_after));
-        format!("{told} is for {names} until {day}")
+        let (told, day) = (&self.told, day(self.not_after));
+        match self.names.is_empty() {
+            true => format!("{told} is good until {day}"),
+            false => format!("{told} is for {} until {day}", self.names.join(" ")),
+        }
     }
 
     /// What should be known of the time in which it is valid; `now` is in seconds since 1970.

@@ -32,6 +32,8 @@ pub(crate) enum LogKind {
     TlsRefused,
     #[cfg(feature = "tls")]
     TlsBroken,
+    #[cfg(feature = "tls")]
+    OutboundTlsBroken,
 }
 
 impl LogKind {
@@ -53,6 +55,8 @@ impl LogKind {
         Self::TlsRefused,
         #[cfg(feature = "tls")]
         Self::TlsBroken,
+        #[cfg(feature = "tls")]
+        Self::OutboundTlsBroken,
     ];
     const COUNT: usize = CloseReason::ALL.len() + Self::OTHERS.len();
 
@@ -83,6 +87,8 @@ impl LogKind {
             Self::TlsRefused => 12,
             #[cfg(feature = "tls")]
             Self::TlsBroken => 13,
+            #[cfg(feature = "tls")]
+            Self::OutboundTlsBroken => 14,
         };
         CloseReason::ALL.len() + other
     }
@@ -108,6 +114,9 @@ impl LogKind {
             Self::TlsRefused => Level::INFO,
             #[cfg(feature = "tls")]
             Self::TlsBroken => Level::DEBUG,
+            // That of an upstream: who has set it up is to hear of it.
+            #[cfg(feature = "tls")]
+            Self::OutboundTlsBroken => Level::WARN,
         }
     }
 
@@ -141,6 +150,8 @@ impl fmt::Display for LogKind {
             Self::TlsRefused => formatter.write_str("tls refused"),
             #[cfg(feature = "tls")]
             Self::TlsBroken => formatter.write_str("tls broken"),
+            #[cfg(feature = "tls")]
+            Self::OutboundTlsBroken => formatter.write_str("outbound tls broken"),
         }
     }
 }

@@ -165,13 +165,22 @@ impl ConnMut<'_> {
     }
 
     fn break_session(&mut self, why: &Broken) {
-        if self.shared.may_log(LogKind::TlsBroken) {
+        let is_outbound = self.slot.is_outbound();
+        let kind = match is_outbound {
+            true => LogKind::OutboundTlsBroken,
+            false => LogKind::TlsBroken,
+        };
+        if self.shared.may_log(kind) {
             let why = match why {
                 Broken::Tls(error) => plain(error),
                 Broken::TooMany => "too many records without data".to_owned(),
             };
             let (conn, peer, shard) = (self.id(), self.peer(), self.shared.id.0);
-            tracing::debug!(%conn, %peer, shard, why, "a TLS session has failed");
+            if is_outbound {
+                tracing::warn!(%conn, %peer, shard, why, "the TLS session of an outbound connection has failed");
+            } else {
+                tracing::debug!(%conn, %peer, shard, why, "a TLS session has failed");
+            }
         }
         self.fail(CloseReason::TlsInvalid);
     }

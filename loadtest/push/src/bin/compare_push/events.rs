@@ -100,17 +100,17 @@ pub(crate) fn compare(arguments: &Arguments, stop: &Stop) -> Result<bool, Error>
         bound: BOUND,
     }
     .show();
-    Figure {
-        what: "the same beside two pairs of such threads at once".to_owned(),
-        pairs: crowded,
-        bound: Bound::None,
-    }
-    .show();
     let whole = (quantile(&all, 0.999), quantile(&woken, 0.999));
     Figure {
         what: format!("{what}: p99.9, median of turns"),
         pairs: pairs.iter().map(|pair| pair[1]).collect(),
         bound: BOUND,
+    }
+    .show();
+    Figure {
+        what: "  the same beside two pairs of threads at once".to_owned(),
+        pairs: crowded,
+        bound: Bound::None,
     }
     .show();
     Ok(Figure {
