@@ -7,7 +7,7 @@ mod tls_rig;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -17,6 +17,7 @@ use corelane::{
     ClientTls, CloseReason, Conn, Error, Pool, ServerHandle, Settings, ShardContext, Step, from_fn,
 };
 use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
 use tests::{BOUND, Client, Launch, Line, Redis, Server, have, needs, skip, within};
 use tls_rig::{Files, NAME, end, serve, serve_by, wait_for_closed};
 
@@ -373,6 +374,65 @@ fn files_and_keys_change_while_it_serves_and_bad_ones_do_not() {
     );
     server.stop();
     end(upstream);
+}
+
+/// An address whose queue is full, and whoever is in it: the kernel drops further SYNs, which come again.
+fn full_queue() -> (SocketAddr, TcpListener, TcpStream) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&anywhere.into()).unwrap();
+    listener.listen(0).unwrap();
+    let listener = TcpListener::from(listener);
+    let addr = listener.local_addr().unwrap();
+    (addr, listener, TcpStream::connect(addr).unwrap())
+}
+
+/// Passes on what either says, until both have ended.
+fn pass_on(one: &TcpStream, other: &TcpStream) {
+    for (from, to) in [(one, other), (other, one)] {
+        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        thread::spawn(move || {
+            drop(std::io::copy(&mut from, &mut to));
+            drop(to.shutdown(Shutdown::Write));
+        });
+    }
+}
+
+#[test]
+fn a_connect_on_its_way_shakes_hands_as_its_upstream_was_described() {
+    let (files, others) = (Files::new(), Files::new());
+    let (first, second) = (ponger(&files), ponger(&others));
+    let (addr, way, in_queue) = full_queue();
+    let server = ping(&files, addr, "ca = 'DIR/ca.crt'\n")
+        .set("upstream.next.connect_timeout=\"2m\"")
+        .start();
+    let mut client = server.connect();
+    client.send(b"PING\r\n");
+    within(BOUND, "a connect on its way", || {
+        let used = "corelane_upstream_connections{upstream=\"next\",state=\"used\"}";
+        (server.metric(used) == 1.0).then_some(())
+    });
+
+    let keys = format!("ca = '{}'\n", others.path("ca.crt"));
+    write_settings(&files, second.local_addr(), &keys);
+    reload(&server, "reloaded");
+    wait_until_passed_on(&server);
+    assert_eq!(handshakes(&second), (1, 0), "it is in force");
+
+    // There is room: the next SYN of the first gets through.
+    let (queued, _) = way.accept().unwrap();
+    drop((queued, in_queue));
+    way.set_nonblocking(true).unwrap();
+    let (conn, _) = within(6 * BOUND, "the connect", || way.accept().ok());
+    conn.set_nonblocking(false).unwrap();
+    pass_on(&conn, &TcpStream::connect(first.local_addr()).unwrap());
+    drop(conn);
+    let told = client.receive_line();
+    assert!(told.starts_with("+PONG "), "{told}");
+    assert_eq!(handshakes(&first), (1, 0));
+    server.stop();
+    end(first);
+    end(second);
 }
 
 /// A server with TLS that answers each request of an array of one, PING, and lines by themselves.
