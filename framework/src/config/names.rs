@@ -4,7 +4,7 @@ use super::checked::Config;
 use super::nearest::nearest;
 use super::probe::known_keys;
 use super::section_names::{
-    LISTENER, NAMED, TLS_SECTION, is_listener, is_tls, is_upstream, is_upstream_tls, tls_section,
+    LISTENER, NAMED, TLS, TLS_SECTION, is_listener, is_tls, is_upstream, is_upstream_tls, tls_section,
 };
 use super::settings::AppSettings;
 
@@ -83,7 +83,8 @@ impl Known {
         if let Some(owner) = self.owner_of(written) {
             return format!("did you mean {}.{written}?", placed(owner));
         }
-        let names = keys.iter().copied();
+        let has_tls = section == LISTENER || is_listener(section) || is_upstream(section);
+        let names = keys.iter().copied().chain(has_tls.then_some(TLS));
         if let Some(near) = nearest(written, names.clone()) {
             return format!("did you mean {section}.{near}?");
         }

@@ -176,7 +176,7 @@ fn mismatch(certified: CertifiedKey) -> PairFault {
         )),
         None => PairFault::Key((
             "it is not the key of the certificate".to_owned(),
-            "name the key that the certificate was issued for, at the same place of the list"
+            "name the key that the certificate was issued for (in lists, at the same place)"
                 .to_owned(),
         )),
     }

@@ -297,7 +297,7 @@ mod tests {
                     "cannot use {directory}/none.pem (upstream.one.tls.ca), it does not exist: put it there, or name another file here"
                 ),
                 format!(
-                    "cannot use {directory}/other.key (upstream.one.tls.key), it is not the key of the certificate: name the key that the certificate was issued for, at the same place of the list"
+                    "cannot use {directory}/other.key (upstream.one.tls.key), it is not the key of the certificate: name the key that the certificate was issued for (in lists, at the same place)"
                 ),
                 format!(
                     "cannot use {directory}/me.key (upstream.two.tls.ca), it has a key, and no certificate: name the certificate's file here"

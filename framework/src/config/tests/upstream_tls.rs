@@ -115,6 +115,10 @@ fn what_is_wrong_is_told_with_its_place() {
             "t.toml:5:1: upstream.next.tls.cas: no such key\n    help: did you mean upstream.next.tls.ca?",
         ),
         (
+            BARE.replace("[upstream.next.tls]", "[upstream.next.tsl]"),
+            "t.toml:4:16: upstream.next.tsl: no such key\n    help: the keys of [upstream.next] are addr, source, connections_max, idle_max, waiting_max, connect_timeout, request_timeout, idle_timeout, tls",
+        ),
+        (
             BARE.replace("[upstream.next.tls]", "server_name = 'x'"),
             "t.toml:4:1: upstream.next.server_name: no such key\n    help: did you mean upstream.next.tls.server_name?",
         ),
