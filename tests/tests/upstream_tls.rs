@@ -435,6 +435,36 @@ fn a_connect_on_its_way_shakes_hands_as_its_upstream_was_described() {
     end(second);
 }
 
+#[test]
+fn a_handshake_that_fails_leaves_its_place_to_the_next() {
+    let files = Files::new();
+    let upstream = ponger(&files);
+    let ponger = upstream.local_addr();
+    for (greeting, why) in [
+        ("", "no TLS handshake within 3s"),
+        ("220 mail.a.test ESMTP\r\n", "what came is no TLS"),
+    ] {
+        let way = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = ping(&files, way.local_addr().unwrap(), "ca = 'DIR/ca.crt'\n")
+            .set("upstream.next.connections_max=1")
+            .set("upstream.next.connect_timeout=\"3s\"")
+            .set("timeouts.close=\"10m\"")
+            .start();
+        thread::spawn(move || {
+            // It stays open as long as the thread.
+            let (mut first, _) = way.accept().unwrap();
+            first.write_all(greeting.as_bytes()).unwrap();
+            for conn in way.incoming() {
+                pass_on(&conn.unwrap(), &TcpStream::connect(ponger).unwrap());
+            }
+        });
+        assert_fails(&server, why);
+        wait_until_passed_on(&server);
+        server.stop();
+    }
+    end(upstream);
+}
+
 /// A server with TLS that answers each request of an array of one, PING, and lines by themselves.
 fn ponger(files: &Files) -> ServerHandle {
     serve_by(files.settings(), |_: &ShardContext| {

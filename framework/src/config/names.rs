@@ -4,7 +4,8 @@ use super::checked::Config;
 use super::nearest::nearest;
 use super::probe::known_keys;
 use super::section_names::{
-    LISTENER, NAMED, TLS, TLS_SECTION, is_listener, is_tls, is_upstream, is_upstream_tls, tls_section,
+    LISTENER, NAMED, TLS, TLS_SECTION, is_listener, is_tls, is_upstream, is_upstream_tls,
+    tls_section,
 };
 use super::settings::AppSettings;
 

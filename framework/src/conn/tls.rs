@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::{AlertDescription, Error as TlsError, HandshakeKind};
+use rustls::{AlertDescription, Error as TlsError, HandshakeKind, InvalidMessage};
 
 use crate::conn::chunk::Chunk;
 use crate::conn::connection::Conn;
@@ -108,6 +108,10 @@ pub(crate) async fn connect(conn: &mut Conn, session: Session) -> Result<(), Err
             // The alert, if the peer still takes it: what has failed is told either way. No reset
             // overtakes it, for the connection is closed when it is dropped.
             let _is_told = conn.flush().await;
+            if failed.is_of_no_tls() {
+                // It knows no alert, and may never end: that would take the place of another connect.
+                conn.handle.with(|conn| conn.discard());
+            }
             let kind = match failed {
                 Failed::Left => std::io::ErrorKind::UnexpectedEof,
                 _ => std::io::ErrorKind::InvalidData,
@@ -148,6 +152,11 @@ impl fmt::Display for Failed {
 }
 
 impl Failed {
+    fn is_of_no_tls(&self) -> bool {
+        let no_tls = InvalidMessage::InvalidContentType;
+        matches!(self, Self::Tls(TlsError::InvalidMessage(why)) if *why == no_tls)
+    }
+
     fn class(&self) -> HandshakeFailure {
         match self {
             Self::NotTls => HandshakeFailure::NotTls,

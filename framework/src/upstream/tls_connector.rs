@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::conn::connection::Conn;
+use crate::conn::handle::Handle;
 use crate::conn::tls;
 use crate::error::{CloseReason, Error};
 use crate::shard::conns::tls::session::Session;
@@ -98,6 +99,7 @@ pub(super) async fn secure(
     client: &ClientTls,
     patience: Patience,
 ) -> Result<Conn, Error> {
+    let mut unanswered = Unanswered(Some(conn.handle()));
     let name = client.server_name(target.ip());
     let session = Session::of_client(Arc::clone(client.config()), name);
     let session = session.map_err(|error| {
@@ -105,10 +107,24 @@ pub(super) async fn secure(
         Error::Connect(error)
     })?;
     conn.set_read_deadline(Some(patience.left()));
-    match tls::connect(&mut conn, session).await {
+    let outcome = tls::connect(&mut conn, session).await;
+    unanswered.0 = None; // an alert, if there is one, is on its way
+    match outcome {
         Ok(()) => Ok(conn),
         Err(Error::Closed(reason)) => Err(Error::Connect(ended(reason, patience))),
         Err(error) => Err(error),
+    }
+}
+
+/// A connection whose handshake is given up, for it takes too long or is wanted no more, is closed at
+/// once: the peer is told nothing, and to wait for its end would take the place of the next connect.
+struct Unanswered(Option<Handle>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.try_with(|conn| conn.discard());
+        }
     }
 }
 
