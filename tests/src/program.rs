@@ -109,7 +109,7 @@ impl Program {
     }
 
     fn build(self, directory: &Path) {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo();
         cargo
             .args(["build", "--package", self.package(), "--bin", self.name()])
             .current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -124,6 +124,20 @@ impl Program {
         let status = cargo.status().expect("cargo runs");
         assert!(status.success(), "cannot build {self:?}");
     }
+}
+
+/// A cargo that has not what the one that runs the tests has said to them: build scripts ask for the
+/// like (ring's for CARGO_MANIFEST_DIR) and would run again for it, with all that depends on them.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let told = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in told {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// `target/release`, say: binaries lie in it, and test executables in its directory `deps`.

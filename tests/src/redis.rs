@@ -1,11 +1,11 @@
 //! A real Redis server on a port of its own, started and ended by the test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::{BOUND, connect, within};
+use crate::{BOUND, connect, free_address_of, within};
 
 /// A Redis server. On drop it is killed.
 #[derive(Debug)]
@@ -21,11 +21,7 @@ impl Redis {
     /// When it does not within ten seconds.
     #[must_use]
     pub fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        Self::start_at(free)
+        Self::start_at(free_address_of(Ipv4Addr::LOCALHOST))
     }
 
     /// One that is asked by TLS alone, shows `server.crt` of that directory, with `server.key`, and
@@ -41,9 +37,7 @@ impl Redis {
     }
 
     fn try_by_tls(directory: &Path) -> Option<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = free.local_addr().unwrap();
-        drop(free);
+        let addr = free_address_of(Ipv4Addr::LOCALHOST);
         let mut command = command(addr.ip().to_string(), 0);
         command.args(["--tls-port", &addr.port().to_string()]);
         for (key, file) in [

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use corelane::{Client, CloseReason, Connector, Error, ShardContext, sleep, spawn};
 use futures_lite::future::poll_once;
-use tests::{BOUND, Launch};
+use tests::{BOUND, Launch, free_address};
 
 /// Runs `main` on one shard that may open `outbound` connections, and gives what it returns.
 fn on_shard<T: Send + 'static, F: Future<Output = T> + 'static>(
@@ -131,10 +131,7 @@ async fn all(finished: &Receiver<()>) -> u32 {
 
 #[test]
 fn a_connect_that_fails_says_why() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = free_address();
     let kinds = on_shard(1, move || async move {
         let refused = refusal(Connector::new().connect(closed).await);
         let foreign: IpAddr = "192.0.2.1".parse().unwrap(); // TEST-NET-1 (RFC 5737): not an address of this machine

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,9 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::admin::{ask, request};
-use tests::{BOUND, Certificate, Client, Launch, Server, connect, have, needs, skip, within};
+use tests::{
+    BOUND, Certificate, Client, Launch, Server, connect, free_address, have, needs, skip, within,
+};
 
 /// Clients that come and go in a rolling restart.
 const CLIENTS: usize = 4;
@@ -86,12 +88,6 @@ impl Drop for Beside {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// An address where nobody listens yet.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// What a tool says that finds nothing wrong.

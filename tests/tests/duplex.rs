@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tests::duplex::{FROM_CLIENT, FROM_SERVER, PIECE, both_ways, rate, receive, send, upstream};
 use tests::{
-    BOUND, Client, End, Launch, Redis, connect, needs, reset, resident_bytes, slack, within,
+    BOUND, Client, End, Launch, Redis, connect, free_address, needs, reset, resident_bytes, slack,
+    within,
 };
 
 /// Bytes each way, unless `CORELANE_TESTS_DUPLEX_MB` says otherwise.
@@ -271,11 +272,7 @@ fn who_is_cut_by_a_drain_takes_nothing_half_for_whole() {
 
 #[test]
 fn an_upstream_that_is_down_is_told_to_the_client_by_a_reset_and_in_the_log() {
-    let nobody = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
-    let proxy = Launch::proxy(nobody).debug().start();
+    let proxy = Launch::proxy(free_address()).debug().start();
     let mut client = proxy.connect();
     assert_eq!(client.receive_all(), (Vec::new(), End::Reset));
     proxy.wait_for_closed("handler_failed", 1);

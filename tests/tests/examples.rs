@@ -9,14 +9,14 @@ use std::sync::OnceLock;
 use rustix::process::Signal;
 use tests::http::{Answers, NoAnswer};
 use tests::websocket::{Socket, close, frame};
-use tests::{BOUND, Client, Launch, Server, needs};
+use tests::{BOUND, Client, Launch, Server, cargo, needs};
 
 /// The examples by name, built once.
 fn examples() -> &'static BTreeMap<String, PathBuf> {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     BUILT.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let built = Command::new(env!("CARGO"))
+        let built = cargo()
             .args([
                 "build",
                 "-p",
@@ -354,7 +354,7 @@ fn in_a_drain_a_router_of_axum_answers_what_it_has_in_hand_and_lets_the_others_g
 #[test]
 fn without_its_feature_nothing_of_hyper_is_built() {
     let tree = |features: &str| {
-        let output = Command::new(env!("CARGO"))
+        let output = cargo()
             .args([
                 "tree",
                 "--offline",

@@ -2,19 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{BOUND, Exit, Launch};
-
-/// A port that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
+use tests::{BOUND, Exit, Launch, free_address};
 
 fn assert_refused(exit: &Exit, needle: &str) {
     assert_eq!(exit.code, Some(2), "{exit:?}");

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use corelane::{
     CloseReason, Conn, Endpoint, Error, Server, ServerHandle, Settings, ShardContext, from_fn,
 };
 use tests::listeners::{Directory, Stream, THREE, other, unix};
-use tests::{BOUND, Client, Launch, connect, needs, within};
+use tests::{BOUND, Client, Launch, connect, free_address, free_address_of, needs, within};
 
 /// By the other listener nobody comes, so its accept says nothing of the pause.
 #[test]
@@ -106,9 +106,7 @@ fn netcat_and_curl_are_served_at_a_unix_socket() {
 
 #[test]
 fn an_address_of_ipv6_alone_leaves_ipv4_to_another_listener() {
-    let free = TcpListener::bind("[::]:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_address_of(Ipv6Addr::UNSPECIFIED).port();
     let directory = Directory::new();
     let listeners = format!(
         "[[listener]]\nlisten = '0.0.0.0:{port}'\n\
@@ -263,9 +261,7 @@ fn haproxy_names_its_clients_at_a_unix_socket() {
     needs!("haproxy");
     let directory = Directory::new();
     let handle = serve(&two_proxied(&directory.socket()));
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let front = free.local_addr().unwrap();
-    drop(free);
+    let front = free_address();
     let text = format!(
         "global\n    maxconn 100\n    nbthread 1\ndefaults\n    mode tcp\n    timeout connect 5s\n    \
          timeout client 30s\n    timeout server 30s\nlisten front\n    bind {front}\n    \

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use tests::{BOUND, Client, Launch, Line, Log, Program, Random, connect, needs, skip, within};
+use tests::{
+    BOUND, Client, Launch, Line, Log, Program, Random, connect, free_address, needs, skip, within,
+};
 
 /// Lines about one thing that a shard logs in a second, unless the settings say otherwise.
 const LINES_MAX: usize = 10;
@@ -32,9 +34,7 @@ struct Mute {
 impl Mute {
     /// Logs each close to `stderr`, as many as there are unless `settings` say otherwise.
     fn start(program: Program, settings: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = free_address();
         let listen = format!("server.listen=\"{address}\"");
         let all = [
             &listen,

@@ -4,11 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use tests::{BOUND, Client, Launch, Program, connect, needs, skip, within};
+use tests::{BOUND, Client, Launch, Program, connect, free_address, needs, skip, within};
 
 /// Hides the directories named in `$1` under an empty file system, then runs the rest.
 const HIDE: &str =
@@ -103,9 +102,7 @@ fn without_an_environment_or_a_directory_it_serves() {
 #[test]
 fn closed_standard_streams_never_become_sockets() {
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
-        let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
-        let address: SocketAddr = free.local_addr().unwrap();
-        drop(free);
+        let address = free_address();
         let listen = format!("server.listen=\"{address}\"");
         let mut server = Launch::echo()
             .set(&listen)

@@ -16,7 +16,7 @@ use corelane::{
     spawn,
 };
 use futures_lite::future::poll_once;
-use tests::{BOUND, within};
+use tests::{BOUND, free_address, within};
 
 /// Runs `main` with the pool of an upstream at `addr`, whose settings are `keys` (and `[limits]`
 /// those so named), and gives what it returns.
@@ -498,10 +498,7 @@ fn an_end_in_the_middle_of_a_request_is_told() {
 
 #[test]
 fn a_dead_upstream_is_told_and_left_alone_for_a_moment_and_found_again() {
-    let addr = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let addr = free_address();
     with_pool(addr, &[], move |pool| async move {
         let first = failure(pool.get().await);
         assert!(

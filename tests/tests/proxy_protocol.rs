@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use corelane::{
     CloseReason, Conn, ConnInfo, Error, Escaped, Handler, ProxyVersion, Server, ServerHandle,
     Settings, ShardContext,
 };
-use tests::{BOUND, Client, Launch, connect, needs, within};
+use tests::{BOUND, Client, Launch, connect, free_address, needs, within};
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const LOCAL: u8 = 0x20;
@@ -585,10 +585,7 @@ impl Drop for Ended {
 
 /// HAProxy in front of `server`, with these words behind its address.
 fn haproxy(name: &str, server: SocketAddr, options: &str) -> (Ended, SocketAddr) {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = free_address();
     let text = format!(
         "global\n    maxconn 100\n    nbthread 1\ndefaults\n    mode tcp\n    timeout connect 5s\n    \
          timeout client 30s\n    timeout server 30s\nlisten front\n    bind {free}\n    \

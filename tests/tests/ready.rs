@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{BOUND, Client, End, Launch, Line, Server, connect, within};
+use tests::{BOUND, Client, End, Launch, Line, Server, connect, free_address, within};
 
 /// How much later than its bound something is told at most: the control thread looks every 50 ms,
 /// and machines get busy.
@@ -312,10 +312,7 @@ fn what_fails_at_accepts_and_receives_is_in_the_statistics() {
 fn what_is_asked_of_upstreams_is_in_the_statistics() {
     let upstream = Launch::ping().start();
     let next = format!("upstream.next.addr=\"{}\"", upstream.addr());
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = free_address();
     let gone = format!("upstream.gone.addr=\"{nobody}\"");
     let server = Launch::ping()
         .set("server.shards=1")

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{BOUND, Client, End, Launch, Server, connect, within};
+use tests::{BOUND, Client, End, Launch, Server, connect, free_address, within};
 
 const PAYLOAD: usize = 1000;
 /// A signal that comes again so soon is the same one.
@@ -352,10 +352,7 @@ fn sigterm_during_start_ends_it_cleanly() {
 #[test]
 fn sigterm_ends_it_cleanly_as_soon_as_a_connect_succeeds() {
     for round in 0..10 {
-        // Not the address that a connect comes from: a port that is closed could connect to itself.
-        let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = free_address();
         let mut server = Launch::echo()
             .alone()
             .set(&format!("server.listen=\"{address}\""))

@@ -3,14 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{BOUND, Client, Launch, Server, connect, within};
+use tests::{BOUND, Client, Launch, Server, connect, free_address, within};
 
 /// Signals of signal(7) that end a process by default though nothing is wrong with it, and those
 /// that it ignores anyway.
@@ -126,9 +125,7 @@ fn a_log_that_reaches_the_limit_of_a_files_size_is_one_that_cannot_be_written() 
     const LIMIT: u64 = 8 * 512; // a shell counts in blocks of 512 bytes
     let path = log_file();
     File::create(&path).unwrap();
-    let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
-    let address: SocketAddr = free.local_addr().unwrap();
-    drop(free);
+    let address = free_address();
     let limited = format!("ulimit -f 8; exec 2>>{}", path.display());
     let mut server = Launch::echo()
         .debug()

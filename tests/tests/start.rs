@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Socket, Type};
-use tests::{BOUND, Client, Exit, Launch, Program, Server, needs, skip, within};
+use tests::{BOUND, Client, Exit, Launch, Program, Server, free_address, needs, skip, within};
 
 /// Servers that are started two at a time: so many that some of them meet between the look whether
 /// the port is free and their listeners.
@@ -126,10 +126,7 @@ fn a_second_copy_is_refused_and_the_first_goes_on() {
 #[test]
 fn of_two_servers_that_start_at_once_on_one_port_one_is_refused() {
     for _ in 0..PAIRS {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = free_address();
         let mut pair: Vec<Server> = (0..2)
             .map(|_| listen_on(address).set("server.shards=2").spawn())
             .collect();

@@ -17,7 +17,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
-use tests::{BOUND, Exit, Launch, Line, Server, connect, needs, skip, within};
+use tests::{BOUND, Exit, Launch, Line, Server, cargo, connect, needs, skip, within};
 
 /// A directory of certificates, gone with the value.
 struct Files(PathBuf);
@@ -628,7 +628,7 @@ fn under_the_seccomp_profile_certificates_and_ticket_keys_are_renewed() {
 /// The packages that a build of the framework needs, with these features.
 fn packages(features: &str) -> Vec<String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../framework/Cargo.toml");
-    let tree = Command::new(env!("CARGO"))
+    let tree = cargo()
         .args([
             "tree",
             "--offline",
