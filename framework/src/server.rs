@@ -5,11 +5,12 @@
 //! `shards` (what it has of each), [`event`] (what it hears of, [`signals`] and [`mod@reload`] among
 //! that) and [`progress`] (who waits for it). It looks after `watchdog`, `memory`, `readiness` and `report`;
 //! `timeout_summary` is said at the start. [`mod@tls`] has the
-//! certificates. `admin` serves what it keeps in `view`. Of a process of its
-//! own, [`service`] tells the service manager by `notify`; it takes over from a [`predecessor`], and
-//! hands over to a `successor`. [`probe`] asks a server of another process.
+//! certificates, `socket_files` the files of Unix sockets. `admins` serve, each an `admin`, what is kept
+//! in `view`. Of a process of its own, [`service`] tells the service manager by `notify`; it takes over
+//! from a [`predecessor`], and hands over to a `successor`. [`probe`] asks a server of another process.
 
 mod admin;
+mod admins;
 pub(crate) mod builder;
 pub(crate) mod control;
 pub(crate) mod ended;
@@ -27,6 +28,7 @@ mod report;
 pub(crate) mod service;
 mod shards;
 pub(crate) mod signals;
+mod socket_files;
 mod successor;
 mod timeout_summary;
 mod tls;

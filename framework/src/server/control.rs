@@ -1,22 +1,19 @@
 //! The control thread: waits until every shard can serve, lets them, hears of signals and of shards
 //! that end, looks after them meanwhile, drains.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::config::{Endpoint, InForce};
+use crate::config::InForce;
 use crate::handler::{Handler, ShardContext};
 use crate::id::ShardId;
 use crate::log::{LogHandle, Losses};
 use crate::metrics::{Counter, Metrics};
-use crate::net::endpoint::{Opened, SocketFile};
-use crate::net::listener::OpenListener;
 use crate::panics;
-use crate::server::admin::Admin;
+use crate::server::admins::Admins;
 use crate::server::ended::ServerError;
 use crate::server::event::Event;
 use crate::server::listeners::Listening;
@@ -28,6 +25,7 @@ use crate::server::report::{Reporter, Whole};
 use crate::server::service::Service;
 use crate::server::shards::{self, ShardHandle};
 use crate::server::signals::Request;
+use crate::server::socket_files::SocketFiles;
 use crate::server::timeout_summary;
 use crate::server::tls::TlsWatch;
 use crate::server::view::View;
@@ -61,7 +59,7 @@ pub(crate) struct Control {
     view: Arc<View>,
     settings: RunningSettings,
     shards: Vec<ShardHandle>,
-    admin: Vec<Admin>,
+    admins: Admins,
     inbox: Receiver<Event>,
     stage: Stage,
     /// Shards that are not ready, and that have not ended.
@@ -75,12 +73,7 @@ pub(crate) struct Control {
     service: Service,
     /// What becomes of the kernel's queues at the end.
     queue: Queue,
-    /// Files of Unix sockets, which go when the server drains.
-    files: Vec<SocketFile>,
-    /// Those that are the process before's until this one serves.
-    files_to_be: Vec<PathBuf>,
-    /// The admin server's listeners, while the process before still serves there.
-    admin_to_be: [Option<Opened>; 2],
+    files: SocketFiles,
     watch: Watch,
 }
 
@@ -118,10 +111,7 @@ impl Control {
         let settings = RunningSettings::new(settings, source, listening.plan.memory.share);
         listening.log();
         let admin = std::mem::take(&mut listening.admin);
-        let opened = listening.listeners.iter_mut();
-        let files = opened.filter_map(|listener| listener.file.take());
-        let files: Vec<SocketFile> = files.collect();
-        let files_to_be = paths_to_own(&listening.listeners);
+        let files = SocketFiles::of(&mut listening.listeners);
         let (shards, mesh, tls) = shards::start(listening, started, events, factory)?;
         let watch = Watch {
             watchdog: Watchdog::new(&config, started),
@@ -145,10 +135,11 @@ impl Control {
             log_lines_dropped: Counter::default(),
             events: events.clone(),
         });
+        let admins = Admins::new(admin, Arc::clone(&view), started);
         let mut control = Self {
             view,
             settings,
-            admin: Vec::new(),
+            admins,
             inbox,
             stage: Stage::Starting {
                 until: started + READY_MAX,
@@ -163,41 +154,13 @@ impl Control {
             service,
             queue: Queue::Serve,
             files,
-            files_to_be,
-            admin_to_be: [None, None],
             watch,
         };
-        if control.service.has_predecessor() {
-            control.admin_to_be = admin;
-        } else {
+        if !control.service.has_predecessor() {
             // Behind the shards' start: dropped, the control thread's end has them end again.
-            control.admin = control.admin_on(admin).collect::<Result<_, _>>()?;
+            control.admins.start()?;
         }
         Ok((control, mesh))
-    }
-
-    /// Starts the admin server where it is to be looked at, and where it is to be steered.
-    fn admin_on(&self, opened: [Option<Opened>; 2]) -> impl Iterator<Item = Result<Admin, String>> {
-        let opened = opened.into_iter().zip([false, true]);
-        opened.filter_map(|(opened, may_steer)| {
-            Some(Admin::start(opened?, may_steer, &self.view, self.started))
-        })
-    }
-
-    /// Starts it in the place of that of the process before.
-    fn start_admin(&mut self) {
-        let mut opened = std::mem::take(&mut self.admin_to_be);
-        opened.iter_mut().flatten().for_each(Opened::own);
-        let started: Vec<_> = self.admin_on(opened).collect();
-        for admin in started {
-            match admin {
-                Ok(admin) => {
-                    admin.reload(&self.settings.in_force.config); // since the start there may have been one
-                    self.admin.push(admin);
-                }
-                Err(why) => tracing::error!(why, "the server goes on without it"),
-            }
-        }
     }
 
     /// The counters of each shard.
@@ -220,7 +183,7 @@ impl Control {
         ) {
             self.log_end(log);
             self.shards.drain(..).for_each(ShardHandle::join);
-            self.admin.drain(..).for_each(Admin::end);
+            self.admins.end();
         }
         outcome
     }
@@ -275,11 +238,9 @@ impl Control {
         let plans = self.shards.iter().map(|shard| &shard.plan);
         self.service.set_up_listeners(steer, plans);
         self.shards.iter().for_each(ShardHandle::serve);
-        self.start_admin();
+        self.admins.take_over(&self.settings.in_force.config);
         timeout_summary::log(&self.settings.in_force.config);
-        let paths = self.files_to_be.drain(..);
-        self.files
-            .extend(paths.filter_map(|path| SocketFile::found(&path)));
+        self.files.take_over();
         let (first, others) = (self.view.first(), self.view.others_told());
         tracing::info!(addr = %first.endpoint, others, shards = self.shards.len(), connections_max = self.view.connections_max, "listening");
         self.stage = Stage::Serving;
@@ -377,8 +338,7 @@ impl Control {
         self.watch.watchdog.reload(config);
         let reporter = &mut self.watch.reporter;
         reporter.set_interval(config.log.stats_interval, Instant::now());
-        let admin = self.admin.iter();
-        admin.for_each(|admin| admin.reload(config));
+        self.admins.reload(config);
     }
 
     /// Tells the shards what is in force now, all of it at once; none: as before.
@@ -423,9 +383,9 @@ impl Control {
         tracing::info!(pid = pid_number, connections, "handed over; draining");
         self.service.hand_over(pid);
         self.queue = Queue::Leave;
-        self.files.iter_mut().for_each(SocketFile::leave);
+        self.files.leave();
         self.drain();
-        self.admin.iter_mut().for_each(Admin::hand_over);
+        self.admins.hand_over();
     }
 
     /// Nothing has come by the time at which something should have.
@@ -446,7 +406,7 @@ impl Control {
             return;
         }
         self.service.stopping();
-        self.files.clear(); // nobody else connects to a queue that is about to be closed
+        self.files.remove();
         let queue = self.queue;
         self.shards.iter().for_each(|shard| shard.drain(queue));
         self.stage = Stage::Draining {
@@ -459,7 +419,7 @@ impl Control {
     fn look(&mut self, log: Option<&LogHandle>) {
         let (watch, shards, dropped) = (&mut self.watch, &self.shards, dropped(log));
         self.view.log_lines_dropped.set(dropped);
-        self.admin.iter().for_each(Admin::look);
+        self.admins.look();
         watch.losses.look(Instant::now(), dropped);
         let metrics = shards.iter().map(|shard| (shard.id(), &*shard.metrics));
         watch.watchdog.look(Instant::now(), metrics);
@@ -526,17 +486,6 @@ impl Watch {
         ];
         due.into_iter().flatten()
     }
-}
-
-/// Files of sockets that the process before has opened: that one's until this one serves.
-fn paths_to_own(listeners: &[OpenListener]) -> Vec<PathBuf> {
-    let passed = listeners.iter().filter(|listener| listener.inherited);
-    let passed = passed.filter(|listener| !listener.kept);
-    let paths = passed.filter_map(|listener| match &listener.endpoint {
-        Endpoint::Unix(path) => Some(path.clone()),
-        Endpoint::Tcp(_) => None,
-    });
-    paths.collect()
 }
 
 fn dropped(log: Option<&LogHandle>) -> u64 {
