@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use corelane::codec::Lines;
 use corelane::{
     Conn, ConnId, Delivery, Error, Event, Full, Handler, IntoHandler, Peers, SendError, Server,
-    ServerHandle, Settings, ShardContext, ShardId, sleep, spawn,
+    ServerHandle, Settings, ShardContext, ShardId, draining, sleep, spawn, timeout,
 };
 use futures_lite::future::{block_on, poll_once};
 
@@ -524,4 +524,44 @@ fn a_message_that_nobody_receives_is_dropped_with_its_shard() {
     end(handle);
     drop(sender);
     assert_eq!(dropped.load(Ordering::Relaxed), 100);
+}
+
+/// Asks the other shard for its number, some time after the drain has begun.
+struct Late {
+    shard: u32,
+    peers: Peers<async_channel::Sender<u32>>,
+}
+
+impl Handler<async_channel::Sender<u32>> for Late {
+    async fn serve(&self, conn: &mut Conn) -> Result<(), Error> {
+        conn.write(b"served\n").await?;
+        conn.flush().await?;
+        draining().await;
+        sleep(Duration::from_millis(500)).await; // the other shard serves nobody for four looks at its drain
+        let (answer, answered) = async_channel::bounded(1);
+        let other = self.peers.at(1 - self.shard as usize);
+        other.send(answer, PATIENCE).await.unwrap();
+        let number = timeout(PATIENCE, answered.recv()).await.unwrap();
+        conn.write(format!("{}\n", number.unwrap()).as_bytes())
+            .await?;
+        Ok(())
+    }
+
+    fn on_message(&self, answer: async_channel::Sender<u32>) {
+        answer.try_send(self.shard).unwrap();
+    }
+}
+
+#[test]
+fn a_shard_that_drains_answers_as_long_as_another_serves() {
+    let handle = serve(Settings::new(), move |context: &ShardContext<_>| Late {
+        shard: context.id.0,
+        peers: context.peers(),
+    });
+    let mut client = connect(handle.local_addr());
+    assert_eq!(ask(&mut client, None), "served");
+    handle.drain();
+    let number = ask(&mut client, None);
+    assert!(number == "0" || number == "1", "{number:?}");
+    assert_eq!(handle.join().outcome, Ok(()));
 }

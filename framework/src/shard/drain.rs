@@ -1,5 +1,6 @@
 //! The end of a shard: stop accepting, serve what the kernel's queue holds, let requests in hand
-//! finish, end the rest politely, and at the deadline cut what is left.
+//! finish, end the rest politely, and at the deadline cut what is left. A shard that serves nobody any
+//! more goes on for what the others of its server may ask of it.
 
 use std::time::Duration;
 
@@ -35,8 +36,9 @@ impl Core {
         }
     }
 
-    /// One look at the drain. True when nothing is left.
-    pub(crate) fn advance_drain(&mut self) -> bool {
+    /// One look at the drain. True when nothing is left. `nobody_is_served` says that this shard
+    /// serves nobody any more, and whether that is so of all.
+    pub(crate) fn advance_drain(&mut self, nobody_is_served: impl FnOnce() -> bool) -> bool {
         let now = self.conns.shared.now;
         match self.drain.stage {
             DrainStage::Off => return false,
@@ -49,7 +51,7 @@ impl Core {
             DrainStage::Polite {
                 until,
                 outbound_closed: false,
-            } if self.serves_nobody() => {
+            } if self.serves_nobody() && nobody_is_served() => {
                 self.drain.stage = DrainStage::Polite {
                     until,
                     outbound_closed: true,
@@ -59,12 +61,22 @@ impl Core {
             DrainStage::Polite { .. } | DrainStage::Cut { .. } => {}
         }
         self.drain_listeners(matches!(self.drain.stage, DrainStage::Cut { .. }));
-        self.acceptor.is_closed() && self.conns.shared.places.open() == 0
+        let waits_for_others = matches!(
+            self.drain.stage,
+            DrainStage::Polite {
+                outbound_closed: false,
+                ..
+            }
+        );
+        !waits_for_others && self.acceptor.is_closed() && self.conns.shared.places.open() == 0
     }
 
     fn cut(&mut self) {
         let until = self.conns.shared.now.after(Ticks::at_least(SETTLE));
         self.drain.stage = DrainStage::Cut { until };
+        if self.serves_nobody() {
+            return self.close_outbound(); // it has waited for the others
+        }
         for key in self.conns.table.occupants() {
             if let Some(mut conn) = self.conns.get(key) {
                 conn.fail(CloseReason::DrainCut);

@@ -21,7 +21,7 @@ pub(crate) enum DrainStage {
     #[default]
     Off,
     /// Connections end by themselves until this tick. Outbound ones are closed once nobody is left
-    /// whom they serve.
+    /// whom they serve, on any shard.
     Polite { until: Tick, outbound_closed: bool },
     /// Everything is being cut, and given up at this tick.
     Cut { until: Tick },

@@ -22,6 +22,8 @@ pub(crate) struct Bell {
     any: AtomicBool,
     /// The shard waits, or is about to, and nobody has woken it yet.
     is_resting: AtomicBool,
+    /// The shard drains, and has nobody left to serve, or has ended.
+    serves_nobody: AtomicBool,
     wake: WakeFd,
 }
 
@@ -31,6 +33,7 @@ impl Bell {
             from: (0..sources).map(|_| AtomicBool::new(false)).collect(),
             any: AtomicBool::new(false),
             is_resting: AtomicBool::new(true),
+            serves_nobody: AtomicBool::new(false),
             wake,
         }
     }
@@ -54,6 +57,11 @@ impl Bell {
         {
             tracing::error!(%error, "a shard cannot be woken");
         }
+    }
+
+    /// The shard's, and whoever sees its end: what others serve is all that it goes on for.
+    pub(crate) fn serves_nobody(&self) {
+        self.serves_nobody.store(true, Ordering::SeqCst);
     }
 
     /// The shard's: whether there is news.
@@ -141,6 +149,19 @@ impl Bells {
     /// The shard's own; none where nobody sends messages.
     pub(crate) fn own(&self) -> Option<&Bell> {
         self.bells.get(self.own)
+    }
+
+    /// The shard drains and has nobody left to serve. Whether that is so of all: until then one may
+    /// be asked for what another serves.
+    pub(crate) fn nobody_is_served(&self) -> bool {
+        let Some(own) = self.own() else { return true };
+        let is_news = !own.serves_nobody.swap(true, Ordering::SeqCst);
+        let mut bells = self.bells.iter();
+        let is_over = bells.all(|bell| bell.serves_nobody.load(Ordering::SeqCst));
+        if is_news && is_over {
+            self.bells.iter().for_each(|bell| bell.ring(self.own));
+        }
+        is_over
     }
 
     /// Whether there is news since the last look.
