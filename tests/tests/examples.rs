@@ -321,6 +321,7 @@ fn what_is_no_request_to_a_router_of_axum_is_told_and_an_end_behind_one_has_its_
 fn in_a_drain_a_router_of_axum_answers_what_it_has_in_hand_and_lets_the_others_go() {
     // A drain that waits longer than this test for whoever is silent.
     let mut server = server("axum_router")
+        .set("server.shards=1") // where one drains, so does the other
         .set("timeouts.drain='60s'")
         .set("timeouts.drain_quiet='50s'")
         .start();
