@@ -301,7 +301,7 @@ impl Core {
             }
             Operation::WaitTimer => self.wait_policy.elapsed(),
             Operation::Wake => {
-                self.wait_policy.heard();
+                self.wait_policy.woken();
                 if !completion.more {
                     self.is_watched = false;
                 }

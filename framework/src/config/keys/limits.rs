@@ -103,7 +103,7 @@ section! {
         /// Completions that a shard waits for at a time under dense traffic, and no more than one
         /// for each eight busy connections. More saves processor time and costs a message 50
         /// microseconds on average, 200 at worst. 1 serves each message at once. Sparse traffic
-        /// never waits.
+        /// never waits, nor does a shard that another thread has woken within a second.
         documented gather_completions_max: u32 = Whole::of("completions", 1, 8), 8, live;
 
         /// Frames or chunks that a handler reads in a turn while it has more. Then the others of
