@@ -197,7 +197,7 @@ impl Incoming {
     /// Bytes have come, which are worth their time at the least rate.
     fn win_back(&mut self, bytes: u64, rate: u32, most: Duration) {
         let worth = Duration::from_secs_f64(bytes as f64 / f64::from(rate));
-        self.allowance = (self.allowance + worth).min(most);
+        self.allowance = self.allowance.saturating_add(worth).min(most);
     }
 }
 
@@ -228,5 +228,15 @@ mod tests {
         assert!(wait(512).is_some_and(|end| end < 62));
         assert_eq!(wait(1024), None);
         assert_eq!(wait(1 << 30), None, "and no credit beyond the bound");
+    }
+
+    #[test]
+    fn a_body_that_may_take_for_ever_wins_nothing() {
+        let mut body = Incoming {
+            allowance: Duration::MAX,
+            ..Incoming::default()
+        };
+        body.win_back(1, 1, Duration::MAX);
+        assert_eq!(body.allowance, Duration::MAX);
     }
 }

@@ -238,6 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn a_time_without_end_is_none() {
+        let options = Options {
+            ping_interval: Some(Duration::from_secs(30)),
+            message_timeout: Duration::MAX,
+            pong_timeout: Duration::MAX,
+            close_timeout: Duration::MAX,
+            ..Options::default()
+        };
+        with_echo(options, async |mut peer| {
+            peer.send(masked(0x01, b"a"));
+            assert_eq!(peer.receive(2).await, b"\x89\x00");
+            sleep(Duration::from_secs(100)).await;
+            peer.send(masked(0x80, b"b"));
+            assert_eq!(peer.receive(4).await, b"\x81\x02ab");
+        });
+    }
+
+    #[test]
     fn a_message_that_drips_ends_at_its_deadline() {
         with_echo(Options::default(), async |mut peer| {
             peer.send(masked(0x01, b""));

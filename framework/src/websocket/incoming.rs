@@ -181,7 +181,7 @@ impl Session {
         if frames == 0 && head.is_last && is_whole {
             return self.complete(is_text, head.is_compressed, payload, None);
         }
-        let until = self.clock() + self.options.message_timeout;
+        let until = self.clock().saturating_add(self.options.message_timeout);
         let rare = self.rare();
         rare.left = head.length - payload.len() as u64;
         rare.is_last = head.is_last;

@@ -192,7 +192,7 @@ impl Session {
     pub(super) fn begin_close(&mut self, code: Code, reason: &str) {
         if self.state == State::Open {
             self.queue_close(Some(code), reason);
-            let until = self.clock() + self.options.close_timeout;
+            let until = self.clock().saturating_add(self.options.close_timeout);
             self.rare().close_until = Some(until);
         }
     }
