@@ -238,6 +238,30 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_falls_silent_within_a_message_is_given_up_as_any_other() {
+        let options = Options {
+            ping_interval: Some(Duration::from_secs(30)),
+            message_timeout: Duration::from_secs(3600),
+            ..Options::default()
+        };
+        with_echo(options, async |mut peer| {
+            peer.send(masked(0x01, b"a"));
+            for _ in 0..3 {
+                assert_eq!(peer.receive(2).await, b"\x89\x00");
+                peer.send(masked(0x8a, b""));
+            }
+            peer.send(masked(0x80, b"b"));
+            assert_eq!(peer.receive(4).await, b"\x81\x02ab");
+            peer.send(masked(0x01, b"a"));
+            assert_eq!(peer.receive(2).await, b"\x89\x00");
+            let begin = crate::testing::elapsed();
+            assert_eq!(peer.closed().await, CloseReason::ReadTimeout);
+            let waited = crate::testing::elapsed() - begin;
+            assert!((10..=11).contains(&waited.as_secs()), "{waited:?}");
+        });
+    }
+
+    #[test]
     fn a_time_without_end_is_none() {
         let options = Options {
             ping_interval: Some(Duration::from_secs(30)),

@@ -12,7 +12,7 @@ use crate::websocket::head::{self, Head, Opcode, Rules};
 use crate::websocket::mask;
 use crate::websocket::message::{Message, Text};
 use crate::websocket::session::Session;
-use crate::websocket::state::{End, Partial, State};
+use crate::websocket::state::{End, Partial, Rare, State};
 
 const NOT_UTF8: Violation = Violation::payload("a text message is not UTF-8");
 const TOO_LARGE: Violation = Violation::too_big("the message is too large");
@@ -69,14 +69,13 @@ impl Session {
             return;
         }
         let _it_waits_again = ticker.poll_tick(context);
-        if self.is_pinged || self.state != State::Open {
+        let is_pinged = |rare: &Rare| rare.pong_until.is_some();
+        if self.rare_if_any().is_some_and(is_pinged) || self.state != State::Open {
             return;
         }
-        self.is_pinged = true;
         self.queue_ping();
-        let within = self.options.pong_timeout;
-        self.handle
-            .with(|conn| conn.set_read_deadline(Some(within)));
+        let until = self.clock().saturating_add(self.options.pong_timeout);
+        self.rare().pong_until = Some(until);
     }
 
     /// What is under way has a deadline of its own, which each frame that was read has ended.
@@ -85,7 +84,8 @@ impl Session {
             return;
         };
         let message = rare.partial.as_ref().map(|partial| partial.until);
-        if let Some(until) = message.into_iter().chain(rare.close_until).min() {
+        let all = [message, rare.pong_until, rare.close_until];
+        if let Some(until) = all.into_iter().flatten().min() {
             self.handle.with(|conn| {
                 let within = until.saturating_sub(conn.clock());
                 conn.set_read_deadline(Some(within));
@@ -153,7 +153,9 @@ impl Session {
 
     /// The peer lives.
     fn has_heard(&mut self) {
-        self.is_pinged = false;
+        if let Some(rare) = self.rare_mut_if_any() {
+            rare.pong_until = None;
+        }
         if self.is_client {
             self.handle.with(|conn| conn.set_read_deadline(None));
         }

@@ -35,8 +35,6 @@ pub(super) struct Session {
     pub(super) is_reading: bool,
     /// The message that is being sent.
     pub(super) sending: Sending,
-    /// Nothing has come since the last ping.
-    pub(super) is_pinged: bool,
     /// The number of the one that is spoken, from 1 on; 0: none.
     pub(super) subprotocol: u8,
 }
@@ -99,7 +97,6 @@ impl Session {
             deflates: agreed.deflates,
             is_reading: false,
             sending: Sending::None,
-            is_pinged: false,
             subprotocol: agreed.subprotocol,
         }
     }

@@ -45,6 +45,8 @@ pub(super) struct Rare {
     pub(super) is_last: bool,
     pub(super) key: Option<[u8; 4]>,
     pub(super) partial: Option<Partial>,
+    /// When a peer that was pinged, and has said nothing since, must have.
+    pub(super) pong_until: Option<Duration>,
     // ---- what goes out ----
     /// The rest of frames that are half out.
     pub(super) rest: Output<'static>,
@@ -100,6 +102,7 @@ impl Default for Rare {
             is_last: false,
             key: None,
             partial: None,
+            pong_until: None,
             rest: Output::Slice(&[]),
             pong: Vec::new(),
             control: Vec::new(),
@@ -115,6 +118,7 @@ impl Rare {
     pub(super) fn is_needed(&self) -> bool {
         self.left > 0
             || self.partial.is_some()
+            || self.pong_until.is_some()
             || self.has_output()
             || self.sender.is_some()
             || self.close_until.is_some()
