@@ -386,6 +386,32 @@ fn a_record_that_trickles_in_is_cut_as_a_frame_is() {
 }
 
 #[test]
+fn a_record_without_a_bound_of_its_own_is_cut_by_what_bounds_the_silence() {
+    let settings = Settings::new()
+        .set_toml("timeouts.read='off'")
+        .set("timeouts.first_byte", Duration::from_secs(20))
+        .set("timeouts.idle", Duration::from_secs(5));
+    block_on_with(settings, async || {
+        let party = Party::of(&TLS13);
+        party.begin();
+        for (first, reason) in [
+            (&b""[..], CloseReason::FirstByteTimeout),
+            (b"first", CloseReason::IdleTimeout),
+        ] {
+            let mut peer = party.connect(from_fn(echo));
+            assert!(peer.shake_hands().await);
+            if !first.is_empty() {
+                peer.send(first);
+                assert_eq!(peer.receive(first.len()).await, first);
+            }
+            let sealed = peer.seal(b"half");
+            peer.peer.send(&sealed[..sealed.len() / 2]);
+            assert_eq!(peer.peer.closed().await, reason);
+        }
+    });
+}
+
+#[test]
 fn a_record_without_data_begins_no_request() {
     let settings = Settings::new()
         .set("timeouts.request", Duration::from_secs(1))

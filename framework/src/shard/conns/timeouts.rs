@@ -234,7 +234,7 @@ impl ConnMut<'_> {
             lifetime: now >= self.lifetime_deadline(),
             request: now >= self.request_deadline(),
             answer: now >= self.slot.frame_deadline,
-            record: self.shared.tls.has_partial(self.key.slot),
+            record: now >= self.shared.tls.partial_deadline(self.key.slot),
         }
     }
 
@@ -311,7 +311,7 @@ struct Passed {
     request: bool,
     write: bool,
     answer: bool,
-    /// A record of TLS has begun, and is not whole.
+    /// That of a record of TLS which has begun.
     record: bool,
 }
 
