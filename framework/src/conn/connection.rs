@@ -207,10 +207,7 @@ impl Conn {
     ///
     /// [`Error::Closed`] as for [`write`](Self::write).
     pub async fn close(&mut self) -> Result<(), Error> {
-        self.handle.end_session();
-        self.flush().await?;
-        self.handle.close_output();
-        Ok(())
+        self.handle.close().await
     }
 
     /// Gives the connection up: what is queued is dropped, and the peer gets a reset, so that it

@@ -243,10 +243,7 @@ impl<C: Codec> FrameWriter<'_, C> {
     ///
     /// As for [`Conn::close`].
     pub async fn close(&mut self) -> Result<(), Error> {
-        self.handle.end_session();
-        self.flush().await?;
-        self.handle.close_output();
-        Ok(())
+        self.handle.close().await
     }
 }
 

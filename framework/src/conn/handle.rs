@@ -5,7 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::conn::chunk::Chunk;
 use crate::conn::output::Output;
@@ -174,15 +174,20 @@ impl Handle {
         })
     }
 
-    /// Has our last words follow what was written, if the connection has a TLS session: to be called
-    /// before what is flushed ahead of [`Self::close_output`].
-    pub(crate) fn end_session(self) {
+    /// Waits until the kernel has taken everything that was written, with the last words of a TLS
+    /// session behind it if the connection has one, and sends our FIN.
+    pub(crate) fn poll_close(self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.with(|conn| conn.end_session());
+        ready!(self.poll_flush(context))?;
+        self.with(|conn| conn.shutdown_write());
+        Poll::Ready(Ok(()))
     }
 
-    /// Sends our FIN behind what the kernel has taken.
-    pub(crate) fn close_output(self) {
-        self.with(|conn| conn.shutdown_write());
+    pub(crate) fn close(self) -> Close {
+        Close {
+            handle: self,
+            pending: false,
+        }
     }
 
     // ---- both ----
@@ -345,6 +350,32 @@ impl Future for Flush<'_> {
 }
 
 impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.handle.stop_waiting(Interest::Flushed);
+        }
+    }
+}
+
+/// [`Handle::poll_close`] as a future, which may be dropped half-way.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub(crate) struct Close {
+    handle: Handle,
+    pending: bool,
+}
+
+impl Future for Close {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let poll = self.handle.poll_close(context);
+        self.pending = poll.is_pending();
+        poll
+    }
+}
+
+impl Drop for Close {
     fn drop(&mut self) {
         if self.pending {
             self.handle.stop_waiting(Interest::Flushed);

@@ -87,6 +87,6 @@ impl Write for Conn {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.handle.poll_close(context)
+        self.handle.poll_close(context).map_err(io::Error::from)
     }
 }

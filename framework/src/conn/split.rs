@@ -104,9 +104,6 @@ impl WriteHalf<'_> {
     ///
     /// As for [`Conn::close`](crate::Conn::close).
     pub async fn close(&mut self) -> Result<(), Error> {
-        self.handle.end_session();
-        self.flush().await?;
-        self.handle.close_output();
-        Ok(())
+        self.handle.close().await
     }
 }

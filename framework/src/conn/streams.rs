@@ -29,13 +29,6 @@ impl Handle {
         self.unread(chunk);
         Poll::Ready(Ok(head.len()))
     }
-
-    pub(super) fn poll_close(self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.end_session();
-        ready!(self.poll_flush(context))?;
-        self.close_output();
-        Poll::Ready(Ok(()))
-    }
 }
 
 /// Each of the traits, for what has a handle.
@@ -56,7 +49,7 @@ macro_rules! streams {
             }
 
             fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.handle.poll_close(context)
+                self.handle.poll_close(context).map_err(io::Error::from)
             }
         })*
     };

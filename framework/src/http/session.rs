@@ -123,11 +123,9 @@ impl Session {
         if let Err(error) = ready!(self.poll_write(context)) {
             return Poll::Ready(error);
         }
-        self.handle.end_session();
-        if let Err(error) = ready!(self.handle.poll_flush(context)) {
+        if let Err(error) = ready!(self.handle.poll_close(context)) {
             return Poll::Ready(error);
         }
-        self.handle.close_output();
         let exchange = self.exchange_mut();
         exchange.reply = Reply::Whole;
         exchange.body.place = Place::End;

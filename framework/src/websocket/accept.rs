@@ -1,7 +1,7 @@
 //! A server's side of the opening handshake (RFC 6455, 4.2).
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -197,11 +197,9 @@ async fn refuse(request: Request<'_>, Refusal { status, why }: Refusal) -> Error
     if let Err(error) = request.respond(response).await {
         return error;
     }
-    handle.end_session();
-    if let Err(error) = poll_fn(|context| handle.poll_flush(context)).await {
+    if let Err(error) = handle.close().await {
         return error;
     }
-    handle.close_output();
     Error::Protocol(why)
 }
 

@@ -321,9 +321,7 @@ impl Session {
                 sender.wake(); // to learn that it comes too late
             }
             ready!(self.poll_flush(context))?;
-            self.handle.end_session();
-            ready!(self.handle.poll_flush(context))?;
-            self.handle.close_output();
+            ready!(self.handle.poll_close(context))?;
             self.state = State::Over;
         }
         match self.rare().violation.take() {
