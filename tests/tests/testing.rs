@@ -149,6 +149,39 @@ fn a_peer_that_does_not_read_holds_up_its_handler_alone() {
     });
 }
 
+/// How much comes of a frame of `length` bytes whose write is dropped while the peer has taken no more
+/// than `window` bytes of the 4 096 before it.
+fn left_of_a_dropped_write(length: usize, window: usize) -> usize {
+    let settings = Settings::new().set("limits.write_queue_max", 4096);
+    at_once(settings, async move || {
+        let mut peer = testing::serve(from_fn(async move |conn: &mut Conn| {
+            let frame = conn.read_exact(length).await?.unwrap();
+            conn.write(&[b'-'; 4096]).await?;
+            let write = async { conn.write(frame).await.map(|()| true) };
+            let tick = async {
+                sleep(Duration::from_secs(1)).await;
+                Ok(false)
+            };
+            assert!(!or(write, tick).await?, "there is no room for all of it");
+            conn.write("|").await
+        }));
+        peer.set_window(Some(window));
+        peer.send(vec![b'x'; length]);
+        sleep(Duration::from_secs(5)).await;
+        peer.set_window(None);
+        let said = peer.receive_to_end().await;
+        assert_eq!(said.last(), Some(&b'|'));
+        said.iter().filter(|byte| **byte == b'x').count()
+    })
+}
+
+#[test]
+fn a_dropped_write_leaves_a_part_of_what_is_longer_than_a_buffer_alone() {
+    assert_eq!(left_of_a_dropped_write(2000, 0), 0);
+    let part = left_of_a_dropped_write(20_000, 3000);
+    assert!((1..20_000).contains(&part), "{part}");
+}
+
 #[test]
 fn errors_and_panics_of_a_handler_are_reasons() {
     at_once(Settings::new(), async || {

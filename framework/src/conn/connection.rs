@@ -175,9 +175,9 @@ impl Conn {
     /// small one behind other output is copied to it), a slice is collected. Waits while the queue
     /// is at `limits.write_queue_max`.
     ///
-    /// Dropped half-way it leaves what was queued so far: of a slice, and of an `Arc` longer than
-    /// `buffers.size`, an unknown part, of a chunk nothing or all. So what must go out whole or not
-    /// at all is written where nothing drops it.
+    /// Dropped half-way it leaves what was queued so far: of a slice, and of whatever is longer than
+    /// `buffers.size` (an `Arc`, a frame that came in several buffers), an unknown part, of a shorter
+    /// one nothing or all. So what must go out whole or not at all is written where nothing drops it.
     ///
     /// # Errors
     ///

@@ -109,7 +109,7 @@ impl Handle {
                     return Poll::Pending;
                 }
                 match data {
-                    // Longer than a buffer is only what is shared.
+                    // Longer than a buffer is what is shared, or was put together of several.
                     Output::Chunk(chunk) if chunk.len() > shard.buffers.size() as usize => {
                         let piece = chunk.split_to(chunk.len().min(conn.output_room()));
                         conn.push_output(piece.into_buffer());
