@@ -10,7 +10,7 @@ use crate::log;
 use crate::preflight::admin;
 use crate::preflight::facts::Facts;
 use crate::preflight::problem::Problem;
-use crate::ring::buffers::BufferPool;
+use crate::ring::buffers::{BufferPool, SPARE_RECORDS_BYTES};
 use crate::shard::conns::{entrances, proxied, tls};
 use crate::shard::mail::mesh::places as mailbox_places;
 use crate::shard::policy::bounds::MemoryShare;
@@ -298,6 +298,7 @@ fn bound(
     let mut parts = shard_parts(config, facts, shards.into());
     parts.extend(connection_parts(config, facts, connections));
     parts.extend(sessions_part(config, shards.into()));
+    parts.extend(records_part(config, shards.into()));
     parts.extend(queue_parts(config, shards.into(), connections, share));
     let admin = admin::bytes(config, SHARD_BYTES);
     if admin > 0 {
@@ -364,8 +365,7 @@ fn connection_parts(config: &Config, facts: &Facts, connections: u64) -> [Part; 
 /// The sessions of those upstreams that are asked by TLS, where no listener has any: else each
 /// connection counts with one.
 fn sessions_part(config: &Config, shards: u64) -> Option<Part> {
-    let listeners = config.listeners();
-    if listeners.iter().any(|listener| listener.tls.is_some()) {
+    if has_tls_listener(config) {
         return None;
     }
     let with_tls = config.upstreams.iter();
@@ -380,6 +380,23 @@ fn sessions_part(config: &Config, shards: u64) -> Option<Part> {
             format!("{sessions} x {each} bytes"),
         )
     })
+}
+
+/// Buffers for records that a shard keeps when they are free, where there are sessions.
+fn records_part(config: &Config, shards: u64) -> Option<Part> {
+    let has_sessions = has_tls_listener(config) || !config.upstream_tls.is_empty();
+    has_sessions.then(|| {
+        Part::of(
+            "spare records",
+            shards * SPARE_RECORDS_BYTES,
+            format!("{shards} x {SPARE_RECORDS_BYTES} bytes"),
+        )
+    })
+}
+
+fn has_tls_listener(config: &Config) -> bool {
+    let listeners = config.listeners();
+    listeners.iter().any(|listener| listener.tls.is_some())
 }
 
 /// What is in their queues, and what the allocator adds.
@@ -424,7 +441,7 @@ fn entry_bytes(config: &Config) -> u64 {
         let each = proxied::BYTES + u64::from(queue.proxy_header_max);
         queue.proxy.map_or(0, |_| each)
     });
-    let session = match listeners.iter().any(|listener| listener.tls.is_some()) {
+    let session = match has_tls_listener(config) {
         true => tls::BYTES,
         false => 0,
     };
@@ -453,21 +470,32 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
 
+    const LISTENER: &str = "[listener.tls]\ncertificate = '/a'\nkey = '/b'\n";
+
+    /// Of two upstreams, and whatever is said of TLS.
+    fn config(tables: &str) -> Config {
+        let pools = "[upstream.a]\naddr = '127.0.0.1:1'\nconnections_max = 100\n\
+             [upstream.b]\naddr = '127.0.0.1:2'\nconnections_max = 7\n";
+        let settings = Settings::from_toml(format!("{pools}{tables}"));
+        settings.load().expect("fine settings")
+    }
+
     #[test]
     fn sessions_with_upstreams_count_once_and_for_each_that_there_may_be() {
-        let bytes = |tables: &str| {
-            let pools = "[upstream.a]\naddr = '127.0.0.1:1'\nconnections_max = 100\n\
-                 [upstream.b]\naddr = '127.0.0.1:2'\nconnections_max = 7\n";
-            let settings = Settings::from_toml(format!("{pools}{tables}"));
-            let config = settings.load().expect("fine settings");
-            sessions_part(&config, 4).map(|part| part.bytes)
-        };
+        let bytes = |tables: &str| sessions_part(&config(tables), 4).map(|part| part.bytes);
         assert_eq!(bytes(""), None);
         assert_eq!(bytes("[upstream.a.tls]\n"), Some(4 * 100 * tls::BYTES));
         let both = "[upstream.a.tls]\n[upstream.b.tls]\n";
         assert_eq!(bytes(both), Some(4 * 107 * tls::BYTES));
-        let listener = "[listener.tls]\ncertificate = '/a'\nkey = '/b'\n";
-        let counted = bytes(&format!("{both}{listener}"));
+        let counted = bytes(&format!("{both}{LISTENER}"));
         assert_eq!(counted, None, "each connection counts with a session");
+    }
+
+    #[test]
+    fn what_a_shard_keeps_for_records_counts_where_there_are_some() {
+        let bytes = |tables: &str| records_part(&config(tables), 4).map(|part| part.bytes);
+        assert_eq!(bytes(""), None);
+        let kept = Some(4 * 64 * 16_640);
+        assert_eq!([LISTENER, "[upstream.a.tls]\n"].map(bytes), [kept, kept]);
     }
 }

@@ -35,6 +35,11 @@ const SPARE_HEAP_MAX: usize = 64;
 const RECORD_BYTES: u32 = 16 * 1024 + 256;
 #[cfg(feature = "tls")]
 const SPARE_RECORDS_MAX: usize = 64;
+/// What those that are kept take at most, beside [`BufferPool::bytes_max`].
+#[cfg(feature = "tls")]
+pub(crate) const SPARE_RECORDS_BYTES: u64 = RECORD_BYTES as u64 * SPARE_RECORDS_MAX as u64;
+#[cfg(not(feature = "tls"))]
+pub(crate) const SPARE_RECORDS_BYTES: u64 = 0;
 /// When fewer than one in this many provided buffers is free, input is copied out so that the
 /// buffer is free at once.
 const LOW_FRACTION: u32 = 8;
@@ -213,7 +218,7 @@ impl BufferPool {
     }
 
     /// What a pool of such buffers takes at most besides the heap buffers in use: the provided ones
-    /// and the spares.
+    /// and the spares of their size.
     pub(crate) fn bytes_max(size: u32, count: u32) -> u64 {
         Self::bytes_each(size) * u64::from(count) + u64::from(size) * SPARE_HEAP_MAX as u64
     }
