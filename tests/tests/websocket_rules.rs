@@ -250,7 +250,7 @@ fn every_handshake_of_the_table_has_its_answer() {
         .set("app.websocket.subprotocols=['v2', 'v1']")
         .start();
     let good = request("/protocol", "");
-    let cases: [(String, u16); 18] = [
+    let cases: [(String, u16); 19] = [
         (good.clone(), 101),
         (
             good.replace("Upgrade: websocket", "Upgrade: h2c, WebSocket"),
@@ -269,6 +269,10 @@ fn every_handshake_of_the_table_has_its_answer() {
         (request("/", "Origin: http://b\r\n"), 403),
         (request("/", "Origin: null\r\n"), 403),
         (request("/", "Origin: http://a:81\r\n"), 403),
+        (
+            request("/", "Origin: http://\r\n").replace("Host: a", "Host: "),
+            403,
+        ),
         (
             request("/", "Origin: http://a\r\nOrigin: http://b\r\n"),
             403,

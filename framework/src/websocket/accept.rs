@@ -257,6 +257,7 @@ fn is_welcome(request: &Request<'_>, origins: &[String]) -> bool {
     ["https://", "http://"].iter().any(|scheme| {
         let host = origin.get(scheme.len()..).unwrap_or_default();
         origin[..origin.len() - host.len()].eq_ignore_ascii_case(scheme.as_bytes())
+            && !host.is_empty()
             && host.eq_ignore_ascii_case(own)
     })
 }
