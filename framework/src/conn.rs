@@ -1,7 +1,8 @@
 //! A connection as its handler sees it. [`handle`] has its operations, as polls and as futures; on
 //! it stand [`connection`] (all of them, by name), [`frame`] (reading by a parser), [`framed`] (a
-//! codec's frames, both ways), [`split`] (the two halves), `streams` (the futures-io traits), `hyper`
-//! (hyper's) and [`copy`] (passing on); [`proxy_header`] comes before the handler. [`chunk`] is what is
+//! codec's frames, both ways), [`next`] (input beside what others send), [`split`] (the two halves),
+//! `streams` (the futures-io traits), `hyper` (hyper's) and [`copy`] (passing on). Before the handler
+//! come [`proxy_header`] and the handshake of `tls`, of which `tls_info` tells. [`chunk`] is what is
 //! read, [`output`] what is written.
 
 pub(crate) mod chunk;
