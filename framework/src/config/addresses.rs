@@ -53,6 +53,21 @@ impl fmt::Display for UpstreamAddress {
 
 impl Expect for UpstreamAddress {
     const REQUIRED: bool = true;
+
+    /// A name, where an address is wanted.
+    fn help(&self, wrong: &Value) -> Option<String> {
+        let Value::Text(text) = wrong else {
+            return None;
+        };
+        let (host, port) = text.rsplit_once(':')?;
+        let is_name = host.contains(|c: char| c.is_ascii_alphabetic())
+            && host
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        (is_name && port.parse::<u16>().is_ok()).then(|| {
+            format!("names are not looked up: write an address of it, as `getent hosts {host}` tells, and :{port}")
+        })
+    }
 }
 
 impl Kind<SocketAddr> for UpstreamAddress {

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use toml::de::DeTable as Table;
+use toml::Spanned;
+use toml::de::{DeTable as Table, DeValue};
 
 use super::check;
 use super::checked::Config;
@@ -102,14 +103,36 @@ fn app<S: AppSettings>(written: &Table<'_>, faults: &mut Vec<Fault>) -> S {
     let table = written.get(APP).and_then(|app| app.get_ref().as_table());
     let app: S = table.map_or_else(S::default, |table| deserialise(table.clone(), APP, faults));
     let check = app.check().into_iter().map(|(key, what)| {
-        let at = document::place_of(written, APP, key);
+        let table = table.and_then(|table| table_within(table, key));
+        let at = match table {
+            Some((_, value)) => Some(value.span().start),
+            None => document::place_of(written, APP, key),
+        };
+        let within = table.map_or_else(String::new, |(name, _)| format!("{name}."));
         Fault {
             at,
-            key: format!("{APP}.{key}"),
+            key: format!("{APP}.{within}{key}"),
             what,
             help: None,
         }
     });
     faults.extend(check);
     app
+}
+
+/// The table within `[app]` that has `key`, and its value there, where `[app]` itself has none and no
+/// other table has: of bounds that are a section of their own (`[app.http]`) `check` tells their own
+/// names.
+fn table_within<'t, 'd>(
+    app: &'t Table<'d>,
+    key: &str,
+) -> Option<(&'t str, &'t Spanned<DeValue<'d>>)> {
+    if app.contains_key(key) {
+        return None;
+    }
+    let mut found = app.iter().filter_map(|(name, table)| {
+        let value = table.get_ref().as_table()?.get(key)?;
+        Some((&**name.get_ref(), value))
+    });
+    found.next().filter(|_| found.next().is_none())
 }

@@ -32,7 +32,9 @@ pub trait AppSettings:
     /// ```
     const DEFAULTS: &'static str = "";
     /// Upstreams that the application asks, as (name of the section `[upstream.NAME]`, what the
-    /// application does with it): for `--print-example` and `--print-reference`.
+    /// application does with it): for `--print-example` and `--print-reference`. None of them is
+    /// demanded: a factory that cannot do without one gives an error, which a start tells and
+    /// `--check` does not.
     const UPSTREAMS: &'static [(&'static str, &'static str)] = &[];
 
     /// Keys of `[app]` that a reload may change while the server runs: those that the handler's

@@ -11,7 +11,7 @@ fn mistakes_in_an_upstream_are_named_with_their_place() {
     let addr = "expected an IP address and a port, like \"127.0.0.1:6379\" or \"[::1]:6379\"";
     let table = [
         ("[upstream.a]\nidle_max = 1", format!("t.toml:1:1: upstream.a.addr: is missing, {addr}")),
-        ("[upstream.a]\naddr = \"redis:6379\"", format!("t.toml:2:8: upstream.a.addr: found \"redis:6379\", {addr}")),
+        ("[upstream.a]\naddr = \"redis:6379\"", format!("t.toml:2:8: upstream.a.addr: found \"redis:6379\", {addr}\n    help: names are not looked up: write an address of it, as `getent hosts redis` tells, and :6379")),
         ("[upstream.a]\nadr = \"127.0.0.1:1\"", "t.toml:2:1: upstream.a.adr: no such key\n    help: did you mean upstream.a.addr?".to_owned()),
         ("[upstream]\naddr = \"127.0.0.1:1\"", "t.toml:2:1: upstream.addr: found string, expected a section\n    help: its keys stand in sections with a name: [upstream.NAME]".to_owned()),
         ("[upstream.\"a\\r\\nb\"]\naddr = \"127.0.0.1:1\"", "t.toml:1:11: upstream.a\\r\\nb: not a name, expected 1 to 64 letters, digits, - and _".to_owned()),
@@ -317,6 +317,15 @@ fn an_application_has_its_own_problems_in_the_same_list() {
     assert_eq!(
         refusals("", &["app.repeat=0"]),
         [format!("--set app.repeat=0: {check}")]
+    );
+    let check = "app.nested.depth: found 10, expected 9 at most";
+    assert_eq!(
+        refusals("[app.nested]\ndepth = 10", &[]),
+        [format!("t.toml:2:9: {check}")]
+    );
+    assert_eq!(
+        refusals("", &["app.nested.depth=10"]),
+        [format!("--set app.nested.depth=10: {check}")]
     );
 }
 

@@ -59,11 +59,11 @@ impl AppSettings for Greeter {
             "repeat",
             "found 0, expected a whole number from 1 to 255".to_owned(),
         );
-        if self.repeat == 0 {
-            vec![silent]
-        } else {
-            Vec::new()
-        }
+        // As a table's own check names it.
+        let deep = ("depth", "found 10, expected 9 at most".to_owned());
+        let wrong = [(self.repeat == 0, silent), (self.nested.depth == 10, deep)];
+        let told = wrong.into_iter().filter(|(is_wrong, _)| *is_wrong);
+        told.map(|(_, told)| told).collect()
     }
 }
 
