@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// header_timeout = "5s"
 /// ```
 ///
+/// A table that an operator writes stands for all of it: what it leaves out has the default of here,
+/// and not what an application has in its own `Default`.
+///
 /// What is bounded for every connection alike stays in `[timeouts]` and `[limits]`: silence between
 /// two requests by `timeouts.idle`, a peer that takes nothing by `timeouts.write`, the whole of a
 /// request by `timeouts.request`, unread replies by `limits.write_queue_max`.
@@ -49,8 +52,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Bytes of a body per second that a peer may be as slow as for ever: 1024.
     pub body_rate_min: u32,
-    /// Silence between two requests; none, as at first: `timeouts.idle`. A time of its own takes some
-    /// 60 bytes of memory a connection.
+    /// Silence between two requests; none, as at first, `"off"` in a file: `timeouts.idle`. A time of
+    /// its own takes some 60 bytes of memory a connection.
     #[serde(with = "as_text_or_none")]
     pub keep_alive: Option<Duration>,
     /// Requests of a connection; none, as at first: any number. The last one is answered with
@@ -126,7 +129,7 @@ impl Limits {
         let times = times
             .into_iter()
             .filter(|(_, found)| *found == Some(Duration::ZERO))
-            .map(|(name, _)| (name, "found 0s, expected more".to_owned()));
+            .map(|(name, _)| (name, "found 0s, expected more than that".to_owned()));
         numbers.chain(times).collect()
     }
 
@@ -164,27 +167,38 @@ pub(crate) mod as_text {
     }
 }
 
-/// The same, where there may be none.
+/// The same, where there may be none: `"off"`, as everywhere in the settings.
 pub(crate) mod as_text_or_none {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer, de};
 
-    #[derive(Serialize, Deserialize)]
-    struct AsText(#[serde(with = "super::as_text")] Duration);
+    use crate::config::{format_duration, parse_duration};
+
+    const OFF: &str = "off";
 
     pub(crate) fn serialize<S: Serializer>(
         time: &Option<Duration>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        time.map(AsText).serialize(to)
+        match time {
+            Some(time) => to.serialize_str(&format_duration(*time)),
+            None => to.serialize_str(OFF),
+        }
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Duration>, D::Error> {
-        let time = Option::<AsText>::deserialize(from)?;
-        Ok(time.map(|AsText(time)| time))
+        let text = String::deserialize(from)?;
+        if text == OFF {
+            return Ok(None);
+        }
+        parse_duration(&text).map(Some).ok_or_else(|| {
+            de::Error::custom(format!(
+                "found {text:?}, expected a duration, as \"30s\", or \"off\" for none"
+            ))
+        })
     }
 }
 
@@ -204,7 +218,10 @@ mod tests {
         assert!(written.contains("keep_alive = \"5s\""), "{written}");
         assert_eq!(toml::from_str::<Limits>(&written).as_ref(), Ok(&limits));
         let written = toml::to_string(&Limits::default()).expect("they are a table");
+        assert!(written.contains("keep_alive = \"off\""), "{written}");
         assert_eq!(toml::from_str::<Limits>(&written), Ok(Limits::default()));
+        let wrong = toml::from_str::<Limits>("keep_alive = \"never\"").map_err(|e| e.to_string());
+        assert!(wrong.is_err_and(|why| why.contains("or \"off\" for none")));
         let wrong = toml::from_str::<Limits>("body_timeout = \"soon\"").map_err(|e| e.to_string());
         assert!(wrong.is_err_and(|why| why.contains("expected a duration")));
         assert!(toml::from_str::<Limits>("head_maximum = 1").is_err());

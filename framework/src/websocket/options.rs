@@ -16,6 +16,9 @@ use crate::http::limits::{as_text, as_text_or_none};
 /// ping_interval = "30s"
 /// ```
 ///
+/// A table that an operator writes stands for all of it: what it leaves out has the default of here,
+/// and not what an application has in its own `Default`.
+///
 /// What is bounded for every connection alike stays in `[timeouts]` and `[limits]`: silence between
 /// two messages by `timeouts.idle`, a frame's head by `timeouts.read`, a peer that takes nothing by
 /// `timeouts.write`, frames that are read in a turn by `limits.reads_per_turn_max`.
@@ -46,7 +49,7 @@ pub struct Options {
     /// the connection is reset.
     #[serde(with = "as_text")]
     pub close_timeout: Duration,
-    /// How often the peer is pinged; none, as at first: never. It is while
+    /// How often the peer is pinged; none, as at first, `"off"` in a file: never. It is while
     /// [`next`](super::WebSocket::next) is waited for, and takes some 70 bytes of memory a
     /// connection.
     #[serde(with = "as_text_or_none")]
@@ -108,7 +111,7 @@ impl Options {
         let times = times
             .into_iter()
             .filter(|(_, found)| *found == Some(Duration::ZERO))
-            .map(|(name, _)| (name, "found 0s, expected more".to_owned()));
+            .map(|(name, _)| (name, "found 0s, expected more than that".to_owned()));
         let spoken = &self.subprotocols;
         let is_bad = spoken.len() > usize::from(u8::MAX) || !spoken.iter().all(|one| is_token(one));
         let names = is_bad.then(|| {
