@@ -70,6 +70,7 @@ pub(crate) use self::keys::{
 pub(crate) use self::keys::{Server, Timeouts};
 #[cfg(feature = "tls")]
 pub(crate) use self::keys::{Tls, TlsVersion, UpstreamTls};
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub(crate) use self::listener_name::ONLY;
 pub(crate) use self::listeners::ListenerSettings;
 pub(crate) use self::load::{load, load_again, load_from};

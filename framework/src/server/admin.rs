@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Endpoint, InForce, ONLY};
+use crate::config::{Config, Endpoint, InForce};
 use crate::handler::ShardContext;
 use crate::id::{ServerNumber, ShardId};
 use crate::metrics::Metrics;
@@ -32,6 +32,7 @@ use crate::server::event::Event;
 use crate::server::shards::{ShardHandle, Start};
 use crate::server::view::View;
 use crate::shard::commands::Queue;
+use crate::shard::conns::entrances::ADMIN;
 use crate::shard::handle::ShardListener;
 use crate::shard::mail::mesh::Mesh;
 use crate::shard::state::acceptor::ListenSocket;
@@ -74,7 +75,7 @@ impl Admin {
         let listener = opened.listener.try_clone();
         let listener: OwnedFd = listener.map_err(|error| fails(error.to_string()))?;
         let listeners = vec![ShardListener {
-            name: ONLY.to_owned(),
+            name: ADMIN.to_owned(),
             endpoint: opened.endpoint.clone(),
             socket: ListenSocket {
                 socket: Some(listener),

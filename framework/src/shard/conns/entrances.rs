@@ -11,6 +11,10 @@ pub(crate) fn bytes(listeners: usize) -> u64 {
     u64::from(listeners > 1)
 }
 
+/// The admin server's listener. It is told of although its shard has no other, for the names of its
+/// connections are those of the server's as well.
+pub(crate) const ADMIN: &str = "admin";
+
 /// What is told of a listener.
 #[derive(Debug)]
 pub(crate) struct Entrance {
@@ -71,12 +75,12 @@ impl Entrances {
         listener.copied().unwrap_or_default()
     }
 
-    /// Its name, for the log; none where there is but one.
+    /// Its name, for the log; none where there is but one, unless that is the [admin server's](ADMIN).
     pub(crate) fn told(&self, listener: ListenerIndex) -> Option<&str> {
         let entrance = self
             .all
             .get(listener.place())
-            .filter(|_| self.are_several());
+            .filter(|entrance| self.are_several() || &*entrance.name == ADMIN);
         entrance.map(|entrance| &*entrance.name)
     }
 
@@ -106,6 +110,15 @@ mod tests {
             entrance.expect("there are listeners").name.to_string()
         });
         assert_eq!(names, ["2", "0", "1"]);
+    }
+
+    #[test]
+    fn the_admin_servers_is_told_of_although_it_is_alone() {
+        let address = Endpoint::Tcp(([127, 0, 0, 1], 7).into());
+        let one = |name| Entrances::new(vec![Entrance::new(name, &address)], 4);
+        let told = |name| one(name).told(ListenerIndex(0)).map(str::to_owned);
+        assert_eq!(told("admin").as_deref(), Some("admin"));
+        assert_eq!(told("1"), None);
     }
 
     #[test]
