@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -17,6 +18,10 @@ use corelane::{
     ClientTls, CloseReason, Conn, Error, Pool, ServerHandle, Settings, ShardContext, Step, from_fn,
 };
 use rustix::process::Signal;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 use tests::{BOUND, Client, Launch, Line, Redis, Server, have, needs, skip, within};
 use tls_rig::{Files, NAME, end, serve, serve_by, wait_for_closed};
@@ -463,6 +468,74 @@ fn a_handshake_that_fails_leaves_its_place_to_the_next() {
         server.stop();
     }
     end(upstream);
+}
+
+/// A connection of an upstream: its session, and what that goes over.
+type Session = StreamOwned<ServerConnection, TcpStream>;
+
+/// The next connection to `way`, behind its handshake.
+fn accept(way: &TcpListener, config: &Arc<ServerConfig>) -> Session {
+    let (socket, _) = way.accept().unwrap();
+    let session = ServerConnection::new(Arc::clone(config)).unwrap();
+    StreamOwned::new(session, socket)
+}
+
+fn answer_ping(session: &mut Session) {
+    session.read_exact(&mut [0; 14]).unwrap();
+    session.write_all(b"+PONG\r\n").unwrap();
+}
+
+/// Of what an upstream says unasked the first bytes may be there, and the rest comes behind a request.
+#[test]
+fn a_record_that_has_begun_while_nobody_asks_is_no_answer() {
+    let files = Files::new();
+    let chain = vec![CertificateDer::from_pem_file(files.path("server.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(files.path("server.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    let way = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = ping(&files, way.local_addr().unwrap(), "ca = 'DIR/ca.crt'\n").start();
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        let mut first = accept(&way, &config);
+        answer_ping(&mut first);
+        told.recv().unwrap();
+        first
+            .conn
+            .writer()
+            .write_all(b"-ERR of another\r\n")
+            .unwrap();
+        let mut record = Vec::new();
+        first.conn.write_tls(&mut record).unwrap();
+        let (begins, rest) = record.split_at(record.len() / 2);
+        first.sock.write_all(begins).unwrap();
+        // Its end, or the next request.
+        if first
+            .sock
+            .read(&mut [0; 4096])
+            .is_ok_and(|bytes| bytes > 30)
+        {
+            first.sock.write_all(rest).unwrap();
+        }
+        let mut second = accept(&way, &config);
+        answer_ping(&mut second);
+        drop(second.read(&mut [0; 1])); // its end
+    });
+    assert!(ask(&server).starts_with("+PONG "));
+    let received = || server.metric("corelane_received_bytes_total");
+    let before = received();
+    tell.send(()).unwrap();
+    within(BOUND, "half a record", || {
+        (received() > before).then_some(())
+    });
+    let told = ask(&server);
+    assert!(told.starts_with("+PONG "), "{told}");
+    server.stop();
 }
 
 /// A server with TLS that answers each request of an array of one, PING, and lines by themselves.

@@ -42,16 +42,22 @@ impl ConnMut<'_> {
         self.slot.phase == Phase::Serving && self.slot.waits.run() == RunState::Pooled
     }
 
-    /// Takes a connection out of its pool. False if it has been closed meanwhile.
+    /// Takes a connection out of its pool. False if it has been closed meanwhile, or is closed now:
+    /// of a record that has begun nobody knows whether it is what the peer says unasked, and the rest
+    /// of that would be taken for an answer.
     pub(crate) fn check_out(&mut self) -> bool {
-        let is_checked_in = self.is_checked_in();
-        if is_checked_in {
-            self.shared.metrics.outbound_idle.subtract(1);
-            self.clear_frame_deadline();
-            self.set_run(RunState::Idle);
-            self.set_deadline();
+        if !self.is_checked_in() {
+            return false;
         }
-        is_checked_in
+        if self.shared.tls.has_partial(self.key.slot) {
+            self.close_unused(CloseReason::ProtocolError);
+            return false;
+        }
+        self.shared.metrics.outbound_idle.subtract(1);
+        self.clear_frame_deadline();
+        self.set_run(RunState::Idle);
+        self.set_deadline();
+        true
     }
 
     /// Closes an outbound connection at once: what it has in hand is of no use any more.
