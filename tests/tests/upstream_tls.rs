@@ -446,8 +446,10 @@ fn a_handshake_that_fails_leaves_its_place_to_the_next() {
     let upstream = ponger(&files);
     let ponger = upstream.local_addr();
     for (greeting, why) in [
-        ("", "no TLS handshake within 3s"),
-        ("220 mail.a.test ESMTP\r\n", "what came is no TLS"),
+        (&b""[..], "no TLS handshake within 3s"),
+        (b"220 mail.a.test ESMTP\r\n", "what came is no TLS"),
+        (b"\x15\x03\x03\0\x02\x02\x28", "(alert handshake_failure)"),
+        (b"\x14\x03\x03\0\x01\x01", "a record came out of turn"),
     ] {
         let way = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = ping(&files, way.local_addr().unwrap(), "ca = 'DIR/ca.crt'\n")
@@ -458,7 +460,7 @@ fn a_handshake_that_fails_leaves_its_place_to_the_next() {
         thread::spawn(move || {
             // It stays open as long as the thread.
             let (mut first, _) = way.accept().unwrap();
-            first.write_all(greeting.as_bytes()).unwrap();
+            first.write_all(greeting).unwrap();
             for conn in way.incoming() {
                 pass_on(&conn.unwrap(), &TcpStream::connect(ponger).unwrap());
             }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::{AlertDescription, Error as TlsError, HandshakeKind, InvalidMessage};
+use rustls::{AlertDescription, Error as TlsError, HandshakeKind};
 
 use crate::conn::chunk::Chunk;
 use crate::conn::connection::Conn;
@@ -106,10 +106,11 @@ pub(crate) async fn connect(conn: &mut Conn, session: Session) -> Result<(), Err
         Err(Failed::Conn(error)) => Err(error),
         Err(failed) => {
             // The alert, if the peer still takes it: what has failed is told either way. No reset
-            // overtakes it, for the connection is closed when it is dropped.
+            // overtakes it where its reader is to act on it, for the connection is closed when it is
+            // dropped.
             let _is_told = conn.flush().await;
-            if failed.is_of_no_tls() {
-                // It knows no alert, and may never end: that would take the place of another connect.
+            if !failed.is_of_the_certificate() {
+                // The peer may never end: that would take the place of another connect.
                 conn.handle.with(|conn| conn.discard());
             }
             let kind = match failed {
@@ -152,9 +153,9 @@ impl fmt::Display for Failed {
 }
 
 impl Failed {
-    fn is_of_no_tls(&self) -> bool {
-        let no_tls = InvalidMessage::InvalidContentType;
-        matches!(self, Self::Tls(TlsError::InvalidMessage(why)) if *why == no_tls)
+    /// The peer's, which is not the one that was expected: an alert tells it so.
+    fn is_of_the_certificate(&self) -> bool {
+        matches!(self, Self::Tls(TlsError::InvalidCertificate(_)))
     }
 
     fn class(&self) -> HandshakeFailure {
