@@ -54,6 +54,7 @@ pub(crate) async fn accept(conn: &mut Conn) -> Result<bool, Error> {
         Err(error) => return Err(refuse(conn, &Failed::Tls(error))),
     };
     let outcome = handshake.accept(until).await;
+    conn.handle.with(|conn| conn.hold_for_handshake(0));
     match outcome {
         Ok(()) => {
             let kind = handshake.session.common().handshake_kind();
@@ -128,6 +129,8 @@ enum Failed {
     Tls(TlsError),
     NotTls,
     TooLong,
+    /// It holds much, as others do.
+    NoRoom,
     /// The peer has ended its side.
     Left,
     /// The connection has ended.
@@ -146,6 +149,9 @@ impl fmt::Display for Failed {
             Self::Tls(error) => formatter.write_str(&plain(error)),
             Self::NotTls => formatter.write_str("what came is no TLS"),
             Self::TooLong => formatter.write_str("a message is too long"),
+            Self::NoRoom => {
+                formatter.write_str("unfinished handshakes hold too much of the memory")
+            }
             Self::Left => formatter.write_str("the peer has left"),
             Self::Conn(error) => error.fmt(formatter),
         }
@@ -168,7 +174,9 @@ impl Failed {
                 HandshakeFailure::Certificate
             }
             Self::Tls(TlsError::AlertReceived(alert)) => class_of(*alert),
-            Self::Tls(_) | Self::TooLong | Self::Left | Self::Conn(_) => HandshakeFailure::Other,
+            Self::Tls(_) | Self::TooLong | Self::NoRoom | Self::Left | Self::Conn(_) => {
+                HandshakeFailure::Other
+            }
         }
     }
 }
@@ -263,6 +271,10 @@ impl Handshake {
     async fn read_step(&mut self, is_first: bool) -> Result<(), Failed> {
         while !self.session.can_go_on(&self.input) {
             let handle = self.handle;
+            let held = self.input.capacity() + self.session.handshake_bytes();
+            if handle.with(|conn| conn.hold_for_handshake(held)) == Some(false) {
+                return Err(Failed::NoRoom);
+            }
             let Some(chunk) = poll_fn(|context| handle.poll_raw(context)).await? else {
                 return Err(Failed::Left);
             };

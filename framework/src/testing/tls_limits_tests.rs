@@ -106,6 +106,53 @@ fn a_wrong_record_behind_our_fin_ends_the_connection_and_sends_nothing() {
     });
 }
 
+/// A ClientHello of 64 KB, but for its end, in records of so many bytes.
+fn endless_hello(record_bytes: usize) -> Vec<u8> {
+    let mut hello = vec![7; 60_000];
+    hello[..6].copy_from_slice(&[1, 0, 0xff, 0xf0, 3, 3]);
+    let records = hello.chunks(record_bytes).map(|part| {
+        let length = (part.len() as u16).to_be_bytes();
+        [&[22, 3, 1], &length[..], part].concat()
+    });
+    records.collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn handshakes_without_end_hold_no_more_than_half_of_what_may_be_unread() {
+    const UNREAD_MAX: u64 = 1 << 20;
+    block_on(async || {
+        let unread = || Shard::with(|shard| shard.core().conns.shared.unread);
+        Shard::with(|shard| shard.core().conns.shared.bounds.unread_max = UNREAD_MAX);
+        let party = Party::of(&TLS13);
+        party.begin();
+        let mut peers: Vec<_> = (0..60).map(|_| serve(from_fn(echo))).collect();
+        for (number, peer) in peers.iter_mut().enumerate() {
+            let hello = endless_hello([50, 16_000][number % 2]);
+            for piece in hello.chunks(4000) {
+                peer.send(piece);
+                sleep(Duration::from_millis(1)).await;
+                let (held, refused) = (unread(), stats().closed(CloseReason::TlsFailed));
+                assert!(
+                    held <= UNREAD_MAX / 2 + (256 << 10),
+                    "{held} by {number}, {refused} refused"
+                );
+            }
+        }
+        assert!(unread() > UNREAD_MAX / 4, "it counts: {}", unread());
+        let refused = stats().closed(CloseReason::TlsFailed);
+        assert!((1..60).contains(&refused), "{refused}");
+        let mut innocent = party.connect(from_fn(echo));
+        assert!(innocent.shake_hands().await);
+        innocent.send(b"as ever");
+        assert_eq!(innocent.receive(7).await, b"as ever");
+        for peer in &mut peers {
+            peer.reset();
+            peer.closed().await;
+        }
+        assert_eq!(unread(), 0);
+    });
+}
+
 #[test]
 fn much_may_come_with_the_end_of_a_handshake() {
     let settings = Settings::new()

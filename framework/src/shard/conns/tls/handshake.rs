@@ -9,6 +9,7 @@ use crate::shard::conns::slot::Phase;
 use crate::shard::conns::tls::session::Session;
 use crate::shard::conns::tls::sessions::{OutputEnd, Tls};
 use crate::shard::policy::handshakes::{Stage, Verdict};
+use crate::shard::policy::overload::OWN_BUFFERS;
 use crate::shard::policy::silent_records::SilentRecords;
 use crate::time::Tick;
 use crate::tls::Acceptance;
@@ -97,6 +98,19 @@ impl ConnMut<'_> {
         may
     }
 
+    /// Its handshake holds so many bytes, which count as unread. False: that is more than any connection
+    /// may hold, and there is no room for it: half of what may be unread is for those who have shaken
+    /// hands.
+    pub(crate) fn hold_for_handshake(&mut self, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Some(before) = self.shared.tls.set_held(self.key.slot, bytes) else {
+            return true; // we have opened it: so many as we like
+        };
+        self.shared.unread = self.shared.unread + u64::from(bytes) - u64::from(before);
+        let own = OWN_BUFFERS * u64::from(self.shared.buffers.size());
+        u64::from(bytes) <= own || self.shared.unread <= self.shared.bounds.unread_max / 2
+    }
+
     fn count_step(&self, is_computed: bool) {
         if is_computed {
             self.shared.metrics.tls.steps.add(1);
@@ -123,6 +137,7 @@ impl ConnMut<'_> {
         while let Some(buffer) = self.pop_input() {
             raw.push(buffer);
         }
+        self.shared.unread -= u64::from(self.shared.tls.end_handshake(slot));
         self.shared.tls.insert(slot, tls);
         self.clear_frame_deadline();
         self.header_read();

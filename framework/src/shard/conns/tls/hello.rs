@@ -24,6 +24,11 @@ impl Hello {
         };
         (!is_partial).then(|| server_name(&self.message))
     }
+
+    /// The memory of what has come of it.
+    pub(super) fn bytes(&self) -> usize {
+        self.message.capacity()
+    }
 }
 
 /// Of a ClientHello, from the first byte (RFC 8446, 4.1.2; RFC 6066, 3); none if it names nobody, or

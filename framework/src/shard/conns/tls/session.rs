@@ -250,6 +250,15 @@ impl Session {
         self.held.len()
     }
 
+    /// The memory of what it holds of a handshake.
+    pub(crate) fn handshake_bytes(&self) -> usize {
+        let hello = match &self.server_name {
+            ServerNameAsked::Sought(hello) => hello.bytes(),
+            ServerNameAsked::Known(_) => 0,
+        };
+        self.held.capacity() + hello
+    }
+
     // ---- output ----
 
     /// Protects `plaintext`, one record's at most, into `room`; gives how much of that it takes.

@@ -1,6 +1,6 @@
 //! The sessions of a shard, and of which connections they are.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub(crate) struct Sessions {
     /// Connections of some listener shake hands, or have.
     pub(super) is_on: bool,
     pub(super) handshakes: Vec<Handshakes>,
-    /// Accepted connections whose handshake is not over.
-    shaking_hands: BTreeSet<SlotIndex>,
+    /// Accepted connections whose handshake is not over, and how many bytes each of these holds.
+    shaking_hands: BTreeMap<SlotIndex, u32>,
     /// Empty as long as there was none.
     by_slot: Vec<Option<Box<Tls>>>,
     /// For what rustls has to send, and for what is gathered to be sealed.
@@ -68,7 +68,7 @@ impl Sessions {
             acceptances: Acceptances::default(),
             is_on: false,
             handshakes: Vec::new(),
-            shaking_hands: BTreeSet::new(),
+            shaking_hands: BTreeMap::new(),
             by_slot: Vec::new(),
             own: Vec::new(),
             scratch: Vec::new(),
@@ -106,20 +106,33 @@ impl Sessions {
     /// An accepted connection begins.
     pub(crate) fn begin(&mut self, slot: SlotIndex, listener: ListenerIndex) {
         if self.acceptance(listener).is_some() {
-            self.shaking_hands.insert(slot);
+            self.shaking_hands.insert(slot, 0);
         }
     }
 
     /// A connection has ended. Gives the bytes of it that were unread.
     pub(crate) fn end(&mut self, slot: SlotIndex, buffers: &BufferPool) -> u32 {
-        if !self.shaking_hands.is_empty() {
-            self.shaking_hands.remove(&slot);
-        }
+        let held = self.end_handshake(slot);
         let session = self.by_slot.get_mut(slot.0 as usize).and_then(Option::take);
         let partial = session.map_or(BufRef::NONE, |tls| tls.partial);
-        let unread = partial.len();
+        let unread = held + partial.len();
         buffers.release(partial);
         unread
+    }
+
+    /// A handshake holds so many bytes from now on. Gives how many it held before; none: it is of no
+    /// accepted connection.
+    pub(super) fn set_held(&mut self, slot: SlotIndex, bytes: u32) -> Option<u32> {
+        let held = self.shaking_hands.get_mut(&slot)?;
+        Some(std::mem::replace(held, bytes))
+    }
+
+    /// Gives the bytes that it held.
+    pub(super) fn end_handshake(&mut self, slot: SlotIndex) -> u32 {
+        if self.shaking_hands.is_empty() {
+            return 0;
+        }
+        self.shaking_hands.remove(&slot).unwrap_or_default()
     }
 
     pub(super) fn get(&self, slot: SlotIndex) -> Option<&Tls> {
@@ -131,7 +144,6 @@ impl Sessions {
     }
 
     pub(super) fn insert(&mut self, slot: SlotIndex, tls: Tls) {
-        self.shaking_hands.remove(&slot);
         let at = slot.0 as usize;
         if self.by_slot.len() <= at {
             self.by_slot.resize_with(at + 1, || None);
@@ -189,7 +201,7 @@ impl Sessions {
     }
 
     pub(crate) fn is_shaking_hands(&self, slot: SlotIndex) -> bool {
-        !self.shaking_hands.is_empty() && self.shaking_hands.contains(&slot)
+        !self.shaking_hands.is_empty() && self.shaking_hands.contains_key(&slot)
     }
 
     /// Those that wait for a turn in which their handshake goes on.
