@@ -106,6 +106,32 @@ fn a_wrong_record_behind_our_fin_ends_the_connection_and_sends_nothing() {
     });
 }
 
+#[test]
+fn a_session_that_fails_says_why_behind_what_was_being_sent() {
+    block_on(async || {
+        for version in VERSIONS {
+            let party = Party::of(version);
+            party.begin();
+            let mut peer = party.connect(from_fn(echo));
+            assert!(peer.shake_hands().await);
+            peer.peer.set_window(Some(0));
+            peer.send(b"hello");
+            sleep(Duration::from_millis(5)).await;
+            let mut wrong = peer.seal(b"wrong");
+            *wrong.last_mut().expect("it is a record") ^= 1;
+            peer.peer.send(wrong);
+            sleep(Duration::from_millis(5)).await;
+            peer.peer.set_window(None);
+            while peer.try_pull().await {}
+            let failure = peer.tls.process_new_packets().map(drop);
+            let alert = rustls::AlertDescription::BadRecordMac;
+            assert_eq!(failure, Err(rustls::Error::AlertReceived(alert)));
+            assert_eq!(peer.peer.closed().await, CloseReason::TlsInvalid);
+            assert_eq!(Shard::with(|shard| shard.core().conns.shared.unsent), 0);
+        }
+    });
+}
+
 /// A ClientHello of 64 KB, but for its end, in records of so many bytes.
 fn endless_hello(record_bytes: usize) -> Vec<u8> {
     let mut hello = vec![7; 60_000];

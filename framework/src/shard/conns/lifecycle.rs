@@ -228,6 +228,9 @@ impl ConnMut<'_> {
             (None, None) if self.slot.peer_state == PeerState::Over => CloseReason::Drained,
             (None, None) => CloseReason::HandlerClosed,
         };
+        if self.slot.reason == CloseReason::TlsInvalid && self.keeps_alert() {
+            return self.begin_flush();
+        }
         if self.slot.failed.is_some() || self.slot.reason == CloseReason::HandlerPanicked {
             return self.begin_close();
         }
@@ -236,6 +239,11 @@ impl ConnMut<'_> {
             self.slot.reason = failure; // what was written cannot be sealed any more
             return self.begin_close();
         }
+        self.begin_flush();
+    }
+
+    /// What was written goes out, and then the connection ends.
+    fn begin_flush(&mut self) {
         self.count_leaving();
         self.slot.phase = Phase::Flushing;
         self.release_input();
@@ -264,7 +272,8 @@ impl ConnMut<'_> {
     /// cut short closes at once, and so does one whose peer has said that nothing more comes: the
     /// close sends our FIN.
     pub(super) fn begin_linger(&mut self) {
-        let ended = self.has_peer_ended();
+        // A session that has failed ends with its alert, whatever its peer says.
+        let ended = self.has_peer_ended() || self.slot.reason == CloseReason::TlsInvalid;
         let is_crowded =
             self.slot.origin == Origin::Overflow && self.shared.places.is_overflow_crowded();
         if ended || self.needs_reset() || is_crowded {

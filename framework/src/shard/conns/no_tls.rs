@@ -82,5 +82,9 @@ impl ConnMut<'_> {
         true
     }
 
+    pub(super) fn keeps_alert(&mut self) -> bool {
+        false
+    }
+
     pub(super) fn sealed_were_sent(&mut self, _count: u32) {}
 }

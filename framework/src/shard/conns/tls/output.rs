@@ -99,6 +99,32 @@ impl ConnMut<'_> {
         }
     }
 
+    /// The session has failed while a send was in the kernel: the alert, which waits behind it, goes
+    /// out nevertheless, and nothing that is not sealed. False: there is no such send.
+    pub(crate) fn keeps_alert(&mut self) -> bool {
+        let Shared {
+            tls,
+            segments,
+            buffers,
+            unsent,
+            ..
+        } = &mut *self.shared;
+        let tls = tls.get_mut(self.key.slot);
+        let Some(tls) = tls.filter(|_| self.slot.send == SendState::InFlight) else {
+            return false;
+        };
+        tls.end = OutputEnd::Ended;
+        let sealed = take_front(segments, &mut self.slot.output, tls.sealed);
+        while let Some(buffer) = segments.pop_front(&mut self.slot.output) {
+            buffers.release(buffer);
+        }
+        *unsent -= u64::from(self.slot.output_bytes - tls.sealed);
+        self.slot.output = sealed;
+        self.slot.output_bytes = tls.sealed;
+        self.slot.failed = None;
+        true
+    }
+
     /// The kernel has taken `count` bytes.
     pub(crate) fn sealed_were_sent(&mut self, count: u32) {
         if let Some(tls) = self.shared.tls.get_mut(self.key.slot) {
