@@ -42,6 +42,7 @@ pub enum Command {
 pub fn run(arguments: &RunArguments, stop: &Stop) -> Result<bool, Error> {
     let plan = prepare(arguments, stop)?;
     let report = engine::run(plan, Show::Progress, stop, &mut ())?;
+    stop.let_signals_end();
     // The one failing does not cost the other.
     let (told, written) = (tell(arguments, &report), write(arguments, &report));
     told.and(written)?;
@@ -68,7 +69,10 @@ fn prepare(arguments: &RunArguments, stop: &Stop) -> Result<Plan, Error> {
 fn fit(arguments: &RunArguments, target: SocketAddr) -> Result<Plan, Error> {
     let plan = Plan::trusting(arguments, target)?;
     let findings = machine::check(&plan.demand());
-    for warning in &findings.warnings {
+    let stranger = arguments
+        .server_pid
+        .and_then(|pid| check::stranger(pid, target));
+    for warning in findings.warnings.iter().chain(&stranger) {
         note(format_args!("warning: {warning}"));
     }
     check::refuse_any(findings.problems)?;

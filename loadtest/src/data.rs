@@ -234,6 +234,8 @@ pub struct Generator {
     pub cpu_cores: f64,
     /// How late requests were sent after their intended time, in microseconds (open mode).
     pub lag_us: Quantiles,
+    /// How long it did not run in the window though it was due: stopped, or without a core.
+    pub stood_still_s: f64,
     /// Resident at the end of the window.
     pub resident_bytes: u64,
 }
@@ -241,16 +243,28 @@ pub struct Generator {
 /// The server process.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ServerUse {
-    /// Process id.
+    /// Process id; of several the first.
     pub pid: u32,
     /// Name of the program.
     pub name: String,
+    /// How many processes share its port: the figures are of all of them together.
+    pub processes: u32,
     /// Processor time over the window, in cores.
     pub cpu_cores: f64,
     /// Processor time over the requests of the window, in microseconds.
     pub cpu_us_per_request: Option<f64>,
     /// Resident at the end of the window.
     pub resident_bytes: u64,
+}
+
+impl ServerUse {
+    /// The processes beside the first, in words.
+    pub(crate) fn more(&self) -> String {
+        match self.processes {
+            0 | 1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        }
+    }
 }
 
 /// Silent connections.

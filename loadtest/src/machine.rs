@@ -22,5 +22,5 @@ pub use demand::Demand;
 pub use destinations::destinations;
 pub use facts::Facts;
 pub use judge::{Findings, check, judge};
-pub use process::{Sample, listener, name, resident_bytes, shards_cpu_ns};
+pub use process::{Sample, listeners, name, resident_bytes, shards_cpu_ns};
 pub use values::{MemoryMarks, PortList, PortRange};

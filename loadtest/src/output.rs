@@ -5,14 +5,18 @@
 //! be written the command fails, unless its reader has left.
 
 use std::fmt::Display;
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -82,6 +86,20 @@ pub fn result(text: &str) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Writes a page to the file `path`, which is replaced if it exists. A pipe is not opened without a
+/// reader, who would be waited for.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn page(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let mut file = options.open(path)?;
+    rustix::io::ioctl_fionbio(&file, false)?;
+    file.write_all(text.as_bytes())
 }
 
 /// The work was done and something was not as it should be.

@@ -5,13 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use procfs::process::Process;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::flag;
 
 use crate::error::Error;
 
-/// Set once the user wants an end. Every wait is bounded and looks at it, so one signal suffices;
-/// a second one does nothing more, since it would leave servers running behind.
+/// Set once the user wants an end. Every wait of the work is bounded and looks at it, so one signal
+/// suffices; a second one does nothing more, since it would leave servers running behind. The
+/// report has no such bound: see [`Stop::let_signals_end`].
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    is_set: Arc<AtomicBool>,
+    /// Whether a signal ends the program.
+    ends: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// One that SIGINT, SIGTERM and SIGHUP set, but for a SIGHUP that is ignored already, as under
@@ -33,21 +39,28 @@ impl Stop {
             .chain(hang_up)
             .map(|signal| (signal, &stop));
         let others = [SIGXFSZ, SIGALRM, SIGUSR1, SIGUSR2].map(|signal| (signal, &ignored));
-        for (signal, flag) in ends.chain(others) {
-            let registered = signal_hook::flag::register(signal, Arc::clone(&flag.0));
+        for (signal, stop) in ends.chain(others) {
+            let ends = flag::register_conditional_default(signal, Arc::clone(&stop.ends));
+            let registered = ends.and_then(|_| flag::register(signal, Arc::clone(&stop.is_set)));
             registered.map_err(Error::failed("cannot handle signals"))?;
         }
         Ok(stop)
     }
 
+    /// The work is done. Whoever takes the report may never take it, a pipe that nobody reads from
+    /// say: from now on a signal ends the program as it would any other.
+    pub fn let_signals_end(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
     /// Ask for an end, as a signal does.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_set.store(true, Ordering::Relaxed);
     }
 
     /// Whether an end was asked for.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_set.load(Ordering::Relaxed)
     }
 }
 

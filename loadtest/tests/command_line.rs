@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rig::{echo_server, have, may_unshare, output, program, shell, short_run, text};
@@ -67,6 +68,20 @@ fn addresses_processes_and_paths_that_are_not_there_are_refused_before_the_first
     assert_refused("--html /proc/x.html", "/proc/x.html");
     assert_refused("--html /", "cannot write");
     assert_refused("--cpus 9999", "9999");
+}
+
+#[test]
+fn a_process_that_is_another_than_the_server_is_observed_with_a_warning() {
+    let mut other = Command::new("sleep").arg("600").spawn().unwrap();
+    let (mut run, pid) = (short_run(echo_server()), other.id().to_string());
+    run.extend(["--server-pid".to_owned(), pid.clone()]);
+    let warned = output(program(&[]).args(&run));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let said = text(&warned.stderr);
+    assert_eq!(warned.status.code(), Some(0), "{said}");
+    let warning = format!("warning: --server-pid {pid} (sleep) does not listen at");
+    assert!(said.contains(&warning), "{said}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -170,6 +171,55 @@ fn a_server_that_never_replies_timed_out() {
     });
     assert_failures(&report, "timed_out", 3);
     assert!(started.elapsed() >= timeout);
+}
+
+#[test]
+fn an_end_that_is_asked_for_in_the_ramp_waits_for_no_reply() {
+    for mode in [Mode::Open, Mode::Closed, Mode::Idle, Mode::Slow, Mode::Push] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (stop, began) = (Stop::default(), Instant::now());
+        let plan = Plan {
+            mode,
+            timeout: 3 * BOUND,
+            ..plan(listener.local_addr().unwrap())
+        };
+        let asked = stop.clone();
+        let silent = thread::spawn(move || {
+            let streams = [(); 3].map(|()| listener.accept().unwrap().0);
+            asked.set();
+            streams
+        });
+        let report = engine::run(plan, Show::Nothing, &stop, &mut ()).unwrap();
+        assert!(began.elapsed() < BOUND, "{mode:?}: {:?}", began.elapsed());
+        assert!(
+            report.interrupted && report.connections.served == 0,
+            "{report}"
+        );
+        drop(silent.join().unwrap());
+    }
+}
+
+#[test]
+fn the_figures_are_of_all_processes_that_share_the_port() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let target = listener.local_addr().unwrap();
+    let shared = Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
+    let mut other = Command::new("sleep")
+        .arg("600")
+        .stdin(shared)
+        .spawn()
+        .unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || echo(stream));
+        }
+    });
+    let report = run(&plan(target));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let server = report.server.as_ref().unwrap();
+    assert_eq!(server.processes, 2);
+    assert!(report.to_string().contains(") and 1 more: "), "{report}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub fn run(arguments: &CompareArguments, stop: &Stop) -> Result<bool, Error> {
     let bench = Bench::check(arguments, stop)?;
     let mut comparison = bench.comparison();
     let outcome = measure(&bench, &mut comparison);
+    stop.let_signals_end();
     output::flush(); // notes and result may go to the same terminal
     let told = if arguments.json {
         output::result(&format!("{}\n", serde_json::json!(comparison)))

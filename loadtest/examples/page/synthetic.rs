@@ -73,6 +73,7 @@ pub(crate) fn even(connections: u64, samples: usize) -> Report {
         server: Some(ServerUse {
             pid: 4711,
             name: "echo".to_owned(),
+            processes: 1,
             cpu_cores: 0.41,
             cpu_us_per_request: Some(6.3),
             resident_bytes: 19 * MIB + (connections as f64 * SERVER_BYTES) as u64,
@@ -203,6 +204,7 @@ fn generator(count: u64) -> Generator {
             p99_99: 3_100.0,
             max: 15_700.0,
         },
+        stood_still_s: 0.0,
         resident_bytes: 240 * MIB,
     }
 }

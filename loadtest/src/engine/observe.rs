@@ -16,8 +16,8 @@ pub(super) struct Machine {
     pub(super) began: String,
     /// Before the first connect.
     before: Memory,
-    /// The server, if it was found on this machine.
-    server: Option<u32>,
+    /// The processes of the server, if they were found on this machine.
+    server: Vec<u32>,
     /// When the window opened, when it closed, when the rest began, and when it ended; those that
     /// have come.
     snapshots: Vec<Snapshot>,
@@ -30,7 +30,8 @@ const REST: usize = 2;
 #[derive(Debug)]
 struct Snapshot {
     own: Option<Sample>,
-    server: Option<Sample>,
+    /// Of each process, if all are there: the cost of some is not the server's.
+    server: Option<Vec<Sample>>,
     shards: BTreeMap<u32, u64>,
     memory: Memory,
 }
@@ -48,7 +49,10 @@ impl Machine {
         Self {
             began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             before: Memory::now(),
-            server: plan.server_pid.or_else(|| machine::listener(plan.target)),
+            server: match plan.server_pid {
+                Some(pid) => vec![pid],
+                None => machine::listeners(plan.target),
+            },
             snapshots: Vec::new(),
         }
     }
@@ -58,7 +62,7 @@ impl Machine {
         let resident = |pid: u32| machine::resident_bytes(pid).unwrap_or(0);
         data::Sample {
             memory_used_bytes: self.before.available as i64 - Memory::now().available as i64,
-            server_resident_bytes: self.server.map_or(0, resident),
+            server_resident_bytes: self.server.iter().copied().map(resident).sum(),
             generator_resident_bytes: resident(std::process::id()),
             ..data::Sample::default()
         }
@@ -69,45 +73,64 @@ impl Machine {
     pub(super) fn snapshot(&mut self) {
         self.snapshots.push(Snapshot {
             own: Sample::take(std::process::id()).ok(),
-            server: self.server.and_then(|pid| Sample::take(pid).ok()),
-            shards: self.server.map(machine::shards_cpu_ns).unwrap_or_default(),
+            server: self.samples(),
+            shards: self.shards(),
             memory: Memory::now(),
         });
+    }
+
+    fn samples(&self) -> Option<Vec<Sample>> {
+        let samples = self.server.iter().map(|pid| Sample::take(*pid).ok());
+        let samples = samples.collect::<Option<Vec<Sample>>>()?;
+        (!samples.is_empty()).then_some(samples)
+    }
+
+    fn shards(&self) -> BTreeMap<u32, u64> {
+        let mut shards = BTreeMap::new();
+        for (shard, cpu_ns) in self
+            .server
+            .iter()
+            .flat_map(|pid| machine::shards_cpu_ns(*pid))
+        {
+            *shards.entry(shard).or_default() += cpu_ns;
+        }
+        shards
     }
 
     fn span(&self, from: usize) -> Option<[&Snapshot; 2]> {
         Some([self.snapshots.get(from)?, self.snapshots.get(from + 1)?])
     }
 
-    fn own(&self, from: usize) -> Option<[&Sample; 2]> {
+    fn own(&self, from: usize) -> Option<[&[Sample]; 2]> {
         let [from, to] = self.span(from)?;
-        Some([from.own.as_ref()?, to.own.as_ref()?])
+        Some([from.own.as_ref()?, to.own.as_ref()?].map(std::slice::from_ref))
     }
 
-    fn servers(&self, from: usize) -> Option<[&Sample; 2]> {
+    fn servers(&self, from: usize) -> Option<[&[Sample]; 2]> {
         let [from, to] = self.span(from)?;
-        Some([from.server.as_ref()?, to.server.as_ref()?])
+        Some([from.server.as_deref()?, to.server.as_deref()?])
     }
 
     pub(super) fn generator(&self) -> Generator {
         let own = self.own(WINDOW);
         Generator {
             cpu_cores: own.and_then(cores).unwrap_or(0.0),
-            resident_bytes: own.map_or(0, |[_, closed]| closed.resident_bytes),
+            resident_bytes: own.map_or(0, |[_, closed]| closed[0].resident_bytes),
             ..Generator::default()
         }
     }
 
     /// The server over the window, in which it answered `requests`.
     pub(super) fn server(&self, requests: u64) -> Option<ServerUse> {
-        let (pid, [opened, closed]) = (self.server?, self.servers(WINDOW)?);
-        let cpu_us = closed.cpu_ns_since(opened) as f64 / 1e3;
+        let (pid, [opened, closed]) = (*self.server.first()?, self.servers(WINDOW)?);
+        let cpu_us = cpu_ns([opened, closed]) as f64 / 1e3;
         Some(ServerUse {
             pid,
             name: machine::name(pid).unwrap_or_default(),
+            processes: self.server.len() as u32,
             cpu_cores: cores([opened, closed])?,
             cpu_us_per_request: (requests > 0).then(|| cpu_us / requests as f64),
-            resident_bytes: closed.resident_bytes,
+            resident_bytes: closed.iter().map(|sample| sample.resident_bytes).sum(),
         })
     }
 
@@ -149,13 +172,19 @@ impl Machine {
     }
 }
 
-fn cores([from, to]: [&Sample; 2]) -> Option<f64> {
-    let elapsed = seconds([from, to]);
-    (elapsed > 0.0).then(|| to.cpu_ns_since(from) as f64 / 1e9 / elapsed)
+/// Processor time of the same processes, at least one, from one look to the other.
+fn cpu_ns([from, to]: [&[Sample]; 2]) -> u64 {
+    let both = from.iter().zip(to);
+    both.map(|(from, to)| to.cpu_ns_since(from)).sum()
 }
 
-fn seconds([from, to]: [&Sample; 2]) -> f64 {
-    to.at.saturating_duration_since(from.at).as_secs_f64()
+fn cores(samples: [&[Sample]; 2]) -> Option<f64> {
+    let elapsed = seconds(samples);
+    (elapsed > 0.0).then(|| cpu_ns(samples) as f64 / 1e9 / elapsed)
+}
+
+fn seconds([from, to]: [&[Sample]; 2]) -> f64 {
+    to[0].at.saturating_duration_since(from[0].at).as_secs_f64()
 }
 
 impl Memory {

@@ -29,6 +29,8 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// And at most, towards a stage's end.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// A shorter delay of the control thread is one that a busy machine has, too.
+const LATE_MIN: Duration = Duration::from_millis(100);
 /// From the order to load until the first request is due: every shard has seen the order by then.
 const LOAD_LEAD: Duration = Duration::from_millis(200);
 /// How long replies are awaited once a signal has asked for the end.
@@ -83,6 +85,7 @@ pub fn run(
         until: None,
         rest_measured_from: None,
         interrupted: false,
+        stood_still: Duration::ZERO,
     };
     let outcome = engine.lead(stop);
     engine.control.stage.set(RunStage::Over);
@@ -120,6 +123,8 @@ struct Engine<'a> {
     /// When the watch over resting connections begins, if it has not.
     rest_measured_from: Option<Duration>,
     interrupted: bool,
+    /// How long this thread did not run in the window though it was due.
+    stood_still: Duration,
 }
 
 impl Engine<'_> {
@@ -127,8 +132,10 @@ impl Engine<'_> {
     fn lead(&mut self, stop: &Stop) -> Result<(), Error> {
         let mut sample_at = SAMPLE_INTERVAL;
         while self.totals.done < self.plan.shards {
+            let due = self.control.clock() + self.patience();
             self.take_events(self.patience())?;
             let now = self.control.clock();
+            self.judge_pause(now.saturating_sub(due));
             if stop.is_set() && !self.interrupted {
                 self.interrupted = true;
                 self.finish(now + INTERRUPTED_FINISH);
@@ -145,6 +152,14 @@ impl Engine<'_> {
         }
         self.sample(self.control.clock());
         Ok(())
+    }
+
+    /// Signals and starved cores stop the shards as they stop this thread, which is due so often
+    /// that it can tell.
+    fn judge_pause(&mut self, late: Duration) {
+        if self.control.stage.get() == RunStage::Measuring && late > LATE_MIN {
+            self.stood_still += late;
+        }
     }
 
     /// How long an event is awaited: not beyond the end of the stage.
@@ -290,6 +305,7 @@ impl Engine<'_> {
         self.progress.end();
         let mut report = self.totals.report(&self.plan, &self.machine);
         report.interrupted = self.interrupted;
+        report.generator.stood_still_s = self.stood_still.as_secs_f64();
         report.void = verdict::void(&report);
         report
     }

@@ -9,13 +9,18 @@ const LAG_P99_MAX_US: f64 = 10_000.0;
 const BUSY_MIN: f64 = 0.97;
 /// A server that used less than this share of what the load tester used was not at its limit.
 const SERVER_BUSY_MAX: f64 = 0.8;
+/// Of the window, the share that it may stand still in all. A busy machine holds it up for a tenth of
+/// a second now and then, which is much of a short window only.
+const STOOD_STILL_MAX: f64 = 0.2;
+/// In seconds.
+const STOOD_STILL_WINDOW_MIN_S: f64 = 1.0;
 /// Processor time over a shorter window is not judged, in seconds: the processes are looked at one
 /// after the other, and on a busy machine tens of milliseconds lie between.
 const JUDGED_WINDOW_MIN_S: f64 = 0.5;
 
 /// Why the figures say nothing about the server, if so.
 pub(super) fn void(report: &Report) -> Option<String> {
-    let reasons = [late, outrun, unmeasured];
+    let reasons = [late, stopped, outrun, unmeasured];
     reasons.into_iter().find_map(|reason| reason(report))
 }
 
@@ -39,6 +44,20 @@ fn late(report: &Report) -> Option<String> {
             "the load tester was the bottleneck: it sent one request in a hundred more than {:.0} ms late. Lower the rate (a longer \
              --interval, fewer --connections) or give it more cores",
             lag.p99 / 1e3
+        )
+    })
+}
+
+/// What was not asked meanwhile is missing in the rate of a closed loop or a storm, and what was on
+/// its way seems to have taken so long.
+fn stopped(report: &Report) -> Option<String> {
+    let (stood, window) = (report.generator.stood_still_s, report.requests.window_s);
+    let is_judged =
+        matches!(&*report.load.mode, "closed" | "storm") && window >= STOOD_STILL_WINDOW_MIN_S;
+    (is_judged && stood > STOOD_STILL_MAX * window).then(|| {
+        format!(
+            "the load tester stood still for {stood:.1} of the {window:.1} s: it was stopped, or others had its cores. Run it again, with \
+             cores of its own"
         )
     })
 }
@@ -96,6 +115,21 @@ mod tests {
         );
         assert_eq!(void(&report("open", 500.0, 0.1, 0.1)), None);
         assert!(void(&report("chat", 10_500.0, 0.1, 0.1)).is_some());
+    }
+
+    #[test]
+    fn a_load_tester_that_stood_still_voids_a_run_that_asks_for_capacity() {
+        for (mode, stood_still_s, is_void) in [
+            ("closed", 0.3, true),
+            ("storm", 0.3, true),
+            ("closed", 0.1, false),
+            ("idle", 0.9, false),
+        ] {
+            let mut report = report(mode, 0.0, 0.1, 0.1);
+            report.latency_us.count = 1;
+            report.generator.stood_still_s = stood_still_s;
+            assert_eq!(void(&report).is_some(), is_void, "{mode} {stood_still_s}");
+        }
     }
 
     #[test]

@@ -76,19 +76,18 @@ async fn tell_now_and_then(shard: Rc<Shard>) {
         sleep(interval).await;
         shard.recorder.borrow_mut().tell();
     }
+    shard.settled.notify(); // a ramp that was cut short waits for nobody any more
 }
 
 impl Shard {
-    /// Starts every connection, at its pace, and waits until each was served or has failed. In a
-    /// storm they are only started.
+    /// Starts every connection, at its pace, and waits until each was served or has failed, or the
+    /// run is over. In a storm they are only started.
     async fn ramp(self: &Rc<Self>) {
         let pending_max = self.plan.in_flight_max.div_ceil(self.shards).max(1);
         let is_storm = self.plan.mode == Mode::Storm;
         for index in 0..self.count {
-            while !is_storm && self.pending.get() >= pending_max {
-                self.settled.notified().await;
-            }
             if !is_storm {
+                self.settle_below(pending_max).await;
                 self.wait_for_place().await;
             }
             if self.control.stage.get() >= RunStage::Finishing || self.is_in_vain() {
@@ -101,7 +100,16 @@ impl Shard {
             let task = connection::run(Rc::clone(self), index);
             spawn(task).expect("a shard has room for as many tasks as connections");
         }
-        while !is_storm && self.pending.get() > 0 {
+        if !is_storm {
+            self.settle_below(1).await;
+        }
+    }
+
+    /// Waits until fewer connects than `pending_max` are begun and not yet served, unless the run
+    /// is over before.
+    async fn settle_below(&self, pending_max: u32) {
+        let is_over = || self.control.stage.get() == RunStage::Over;
+        while self.pending.get() >= pending_max && !is_over() {
             self.settled.notified().await;
         }
     }

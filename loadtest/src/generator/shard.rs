@@ -137,8 +137,8 @@ impl Shard {
         if took <= timeout {
             return Ok(());
         }
-        let [took, timeout] = [took, timeout].map(|time| time.as_millis());
-        let late = format!("a {what} took {took} ms, --timeout is {timeout} ms");
+        let [took, timeout] = [took, timeout].map(|time| time.as_secs_f64() * 1e3);
+        let late = format!("a {what} took {took:.3} ms, --timeout is {timeout} ms");
         Err(Failure::new(FailureKind::TimedOut, late))
     }
 

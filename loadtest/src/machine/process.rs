@@ -10,13 +10,18 @@ use procfs::process::{FDTarget, Process, all_processes};
 use procfs::{ProcError, ProcResult, net, ticks_per_second};
 
 const NS_PER_S: u64 = 1_000_000_000;
+/// utime and stime are cut to whole ticks, each at either end.
+const TICKS_WRONG_BY: u64 = 2;
 
 /// A process at an instant.
 #[derive(Debug)]
 pub struct Sample {
     /// When it was taken.
     pub at: Instant,
-    cpu_ns: u64,
+    /// Of the threads that are there, exactly, if the kernel tells; of all that ever were, in whole
+    /// ticks.
+    threads_ns: Option<u64>,
+    ever_ns: u64,
     /// Memory that is present.
     pub resident_bytes: u64,
 }
@@ -34,14 +39,21 @@ impl Sample {
         let process = process(pid)?;
         Ok(Self {
             at: Instant::now(),
-            cpu_ns: cpu_ns(&process)?,
+            threads_ns: threads_ns(&process)?,
+            ever_ns: ever_ns(&process)?,
             resident_bytes: resident(&process)?,
         })
     }
 
-    /// A thread that ended in between, as the kernel's own workers do, takes its share with it.
+    /// A thread that ended in between, as the kernel's own workers do, takes its exact share with
+    /// it. Where more is missing than ticks can be wrong by, as of a server with a thread for each
+    /// connection, ticks tell the better.
     pub fn cpu_ns_since(&self, earlier: &Self) -> u64 {
-        self.cpu_ns.saturating_sub(earlier.cpu_ns)
+        let whole = self.ever_ns.saturating_sub(earlier.ever_ns);
+        let both = self.threads_ns.zip(earlier.threads_ns);
+        let exact = both.map(|(after, before)| after.saturating_sub(before));
+        let is_all = |exact: &u64| whole <= exact + TICKS_WRONG_BY * tick_ns();
+        exact.filter(is_all).unwrap_or(whole)
     }
 }
 
@@ -50,23 +62,24 @@ fn process(pid: u32) -> ProcResult<Process> {
     Process::new(pid)
 }
 
-/// Processor time of all threads of a process so far, in nanoseconds, the kernel's work on their
-/// behalf included.
-fn cpu_ns(process: &Process) -> ProcResult<u64> {
-    let mut sum = 0;
-    for task in process.tasks()? {
-        match task.and_then(|task| task.schedstat()) {
-            Ok(schedstat) => sum += schedstat.sum_exec_runtime,
-            // No CONFIG_SCHED_INFO, or the thread has just ended: whole ticks, but all of them.
-            Err(_) => return cpu_ns_in_ticks(process),
-        }
-    }
-    Ok(sum)
+/// Processor time so far of the threads that a process has, in nanoseconds, the kernel's work on
+/// their behalf included; none without CONFIG_SCHED_INFO. One that has just ended counts no more.
+fn threads_ns(process: &Process) -> ProcResult<Option<u64>> {
+    let schedstats = process.tasks()?.map(|task| task?.schedstat());
+    let used = schedstats
+        .flatten()
+        .map(|schedstat| schedstat.sum_exec_runtime);
+    Ok(used.reduce(|sum, more| sum + more))
 }
 
-fn cpu_ns_in_ticks(process: &Process) -> ProcResult<u64> {
+/// The same with the threads that have ended.
+fn ever_ns(process: &Process) -> ProcResult<u64> {
     let stat = process.stat()?;
-    Ok((stat.utime + stat.stime) * (NS_PER_S / ticks_per_second()))
+    Ok((stat.utime + stat.stime) * tick_ns())
+}
+
+fn tick_ns() -> u64 {
+    NS_PER_S / ticks_per_second()
 }
 
 fn resident(process: &Process) -> ProcResult<u64> {
@@ -105,20 +118,27 @@ fn shard_number(comm: &str) -> Option<u32> {
     comm.strip_prefix("shard-")?.parse().ok()
 }
 
-/// The process that listens on the port of `target`; none if it is not on this machine or not ours
-/// to look at.
-pub fn listener(target: SocketAddr) -> Option<u32> {
+/// The processes that listen on the port of `target`, each of several that share it; none if they
+/// are not on this machine or not ours to look at.
+pub fn listeners(target: SocketAddr) -> Vec<u32> {
     if !target.ip().is_loopback() {
-        return None;
+        return Vec::new();
     }
     let sockets = [net::tcp(), net::tcp6()].into_iter().flatten().flatten();
     let listeners = sockets.filter(|socket| {
         socket.state == TcpState::Listen && socket.local_address.port() == target.port()
     });
     let inodes: Vec<u64> = listeners.map(|socket| socket.inode).collect();
-    let mut processes = all_processes().ok()?.flatten();
-    let process = processes.find(|process| holds_any(process, &inodes))?;
-    u32::try_from(process.pid()).ok()
+    if inodes.is_empty() {
+        return Vec::new();
+    }
+    let processes = all_processes().into_iter().flatten().flatten();
+    let listening = processes.filter(|process| holds_any(process, &inodes));
+    let mut pids: Vec<u32> = listening
+        .filter_map(|process| process.pid().try_into().ok())
+        .collect();
+    pids.sort_unstable();
+    pids
 }
 
 fn holds_any(process: &Process, inodes: &[u64]) -> bool {
@@ -134,6 +154,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::process::{Command, Stdio};
     use std::sync::mpsc::channel;
     use std::thread;
 
@@ -164,21 +186,57 @@ mod tests {
     fn this_process_has_memory_and_has_used_the_processor() {
         let process = process(std::process::id()).unwrap();
         assert!(resident(&process).unwrap() > 100_000);
-        while cpu_ns(&process).unwrap() == 0 {} // bounded: this loop is what it waits for
-        cpu_ns_in_ticks(&process).unwrap();
+        // Bounded: this loop is what it waits for.
+        while threads_ns(&process).unwrap() == Some(0) {}
+        ever_ns(&process).unwrap();
+    }
+
+    #[test]
+    fn what_threads_have_used_that_are_gone_counts() {
+        const EACH: u64 = 50_000_000;
+        const THREADS: u64 = 5;
+        let used = || {
+            let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            used.tv_sec as u64 * NS_PER_S + used.tv_nsec as u64
+        };
+        let before = Sample::take(std::process::id()).unwrap();
+        for _ in 0..THREADS {
+            let thread = thread::spawn(move || while used() < EACH {});
+            thread.join().unwrap();
+        }
+        let after = Sample::take(std::process::id()).unwrap();
+        let (counted, all) = (after.cpu_ns_since(&before), THREADS * EACH);
+        assert!(counted >= all - TICKS_WRONG_BY * tick_ns(), "{counted} ns");
     }
 
     #[test]
     fn whoever_listens_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        assert_eq!(super::listener(address), Some(std::process::id()));
+        assert_eq!(listeners(address), [std::process::id()]);
+    }
+
+    #[test]
+    fn each_process_that_shares_a_listener_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let shared = Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
+        let mut child = Command::new("sleep")
+            .arg("600")
+            .stdin(shared)
+            .spawn()
+            .unwrap();
+        let found = listeners(listener.local_addr().unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut both = [std::process::id(), child.id()];
+        both.sort_unstable();
+        assert_eq!(found, both);
     }
 
     #[test]
     fn only_listeners_count() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert_eq!(super::listener(stream.local_addr().unwrap()), None);
+        assert!(listeners(stream.local_addr().unwrap()).is_empty());
     }
 }

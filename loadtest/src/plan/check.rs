@@ -4,7 +4,8 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::IntoRawFd as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -12,7 +13,7 @@ use rustix::fs::OFlags;
 use super::args::{DAY, INTERVAL_DEFAULT, Mode, RunArguments, word};
 use super::run::PAYLOAD_DEFAULT;
 use crate::error::Error;
-use crate::machine::Sample;
+use crate::machine::{self, Sample};
 use crate::rooms::{LINE_MAX, LINE_MIN};
 use crate::workload::Protocol;
 
@@ -228,6 +229,19 @@ fn not_there(pid: u32) -> Option<String> {
     ))
 }
 
+/// That the process `pid`, which is to be observed, is not among those that listen at `target`.
+pub(crate) fn stranger(pid: u32, target: SocketAddr) -> Option<String> {
+    let listeners = machine::listeners(target);
+    let others = listeners.first().filter(|_| !listeners.contains(&pid))?;
+    let name = |pid| machine::name(pid).unwrap_or_default();
+    let (given, found) = (name(pid), name(*others));
+    Some(format!(
+        "--server-pid {pid} ({given}) does not listen at {target}, {found} ({others}) does: the \
+         server's processor time and memory are {given}'s all the same; leave --server-pid out if \
+         that is not meant"
+    ))
+}
+
 /// Why one of the addresses `from` does not lead to `target`, as from the loopback to elsewhere. No
 /// packet is sent for it.
 pub(crate) fn route(from: &[IpAddr], target: SocketAddr) -> Result<(), Error> {
@@ -246,16 +260,28 @@ pub(crate) fn route(from: &[IpAddr], target: SocketAddr) -> Result<(), Error> {
 /// as it is; one that is not is not left behind. A pipe that nobody reads from is an error, not a
 /// wait.
 pub fn unwritable(path: &Path) -> Option<String> {
-    let is_new = fs::symlink_metadata(path).is_err();
+    let is_new = fs::metadata(path).is_err();
     let opened = OpenOptions::new()
         .write(true)
-        .create_new(is_new)
+        .create(is_new)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path);
-    if is_new && opened.is_ok() {
-        let _left_behind = fs::remove_file(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) => return Some(cannot_write(path, &error)),
+    };
+    if is_new {
+        // Where a link leads to, not the link.
+        let _left_behind = fs::canonicalize(path).and_then(fs::remove_file);
     }
-    Some(cannot_write(path, &opened.err()?))
+    if file
+        .metadata()
+        .is_ok_and(|opened| opened.file_type().is_fifo())
+    {
+        // For as long as the program runs: its reader would take a close for the end of the page.
+        let _open = file.into_raw_fd();
+    }
+    None
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
@@ -419,6 +445,10 @@ mod tests {
         fs::write(&page, "as it was").unwrap();
         assert_eq!(unwritable(&page), None);
         assert_eq!(fs::read_to_string(&page).unwrap(), "as it was");
+        let (link, target) = (directory.join("latest"), directory.join("today.html"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert_eq!(unwritable(&link), None);
+        assert!(link.is_symlink() && !target.exists());
         fs::remove_dir_all(&directory).unwrap();
     }
 

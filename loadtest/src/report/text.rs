@@ -115,7 +115,8 @@ fn costs(report: &Report) -> Vec<Line> {
     let server = report.server.as_ref().map(|server| {
         let (name, pid, cores) = (&server.name, server.pid, server.cpu_cores);
         let resident = mb(server.resident_bytes);
-        let mut text = format!("{name} ({pid}): {cores:.2} cores, {resident:.1} MB resident");
+        let more = server.more();
+        let mut text = format!("{name} ({pid}){more}: {cores:.2} cores, {resident:.1} MB resident");
         let [each, ..] = report.words();
         if let Some(cpu) = server.cpu_us_per_request {
             text += &format!(", {cpu:.2} us per {each}");

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use loadtest::output;
 use loadtest::report::html::units::{UNKNOWN, bytes, count, latency, moment, seconds};
 use loadtest::report::html::{
     self as parts, Badge, cell, document, grid, pair, section, settings, table,
@@ -32,7 +33,7 @@ pub fn html(comparison: &Comparison) -> String {
 /// # Errors
 /// When it cannot be written.
 pub fn write(comparison: &Comparison, path: &Path) -> io::Result<()> {
-    std::fs::write(path, html(comparison))
+    output::page(path, &html(comparison))
 }
 
 /// The outcome, plain text.

@@ -140,7 +140,7 @@ fn processes(report: &Report) -> Markup {
         (pair("load tester, CPU", cores(tester.cpu_cores)))
         (pair("load tester, resident", bytes(tester.resident_bytes as f64)))
         @if let Some(server) = &report.server {
-            (pair("server", format!("{} (process {})", server.name, server.pid)))
+            (pair("server", format!("{} (process {}){}", server.name, server.pid, server.more())))
             (pair("server, CPU", cores(server.cpu_cores)))
             (pair(&format!("server, CPU per {one}"), known(server.cpu_us_per_request, latency)))
             (pair("server, resident", bytes(server.resident_bytes as f64)))

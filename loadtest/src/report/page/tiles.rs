@@ -105,7 +105,7 @@ fn server(report: &Report) -> Markup {
     };
     let remark = match server.cpu_us_per_request {
         Some(us) => format!("{} a {}", latency(us), report.words()[0]),
-        None => format!("process {}, {}", server.pid, server.name),
+        None => format!("process {}, {}{}", server.pid, server.name, server.more()),
     };
     tile(name, &cores(server.cpu_cores), &remark)
 }

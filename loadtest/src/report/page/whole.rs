@@ -7,6 +7,7 @@ use maud::html as markup;
 
 use super::{figures, tables, tiles, verdict};
 use crate::data::Report;
+use crate::output;
 use crate::report::html::{document, grid, section};
 
 /// The page. Its size does not depend on the number of samples: series are thinned to what a plot
@@ -33,5 +34,5 @@ pub fn html(report: &Report) -> String {
 /// # Errors
 /// When it cannot be written.
 pub fn write(report: &Report, path: &Path) -> io::Result<()> {
-    std::fs::write(path, html(report))
+    output::page(path, &html(report))
 }
