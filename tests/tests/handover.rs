@@ -245,6 +245,22 @@ fn a_program_that_was_replaced_is_the_one_that_starts() {
     server.stop();
 }
 
+#[test]
+fn a_program_that_was_called_by_any_text_is_found() {
+    for called in ["nowhere/else", "/tmp", "/bin/sh", "echo: main", ""] {
+        let script = "exec -a \"$0\" \"$@\"";
+        let mut server = Launch::echo()
+            .under(&["bash", "-c", script, called])
+            .start();
+        let program = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+        let before = program(server.pid());
+        server.restart();
+        assert_eq!(program(server.pid()), before, "called {called:?}");
+        server.connect().ask(b"served", b"served");
+        server.stop();
+    }
+}
+
 // ---- a new process that fails ----
 
 /// A server that is asked to restart, and whose new processes fail.

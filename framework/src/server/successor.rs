@@ -6,10 +6,12 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -195,12 +197,22 @@ fn entry(role: Role, kept: bool) -> Entry {
 }
 
 /// Where the program lies. Asked at the start: later the file may have been replaced, by one that is
-/// to be started then.
+/// to be started then. The path by which it was called may lead over links to wherever the next
+/// version is by then, and may be any text (`exec -a`).
 fn program(name: Option<&OsString>) -> io::Result<PathBuf> {
     match name.map(PathBuf::from) {
-        Some(path) if path.components().count() > 1 => std::path::absolute(path),
+        Some(path) if path.components().count() > 1 && is_this(&path) => std::path::absolute(path),
         _ => env::current_exe(),
     }
+}
+
+/// Whether the file is the program that runs, as far as /proc tells.
+fn is_this(path: &Path) -> bool {
+    let file = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    let Ok(running) = file(Path::new("/proc/self/exe")) else {
+        return true;
+    };
+    file(path).is_ok_and(|called| called == running)
 }
 
 /// Starts it, and gives its number once it is ready.
