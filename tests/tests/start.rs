@@ -239,6 +239,28 @@ fn an_address_of_another_machine_is_refused() {
 }
 
 #[test]
+fn an_address_that_nobody_connects_to_is_refused() {
+    for group in ["224.0.0.1", "255.255.255.255", "[ff02::1]"] {
+        let content = format!("[server]\nlisten = \"{group}:7007\"\n");
+        assert_config_refused(content, &["bad.toml:2:10", group, "127.0.0.1:7007"]);
+        let content = format!("[[listener]]\nlisten = \"{group}:7007\"\n");
+        assert_config_refused(content, &["bad.toml:2:10", group]);
+    }
+}
+
+#[test]
+fn a_unix_socket_in_the_place_of_an_address_is_told_where_it_goes() {
+    assert_config_refused(
+        "[server]\nlisten = \"unix:/run/echo.sock\"\n",
+        &[
+            "bad.toml:2:10",
+            "[[listener]]",
+            "listen = \"unix:/run/echo.sock\"",
+        ],
+    );
+}
+
+#[test]
 fn a_typo_is_refused_with_its_place_and_the_expected_keys() {
     assert_config_refused(
         "[server]\nshards = 1\n\n[timeouts]\nidel = \"5m\"\n",

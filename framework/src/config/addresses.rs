@@ -1,7 +1,7 @@
 //! IP addresses, with a port and without.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::kind::{Expect, Kind};
@@ -19,6 +19,14 @@ impl fmt::Display for ListenAddress {
 impl Expect for ListenAddress {
     /// "7007", ":7007" and "localhost:7007" lack only the address.
     fn help(&self, wrong: &Value) -> Option<String> {
+        if let Value::Text(text) = wrong
+            && text.starts_with("unix:")
+        {
+            return Some(format!(
+                "a Unix socket wants [[listener]], in a settings file: write listen = \"{text}\" there, \
+                 and leave server.listen out"
+            ));
+        }
         let port = match wrong {
             Value::Integer(port) => u16::try_from(*port).ok()?,
             Value::Text(text) => text.rsplit(':').next()?.parse().ok()?,
@@ -34,7 +42,7 @@ impl Expect for ListenAddress {
 
 impl Kind<SocketAddr> for ListenAddress {
     fn read(&self, value: &Value) -> Option<SocketAddr> {
-        parsed(value)
+        parsed(value).filter(is_of_one)
     }
 
     fn write(&self, setting: &SocketAddr) -> Value {
@@ -107,6 +115,13 @@ impl Kind<Option<IpAddr>> for IpOr {
         let word = || self.0.to_owned();
         Value::Text(setting.map_or_else(word, |address| address.to_string()))
     }
+}
+
+/// Whether a client can connect to it: to a group's address none can, though the kernel lets a
+/// server listen there.
+pub(super) fn is_of_one(address: &SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// What a text stands for, if it does.

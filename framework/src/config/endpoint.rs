@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::addresses::ListenAddress;
+use super::addresses::{ListenAddress, is_of_one};
 use super::kind::{Expect, Kind};
 use super::value::Value;
 
@@ -92,7 +92,7 @@ impl Kind<Endpoint> for ListenEndpoint {
         };
         match text.strip_prefix(UNIX) {
             Some(path) => unix(path),
-            None => text.parse().ok().map(Endpoint::Tcp),
+            None => text.parse().ok().filter(is_of_one).map(Endpoint::Tcp),
         }
     }
 

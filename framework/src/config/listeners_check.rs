@@ -183,7 +183,7 @@ fn overlap(one: &Bind, other: &Bind) -> bool {
 /// Whether who listens on `address` gets clients of `other`.
 fn covers(bind: &Bind, address: &SocketAddr, other: &SocketAddr) -> bool {
     let takes_both = address.is_ipv6() && !bind.v6_only;
-    match (address.ip(), other.ip()) {
+    match (address.ip().to_canonical(), other.ip().to_canonical()) {
         (ip, other) if ip == other => true,
         (IpAddr::V6(ip), IpAddr::V4(_)) => ip.is_unspecified() && takes_both,
         (ip, other) => ip.is_unspecified() && ip.is_ipv4() == other.is_ipv4(),
@@ -214,6 +214,9 @@ mod tests {
             ("[::]:80", "0.0.0.0:80", true),
             ("[::]:80", "[::1]:80", true),
             ("0.0.0.0:80", "[::1]:80", false),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
+            ("[::ffff:0.0.0.0]:80", "127.0.0.1:80", true),
+            ("[::]:80", "[::ffff:127.0.0.1]:80", true),
         ] {
             let pair = (bind(one, false), bind(other, false));
             assert_eq!(overlap(&pair.0, &pair.1), overlaps, "{one} {other}");
