@@ -555,6 +555,23 @@ fn tickets_are_good_after_a_restart_where_their_keys_are_kept() {
 }
 
 #[test]
+fn a_file_of_ticket_keys_that_cannot_be_written_leaves_nothing_behind() {
+    let files = Files::with_server();
+    let names = || {
+        let entries = fs::read_dir(&files.0).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let launch = files.launch("ticket_key_file = 'DIR/tickets'\n");
+    let before = names();
+    let exit = launch.after("ulimit -f 0").run();
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(exit.stderr.contains("File too large"), "{exit:?}");
+    assert_eq!(names(), before);
+}
+
+#[test]
 fn keys_of_tickets_are_renewed_while_the_server_serves() {
     let files = Files::with_server();
     let server = files

@@ -118,8 +118,11 @@ fn write_beside(path: &Path, keys: &TicketKeys) -> io::Result<PathBuf> {
         .create_new(true)
         .mode(MODE)
         .open(&beside)?;
-    file.write_all(print(keys).as_bytes())?;
-    file.sync_all()?;
+    let written = file.write_all(print(keys).as_bytes());
+    if let Err(error) = written.and_then(|()| file.sync_all()) {
+        drop(fs::remove_file(&beside)); // each start that is refused would leave one more
+        return Err(error);
+    }
     Ok(beside)
 }
 
