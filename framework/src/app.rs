@@ -16,6 +16,7 @@ use crate::net::inherited::{Fault, Inherited};
 use crate::preflight::plan::{self, Plan};
 use crate::preflight::problem::Problem;
 use crate::preflight::{admin, doctor, inherited};
+use crate::runtime::why_not_started;
 use crate::server::control::Control;
 use crate::server::ended::ServerError;
 use crate::server::event::Event;
@@ -139,7 +140,10 @@ pub fn run<S: AppSettings, H: IntoHandler<K>, K>(
         Err(error) => {
             return refuse(
                 S::NAME,
-                &[format!("no thread for the log can be started: {error}")],
+                &[format!(
+                    "no thread for the log can be started: {}",
+                    why_not_started(&error)
+                )],
             );
         }
     };
@@ -244,8 +248,12 @@ fn serve<M: Send + 'static, H: Handler<M>>(
         SIGUSR2 => Some(Event::Restart),
         _ => Some(Event::Signal(request)),
     };
-    signals::watch(events.clone(), event)
-        .map_err(|error| Failure::Start(format!("signals cannot be watched: {error}")))?;
+    signals::watch(events.clone(), event).map_err(|error| {
+        Failure::Start(format!(
+            "signals cannot be watched: {}",
+            why_not_started(&error)
+        ))
+    })?;
     let Beginning {
         settings,
         source,

@@ -17,7 +17,7 @@ use crate::preflight::plan::{self, ShardPlan};
 use crate::preflight::problem::Problem;
 use crate::preflight::tls;
 use crate::ring::WakeFd;
-use crate::runtime::spawn_shard;
+use crate::runtime::{spawn_shard, why_not_started};
 use crate::settings::{NoSettings, Settings};
 use crate::shard::commands::Commands;
 use crate::shard::handle::{Setup, describes_panics};
@@ -143,7 +143,8 @@ impl Client {
                 events.clone(),
             )
             .map_err(|error| {
-                StartError::of_process(format!("shard {} does not start: {error}", shard.id))
+                let why = why_not_started(&error);
+                StartError::of_process(format!("shard {} does not start: {why}", shard.id))
             })
         });
         Ok(Self {

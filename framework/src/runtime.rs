@@ -47,16 +47,34 @@ pub(crate) fn spawn_shard<F: Future<Output = io::Result<()>> + 'static>(
                     affinity::keep_to(&cores)
                         .map_err(|error| format!("it cannot keep to cores {cores:?}: {error}"))?;
                 }
-                let executor = builder().make().map_err(|error| told(&error.into()))?;
-                executor.run(main()).map_err(|error| told(&error))
+                let executor = builder()
+                    .make()
+                    .map_err(|error| why_not_started(&error.into()))?;
+                executor
+                    .run(main())
+                    .map_err(|error| why_not_started(&error))
             };
-            ended(as_shard(run).and_then(identity));
+            ended(as_shard(run).map_err(unless_threadless).and_then(identity));
         })
 }
 
-/// What passed its check may have been taken since, or by another process of the user before.
-fn told(error: &io::Error) -> String {
+/// An executor has a thread of its own for calls that block, and panics where there is none for it.
+fn unless_threadless(why: String) -> String {
+    match why.contains("failed to spawn thread") {
+        true => why_not_started(&io::Error::from_raw_os_error(libc::EAGAIN)),
+        false => why,
+    }
+}
+
+/// What passed its check may have been taken since, or by another process of the user before. How
+/// many threads there may be is not checked: nothing tells how many there are.
+pub(crate) fn why_not_started(error: &io::Error) -> String {
     match error.raw_os_error() {
+        Some(libc::EAGAIN) => format!(
+            "{error}: the user, or the control group, has as many threads as it may, or there is no \
+             room for a thread's stack: raise `ulimit -u` and `ulimit -v`, LimitNPROC= and TasksMax= \
+             in the unit, or the container's pids limit"
+        ),
         Some(libc::ENOMEM) => format!(
             "{error}: there is none left, or what this user may lock (`ulimit -l`, LimitMEMLOCK= in \
              the unit) is used up, by other processes of the user, too"

@@ -90,6 +90,22 @@ fn without_privileges_all_shards_and_the_admin_server_need_their_part_of_locked_
 }
 
 #[test]
+fn without_room_for_its_threads_it_is_refused_with_the_remedy() {
+    needs!("prlimit", "setpriv");
+    if !rustix::process::getuid().is_root() {
+        skip!("needs root, to become another user");
+    }
+    // The log's, the one that hears signals, each shard's and each executor's.
+    for threads in 1..=6 {
+        let launch = unprivileged(Launch::echo().set("server.shards=2"));
+        let exit = launch
+            .under(&["prlimit", &format!("--nproc={threads}")])
+            .run();
+        assert_refused(&exit, &["ulimit -u", "TasksMax="]);
+    }
+}
+
+#[test]
 fn a_restart_needs_as_much_locked_memory_again_and_says_so() {
     needs!("setpriv");
     if !rustix::process::getuid().is_root() || !counts_rings() {

@@ -27,6 +27,7 @@ use crate::net::endpoint::Opened;
 use crate::preflight::admin::{BUFFERS, SHARE};
 use crate::preflight::plan::ShardPlan;
 use crate::ring::WakeFd;
+use crate::runtime::why_not_started;
 use crate::server::admin::handler::AdminHandler;
 use crate::server::event::Event;
 use crate::server::shards::{ShardHandle, Start};
@@ -116,7 +117,7 @@ impl Admin {
             started,
         };
         let shard = ShardHandle::start(start, factory, tell);
-        let shard = shard.map_err(|error| fails(error.to_string()))?;
+        let shard = shard.map_err(|error| fails(why_not_started(&error)))?;
         match events.recv_timeout(PATIENCE) {
             Ok(Event::Ready) => shard.serve(),
             Ok(Event::Ended(_, Err(why))) => return Err(fails(why)),

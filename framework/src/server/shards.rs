@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::net::listener::{ListenerAddr, OpenListener};
 use crate::preflight::plan::ShardPlan;
 use crate::ring::WakeFd;
-use crate::runtime::spawn_shard;
+use crate::runtime::{spawn_shard, why_not_started};
 use crate::server::event::{Event, tell};
 use crate::server::listeners::Listening;
 use crate::server::view::ShardLink;
@@ -106,7 +106,11 @@ pub(crate) fn start<M: Send + 'static, H: Handler<M>>(
                 shards
                     .iter()
                     .for_each(|shard: &ShardHandle| shard.drain(Queue::Serve));
-                return Err(format!("shard {} does not start: {error}", plan.id));
+                return Err(format!(
+                    "shard {} does not start: {}",
+                    plan.id,
+                    why_not_started(&error)
+                ));
             }
         }
     }
