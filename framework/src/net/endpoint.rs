@@ -167,6 +167,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
@@ -183,7 +184,7 @@ impl SocketFile {
     /// That of a socket that another process has opened, if it is still there.
     pub(crate) fn found(path: &Path) -> Option<Self> {
         Self::of(path)
-            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "the socket's file is not there"))
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "the socket's file is not there, so nobody can connect: stop the server and start it"))
             .ok()
     }
 
@@ -250,6 +251,26 @@ mod tests {
         let _queued = UnixStream::connect(&path).unwrap();
         let second = open(&Endpoint::Unix(path.clone())).unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn one_that_this_user_may_not_open_is_not_said_to_be_in_use() {
+        if !rustix::process::getuid().is_root() {
+            eprintln!("needs root, to become another user");
+            return;
+        }
+        let path = path("others");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let endpoint = Endpoint::Unix(path.clone());
+        let asked = std::thread::spawn(move || {
+            // Of this thread alone.
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).unwrap();
+            open(&endpoint).unwrap_err().kind()
+        });
+        assert_eq!(asked.join().unwrap(), io::ErrorKind::PermissionDenied);
+        assert!(path.exists());
         fs::remove_file(path).unwrap();
     }
 

@@ -75,8 +75,12 @@ fn exchange(endpoint: &Endpoint, path: &str, until: Instant) -> io::Result<Vec<u
         Endpoint::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
     };
     let mut socket = Socket::new(domain, Type::STREAM, None)?;
-    socket.connect_timeout(&address, left(until)?)?;
     socket.set_write_timeout(Some(left(until)?))?;
+    match endpoint {
+        Endpoint::Tcp(_) => socket.connect_timeout(&address, left(until)?)?,
+        // Waits for a place in a full queue for as long as a write may (unix(7), EAGAIN).
+        Endpoint::Unix(_) => socket.connect(&address)?,
+    }
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes())?;
     let mut answer = vec![0; ANSWER_MAX];
@@ -176,5 +180,27 @@ mod tests {
         drop(silent);
         let told = ask(&endpoint, Question::Live, within).unwrap_err();
         assert!(told.contains("refused"), "{told}");
+    }
+
+    #[test]
+    fn a_place_in_the_queue_of_a_unix_socket_is_waited_for() {
+        let path = std::env::temp_dir().join(format!("corelane-probe-{}", std::process::id()));
+        let address = SockAddr::unix(&path).unwrap();
+        let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        busy.bind(&address).unwrap();
+        busy.listen(0).unwrap();
+        let queued = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        queued.connect(&address).unwrap();
+        let endpoint = Endpoint::Unix(path.clone());
+        let told = ask(&endpoint, Question::Live, Duration::from_millis(200)).unwrap_err();
+        assert!(told.ends_with("within 200ms"), "{told}");
+        let asking = thread::spawn(move || ask(&endpoint, Question::Live, Duration::from_secs(30)));
+        drop(busy.accept().unwrap());
+        let (mut asker, _) = busy.accept().unwrap();
+        assert!(asker.read(&mut [0; 1024]).unwrap() > 0);
+        asker.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        drop(asker);
+        assert_eq!(asking.join().unwrap(), Ok(()));
+        std::fs::remove_file(path).unwrap();
     }
 }
