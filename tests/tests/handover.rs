@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -36,15 +37,23 @@ fn directory(name: &str) -> PathBuf {
 
 /// Puts a script in the place of a program, at once and whole.
 fn replace_by_script(program: &Path, script: &str) {
-    let new = program.with_extension("new");
-    fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).unwrap();
-    fs::rename(new, program).unwrap();
+    let text = program.with_extension("text");
+    fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&text, PermissionsExt::from_mode(0o755)).unwrap();
+    replace_by(program, &text);
 }
 
 fn replace_by_copy(program: &Path) {
+    replace_by(program, &Program::Echo.path());
+}
+
+/// By another process: one that a test beside this one starts has a copy of every descriptor for a
+/// moment, and what is open to be written cannot be run (ETXTBSY).
+fn replace_by(program: &Path, other: &Path) {
     let new = program.with_extension("new");
-    fs::copy(Program::Echo.path(), &new).unwrap();
+    let mut copy = Command::new("cp");
+    let status = copy.args([other, new.as_path()]).status().unwrap();
+    assert!(status.success());
     fs::rename(new, program).unwrap();
 }
 
