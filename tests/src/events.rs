@@ -187,6 +187,8 @@ impl Events {
                 true
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // A read with a timeout is interrupted where the machine was stopped (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => panic!("{error}"),
         }
     }

@@ -185,6 +185,8 @@ impl Answers {
                 self.unread.extend_from_slice(&bytes[..count]);
                 Ok(())
             }
+            // A read with a timeout is interrupted where the machine was stopped (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(no_answer(&error)),
         }
     }

@@ -210,6 +210,8 @@ impl Socket {
                 self.unread.extend_from_slice(&bytes[..count]);
                 None
             }
+            // A read with a timeout is interrupted where the machine was stopped (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
             Err(error) => Some(match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => Came::Silence,
                 ErrorKind::ConnectionReset => Came::Reset,
