@@ -256,13 +256,14 @@ impl Control {
             Ok(()) => "ended without an order to".to_owned(),
             Err(why) => why,
         };
-        if let Stage::Starting { .. } = self.stage {
+        let none_serves = self.waiting > 0;
+        if none_serves {
             tracing::error!(%shard, why, "a shard does not start; none serves");
         } else {
             tracing::error!(%shard, why, "a shard died; the others drain");
         }
         self.dead.get_or_insert(shard);
-        self.failure.get_or_insert(if self.waiting > 0 {
+        self.failure.get_or_insert(if none_serves {
             ServerError::ShardNotStarted { shard, why }
         } else {
             ServerError::ShardDied { shard, why }
