@@ -43,8 +43,8 @@ main() {
 install() {
   root=$fresh/$release
   rm -rf --one-file-system "$root"
-  # It is thrown away again, so no write to it has to wait for the disk.
-  DPKG_FORCE=unsafe-io debootstrap --variant=minbase --cache-dir="$fresh/packages" --include="${needed// /,}" "$release" "$root" "$mirror" || return
+  # It is thrown away again, so no write to it has to wait for the disk. What it mounts is gone with it, killed or not.
+  DPKG_FORCE=unsafe-io unshare --mount --propagation private debootstrap --variant=minbase --cache-dir="$fresh/packages" --include="${needed// /,}" "$release" "$root" "$mirror" || return
   mkdir -p "$root"/{corelane,rust,cargo/registry}
   echo "127.0.0.1 localhost" >"$root/etc/hosts"
   git archive HEAD | tar -x -C "$root/corelane"
