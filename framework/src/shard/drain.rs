@@ -36,9 +36,9 @@ impl Core {
         }
     }
 
-    /// One look at the drain. True when nothing is left. `nobody_is_served` says that this shard
-    /// serves nobody any more, and whether that is so of all.
-    pub(crate) fn advance_drain(&mut self, nobody_is_served: impl FnOnce() -> bool) -> bool {
+    /// One look at the drain. True when nothing is left. `finish_serving` tells the others of the
+    /// server that this shard has nobody left to serve, and gives whether that is so of all.
+    pub(crate) fn advance_drain(&mut self, finish_serving: impl FnOnce() -> bool) -> bool {
         let now = self.conns.shared.now;
         match self.drain.stage {
             DrainStage::Off => return false,
@@ -51,7 +51,7 @@ impl Core {
             DrainStage::Polite {
                 until,
                 outbound_closed: false,
-            } if self.serves_nobody() && nobody_is_served() => {
+            } if self.serves_nobody() && finish_serving() => {
                 self.drain.stage = DrainStage::Polite {
                     until,
                     outbound_closed: true,

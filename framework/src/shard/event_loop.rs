@@ -136,7 +136,7 @@ impl Shard {
         core.conns.cool_receives();
         core.trim();
         core.log_held_back();
-        let over = core.advance_drain(|| self.bells.nobody_is_served());
+        let over = core.advance_drain(|| self.bells.finish_serving());
         core.make_room();
         core.post_accepts();
         over

@@ -67,7 +67,7 @@ impl<M> Mesh<M> {
     /// The shard's: it has ended, and answers nothing any more. The others are told.
     pub(crate) fn end(&self, shard: usize) {
         self.ended[shard].store(true, Ordering::Release);
-        self.bells[shard].serves_nobody();
+        self.bells[shard].finish_serving();
         self.ended_count.fetch_add(1, Ordering::Release);
         let others = self.bells.iter().enumerate();
         let others = others.filter(|(other, _)| *other != shard);

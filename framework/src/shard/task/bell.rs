@@ -3,6 +3,9 @@
 //! Whoever has pushed messages rings; the shard looks in every turn, at one flag. A shard that has
 //! never been sent a message pays nothing else: it is taken for resting, and the first to ring
 //! wakes it. From then on it says before each wait that it rests, and looks once more.
+//!
+//! Beside that the shards of a server tell each other when they have nobody left to serve, so that none
+//! ends before the others.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ pub(crate) struct Bell {
     /// The shard waits, or is about to, and nobody has woken it yet.
     is_resting: AtomicBool,
     /// The shard drains, and has nobody left to serve, or has ended.
-    serves_nobody: AtomicBool,
+    has_served: AtomicBool,
     wake: WakeFd,
 }
 
@@ -33,7 +36,7 @@ impl Bell {
             from: (0..sources).map(|_| AtomicBool::new(false)).collect(),
             any: AtomicBool::new(false),
             is_resting: AtomicBool::new(true),
-            serves_nobody: AtomicBool::new(false),
+            has_served: AtomicBool::new(false),
             wake,
         }
     }
@@ -59,9 +62,10 @@ impl Bell {
         }
     }
 
-    /// The shard's, and whoever sees its end: what others serve is all that it goes on for.
-    pub(crate) fn serves_nobody(&self) {
-        self.serves_nobody.store(true, Ordering::SeqCst);
+    /// The shard's, and whoever sees its end: what others serve is all that it goes on for. True if
+    /// that was not known.
+    pub(crate) fn finish_serving(&self) -> bool {
+        !self.has_served.swap(true, Ordering::SeqCst)
     }
 
     /// The shard's: whether there is news.
@@ -152,12 +156,11 @@ impl Bells {
     }
 
     /// The shard drains and has nobody left to serve. Whether that is so of all: until then one may
-    /// be asked for what another serves.
-    pub(crate) fn nobody_is_served(&self) -> bool {
-        let Some(own) = self.own() else { return true };
-        let is_news = !own.serves_nobody.swap(true, Ordering::SeqCst);
+    /// be asked for what another serves. The last one wakes the others.
+    pub(crate) fn finish_serving(&self) -> bool {
+        let is_news = self.own().is_some_and(Bell::finish_serving);
         let mut bells = self.bells.iter();
-        let is_over = bells.all(|bell| bell.serves_nobody.load(Ordering::SeqCst));
+        let is_over = bells.all(|bell| bell.has_served.load(Ordering::SeqCst));
         if is_news && is_over {
             self.bells.iter().for_each(|bell| bell.ring(self.own));
         }
